@@ -1,1 +1,32 @@
-//! stub
+//! Development only: what writ is tested against, all of it real and on loopback. A Kubernetes control plane, Git repositories
+//! with signed commits, a Git server over https, and writ itself as a process with the permissions that `deploy/` gives it.
+//!
+//! Everything blocks and returns [`anyhow::Result`]; a test unwraps. Nothing outlives the process.
+
+mod authority;
+mod control_plane;
+mod git_server;
+mod keys;
+mod metrics;
+mod process;
+mod scratch;
+mod signed_repo;
+mod tenants;
+mod trust_file;
+mod wait;
+mod writ_process;
+
+pub use authority::{Authority, Issued};
+pub use control_plane::{Component, ControlPlane, PROGRAMS_VARIABLE, Profile};
+pub use git_server::{Fault, GitRequest, GitServer};
+pub use keys::{KeyType, Keys, SigningKey, allowed_signers};
+pub use metrics::{Metrics, RequestFilter, RequestTotals, Sample};
+pub use process::{Server, hermetic_command, run, spawn};
+pub use scratch::Scratch;
+pub use signed_repo::{Credentials, Merge, Push, RawEntry, Remote, SignedRepo, Signing};
+pub use tenants::{
+    Rights, Tenant, WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT, deploy_file, deploy_folder, install, writ_kubeconfig,
+};
+pub use trust_file::{PrincipalKind, TrustFile};
+pub use wait::wait_until;
+pub use writ_process::{FAULT_POINT_VARIABLE, Finished, Writ, WritCommand};

@@ -1,0 +1,355 @@
+//! A Git server over https on loopback: the real `git http-backend`, one process per request, behind TLS with an authority of
+//! its own, credentials, and faults that can be switched at run time.
+
+mod backend;
+mod listener;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand::Rng;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::authority::Authority;
+use crate::process::{hermetic_command, run};
+use crate::scratch::Scratch;
+use crate::signed_repo::{Credentials, Remote};
+use listener::{Acceptors, Connections, Control};
+
+/// Largest request body: a push of everything that a test makes.
+const MAX_REQUEST_BYTES: usize = 512 << 20;
+/// The one user of the server.
+const USERNAME: &str = "writ";
+
+/// What goes wrong on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Connections are refused; the port stays reserved.
+    Down,
+    /// Requests are read and never answered, until the fault changes.
+    Stall,
+    /// Every request is answered with 302 to this address.
+    Redirect(String),
+    /// The certificate names this server but is signed by an authority that nobody trusts.
+    WrongCertificate,
+    /// Every request is answered with 401, whatever its credentials.
+    Unauthorized,
+    /// Every request is answered with this status and no content.
+    Status(u16),
+    /// Answers end after so many bytes of their body, without the proper end of the transfer.
+    Truncate(usize),
+}
+
+/// A request as the server saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitRequest {
+    /// GET or POST.
+    pub method: String,
+    /// E.g. `/shop.git/git-upload-pack`.
+    pub path: String,
+    /// Without the question mark; empty when there is none.
+    pub query: String,
+    /// Header `Git-Protocol`, e.g. `version=2`.
+    pub protocol: Option<String>,
+    /// Command of protocol version 2: `ls-refs` or `fetch`.
+    pub command: Option<String>,
+    /// Status of the answer; `None` when it was never answered.
+    pub status: Option<u16>,
+}
+
+struct Shared {
+    root: PathBuf,
+    log: PathBuf,
+    password: String,
+    token: String,
+    fault: watch::Sender<Option<Fault>>,
+    requests: Mutex<Vec<GitRequest>>,
+}
+
+/// A running server. Dropping it stops it and removes its repositories.
+pub struct GitServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    control: mpsc::UnboundedSender<Control>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    authority: Authority,
+    directory: Scratch,
+}
+
+impl GitServer {
+    /// Starts a server without repositories. All access, reading too, needs the user's password or the token.
+    pub fn start() -> Result<Self> {
+        let directory = Scratch::new("git-server")?;
+        let root = directory.path().join("repositories");
+        std::fs::create_dir(&root).context("cannot make the folder of repositories")?;
+        let authority = Authority::generate("testkit-git-server")?;
+        std::fs::write(directory.path().join("ca.crt"), authority.certificate()).context("cannot write ca.crt")?;
+        let acceptors = Acceptors::new(&authority, &Authority::generate("testkit-nobody-trusts-this")?)?;
+        let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot bind a port on 127.0.0.1")?;
+        socket.set_nonblocking(true).context("cannot prepare the socket")?;
+        let address = socket.local_addr().context("cannot read the socket's address")?;
+        let shared = Arc::new(Shared {
+            root,
+            log: directory.path().join("http-backend.log"),
+            password: secret(),
+            token: secret(),
+            fault: watch::Sender::new(None),
+            requests: Mutex::new(Vec::new()),
+        });
+        let (control, commands) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = blocking::channel();
+        let in_thread = Arc::clone(&shared);
+        // Its own thread, not the caller's runtime: the server answers while a test blocks, and its children die with the thread.
+        let thread = std::thread::Builder::new()
+            .name("git-server".into())
+            .spawn(move || serve(socket, acceptors, in_thread, commands, stopped, &ready))
+            .context("cannot start a thread")?;
+        started.recv().context("the Git server's thread ended")??;
+        Ok(Self { address, shared, control, stop: Some(stop), thread: Some(thread), authority, directory })
+    }
+
+    /// Makes an empty repository that can be pushed to; it is then at [`GitServer::url`].
+    pub fn create(&self, name: &str) -> Result<()> {
+        let path = self.repository(name);
+        let git = || {
+            let mut command = hermetic_command("git", self.directory.path());
+            command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+            command
+        };
+        run(git().args(["init", "--quiet", "--bare", "--initial-branch=main"]).arg(&path))?;
+        run(git().arg("-C").arg(&path).args(["config", "http.receivepack", "true"]))?;
+        Ok(())
+    }
+
+    /// The bare repository on disk, to look into or to change behind the server's back.
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.shared.root.join(format!("{name}.git"))
+    }
+
+    /// `https://127.0.0.1:PORT/NAME.git`
+    pub fn url(&self, name: &str) -> String {
+        format!("https://{}/{name}.git", self.address)
+    }
+
+    /// The repository with the user's name and password.
+    pub fn remote(&self, name: &str) -> Remote {
+        let credentials =
+            Credentials::Basic { username: self.username().to_owned(), password: self.password().to_owned() };
+        self.remote_with(name, credentials)
+    }
+
+    /// The repository with other credentials.
+    pub fn remote_with(&self, name: &str, credentials: Credentials) -> Remote {
+        Remote { url: self.url(name), authority: self.authority_file(), credentials }
+    }
+
+    /// User name for basic authentication.
+    pub fn username(&self) -> &str {
+        USERNAME
+    }
+
+    /// Password for basic authentication, made at the start.
+    pub fn password(&self) -> &str {
+        &self.shared.password
+    }
+
+    /// Bearer token, made at the start.
+    pub fn token(&self) -> &str {
+        &self.shared.token
+    }
+
+    /// Certificate of the authority that signed the server's certificate, PEM.
+    pub fn authority(&self) -> &str {
+        self.authority.certificate()
+    }
+
+    /// The same as a file.
+    pub fn authority_file(&self) -> PathBuf {
+        self.directory.path().join("ca.crt")
+    }
+
+    /// Address of the server.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Switches a fault on, or off with `None`. When it returns the fault is in force; connections made before are cut at their next
+    /// use, a stalled request ends.
+    pub fn set_fault(&self, fault: Option<Fault>) -> Result<()> {
+        let (done, answer) = blocking::channel();
+        self.control.send(Control { fault, done }).map_err(|_| anyhow!("the Git server's thread ended"))?;
+        answer.recv().context("the Git server's thread ended")?
+    }
+
+    /// All requests since the start or the last [`GitServer::clear_requests`], in the order of their answers.
+    pub fn requests(&self) -> Vec<GitRequest> {
+        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// File with what `git http-backend` complained about; absent when it never did.
+    pub fn log_file(&self) -> &Path {
+        &self.shared.log
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        // A thread that has ended already has dropped its receiver: nothing is left to stop.
+        let _stopped = self.stop.take().map(|stop| stop.send(()));
+        let _joined = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn secret() -> String {
+    hex::encode(rand::rng().random::<[u8; 16]>())
+}
+
+/// The server's thread.
+fn serve(
+    socket: std::net::TcpListener,
+    acceptors: Acceptors,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedReceiver<Control>,
+    stopped: oneshot::Receiver<()>,
+    ready: &blocking::Sender<Result<()>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Without a receiver nobody waits for the server any more.
+            let _ignored = ready.send(Err(anyhow!(error).context("cannot start a runtime")));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let listening = tokio::net::TcpListener::from_std(socket).context("cannot listen");
+        let (outcome, listening) = match listening {
+            Ok(listening) => (Ok(()), Some(listening)),
+            Err(error) => (Err(error), None),
+        };
+        let _ignored = ready.send(outcome); // as above
+        let Some(listening) = listening else { return };
+        let connections = Connections::start(listening, acceptors, shared.fault.clone(), commands);
+        let router = axum::Router::new().fallback(handle).with_state(shared);
+        tokio::select! {
+            _ended = stopped => {} // told to stop, or the handle is gone
+            _never = axum::serve(connections, router).into_future() => {}
+        }
+    });
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = match axum::body::to_bytes(body, MAX_REQUEST_BYTES).await {
+        Ok(body) => body,
+        Err(error) => return answer(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+    };
+    let mut seen = GitRequest {
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        protocol: text(&parts.headers, "git-protocol"),
+        command: command(&body),
+        status: None,
+    };
+    let fault = shared.fault.borrow().clone();
+    let response = match &fault {
+        // Down: this connection is older than the fault, and is cut at its next use in any case.
+        Some(Fault::Stall | Fault::Down) => {
+            shared.record(seen);
+            let mut changes = shared.fault.subscribe();
+            // An error means that the server is stopping.
+            let _changed = changes.wait_for(|current| *current != fault).await;
+            return answer(StatusCode::SERVICE_UNAVAILABLE, String::new());
+        }
+        Some(Fault::Redirect(location)) => redirect(location),
+        Some(Fault::Unauthorized) => unauthorized(),
+        Some(Fault::Status(code)) => {
+            answer(StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), String::new())
+        }
+        Some(Fault::Truncate(_) | Fault::WrongCertificate) | None if !shared.authorised(&parts.headers) => {
+            unauthorized()
+        }
+        Some(Fault::Truncate(limit)) => shared.backend(&seen, &parts.headers, body, *limit).await,
+        Some(Fault::WrongCertificate) | None => shared.backend(&seen, &parts.headers, body, usize::MAX).await,
+    };
+    seen.status = Some(response.status().as_u16());
+    shared.record(seen);
+    response
+}
+
+impl Shared {
+    fn record(&self, request: GitRequest) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    }
+
+    fn authorised(&self, headers: &HeaderMap) -> bool {
+        let Some(given) = text(headers, "authorization") else { return false };
+        let basic = STANDARD.encode(format!("{USERNAME}:{}", self.password));
+        given == format!("Basic {basic}") || given == format!("Bearer {}", self.token)
+    }
+
+    async fn backend(
+        &self,
+        request: &GitRequest,
+        headers: &HeaderMap,
+        body: axum::body::Bytes,
+        limit: usize,
+    ) -> Response<Body> {
+        match backend::run(&self.root, &self.log, request, headers, body, limit).await {
+            Ok(response) => response,
+            Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
+        }
+    }
+}
+
+/// Command of a protocol version 2 request: its first packet line is `command=NAME`.
+fn command(body: &[u8]) -> Option<String> {
+    let length = usize::from_str_radix(std::str::from_utf8(body.get(..4)?).ok()?, 16).ok()?;
+    let line = std::str::from_utf8(body.get(4..length)?).ok()?;
+    line.trim_end().strip_prefix("command=").map(str::to_owned)
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn answer(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+}
+
+fn unauthorized() -> Response<Body> {
+    let mut response = answer(StatusCode::UNAUTHORIZED, String::new());
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"testkit\""));
+    response
+}
+
+fn redirect(location: &str) -> Response<Body> {
+    match header::HeaderValue::from_str(location) {
+        Ok(location) => {
+            let mut response = answer(StatusCode::FOUND, String::new());
+            response.headers_mut().insert(header::LOCATION, location);
+            response
+        }
+        Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}

@@ -1,0 +1,140 @@
+//! What `deploy/` installs, and a fresh tenant per test.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use rand::Rng;
+
+use crate::control_plane::ControlPlane;
+
+/// Namespace of writ itself.
+pub const WRIT_NAMESPACE: &str = "writ-system";
+/// Name of writ's own ServiceAccount.
+pub const WRIT_SERVICE_ACCOUNT: &str = "writ";
+/// Namespace and ServiceAccount that the files of `deploy/tenant/` are written for; a test puts its own in their place.
+const TEMPLATE_NAMESPACE: &str = "shop";
+/// Files of `deploy/` that give writ its identity and permissions. The StatefulSet and its Service are not among them: tests run
+/// the binary as a process.
+const PERMISSIONS: [&str; 3] = ["namespace.yaml", "service-account.yaml", "rbac.yaml"];
+/// Name of the tenant's ServiceAccount in `deploy/tenant/`.
+const TENANT_SERVICE_ACCOUNT: &str = "deployer";
+
+/// What the tenant's ServiceAccount may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// What `deploy/tenant/` gives it: `admin` in its own namespace.
+    Namespace,
+    /// Everything in the cluster: for tests that bring CRDs, Namespaces or other cluster-scoped objects.
+    Cluster,
+}
+
+/// A namespace of its own for one test, with a ServiceAccount that writ may impersonate there and nowhere else.
+pub struct Tenant<'a> {
+    plane: &'a ControlPlane,
+    namespace: String,
+}
+
+/// Installs the given CRDs (YAML) and the permissions of `deploy/`, and waits until the CRDs are served. Does nothing when this
+/// process did it already on this control plane; doing it twice changes nothing.
+pub fn install(plane: &ControlPlane, crds: &str) -> Result<()> {
+    static DONE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    // Held throughout, so that a second test waits until the first has installed. A panic meanwhile leaves the set as it was.
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if done.contains(plane.server()) {
+        return Ok(());
+    }
+    for file in PERMISSIONS {
+        plane.apply(&deploy_file(file)?).with_context(|| format!("cannot apply deploy/{file}"))?;
+    }
+    if !crds.trim().is_empty() {
+        plane.apply(crds).context("cannot apply the CRDs")?;
+        plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])?;
+    }
+    done.insert(plane.server().to_owned());
+    Ok(())
+}
+
+/// The text of a file below `deploy/`.
+pub fn deploy_file(name: &str) -> Result<String> {
+    let path = deploy_folder().join(name);
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The folder `deploy/`.
+pub fn deploy_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
+}
+
+/// Kubeconfig of writ's own ServiceAccount (`system:serviceaccount:writ-system:writ`): what every end-to-end test gives writ.
+pub fn writ_kubeconfig(plane: &ControlPlane) -> Result<PathBuf> {
+    plane.service_account_kubeconfig(WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT)
+}
+
+impl<'a> Tenant<'a> {
+    /// Makes the namespace, its ServiceAccount and the permission to impersonate it. [`install`] first.
+    pub fn create(plane: &'a ControlPlane, rights: Rights) -> Result<Self> {
+        let namespace = format!("test-{}", hex::encode(rand::rng().random::<[u8; 5]>()));
+        let tenant = Self { plane, namespace };
+        let files = deploy_file("tenant/tenant.yaml")?;
+        plane.apply(&in_namespace(&files, &tenant.namespace)).context("cannot make the tenant")?;
+        if rights == Rights::Cluster {
+            let account = format!("{}:{TENANT_SERVICE_ACCOUNT}", tenant.namespace);
+            plane.kubectl(&[
+                "create",
+                "clusterrolebinding",
+                &format!("{}-cluster", tenant.namespace),
+                "--clusterrole=cluster-admin",
+                &format!("--serviceaccount={account}"),
+            ])?;
+        }
+        Ok(tenant)
+    }
+
+    /// The control plane it is on.
+    pub fn control_plane(&self) -> &'a ControlPlane {
+        self.plane
+    }
+
+    /// The namespace, `test-…`: random, so also a good suffix for names of cluster-scoped objects.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// An id for the controller of this test (label `writ.dev/instance`): that of the namespace.
+    pub fn instance(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Name for `serviceAccountName` of this test's Syncs.
+    pub fn service_account(&self) -> &'static str {
+        TENANT_SERVICE_ACCOUNT
+    }
+
+    /// Runs `kubectl` in the namespace, as cluster admin: the test's own hands.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let mut all = vec!["--namespace", self.namespace.as_str()];
+        all.extend_from_slice(arguments);
+        self.plane.kubectl(&all)
+    }
+
+    /// Kubeconfig of the tenant's own ServiceAccount.
+    pub fn kubeconfig(&self) -> Result<PathBuf> {
+        self.plane.service_account_kubeconfig(&self.namespace, TENANT_SERVICE_ACCOUNT)
+    }
+}
+
+/// The tenant template for another namespace: its name stands alone as a value at the end of a line, and nowhere else.
+fn in_namespace(files: &str, namespace: &str) -> String {
+    let ends = [format!("namespace: {TEMPLATE_NAMESPACE}"), format!("name: {TEMPLATE_NAMESPACE}")];
+    let lines = files.lines().map(|line| {
+        match ends.iter().find(|end| !line.starts_with('#') && line.ends_with(end.as_str())) {
+            Some(_) => line
+                .strip_suffix(TEMPLATE_NAMESPACE)
+                .map_or_else(|| line.to_owned(), |kept| format!("{kept}{namespace}")),
+            None => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
