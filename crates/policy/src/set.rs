@@ -1,0 +1,470 @@
+//! The policy set of a revision: loaded as a whole or not at all, and its judgement of a rendered
+//! set.
+
+use std::collections::BTreeMap;
+
+use manifest::{Digest, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Subject, parse_yaml};
+
+use crate::{
+    AdmissionBinding, AdmissionPolicy, EVALUATION_STACK_BYTES, EvaluationError, MAX_STEPS, PolicyCode,
+    admission::{Reader, ResourceRule, RuleScope, Validation, VersionMatch},
+    environment,
+};
+
+/// The most policies of one set: ten times the largest published collection.
+pub const MAX_POLICIES: usize = 2_000;
+/// The most findings of one judgement; the rest is counted. 200 fill several screens already.
+pub const MAX_FINDINGS: usize = 200;
+
+/// What an apply of an object will be to the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// There is no such object.
+    Create,
+    /// There is one.
+    Update,
+}
+
+impl Operation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+        }
+    }
+}
+
+/// Facts about the cluster that matching needs.
+pub trait Facts {
+    /// Whether applying `reference` creates or updates it.
+    fn operation(&self, reference: &ObjectRef) -> Operation;
+    /// The plural resource name of a kind; `None` if the cluster does not know it (yet).
+    fn resource(&self, kind: &GroupKind) -> Option<String>;
+}
+
+/// Every policy in force at one revision.
+#[derive(Debug)]
+pub struct PolicySet {
+    policies: Vec<AdmissionPolicy>,
+    digest: Digest,
+}
+
+impl PolicySet {
+    /// Loads the files under `policies/`.
+    ///
+    /// # Errors
+    /// Every mistake of every file: the set is loaded as a whole or not at all.
+    pub fn compile(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<Self, Vec<Finding>> {
+        on_large_stack(|| load(files)).unwrap_or_else(|panic| Err(vec![broken("loading the policies", &panic)]))
+    }
+
+    /// The set without policies.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { policies: Vec::new(), digest: set_digest(&BTreeMap::new()) }
+    }
+
+    /// Digest of the files the set was loaded from.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The policies in force, by name.
+    #[must_use]
+    pub fn policies(&self) -> &[AdmissionPolicy] {
+        &self.policies
+    }
+
+    /// Judges every object of `set`; every finding is a denial. An error is a denial too.
+    pub fn judge(&self, set: &RenderedSet, facts: &(dyn Facts + Sync)) -> Vec<Finding> {
+        if self.policies.is_empty() {
+            return Vec::new();
+        }
+        on_large_stack(|| self.judge_all(set, facts))
+            .unwrap_or_else(|panic| vec![broken("judging the objects", &panic)])
+    }
+
+    fn judge_all(&self, set: &RenderedSet, facts: &dyn Facts) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for rendered in set.iter() {
+            let reference = &rendered.object.reference;
+            let resource =
+                facts.resource(&reference.group_kind).unwrap_or_else(|| guess_resource(&reference.group_kind.kind));
+            let operation = facts.operation(reference);
+            for policy in self.policies.iter().filter(|policy| policy.matches(rendered, &resource, operation)) {
+                findings.extend(policy.validations.iter().filter_map(|validation| policy.judge(validation, rendered)));
+            }
+            if findings.len() > MAX_FINDINGS {
+                findings.truncate(MAX_FINDINGS);
+                break;
+            }
+        }
+        findings
+    }
+}
+
+impl AdmissionPolicy {
+    fn matches(&self, rendered: &Rendered, resource: &str, operation: Operation) -> bool {
+        self.rules.iter().any(|rule| rule.matches(self.versions, rendered, resource, operation))
+    }
+
+    fn judge(&self, validation: &Validation, rendered: &Rendered) -> Option<Finding> {
+        let source = validation.expression.source();
+        let needed = shorten(source);
+        let origin = rendered
+            .sources
+            .first()
+            .map_or_else(|| "the manifest".to_owned(), |origin| format!("{}:{}", origin.file, origin.line));
+        let (code, found, needed, fix) = match validation.expression.evaluate(&rendered.object.value) {
+            Ok(true) => return None,
+            Ok(false) => {
+                let said = validation.message.clone().unwrap_or_else(|| format!("failed expression: {needed}"));
+                (PolicyCode::W801, said, needed, format!("change the object in {origin}"))
+            }
+            Err(EvaluationError::TooCostly { steps }) => (
+                PolicyCode::W804,
+                format!("evaluating costs up to {steps} steps"),
+                format!("at most {MAX_STEPS}"),
+                format!("nest fewer loops in {}, or shorten the lists in {origin}", self.file),
+            ),
+            // The library's message may quote values; those of a Secret are not repeated.
+            Err(error) => {
+                let said = if rendered.sensitive { "the expression failed".to_owned() } else { error.to_string() };
+                (
+                    PolicyCode::W805,
+                    said,
+                    "true or false".to_owned(),
+                    format!("guard optional fields with has(...) in {}", self.file),
+                )
+            }
+        };
+        Some(Finding {
+            code: code.entry(),
+            subject: Subject::Object { reference: rendered.object.reference.clone(), field: None },
+            rule: Some(self.name.clone()),
+            found,
+            needed,
+            fix,
+        })
+    }
+}
+
+impl ResourceRule {
+    fn matches(&self, versions: VersionMatch, rendered: &Rendered, resource: &str, operation: Operation) -> bool {
+        let reference = &rendered.object.reference;
+        let version = rendered.object.api_version.rsplit('/').next().unwrap_or_default();
+        let any = |list: &[String], value: &str| list.iter().any(|item| item == "*" || item == value);
+        let scope = match self.scope {
+            RuleScope::Any => true,
+            RuleScope::Namespaced => reference.namespace.is_some(),
+            RuleScope::Cluster => reference.namespace.is_none(),
+        };
+        scope
+            && any(&self.groups, &reference.group_kind.group)
+            && (versions == VersionMatch::Equivalent || any(&self.versions, version))
+            && (any(&self.resources, resource) || self.resources.iter().any(|item| item == "*/*"))
+            && (self.names.is_empty() || any(&self.names, &reference.name))
+            && any(&self.operations, operation.name())
+    }
+}
+
+fn load(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<PolicySet, Vec<Finding>> {
+    let env = environment().map_err(|error| vec![broken("the expression library", &error.to_string())])?;
+    let mut loaded = Loaded::default();
+    for (file, bytes) in files {
+        let mut reader = Reader { file, findings: Vec::new() };
+        if !is_yaml(file) {
+            continue;
+        }
+        match parse_yaml(file, bytes) {
+            Ok(documents) => documents.iter().for_each(|document| loaded.document(&mut reader, &document.root, &env)),
+            Err(finding) => reader.findings.push(finding),
+        }
+        loaded.findings.append(&mut reader.findings);
+    }
+    loaded.finish(set_digest(files))
+}
+
+fn is_yaml(file: &RepoPath) -> bool {
+    file.file_name().is_some_and(|name| [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)))
+}
+
+#[derive(Default)]
+struct Loaded {
+    policies: BTreeMap<String, AdmissionPolicy>,
+    bindings: BTreeMap<String, AdmissionBinding>,
+    findings: Vec<Finding>,
+}
+
+impl Loaded {
+    fn document(&mut self, reader: &mut Reader<'_>, root: &manifest::Node, env: &std::sync::Arc<cel::Env>) {
+        let text = |name: &str| match root.get(name).map(|node| &node.value) {
+            Some(manifest::NodeValue::String(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let place = Subject::Path {
+            path: reader.file.clone(),
+            line: Some(root.position.line),
+            column: Some(root.position.column),
+        };
+        let twice = match (text("apiVersion").as_str(), text("kind").as_str()) {
+            ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy") => {
+                reader.policy(root, env).and_then(|policy| {
+                    let name = policy.name.clone();
+                    self.policies.insert(name.clone(), policy).map(|_first| name)
+                })
+            }
+            ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding") => {
+                reader.binding(root).and_then(|binding| {
+                    let name = binding.name.clone();
+                    self.bindings.insert(name.clone(), binding).map(|_first| name)
+                })
+            }
+            (version, kind) => {
+                reader.findings.push(Finding {
+                    code: PolicyCode::W803.entry(),
+                    subject: place.clone(),
+                    rule: None,
+                    found: format!("{version} {kind} is not a policy that is supported yet"),
+                    needed:
+                        "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy or ValidatingAdmissionPolicyBinding"
+                            .to_owned(),
+                    fix: "move it out of policies/".to_owned(),
+                });
+                None
+            }
+        };
+        if let Some(name) = twice {
+            reader.findings.push(Finding {
+                code: PolicyCode::W802.entry(),
+                subject: place,
+                rule: None,
+                found: format!("{name} is declared twice"),
+                needed: "one policy or binding of a name".to_owned(),
+                fix: format!("remove or rename one {name}"),
+            });
+        }
+    }
+
+    fn finish(mut self, digest: Digest) -> Result<PolicySet, Vec<Finding>> {
+        for binding in self.bindings.values().filter(|binding| !self.policies.contains_key(&binding.policy)) {
+            self.findings.push(Finding {
+                code: PolicyCode::W802.entry(),
+                subject: binding.place.clone(),
+                rule: Some(binding.name.clone()),
+                found: format!("the binding names the policy {}, which is not there", binding.policy),
+                needed: "a policy of that name under policies/".to_owned(),
+                fix: format!("add the policy {}, or remove the binding", binding.policy),
+            });
+        }
+        for policy in self.policies.values() {
+            if !self.bindings.values().any(|binding| binding.policy == policy.name) {
+                self.findings.push(Finding {
+                    code: PolicyCode::W802.entry(),
+                    subject: Subject::Path { path: policy.file.clone(), line: None, column: None },
+                    rule: Some(policy.name.clone()),
+                    found: format!("the policy {} has no binding: it would judge nothing", policy.name),
+                    needed: "a ValidatingAdmissionPolicyBinding with validationActions [Deny]".to_owned(),
+                    fix: format!("add a binding with policyName: {}", policy.name),
+                });
+            }
+        }
+        if self.policies.len() > MAX_POLICIES {
+            self.findings
+                .push(broken("the policy set", &format!("{} policies; at most {MAX_POLICIES}", self.policies.len())));
+        }
+        if !self.findings.is_empty() {
+            return Err(self.findings);
+        }
+        Ok(PolicySet { policies: self.policies.into_values().collect(), digest })
+    }
+}
+
+fn set_digest(files: &BTreeMap<RepoPath, Vec<u8>>) -> Digest {
+    Digest::of_parts(files.iter().flat_map(|(path, bytes)| [path.as_str().as_bytes(), bytes.as_slice()]))
+}
+
+/// Upstream's rule for kinds whose resource nobody told (`meta.UnsafeGuessKindToResource`).
+fn guess_resource(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    match lower.as_str() {
+        "endpoints" => lower,
+        _ if lower.ends_with('s') => format!("{lower}es"),
+        _ => match lower.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None => format!("{lower}s"),
+        },
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= 160 { line } else { format!("{}…", line.chars().take(160).collect::<String>()) }
+}
+
+fn broken(what: &str, why: &str) -> Finding {
+    Finding {
+        code: PolicyCode::W802.entry(),
+        subject: Subject::Named("policies/".to_owned()),
+        rule: None,
+        found: format!("{what}: {why}"),
+        needed: "a policy set that loads".to_owned(),
+        fix: "mend or remove the policy that was changed last".to_owned(),
+    }
+}
+
+/// Runs `work` on a thread whose stack holds the deepest expression allowed. A panic becomes an
+/// error, never a verdict.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("policy".to_owned()).stack_size(EVALUATION_STACK_BYTES);
+        let handle = thread.spawn_scoped(scope, work).map_err(|error| error.to_string())?;
+        handle.join().map_err(|panic| {
+            panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "the evaluation panicked".to_owned())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest::{BuiltinScopes, ClusterId, RenderOptions, render_plain};
+
+    struct Fresh;
+
+    impl Facts for Fresh {
+        fn operation(&self, _reference: &ObjectRef) -> Operation {
+            Operation::Create
+        }
+        fn resource(&self, _kind: &GroupKind) -> Option<String> {
+            None
+        }
+    }
+
+    fn policy(expression: &str, extra: &str) -> String {
+        format!(
+            "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: limit}}
+spec:
+  matchConstraints:
+    resourceRules:
+      - {{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}}
+  validations:
+    - expression: {expression:?}
+      message: at most five replicas
+{extra}---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: limit}}
+spec: {{policyName: limit, validationActions: [Deny]}}
+"
+        )
+    }
+
+    fn compile(text: &str) -> Result<PolicySet, Vec<String>> {
+        let path = "policies/limit.yaml".parse::<RepoPath>().map_err(|error| vec![error.to_string()])?;
+        let files = BTreeMap::from([(path, text.as_bytes().to_vec())]);
+        PolicySet::compile(&files).map_err(|findings| findings.iter().map(ToString::to_string).collect())
+    }
+
+    fn judge(set: &PolicySet, manifest: &str) -> Vec<String> {
+        let options = RenderOptions {
+            cluster: ClusterId::new("c"),
+            default_namespace: "shop",
+            target_namespace: None,
+            scopes: &BuiltinScopes,
+            sensitive_kinds: &[],
+        };
+        let path: RepoPath = "apps/web.yaml".parse().unwrap();
+        let rendered = render_plain([(&path, manifest.as_bytes())], &options).unwrap();
+        set.judge(&rendered, &Fresh).iter().map(ToString::to_string).collect()
+    }
+
+    const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 9}\n";
+
+    #[test]
+    fn a_violation_names_object_policy_message_and_fix() {
+        let set = compile(&policy("object.spec.replicas <= 5", "")).unwrap();
+        assert_eq!(
+            judge(&set, DEPLOYMENT),
+            [
+                "W801 PolicyViolation: Deployment.apps shop/web: at most five replicas; needed: object.spec.replicas <= 5 (rule \"limit\"). Fix: change the object in apps/web.yaml:1"
+            ]
+        );
+        assert_eq!(judge(&set, &DEPLOYMENT.replace('9', "5")), [] as [&str; 0]);
+        assert_eq!(judge(&set, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_error_is_a_denial() {
+        let set = compile(&policy("object.spec.missing <= 5", "")).unwrap();
+        assert!(judge(&set, DEPLOYMENT)[0].starts_with("W805 PolicyError: Deployment.apps shop/web: "));
+    }
+
+    #[test]
+    fn a_costly_judgement_is_a_denial_on_every_machine() {
+        let nested = "object.spec.a.all(x, object.spec.a.all(y, object.spec.a.all(z, true)))";
+        let set = compile(&policy(nested, "")).unwrap();
+        let items = vec!["1"; 200].join(",");
+        let found = judge(&set, &DEPLOYMENT.replace("replicas: 9", &format!("a: [{items}]")));
+        assert!(
+            found[0].starts_with("W804 PolicyTooCostly: Deployment.apps shop/web: evaluating costs up to "),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_supported_yet_is_refused_by_name_and_place() {
+        let later = "  paramKind: {apiVersion: v1, kind: ConfigMap}\n  failurePolicy: Ignore\n  variables: [{name: x, expression: '1'}]\n";
+        let found = compile(&policy("true", later)).unwrap_err();
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(
+            found[0]
+                .starts_with("W803 PolicyUnsupported: policies/limit.yaml:11:3: spec.paramKind is not supported yet"),
+            "{}",
+            found[0]
+        );
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused() {
+        let found = compile(&policy("true", "  validatons: []\n  validaton: [1]\n")).unwrap_err();
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[1].contains("spec.validaton is not a field of this kind"));
+    }
+
+    #[test]
+    fn an_expression_that_does_not_compile_names_its_line() {
+        let found = compile(&policy("object.spec.replicas <=", "")).unwrap_err();
+        assert!(
+            found[0].starts_with("W802 PolicyInvalid: policies/limit.yaml:9:19: the expression does not compile"),
+            "{}",
+            found[0]
+        );
+        let found = compile(&policy("quantity(object.x) > 1", "")).unwrap_err();
+        assert!(found[0].contains("the function quantity is not supported yet"), "{}", found[0]);
+    }
+
+    #[test]
+    fn policies_and_bindings_belong_together() {
+        let text = policy("true", "");
+        let (policy, binding) = text.split_once("---\n").unwrap();
+        assert!(compile(policy).unwrap_err()[0].contains("has no binding"));
+        assert!(compile(binding).unwrap_err()[0].contains("names the policy limit, which is not there"));
+        assert!(compile(&format!("{text}---\n{policy}")).unwrap_err()[0].contains("declared twice"));
+        assert!(compile("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n").unwrap_err()[0].starts_with("W803"));
+    }
+
+    #[test]
+    fn the_digest_is_of_the_files() {
+        let a = compile(&policy("true", "")).unwrap().digest();
+        assert_eq!(a, compile(&policy("true", "")).unwrap().digest());
+        assert_ne!(a, compile(&policy("!false", "")).unwrap().digest());
+    }
+}
