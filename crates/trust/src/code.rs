@@ -1,0 +1,198 @@
+//! The codes of this crate: `W1xx` object, `W2xx` signature, `W3xx` authority, `W4xx` history,
+//! `W5xx` trust file.
+
+manifest::codes! {
+    /// Codes of everything that is decided about commits, signatures, authority, history and trust files.
+    pub enum TrustCode {
+        /// A commit object is not in the one form that writ reads.
+        W101 = "MalformedCommit" {
+            meaning: "The commit object is not in the one form that Git writes: a header is missing, repeated, out of order or unknown, or the signature armour is not canonical.",
+            action: "Make the commit again with an ordinary `git commit -S`. A commit that Git itself wrote is never refused by this code; suspect a tool or an attack.",
+            example: "W101 MalformedCommit: commit 3f1c2a9d0b7e: a second tree header; needed: the headers tree, parent, author, committer in this order",
+        },
+        /// More than one signature, or a header that only looks like one.
+        W102 = "AmbiguousSignature" {
+            meaning: "The commit carries several signatures, the signature header of another object format, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone.",
+            action: "Make the commit again in a repository without `extensions.compatObjectFormat`, so that it carries one signature.",
+            example: "W102 AmbiguousSignature: commit 3f1c2a9d0b7e: header gpgsigX; needed: at most one gpgsig header and no other that begins with gpgsig",
+        },
+        /// The object holds a NUL byte or is too large.
+        W103 = "OversizeOrNul" {
+            meaning: "The object is larger than the limit or holds a NUL byte, which some tools take for its end.",
+            action: "Shorten the commit message, or commit again without the NUL byte.",
+            example: "W103 OversizeOrNul: commit 3f1c2a9d0b7e: a NUL byte at offset 812; needed: none",
+        },
+        /// A tree entry whose name is refused.
+        W104 = "RefusedName" {
+            meaning: "The tree holds a name that is refused: `.`, `..`, a form of `.git`, a control character, or two names that some file systems take for one.",
+            action: "Rename the entry.",
+            example: "W104 RefusedName: commit 3f1c2a9d0b7e: apps/Web.yaml and apps/web.yaml collide; needed: names that differ in more than case",
+        },
+        /// A tree entry whose mode is refused.
+        W105 = "RefusedMode" {
+            meaning: "The tree holds a symbolic link, a submodule, or an entry of unknown mode.",
+            action: "Replace it by an ordinary file.",
+            example: "W105 RefusedMode: commit 3f1c2a9d0b7e: apps/token is a symbolic link; needed: ordinary files only",
+        },
+        /// The bytes do not have the id under which they were served, or collide.
+        W106 = "ObjectIdMismatch" {
+            meaning: "The bytes of the object do not hash to its id, or they were built to collide under SHA-1.",
+            action: "Fetch again from a server you trust; report the object. Nothing in the repository can be edited to mend this.",
+            example: "W106 ObjectIdMismatch: commit 3f1c2a9d0b7e: its bytes hash to 77aa01b2c3d4; needed: the same id",
+        },
+
+        /// The signature does not fit the bytes, or is not in canonical form.
+        W201 = "InvalidSignature" {
+            meaning: "The signature does not verify over the bytes of the commit, or its encoding is not the canonical one.",
+            action: "Sign again: `git commit --amend --no-edit -S`.",
+            example: "W201 InvalidSignature: commit 3f1c2a9d0b7e: the signature by SHA256:Zx… does not fit the commit; needed: a signature over exactly these bytes",
+        },
+        /// Nobody known holds the key.
+        W202 = "UnknownKey" {
+            meaning: "The signature is by a key that belongs to no principal.",
+            action: "Sign with a key that is listed, or have the key added by a commit of its own that root principals sign.",
+            example: "W202 UnknownKey: commit 3f1c2a9d0b7e: signed by SHA256:Zx…; needed: a key of a principal in .writ/trust.yaml",
+        },
+        /// Key or digest is weaker than the settings allow.
+        W203 = "WeakAlgorithm" {
+            meaning: "The key or the digest of the signature is weaker than allowed (short RSA key, SHA-1, a digest or key type not in `crypto`).",
+            action: "Sign with an Ed25519 key: `ssh-keygen -t ed25519`.",
+            example: "W203 WeakAlgorithm: commit 3f1c2a9d0b7e: RSA key of 2048 bits; needed: at least 3072 bits",
+        },
+        /// The key is outside its window.
+        W204 = "KeyNotValidThen" {
+            meaning: "The key was expired, or not valid yet, at the time that counts for this commit.",
+            action: "Sign with a key that is valid, or extend its window by a commit of its own.",
+            example: "W204 KeyNotValidThen: commit 3f1c2a9d0b7e: the key of alice ended on 2026-06-01; needed: a key valid at 2026-07-02T09:00:00Z",
+        },
+        /// The signature was made for another purpose.
+        W207 = "WrongNamespace" {
+            meaning: "The signature is good but was made for another purpose (its namespace), so it cannot stand for this one.",
+            action: "Sign commits with `git commit -S`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
+            example: "W207 WrongNamespace: commit 3f1c2a9d0b7e: namespace \"file\"; needed: \"git\"",
+        },
+        /// A signature format or key type that is not supported.
+        W208 = "FormatNotSupported" {
+            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, security keys, certificates, two object formats at once).",
+            action: "Sign with a plain SSH key of type Ed25519, ECDSA or RSA.",
+            example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, which is not supported yet; needed: an SSH signature",
+        },
+
+        /// No signature at all.
+        W301 = "Unsigned" {
+            meaning: "The commit carries no signature.",
+            action: "Sign it: `git commit --amend --no-edit -S`, with `gpg.format` set to `ssh` and `user.signingkey` to your key.",
+            example: "W301 Unsigned: commit 3f1c2a9d0b7e: no signature; needed: a signature by a principal",
+        },
+        /// The signer may not change this path.
+        W302 = "NotAuthorised" {
+            meaning: "The signer is known but the rule for a changed path does not name a role of theirs, or no rule covers the path.",
+            action: "Have the commit made by someone whom the rule names, or have the rule changed by a commit of its own.",
+            example: "W302 NotAuthorised: commit 3f1c2a9d0b7e: bob changed policies/deny.yaml; needed: one of alice, frank (rule \"policies\")",
+        },
+        /// Fewer principals than the rule demands.
+        W303 = "ThresholdNotMet" {
+            meaning: "The rule for a changed path needs more principals than have given credit.",
+            action: "Have the missing principals sign as well.",
+            example: "W303 ThresholdNotMet: commit 3f1c2a9d0b7e: 1 of 2 for policies/deny.yaml; needed: one more of frank, grace (rule \"policies\")",
+        },
+        /// Key or payload was revoked.
+        W304 = "Revoked" {
+            meaning: "The key of the signature, or the content of the commit, is revoked.",
+            action: "Make the change again and sign it with a key that is not revoked.",
+            example: "W304 Revoked: commit 3f1c2a9d0b7e: key SHA256:Zx… of mallory is revoked (compromised); needed: a key in force",
+        },
+        /// An object of a kind that the rule does not allow.
+        W305 = "KindOutsideRule" {
+            meaning: "A changed file declares an object whose kind the rule for its path does not allow, or whose scope is not known.",
+            action: "Move the object to a path whose rule allows its kind, or have the rule changed by a commit of its own.",
+            example: "W305 KindOutsideRule: commit 3f1c2a9d0b7e: apps/x.yaml declares rbac.authorization.k8s.io/ClusterRole; needed: a namespaced kind (rule \"apps\")",
+        },
+        /// A step that changes policies or waivers together with something else.
+        W308 = "MixedStep" {
+            meaning: "One step changes policies or waivers together with other paths, so it could bring its own permission.",
+            action: "Split it: first the commit for `policies/` or `waivers/`, then the other.",
+            example: "W308 MixedStep: commit 3f1c2a9d0b7e: policies/deny.yaml and apps/web.yaml in one step; needed: two steps",
+        },
+
+        /// The candidate does not descend from the last accepted commit.
+        W401 = "NotDescendant" {
+            meaning: "The head does not descend from the last accepted commit: history was rewritten, an older head is replayed, or it is another repository.",
+            action: "Push a commit on top of the last accepted one. To go back on purpose, revert by a new signed commit.",
+            example: "W401 NotDescendant: commit 3f1c2a9d0b7e: does not descend from 77aa01b2c3d4; needed: a descendant of it",
+        },
+        /// The last accepted commit is reachable, but not along first parents.
+        W402 = "NotFirstParent" {
+            meaning: "The last accepted commit is in the history of the head but not on its first-parent chain: a merge put another branch in its place.",
+            action: "Merge into the tracked branch, not the tracked branch into another, and push that.",
+            example: "W402 NotFirstParent: commit 3f1c2a9d0b7e: 77aa01b2c3d4 is its second parent; needed: it on the first-parent chain",
+        },
+        /// Too long a way, or an object missing on it.
+        W403 = "BudgetExceeded" {
+            meaning: "The way from the last accepted commit is longer than the limit, or an object on it is missing.",
+            action: "Advance in smaller portions, or restore the missing history on the server.",
+            example: "W403 BudgetExceeded: commit 3f1c2a9d0b7e: more than 10000 steps; needed: at most 10000",
+        },
+        /// The state belongs to another ref or repository.
+        W404 = "WrongBinding" {
+            meaning: "The commit carries a trust file of another repository or another ref than the one that is tracked.",
+            action: "Track the ref that the trust file names, or have the file changed by a commit of its own.",
+            example: "W404 WrongBinding: commit 3f1c2a9d0b7e: refs/heads/dev; needed: refs/heads/main",
+        },
+        /// Committer time goes back or lies in the future.
+        W406 = "CommitterTime" {
+            meaning: "The committer time is earlier than that of the commit before it, or lies in the future.",
+            action: "Set the clock of the machine that commits, then commit again: `git commit --amend --no-edit -S --date=now`.",
+            example: "W406 CommitterTime: commit 3f1c2a9d0b7e: 2019-01-01T00:00:00Z, before its predecessor; needed: not before 2026-07-02T09:00:00Z",
+        },
+        /// What was accepted before is lost.
+        W407 = "AcceptedStateLost" {
+            meaning: "The record of what was accepted is missing although there are traces of it, so the way forward cannot be judged.",
+            action: "Restore the state volume, or have an admin set `resumeFrom` in the TrustRoot.",
+            example: "W407 AcceptedStateLost: trust root prod: an empty log, but objects carry its label; needed: the log, or resumeFrom",
+        },
+
+        /// No trust file.
+        W501 = "TrustFileMissing" {
+            meaning: "There is no `.writ/trust.yaml` in the tree that decides.",
+            action: "Make one with `writ trust init`, sign it by the root principals and commit it.",
+            example: "W501 TrustFileMissing: commit 3f1c2a9d0b7e: no .writ/trust.yaml; needed: a trust file",
+        },
+        /// The trust file does not parse, or uses what is not supported.
+        W502 = "TrustFileInvalid" {
+            meaning: "The trust file does not parse strictly, or uses a field that is unknown or not supported yet.",
+            action: "Correct the line that is named.",
+            example: "W502 TrustFileInvalid: .writ/trust.yaml:12:5: field override is not supported yet; needed: a file without it",
+        },
+        /// The version does not follow the predecessor's.
+        W503 = "TrustVersionJump" {
+            meaning: "The version of the trust file is not the predecessor's plus one, or is below the minimum of the TrustRoot.",
+            action: "Set `version` to the predecessor's plus one and have the file signed again.",
+            example: "W503 TrustVersionJump: commit 3f1c2a9d0b7e: version 44 after 42; needed: 43",
+        },
+        /// Too few good signatures of root principals.
+        W504 = "TrustSignaturesMissing" {
+            meaning: "The trust file does not carry enough good signatures of root principals.",
+            action: "Have root principals sign the exact bytes: `ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml`.",
+            example: "W504 TrustSignaturesMissing: commit 3f1c2a9d0b7e: 1 of 2 (alice); needed: one more of dave, erin",
+        },
+        /// A revocation disappeared.
+        W505 = "RevocationRemoved" {
+            meaning: "The trust file lacks a revocation that its predecessor holds. Revocations are never taken back.",
+            action: "Put the revocation back; give the principal a new key instead.",
+            example: "W505 RevocationRemoved: commit 3f1c2a9d0b7e: key SHA256:Zx… is no longer revoked; needed: all revocations of the predecessor",
+        },
+        /// Nobody could change the file any more.
+        W506 = "SelfLocking" {
+            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach.",
+            action: "Name enough principals in the role, or lower the threshold.",
+            example: "W506 SelfLocking: .writ/trust.yaml: rule \"trust\" needs 3 of root, which has 2; needed: a threshold within reach",
+        },
+        /// Repository or ref differ from the TrustRoot.
+        W507 = "TrustFileMismatch" {
+            meaning: "The trust file names another repository or ref than the TrustRoot.",
+            action: "Correct `repoId` or `ref` in the file or in the TrustRoot.",
+            example: "W507 TrustFileMismatch: commit 3f1c2a9d0b7e: repoId urn:writ:dev; needed: urn:writ:prod-config",
+        },
+    }
+}

@@ -1,0 +1,215 @@
+//! Ids of commits and trees, in both object formats of Git.
+
+use std::{fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// The hash a repository names its objects by (`extensions.objectFormat`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectFormat {
+    /// 20 bytes, 40 hex digits.
+    Sha1,
+    /// 32 bytes, 64 hex digits.
+    Sha256,
+}
+
+/// 20 or 32 bytes; the variant is the format, so that no id is half of another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Bytes {
+    Sha1([u8; 20]),
+    Sha256([u8; 32]),
+}
+
+/// The text or the bytes are not an object id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectIdError {
+    /// Neither 40 nor 64 lower-case hex digits.
+    #[error("{text:?} is not an object id (40 or 64 lower-case hex digits)")]
+    Text {
+        /// The text, cut after 80 characters.
+        text: String,
+    },
+    /// Neither 20 nor 32 bytes.
+    #[error("an object id has 20 or 32 bytes, not {count}")]
+    Length {
+        /// How many there were.
+        count: usize,
+    },
+}
+
+impl Bytes {
+    fn from_slice(bytes: &[u8]) -> Result<Self, ObjectIdError> {
+        <[u8; 20]>::try_from(bytes)
+            .map(Self::Sha1)
+            .or_else(|_other_length| <[u8; 32]>::try_from(bytes).map(Self::Sha256))
+            .map_err(|_other_length| ObjectIdError::Length { count: bytes.len() })
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Sha1(bytes) => bytes,
+            Self::Sha256(bytes) => bytes,
+        }
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = ObjectIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ObjectIdError::Text { text: text.chars().take(80).collect() };
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(error());
+        }
+        match text.len() {
+            40 | 64 => hex::decode(text).map_err(|_invalid| error()).and_then(|bytes| Self::from_slice(&bytes)),
+            _ => Err(error()),
+        }
+    }
+}
+
+macro_rules! object_id {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Bytes);
+
+        impl $name {
+            /// The id of these 20 or 32 bytes.
+            ///
+            /// # Errors
+            /// Any other number of bytes.
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, ObjectIdError> {
+                Bytes::from_slice(bytes).map(Self)
+            }
+
+            /// The 20 or 32 bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_slice()
+            }
+
+            /// The object format the id belongs to.
+            #[must_use]
+            pub const fn format(&self) -> ObjectFormat {
+                match self.0 {
+                    Bytes::Sha1(_) => ObjectFormat::Sha1,
+                    Bytes::Sha256(_) => ObjectFormat::Sha256,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ObjectIdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "maxLength": 64, "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$"})
+            }
+        }
+    };
+}
+
+object_id! {
+    /// The id of a commit: 40 or 64 lower-case hex digits.
+    CommitId
+}
+
+object_id! {
+    /// The id of a tree: 40 or 64 lower-case hex digits.
+    TreeId
+}
+
+/// The bytes were built to collide under SHA-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes were built to collide under SHA-1")]
+pub struct Sha1Collision;
+
+impl CommitId {
+    /// The id that Git gives a commit with this raw body: the hash of `commit <length>`, NUL and the body.
+    ///
+    /// # Errors
+    /// The body shows the marks of a SHA-1 collision attack (only with [`ObjectFormat::Sha1`]).
+    pub fn of(format: ObjectFormat, raw: &[u8]) -> Result<Self, Sha1Collision> {
+        let header = format!("commit {}\0", raw.len());
+        match format {
+            ObjectFormat::Sha1 => {
+                let mut hash = sha1_checked::Sha1::new();
+                hash.update(header.as_bytes());
+                hash.update(raw);
+                let result = hash.try_finalize();
+                if result.has_collision() {
+                    return Err(Sha1Collision);
+                }
+                Ok(Self(Bytes::Sha1((*result.hash()).into())))
+            }
+            ObjectFormat::Sha256 => {
+                let hash = Sha256::new().chain_update(header.as_bytes()).chain_update(raw);
+                Ok(Self(Bytes::Sha256(hash.finalize().into())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_and_parses_both_formats() {
+        for text in ["ab".repeat(20), "0f".repeat(32)] {
+            let id: CommitId = text.parse().unwrap();
+            assert_eq!(id.to_string(), text);
+            assert_eq!(CommitId::from_bytes(id.as_bytes()), Ok(id));
+            assert_eq!(serde_json::from_str::<TreeId>(&format!("\"{text}\"")).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        for text in ["", "abcd", &"AB".repeat(20), &"zz".repeat(20), &"ab".repeat(26), &format!("{} ", "ab".repeat(19))]
+        {
+            assert!(text.parse::<CommitId>().is_err(), "{text:?}");
+        }
+        assert!(CommitId::from_bytes(&[0; 21]).is_err());
+    }
+}

@@ -1,0 +1,259 @@
+//! Raw commit objects, read so that each signature fits exactly one object.
+//!
+//! Git leaves every header whose name begins with `gpgsig` out of the signed bytes, joins several of them, and
+//! tolerates blanks inside them, so that other objects can carry the same signature. Here a commit has one form, the one
+//! that `git commit` writes: `tree`, `parent`…, `author`, `committer`, `encoding`?, `mergetag`…, `gpgsig`? (in SHA-256
+//! repositories `gpgsig-sha256`?), a blank line, the message. Headers that other tools add (`change-id` of jj and
+//! GitButler, `HG:…` of hg-git) are refused by name: Git itself never interprets them, and what is not understood is
+//! not passed.
+
+use manifest::{Digest, Finding, Subject};
+
+use crate::{
+    CommitId, ObjectFormat, TreeId, TrustCode,
+    armor::{self, ArmorFormat},
+    commit_headers::{Header, split},
+    person,
+    repair::{REMAKE, resign},
+    ssh::{Crypto, NAMESPACE_GIT, SshSignature, verify_sshsig},
+};
+
+/// The most bytes a commit object may have. The largest of the Linux kernel, an octopus merge with its tags, is below
+/// 64 KiB; 1 MiB leaves a factor of sixteen, and 10,000 commits of that size are still judged one at a time.
+pub const MAX_COMMIT_BYTES: usize = 1024 * 1024;
+/// The most parents a commit may have. The largest merge ever made in the Linux kernel has 66.
+pub const MAX_PARENTS: usize = 128;
+/// The most bytes a signature header may have: OpenPGP signatures are below 2 KiB, CMS ones with a transparency log
+/// entry below 16 KiB.
+pub const MAX_SIGNATURE_BYTES: usize = 64 * 1024;
+
+/// A commit, split but not yet verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitObject {
+    /// Its id, recomputed from the bytes.
+    pub id: CommitId,
+    /// The tree it names.
+    pub tree: TreeId,
+    /// Its parents, the mainline first.
+    pub parents: Vec<CommitId>,
+    /// `name <email> seconds zone` of the author; the signer chose it, it identifies nobody.
+    pub author: Vec<u8>,
+    /// `name <email> seconds zone` of the committer; the signer chose it, it identifies nobody.
+    pub committer: Vec<u8>,
+    /// Seconds since 1970 that the committer claims; 0 to the end of the year 9999.
+    pub committer_time: i64,
+    /// The bytes that are signed: all but the signature header.
+    pub payload: Vec<u8>,
+    /// SHA-256 of the payload. Unlike the id, it is the same for every object that carries the same signed content.
+    pub payload_sha256: Digest,
+    /// The armoured signature, as it was before Git indented it.
+    pub signature: Option<Vec<u8>>,
+    /// The message, in whatever encoding.
+    pub message: Vec<u8>,
+}
+
+/// A refusal of the object: code, what was found, what would be needed.
+pub(crate) struct Refused {
+    pub(crate) code: TrustCode,
+    pub(crate) found: String,
+    pub(crate) needed: String,
+}
+
+impl Refused {
+    pub(crate) fn new(code: TrustCode, found: impl Into<String>, needed: impl Into<String>) -> Self {
+        Self { code, found: found.into(), needed: needed.into() }
+    }
+}
+
+impl CommitObject {
+    /// Reads the raw body of commit `id` (what `git cat-file commit` prints).
+    ///
+    /// # Errors
+    /// W101 for every other form than the one described in this module, W102 for several or look-alike signature
+    /// headers, W103 for a NUL byte or a size above a limit, W106 if the bytes do not have this id.
+    pub fn parse(id: CommitId, raw: &[u8]) -> Result<Self, Finding> {
+        parse(id, raw).map_err(|refused| Finding {
+            code: refused.code.entry(),
+            subject: Subject::Commit(id.to_string()),
+            rule: None,
+            found: refused.found,
+            needed: refused.needed,
+            fix: REMAKE.to_owned(),
+        })
+    }
+
+    /// Verifies the signature over the payload, as a signature of a commit.
+    ///
+    /// # Errors
+    /// W301 if there is none; W201, W203, W207 or W208 as [`verify_sshsig`] says.
+    pub fn verify_ssh(&self, crypto: &Crypto) -> Result<SshSignature, Finding> {
+        let subject = Subject::Commit(self.id.to_string());
+        let Some(armored) = &self.signature else {
+            return Err(Finding {
+                code: TrustCode::W301.entry(),
+                subject,
+                rule: None,
+                found: "no signature".to_owned(),
+                needed: "an SSH signature by a principal".to_owned(),
+                fix: resign(self),
+            });
+        };
+        verify_sshsig(armored, &self.payload, NAMESPACE_GIT, crypto)
+            .map_err(|error| error.finding(subject, resign(self)))
+    }
+}
+
+fn parse(id: CommitId, raw: &[u8]) -> Result<CommitObject, Refused> {
+    check_bytes(id, raw)?;
+    let (headers, message) = split(raw)?;
+    let signature = signature(id.format(), &headers)?;
+    let mut rest = headers.as_slice();
+    let tree = required(&mut rest, b"tree")?.parse().map_err(|()| bad_id("tree"))?;
+    let parents = parents(&mut rest)?;
+    let author = required(&mut rest, b"author")?;
+    person::check(author.value).map_err(|reason| malformed(format!("author: {reason}"), PERSON))?;
+    let committer = required(&mut rest, b"committer")?;
+    let committer_time =
+        person::check(committer.value).map_err(|reason| malformed(format!("committer: {reason}"), PERSON))?;
+    optional(rest)?;
+    let tree: TreeId = tree;
+    if tree.format() != id.format() || parents.iter().any(|parent| parent.format() != id.format()) {
+        return Err(malformed("ids of two object formats", "ids of the length that the commit's own id has"));
+    }
+    let payload = headers.iter().filter(|header| !header.is_signature()).map(|header| header.bytes).collect::<Vec<_>>();
+    let mut payload = payload.concat();
+    payload.push(b'\n');
+    payload.extend_from_slice(message);
+    Ok(CommitObject {
+        id,
+        tree,
+        parents,
+        author: author.value.to_vec(),
+        committer: committer.value.to_vec(),
+        committer_time,
+        payload_sha256: Digest::of(&payload),
+        payload,
+        signature,
+        message: message.to_vec(),
+    })
+}
+
+const PERSON: &str = "name <email> seconds ±hhmm";
+const ORDER: &str = "the headers tree, parent…, author, committer, encoding?, mergetag…, gpgsig? in this order";
+
+fn malformed(found: impl Into<String>, needed: &str) -> Refused {
+    Refused::new(TrustCode::W101, found, needed)
+}
+
+fn bad_id(name: &str) -> Refused {
+    malformed(format!("{name} is not an object id"), "40 or 64 lower-case hex digits")
+}
+
+/// Size, NUL, id.
+fn check_bytes(id: CommitId, raw: &[u8]) -> Result<(), Refused> {
+    if raw.len() > MAX_COMMIT_BYTES {
+        let needed = format!("at most {MAX_COMMIT_BYTES} bytes");
+        return Err(Refused::new(TrustCode::W103, format!("an object of {} bytes", raw.len()), needed));
+    }
+    if let Some(offset) = raw.iter().position(|byte| *byte == 0) {
+        return Err(Refused::new(TrustCode::W103, format!("a NUL byte at offset {offset}"), "none"));
+    }
+    let real = CommitId::of(id.format(), raw)
+        .map_err(|collision| Refused::new(TrustCode::W106, collision.to_string(), "bytes without such marks"))?;
+    if real != id {
+        return Err(Refused::new(TrustCode::W106, format!("its bytes hash to {real}"), "the id it is named by"));
+    }
+    Ok(())
+}
+
+/// The one signature, if there is one. Judged before the order of headers, so that a look-alike is named as what it is.
+fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<u8>>, Refused> {
+    let own: &[u8] = match format {
+        ObjectFormat::Sha1 => b"gpgsig",
+        ObjectFormat::Sha256 => b"gpgsig-sha256",
+    };
+    let found: Vec<_> = headers.iter().filter(|header| header.is_signature()).collect();
+    let needed = format!("at most one header {} and no other that begins with gpgsig", own.escape_ascii());
+    let [header] = found.as_slice() else {
+        let Some(first) = found.first() else { return Ok(None) };
+        let dual = found.len() == 2
+            && found.iter().any(|header| header.name == b"gpgsig")
+            && found.iter().any(|header| header.name == b"gpgsig-sha256");
+        let found = match dual {
+            true => "signatures of two object formats, which are not supported yet".to_owned(),
+            false => format!("{} headers like {}", found.len(), first.shown_name()),
+        };
+        return Err(Refused::new(TrustCode::W102, found, needed));
+    };
+    if header.name != own {
+        return Err(Refused::new(TrustCode::W102, format!("a header {}", header.shown_name()), needed));
+    }
+    let text = header.unfolded();
+    if text.len() > MAX_SIGNATURE_BYTES {
+        let needed = format!("at most {MAX_SIGNATURE_BYTES} bytes");
+        return Err(Refused::new(TrustCode::W103, format!("a signature of {} bytes", text.len()), needed));
+    }
+    // Armours of formats that are not supported are kept as they are: verification refuses them by name (W208).
+    match ArmorFormat::of(&text) {
+        Some(ArmorFormat::Ssh) => {
+            armor::dearmor(&text).map_err(|error| malformed(error.to_string(), "the armour that ssh-keygen writes"))?;
+        }
+        Some(ArmorFormat::OpenPgp | ArmorFormat::X509) => {}
+        None => return Err(malformed("a signature without a known armour line", "-----BEGIN SSH SIGNATURE-----")),
+    }
+    Ok(Some(text))
+}
+
+fn required<'h, 'a>(rest: &mut &'h [Header<'a>], name: &'static [u8]) -> Result<&'h Header<'a>, Refused> {
+    let (header, after) =
+        rest.split_first().ok_or_else(|| malformed(format!("no header {}", name.escape_ascii()), ORDER))?;
+    if header.name != name {
+        let found = format!("the header {} where {} belongs", header.shown_name(), name.escape_ascii());
+        return Err(malformed(found, ORDER));
+    }
+    if header.is_folded() {
+        return Err(malformed(format!("the header {} has several lines", header.shown_name()), "one line"));
+    }
+    *rest = after;
+    Ok(header)
+}
+
+fn parents(rest: &mut &[Header<'_>]) -> Result<Vec<CommitId>, Refused> {
+    let mut parents = Vec::new();
+    while rest.first().is_some_and(|header| header.name == b"parent") {
+        if parents.len() == MAX_PARENTS {
+            return Err(malformed(format!("more than {MAX_PARENTS} parents"), "fewer"));
+        }
+        parents.push(required(rest, b"parent")?.parse().map_err(|()| bad_id("parent"))?);
+    }
+    Ok(parents)
+}
+
+/// `encoding`?, `mergetag`…, signature?, and nothing else.
+fn optional(mut rest: &[Header<'_>]) -> Result<(), Refused> {
+    if rest.first().is_some_and(|header| header.name == b"encoding") {
+        let header = required(&mut rest, b"encoding")?;
+        if header.value.is_empty() || !header.value.iter().all(u8::is_ascii_graphic) {
+            return Err(malformed("encoding is not a name", "printable ASCII without blanks"));
+        }
+    }
+    while let Some((header, after)) = rest.split_first().filter(|(header, _)| header.name == b"mergetag") {
+        if !header.value.starts_with(b"object ") {
+            return Err(malformed("mergetag does not hold a tag", "a tag object"));
+        }
+        rest = after;
+    }
+    if let Some((_, after)) = rest.split_first().filter(|(header, _)| header.is_signature()) {
+        rest = after;
+    }
+    match rest.first() {
+        None => Ok(()),
+        Some(header) if header.is_known() => {
+            Err(malformed(format!("the header {} is repeated or out of order", header.shown_name()), ORDER))
+        }
+        Some(header) => {
+            Err(malformed(format!("the header {}, which Git itself does not write", header.shown_name()), ORDER))
+        }
+    }
+}

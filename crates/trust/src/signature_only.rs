@@ -1,0 +1,53 @@
+//! The verdict on a signature alone, by an allowed-signers file: what `git verify-commit` decides, without its leniency.
+
+use jiff::Timestamp;
+use manifest::{Finding, Subject};
+
+use crate::{
+    AllowedSigners, CommitObject, SignatureFormat, Signer, TrustCode,
+    repair::resign,
+    ssh::{Crypto, NAMESPACE_GIT},
+};
+
+/// Who signed this commit, if the file lists the key for commits at the committer's time (which the signer chose: so
+/// does Git, and so a window here is no defence against a stolen key).
+///
+/// # Errors
+/// W301 and W2xx as [`CommitObject::verify_ssh`] says under default settings; W202 if the file does not list the key,
+/// W207 if not for commits, W204 if not for that time.
+pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) -> Result<Signer, Finding> {
+    let signature = commit.verify_ssh(&Crypto::default())?;
+    let key = signature.key();
+    let fingerprint = key.fingerprint();
+    let refuse = |code: TrustCode, found: String, needed: &str, fix: String| Finding {
+        code: code.entry(),
+        subject: Subject::Commit(commit.id.to_string()),
+        rule: None,
+        found,
+        needed: needed.to_owned(),
+        fix,
+    };
+    let at = Timestamp::from_second(commit.committer_time).map_err(|error| {
+        refuse(TrustCode::W101, format!("committer time: {error}"), "a time until the year 9999", resign(commit))
+    })?;
+    let Some(any) = allowed.lines_of(key).next() else {
+        let needed = "a key that the allowed-signers file lists";
+        return Err(refuse(TrustCode::W202, format!("signed by {fingerprint}"), needed, resign(commit)));
+    };
+    let mut lines = allowed.lines_of(key).filter(|line| line.allows_namespace(NAMESPACE_GIT)).peekable();
+    let Some(first) = lines.peek().copied() else {
+        let found = format!("{fingerprint} of {} is not listed for commits", any.principal);
+        return Err(refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", resign(commit)));
+    };
+    let Some(line) = lines.find(|line| line.allows_time(at)) else {
+        let window = match (first.valid_after, first.valid_before) {
+            (Some(after), Some(before)) => format!("from {after} to {before}"),
+            (Some(after), None) => format!("from {after}"),
+            (None, Some(before)) => format!("until {before}"),
+            (None, None) => "always".to_owned(),
+        };
+        let found = format!("{fingerprint} of {} is valid {window}", first.principal);
+        return Err(refuse(TrustCode::W204, found, &format!("a key valid at {at}"), resign(commit)));
+    };
+    Ok(Signer { principal: line.principal.clone(), format: SignatureFormat::Ssh, key: fingerprint })
+}

@@ -1,0 +1,214 @@
+//! Verification of one signature over one message for one purpose.
+
+use manifest::{Finding, Subject};
+
+use super::{
+    Crypto, Fingerprint, HashAlgorithm, KeyAlgorithm, PublicKey, PublicKeyError,
+    public_key::shown,
+    sshsig::{Blob, signed_bytes},
+};
+use crate::{
+    TrustCode,
+    armor::{self, ArmorError, ArmorFormat},
+};
+
+/// The namespace that Git signs commits under.
+pub const NAMESPACE_GIT: &str = "git";
+/// The namespace of signatures over trust files.
+pub const NAMESPACE_TRUST: &str = "writ-trust@1";
+
+/// A signature that fits: whose key, over which digest. Whether the key may sign is another question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshSignature {
+    key: PublicKey,
+    hash: HashAlgorithm,
+}
+
+impl SshSignature {
+    /// The key that signed.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The digest that the signature is over.
+    #[must_use]
+    pub const fn hash(&self) -> HashAlgorithm {
+        self.hash
+    }
+}
+
+/// Why a signature is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SshsigError {
+    /// The armour is not the canonical one (W201).
+    #[error("the armour of the signature is not canonical")]
+    Armor(#[source] ArmorError),
+    /// Another format than SSH (W208).
+    #[error("an {} signature, which is not supported yet", .0.name())]
+    OtherFormat(ArmorFormat),
+    /// The blob is not in the canonical form (W201).
+    #[error("the signature is not in the canonical form of version 1")]
+    Malformed,
+    /// The key inside is not supported (W208).
+    #[error("signed by {0}, which is not supported yet")]
+    KeyNotSupported(String),
+    /// The key inside is malformed or refused (W201).
+    #[error("the key inside the signature is refused")]
+    Key(#[source] PublicKeyError),
+    /// The namespace is another one (W207).
+    #[error("a signature for the namespace {found:?}")]
+    Namespace {
+        /// The namespace inside, escaped.
+        found: String,
+        /// The namespace demanded.
+        needed: String,
+    },
+    /// A digest that is not allowed (W203).
+    #[error("a signature over a digest of type {found:?}")]
+    Hash {
+        /// The digest inside, escaped.
+        found: String,
+        /// What the settings allow.
+        allowed: Vec<HashAlgorithm>,
+    },
+    /// A signature algorithm weaker than SHA-2 (W203).
+    #[error("a signature of type {0:?}, which uses SHA-1")]
+    WeakFormat(String),
+    /// The signature type is not one of the key (W201).
+    #[error("a signature of type {format:?} by a key of type {}", .key.key_type())]
+    Format {
+        /// The type inside, escaped.
+        format: String,
+        /// The algorithm of the key.
+        key: KeyAlgorithm,
+    },
+    /// A key algorithm that the settings do not allow (W203).
+    #[error("signed by a key of algorithm {found}")]
+    KeyAlgorithm {
+        /// The algorithm.
+        found: KeyAlgorithm,
+        /// What the settings allow.
+        allowed: Vec<KeyAlgorithm>,
+    },
+    /// An RSA key that is too short (W203).
+    #[error("signed by an RSA key of {bits} bits")]
+    ShortRsa {
+        /// Bits of its modulus.
+        bits: u32,
+        /// What the settings demand.
+        needed: u32,
+    },
+    /// The signature does not fit the bytes (W201).
+    #[error("the signature by {0} does not fit these bytes")]
+    Mismatch(Fingerprint),
+}
+
+/// Smallest RSA modulus in bits that any settings can allow; the maths library verifies nothing shorter.
+const MIN_RSA_BITS: u32 = 2048;
+
+impl Crypto {
+    /// Whether a key is strong enough under these settings.
+    ///
+    /// # Errors
+    /// The algorithm is not allowed, or the RSA modulus too short.
+    pub fn check_key(&self, key: &PublicKey) -> Result<(), SshsigError> {
+        if !self.allow.contains(&key.algorithm()) {
+            let allowed = self.allow.iter().copied().collect();
+            return Err(SshsigError::KeyAlgorithm { found: key.algorithm(), allowed });
+        }
+        let needed = self.min_rsa.max(MIN_RSA_BITS);
+        match key.rsa_bits() {
+            Some(bits) if bits < needed => Err(SshsigError::ShortRsa { bits, needed }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Verifies an armoured SSH signature over `message`, made for `namespace` with a key strong enough for `crypto`.
+///
+/// # Errors
+/// Anything that is not exactly what `ssh-keygen -Y sign -n <namespace>` writes for this message; see [`SshsigError`].
+pub fn verify_sshsig(
+    armored: &[u8],
+    message: &[u8],
+    namespace: &str,
+    crypto: &Crypto,
+) -> Result<SshSignature, SshsigError> {
+    match ArmorFormat::of(armored) {
+        Some(format @ (ArmorFormat::OpenPgp | ArmorFormat::X509)) => return Err(SshsigError::OtherFormat(format)),
+        Some(ArmorFormat::Ssh) => {}
+        None => return Err(SshsigError::Armor(ArmorError::UnknownFormat)),
+    }
+    let bytes = armor::dearmor(armored).map_err(SshsigError::Armor)?;
+    let blob = Blob::parse(&bytes).map_err(|_malformed| SshsigError::Malformed)?;
+    let key = PublicKey::from_blob(blob.public_key).map_err(|error| match error {
+        PublicKeyError::NotSupported(what) => SshsigError::KeyNotSupported(what),
+        other => SshsigError::Key(other),
+    })?;
+    crypto.check_key(&key)?;
+    if blob.namespace != namespace.as_bytes() {
+        return Err(SshsigError::Namespace { found: shown(blob.namespace), needed: namespace.to_owned() });
+    }
+    let hash = HashAlgorithm::ALL
+        .into_iter()
+        .find(|hash| hash.as_str().as_bytes() == blob.hash && crypto.hashes.contains(hash))
+        .ok_or_else(|| SshsigError::Hash {
+            found: shown(blob.hash),
+            allowed: crypto.hashes.iter().copied().collect(),
+        })?;
+    match key.verifies(blob.format, &signed_bytes(namespace, hash, message), blob.signature) {
+        Some(true) => Ok(SshSignature { key, hash }),
+        Some(false) => Err(SshsigError::Mismatch(key.fingerprint())),
+        None if blob.format == b"ssh-rsa" && key.rsa_bits().is_some() => {
+            Err(SshsigError::WeakFormat(shown(blob.format)))
+        }
+        None => Err(SshsigError::Format { format: shown(blob.format), key: key.algorithm() }),
+    }
+}
+
+impl SshsigError {
+    /// The code of this refusal.
+    #[must_use]
+    pub const fn code(&self) -> TrustCode {
+        match self {
+            Self::Armor(_) | Self::Malformed | Self::Key(_) | Self::Format { .. } | Self::Mismatch(_) => {
+                TrustCode::W201
+            }
+            Self::OtherFormat(_) | Self::KeyNotSupported(_) => TrustCode::W208,
+            Self::Namespace { .. } => TrustCode::W207,
+            Self::Hash { .. } | Self::WeakFormat(_) | Self::KeyAlgorithm { .. } | Self::ShortRsa { .. } => {
+                TrustCode::W203
+            }
+        }
+    }
+
+    /// The refusal as a finding about `subject`; `fix` is how that subject is signed again.
+    #[must_use]
+    pub fn finding(&self, subject: Subject, fix: String) -> Finding {
+        let found = match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        };
+        Finding { code: self.code().entry(), subject, rule: None, found, needed: self.needed(), fix }
+    }
+
+    fn needed(&self) -> String {
+        match self {
+            Self::Armor(_) | Self::Malformed => "the form that ssh-keygen -Y sign writes, byte for byte".to_owned(),
+            Self::OtherFormat(_) => "an SSH signature".to_owned(),
+            Self::KeyNotSupported(_) | Self::Key(_) => "a plain Ed25519, ECDSA or RSA key".to_owned(),
+            Self::Namespace { needed, .. } => format!("the namespace {needed:?}"),
+            Self::Hash { allowed, .. } => format!("one of {}", list(allowed)),
+            Self::WeakFormat(_) => "rsa-sha2-256 or rsa-sha2-512".to_owned(),
+            Self::Format { key, .. } => format!("a signature type of {} keys", key.key_type()),
+            Self::KeyAlgorithm { allowed, .. } => format!("one of {}", list(allowed)),
+            Self::ShortRsa { needed, .. } => format!("at least {needed} bits"),
+            Self::Mismatch(_) => "a signature over exactly these bytes".to_owned(),
+        }
+    }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
