@@ -9,11 +9,13 @@ mod kubeconfig;
 mod start;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::get_plain;
@@ -37,8 +39,9 @@ const TOKEN_DURATION: &str = "72h";
 /// What of Kubernetes is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Profile {
-    /// etcd and kube-apiserver: everything about apply, ownership, watches, CRDs, RBAC and admission. Nothing deletes the content
-    /// of a Namespace or collects garbage here, and Namespaces get no `default` ServiceAccount.
+    /// etcd and kube-apiserver: everything about apply, ownership, watches, CRDs, RBAC and admission. No controller runs: nothing
+    /// deletes the content of a Namespace or collects garbage, Namespaces get no `default` ServiceAccount, and a ClusterRole that
+    /// aggregates others keeps the rules it was given (`admin`, `edit` and `view` are filled at the start).
     Api,
     /// Also kube-controller-manager and kube-scheduler (no node).
     Full,
@@ -205,10 +208,22 @@ impl ControlPlane {
 
     /// Applies manifests (any number of YAML documents) as cluster admin, server-side, taking over conflicts.
     pub fn apply(&self, manifests: &str) -> Result<()> {
-        let mut file = tempfile::NamedTempFile::with_suffix(".yaml").context("cannot make a file")?;
-        std::io::Write::write_all(&mut file, manifests.as_bytes()).context("cannot write manifests")?;
-        let path = file.path().display().to_string();
-        self.kubectl(&["apply", "--server-side", "--force-conflicts", "--field-manager=testkit", "-f", &path]).map(drop)
+        self.apply_in(None, manifests)
+    }
+
+    pub(crate) fn apply_in(&self, namespace: Option<&str>, manifests: &str) -> Result<()> {
+        let file = manifest_file(manifests)?;
+        let path = file.path().to_string_lossy();
+        let mut arguments = vec!["apply", "--server-side", "--force-conflicts", "--field-manager=testkit", "-f", &path];
+        arguments.extend(namespace.iter().flat_map(|&namespace| ["--namespace", namespace]));
+        self.kubectl(&arguments).map(drop)
+    }
+
+    /// Waits until every object of `manifests` has the condition, e.g. `Established` of CRDs.
+    pub fn wait_for_condition(&self, condition: &str, manifests: &str) -> Result<()> {
+        let file = manifest_file(manifests)?;
+        let condition = format!("--for=condition={condition}");
+        self.kubectl(&["wait", &condition, "--timeout=60s", "-f", &file.path().to_string_lossy()]).map(drop)
     }
 
     /// GET of an API path as cluster admin, e.g. `/metrics` or `/api/v1/namespaces`; any status but 200 is an error.
@@ -222,6 +237,22 @@ impl ControlPlane {
         let mut server =
             processes.remove(&component).with_context(|| format!("{} is not running here", component.program()))?;
         server.kill().map(drop)
+    }
+
+    /// Stops a component without ending it (SIGSTOP): it holds its connections and answers nobody.
+    pub fn pause(&self, component: Component) -> Result<()> {
+        self.signal(component, Signal::STOP)
+    }
+
+    /// Lets a paused component go on.
+    pub fn resume(&self, component: Component) -> Result<()> {
+        self.signal(component, Signal::CONT)
+    }
+
+    fn signal(&self, component: Component, signal: Signal) -> Result<()> {
+        let mut processes = self.own_processes()?;
+        let server = processes.get_mut(&component);
+        server.with_context(|| format!("{} is not running here", component.program()))?.signal(signal)
     }
 
     /// Starts a component again, with the same data, address and flags, and waits until the control plane is ready. A component
@@ -262,7 +293,7 @@ impl ControlPlane {
 
     fn own_processes(&self) -> Result<MutexGuard<'_, BTreeMap<Component, Server>>> {
         // A panic elsewhere leaves a map of processes, which is what it says.
-        Ok(self.own("kill, restart or list")?.processes.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.own("kill, pause, restart or list")?.processes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until `component` does its work; an error shows the end of its log.
@@ -295,6 +326,12 @@ impl ControlPlane {
             }),
         }
     }
+}
+
+fn manifest_file(manifests: &str) -> Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::NamedTempFile::with_suffix(".yaml").context("cannot make a file")?;
+    file.write_all(manifests.as_bytes()).context("cannot write manifests")?;
+    Ok(file)
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{hermetic_command, run};
+use crate::process::{hermetic_command, run, shown};
 use crate::scratch::Scratch;
 
 /// Kind of an SSH key.
@@ -128,7 +128,7 @@ pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Vec<
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot start {command:?}"))?;
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     let mut stdin = child.stdin.take().context("a piped child has a standard input")?;
     // A thread of its own: a child that writes before it has read everything would block us both.
     let (written, output) = std::thread::scope(|scope| {
@@ -136,13 +136,13 @@ pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Result<Vec<
         let output = child.wait_with_output();
         (writer.join(), output)
     });
-    let output = output.with_context(|| format!("cannot wait for {command:?}"))?;
+    let output = output.with_context(|| format!("cannot wait for {}", shown(command)))?;
     if !output.status.success() {
-        bail!("{:?}: {}\n{}", command, output.status, String::from_utf8_lossy(&output.stderr));
+        bail!("{}: {}\n{}", shown(command), output.status, String::from_utf8_lossy(&output.stderr));
     }
     match written {
-        Ok(result) => result.with_context(|| format!("cannot write to {command:?}"))?,
-        Err(_panic) => bail!("the thread that writes to {command:?} panicked"),
+        Ok(result) => result.with_context(|| format!("cannot write to {}", shown(command)))?,
+        Err(_panic) => bail!("the thread that writes to {} panicked", shown(command)),
     }
     Ok(output.stdout)
 }

@@ -81,11 +81,17 @@ pub fn hermetic_command(program: impl AsRef<std::ffi::OsStr>, home: &Path) -> Co
 
 /// Runs `command` to its end and returns its standard output; a failure carries status and standard error.
 pub fn run(command: &mut Command) -> Result<Vec<u8>> {
-    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let output = command.output().with_context(|| format!("cannot start {}", shown(command)))?;
     if !output.status.success() {
-        return Err(anyhow!("{:?}: {}\n{}", command, output.status, String::from_utf8_lossy(&output.stderr)));
+        return Err(anyhow!("{}: {}\n{}", shown(command), output.status, String::from_utf8_lossy(&output.stderr)));
     }
     Ok(output.stdout)
+}
+
+/// Program and arguments, for error messages: the environment that `Debug` would add hides them.
+pub(crate) fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// A long-running child with its output in a log file. Killed when dropped.

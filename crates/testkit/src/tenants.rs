@@ -37,22 +37,22 @@ pub struct Tenant<'a> {
 }
 
 /// Installs the given CRDs (YAML) and the permissions of `deploy/`, and waits until the CRDs are served. Does nothing when this
-/// process did it already on this control plane; doing it twice changes nothing.
+/// process did just that already on this control plane; doing it twice changes nothing.
 pub fn install(plane: &ControlPlane, crds: &str) -> Result<()> {
-    static DONE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    static DONE: Mutex<BTreeSet<[String; 2]>> = Mutex::new(BTreeSet::new());
     // Held throughout, so that a second test waits until the first has installed. A panic meanwhile leaves the set as it was.
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if done.contains(plane.server()) {
+    let this = [plane.server().to_owned(), crds.to_owned()];
+    if done.contains(&this) {
         return Ok(());
     }
-    for file in PERMISSIONS {
-        plane.apply(&deploy_file(file)?).with_context(|| format!("cannot apply deploy/{file}"))?;
-    }
+    let files = PERMISSIONS.iter().map(|&file| deploy_file(file)).collect::<Result<Vec<_>>>()?;
+    plane.apply(&files.join("\n---\n")).context("cannot apply the permissions of deploy/")?;
     if !crds.trim().is_empty() {
         plane.apply(crds).context("cannot apply the CRDs")?;
-        plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"])?;
+        plane.wait_for_condition("Established", crds)?;
     }
-    done.insert(plane.server().to_owned());
+    done.insert(this);
     Ok(())
 }
 
@@ -117,6 +117,11 @@ impl<'a> Tenant<'a> {
         let mut all = vec!["--namespace", self.namespace.as_str()];
         all.extend_from_slice(arguments);
         self.plane.kubectl(&all)
+    }
+
+    /// Applies manifests to the namespace, as cluster admin: objects that name no namespace of their own land here.
+    pub fn apply(&self, manifests: &str) -> Result<()> {
+        self.plane.apply_in(Some(&self.namespace), manifests)
     }
 
     /// Kubeconfig of the tenant's own ServiceAccount.

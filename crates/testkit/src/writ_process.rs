@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::process::Signal;
 
-use crate::process::{Server, hermetic_command};
+use crate::process::{Server, hermetic_command, spawn};
 use crate::scratch::Scratch;
 use crate::wait::wait_until;
 
@@ -87,7 +87,9 @@ impl WritCommand {
 
     /// Runs it to its end. No status is an error here: refusals are what tests look at.
     pub fn output(&self) -> Result<Finished> {
-        let output = self.command().output().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = spawn(command)?.wait_with_output().context("cannot wait for writ")?;
         Ok(Finished {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).context("standard output is not UTF-8")?,

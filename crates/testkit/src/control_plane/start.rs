@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow, bail};
 use rand::Rng;
+use serde_json::{Value, json};
 
 use super::component::{Component, Launch, pki};
 use super::kubeconfig::{self, write_private};
@@ -78,6 +79,9 @@ fn try_start(profile: Profile, api_server_flags: &[&str], programs: &Path) -> Re
     for &component in profile.components() {
         plane.restart(component)?;
     }
+    if profile == Profile::Api {
+        fill_aggregated_roles(&plane)?;
+    }
     let state = serde_json::to_string_pretty(&plane.description).context("cannot describe the control plane")?;
     write_private(&plane.state_file(), &state)?;
     Ok(plane)
@@ -111,6 +115,28 @@ fn write_keys(description: &Description, launch: &Launch) -> Result<(Authority, 
         kubeconfig(&launch.kubeconfig(component), &authority.client(&user, &[])?)?;
     }
     Ok((authority, admin))
+}
+
+/// Gives the ClusterRoles `admin`, `edit` and `view` the rules that the controller manager would collect for them: without it they
+/// are empty, and a tenant that is `admin` of its namespace could do nothing.
+fn fill_aggregated_roles(plane: &ControlPlane) -> Result<()> {
+    let mut collected: Vec<Value> = Vec::new();
+    let mut manifests = String::new();
+    // Each role holds the rules of those before it.
+    for role in ["view", "edit", "admin"] {
+        let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/system:aggregate-to-{role}");
+        let part: Value = serde_json::from_str(&plane.get(&path)?).context("a ClusterRole is not JSON")?;
+        let rules = part.get("rules").and_then(Value::as_array).with_context(|| format!("{path} has no rules"))?;
+        collected.extend(rules.iter().cloned());
+        let filled = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": role},
+            "rules": collected,
+        });
+        manifests = format!("{manifests}{filled}\n---\n");
+    }
+    plane.apply(&manifests).context("cannot fill the aggregated roles")
 }
 
 /// Two different ports that are free now.
