@@ -1,0 +1,42 @@
+//! The commands: one variant and one module each.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+use crate::{controlplane, generate, layers, lint, test};
+
+/// The repository's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds the real Kubernetes control plane of the tests and the demo into target/controlplane, if its inputs changed
+    Controlplane,
+    /// Writes what is generated: docs/codes.md, deploy/crds/writ.dev.yaml, docs/cli.md
+    Generate(generate::Arguments),
+    /// Fails on each forbidden dependency between crates, naming it
+    Layers,
+    /// Formatting, layers, file sizes, clippy, documentation, licences and sources, generated files
+    Lint,
+    /// Everything that must pass
+    Test(test::Arguments),
+}
+
+/// Runs the command that the process was called with.
+pub(crate) fn parse_and_run() -> Result<()> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find()?;
+    match arguments.command {
+        Command::Controlplane => controlplane::run(&workspace),
+        Command::Generate(arguments) => generate::run(&workspace, &arguments),
+        Command::Layers => layers::run(&workspace),
+        Command::Lint => lint::run(&workspace),
+        Command::Test(arguments) => test::run(&workspace, &arguments),
+    }
+}

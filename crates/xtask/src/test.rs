@@ -1,0 +1,81 @@
+//! `cargo xtask test`: everything that must pass.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use testkit::{ControlPlane, Profile};
+
+use crate::process::run as run_process;
+use crate::summary::Summary;
+use crate::workspace::Workspace;
+use crate::{controlplane, tools};
+
+/// Set to `1` for the tests' long runs: more seeds, minutes instead of seconds.
+const SOAK_VARIABLE: &str = "WRIT_TEST_SOAK";
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Also the long runs
+    #[arg(long)]
+    soak: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// The command.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let started = Instant::now();
+    tools::ensure(&tools::TEST_TOOLS)?;
+    controlplane::ensure(workspace)?;
+    eprintln!("building the tests (about 5 minutes cold on two idle cores)");
+    run_process(workspace.cargo().args(["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
+
+    // Both live until this function returns; the kernel ends them should this process be killed before.
+    let planes = [Profile::Api, Profile::Full]
+        .map(|profile| ControlPlane::start(profile).with_context(|| format!("cannot start control plane {profile:?}")));
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    cargo.env_remove(SOAK_VARIABLE);
+    if arguments.soak {
+        cargo.env(SOAK_VARIABLE, "1");
+    }
+    let mut running = Vec::new();
+    for plane in planes {
+        let plane = plane?;
+        eprintln!("control plane {:?} at {}", plane.profile(), plane.server());
+        cargo.env(plane.profile().shared_variable(), plane.state_file());
+        running.push(plane);
+    }
+    if let Some(filter) = &arguments.filter {
+        cargo.args(["--", filter]);
+    }
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+    let output = BufReader::new(child.stdout.take().context("cargo test has no standard output")?);
+    let summary = echo(output)?;
+    let status = child.wait().context("cannot wait for cargo test")?;
+    drop(running);
+
+    println!("{summary}, {} s", started.elapsed().as_secs());
+    summary.verdict()?;
+    if !status.success() {
+        bail!("cargo test failed: {status}");
+    }
+    Ok(())
+}
+
+/// Prints what comes as it comes and adds it up.
+fn echo(mut output: impl BufRead) -> Result<Summary> {
+    let mut summary = Summary::default();
+    let mut line = Vec::new();
+    let mut stdout = std::io::stdout();
+    // Bytes, not text: what a failing test prints need not be UTF-8.
+    while output.read_until(b'\n', &mut line).context("cannot read what cargo test prints")? > 0 {
+        stdout.write_all(&line).context("cannot print")?;
+        summary.read(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    Ok(summary)
+}
