@@ -1,0 +1,195 @@
+//! Group commit: one thread syncs the journal, publishes and settles for all who append.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::error::LogError;
+use crate::journal::{self, JOURNAL_BYTES};
+use crate::publish::Publisher;
+use crate::shared::{Shared, State};
+use crate::storage::parents;
+
+/// Within this time an entry written as [`Durability::Grouped`](crate::Durability::Grouped) is synced.
+const GROUP_WINDOW: Duration = Duration::from_millis(10);
+/// The journal is settled when this much of it is used, before anybody has to wait for it.
+const SETTLE_AT: u64 = JOURNAL_BYTES / 4 * 3;
+/// Bytes to zero so that no record starts there: more than a record's numbers, at most a record.
+const HEAD: u64 = 50;
+
+/// Starts the thread; it ends after [`Shared::close`].
+pub(crate) fn start(shared: &Arc<Shared>, publisher: Publisher) -> Result<JoinHandle<()>, LogError> {
+    let committer = Committer { shared: Arc::clone(shared), publisher };
+    thread::Builder::new()
+        .name("audit-committer".to_owned())
+        .spawn(move || committer.run())
+        .map_err(|error| LogError::Thread(Arc::new(error)))
+}
+
+struct Committer {
+    shared: Arc<Shared>,
+    publisher: Publisher,
+}
+
+/// However the thread ends, nobody waits for it any longer.
+struct Dead<'a>(&'a Shared);
+
+impl Drop for Dead<'_> {
+    fn drop(&mut self) {
+        self.0.lock().dead = true;
+        self.0.done.notify_all();
+    }
+}
+
+impl Committer {
+    fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _dead = Dead(&shared);
+        let mut state = shared.lock();
+        loop {
+            let idle = |state: &mut State| state.synced == state.next && !state.settle_wanted && !state.closing;
+            state = shared.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+            let gathering = |state: &mut State| state.waiters.is_empty() && !state.settle_wanted && !state.closing;
+            state = shared
+                .work
+                .wait_timeout_while(state, GROUP_WINDOW, gathering)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            state = self.sync(&shared, state);
+            state = self.publish(&shared, state);
+            if state.closing {
+                state.closing_fault = self.finish(&shared, &mut state);
+                return;
+            }
+            if state.settle_wanted || state.position > SETTLE_AT {
+                state.settle_fault = self.settle(&shared, &mut state).err();
+                state.settle_wanted = false;
+                state.settlings += 1;
+            }
+            shared.done.notify_all();
+        }
+    }
+
+    /// Syncs what is written by now. The lock is free meanwhile: what is appended then shares the next sync.
+    fn sync<'a>(&self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if state.synced == state.next {
+            return state;
+        }
+        let (target, position) = (state.next, state.position);
+        let bodies = std::mem::take(&mut state.bodies);
+        drop(state);
+        let result = sync_files(shared, &bodies);
+        let mut state = shared.lock();
+        settle_waiters(&mut state, target, position, &result, shared);
+        shared.done.notify_all();
+        state
+    }
+
+    /// Publishes what is synced, also without the lock.
+    fn publish<'a>(&mut self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let entries = synced_entries(&state, self.publisher.size());
+        if entries.is_empty() {
+            return state;
+        }
+        drop(state);
+        let result = self.publish_entries(shared, &entries);
+        state = shared.lock();
+        self.published(&mut state, entries.len(), result.err());
+        shared.done.notify_all();
+        state
+    }
+
+    fn publish_entries(&mut self, shared: &Shared, entries: &[Arc<[u8]>]) -> Result<(), LogError> {
+        shared.drawing_on_reserve(0, || self.publisher.publish(entries, &shared.shown))
+    }
+
+    fn published(&self, state: &mut State, count: usize, fault: Option<LogError>) {
+        if fault.is_none() {
+            state.unpublished.drain(..count);
+        }
+        state.publish_fault = fault;
+    }
+
+    /// Syncs, publishes and settles with the lock held, so that the journal holds nothing afterwards that it is needed for.
+    fn settle(&mut self, shared: &Shared, state: &mut State) -> Result<(), LogError> {
+        if state.synced < state.next {
+            let (target, position) = (state.next, state.position);
+            let bodies = std::mem::take(&mut state.bodies);
+            let result = sync_files(shared, &bodies);
+            settle_waiters(state, target, position, &result, shared);
+            result?;
+        }
+        let entries = synced_entries(state, self.publisher.size());
+        if !entries.is_empty() {
+            let result = self.publish_entries(shared, &entries);
+            self.published(state, entries.len(), result.clone().err());
+            result?;
+        }
+        shared.drawing_on_reserve(0, || self.publisher.settle(&shared.shown))?;
+        // A first record that is no record ends the journal; only then may the old partials go.
+        self.wipe(shared, 0, HEAD)?;
+        self.publisher.forget_settled(&shared.shown);
+        (state.position, state.synced_position) = (0, 0);
+        Ok(())
+    }
+
+    fn wipe(&self, shared: &Shared, from: u64, to: u64) -> Result<(), LogError> {
+        let zeros = vec![0; (to - from) as usize];
+        let result = shared.storage.write_at(journal::PATH, from, &zeros);
+        result.map_err(|error| LogError::storage("write", journal::PATH, error))?;
+        shared.storage.sync(journal::PATH).map_err(|error| LogError::storage("sync", journal::PATH, error))
+    }
+
+    /// Settles for good and leaves a journal of zeros.
+    fn finish(&mut self, shared: &Shared, state: &mut State) -> Option<LogError> {
+        self.settle(shared, state).and_then(|()| self.wipe(shared, 0, JOURNAL_BYTES)).err()
+    }
+}
+
+/// Entries that survive a power cut and are in no tile yet.
+fn synced_entries(state: &State, published: u64) -> Vec<Arc<[u8]>> {
+    state.unpublished.iter().take(state.synced.saturating_sub(published) as usize).cloned().collect()
+}
+
+fn sync_files(shared: &Shared, bodies: &[String]) -> Result<(), LogError> {
+    let storage = &*shared.storage;
+    for path in bodies {
+        storage.sync(path).map_err(|error| LogError::storage("sync", path, error))?;
+        for directory in parents(path) {
+            storage.sync_dir(directory).map_err(|error| LogError::storage("sync", path, error))?;
+        }
+    }
+    storage.sync(journal::PATH).map_err(|error| LogError::storage("sync", journal::PATH, error))
+}
+
+/// Takes over how the sync of all below `target` went and tells those who wait.
+///
+/// After a failed sync nobody knows what the disk holds, and asking again would tell nothing (the
+/// kernel drops what it could not write), so everything unsynced is withdrawn, as a power cut would have done.
+fn settle_waiters(state: &mut State, target: u64, position: u64, result: &Result<(), LogError>, shared: &Shared) {
+    let limit = if result.is_ok() { target } else { u64::MAX };
+    state.waiters.retain(|waiter| {
+        if waiter.index < limit {
+            waiter.tell(result.clone());
+        }
+        waiter.index >= limit
+    });
+    if result.is_ok() {
+        (state.synced, state.synced_position) = (target, position);
+        state.grouped.retain(|index| *index >= target);
+        return;
+    }
+    let withdrawn = (state.next - state.synced) as usize;
+    let keep = state.unpublished.len().saturating_sub(withdrawn);
+    state.unpublished.truncate(keep);
+    state.lost_grouped += state.grouped.len() as u64;
+    state.grouped.clear();
+    state.bodies.clear();
+    (state.next, state.position) = (state.synced, state.synced_position);
+    // Records of the withdrawn entries that a later one does not overwrite fail by their epoch.
+    state.epoch += 1;
+    // Best effort: the disk has just failed; if this fails too, a crash right now may bring the first of them back.
+    let end = (state.position + HEAD).min(JOURNAL_BYTES);
+    let zeros = vec![0; (end - state.position) as usize];
+    drop(shared.storage.write_at(journal::PATH, state.position, &zeros));
+}

@@ -1,0 +1,100 @@
+//! The journal: entries that are promised but not yet durable in the tiles.
+//!
+//! A file of fixed, allocated length, overwritten from the start after each settling, so that a sync
+//! writes data blocks only and a full volume does not stop it. A record is
+//! `epoch:u64 ‖ index:u64 ‖ length:u16 ‖ entry ‖ SHA-256 of all that`, big-endian.
+//! Records are valid from the start as long as their sums hold, their indices are consecutive and
+//! their epochs do not fall: what an earlier use of the file left behind fails one of these.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::entry::ENTRY_LIMIT;
+
+pub(crate) const PATH: &str = "journal";
+const HEADER: usize = 8 + 8 + 2;
+const SUM: usize = 32;
+/// Bytes of the largest record.
+pub(crate) const RECORD_LIMIT: usize = HEADER + ENTRY_LIMIT + SUM;
+/// Length of the file: 256 of the largest records, so one full bundle fits; 4,207,104 bytes.
+pub(crate) const JOURNAL_BYTES: u64 = 256 * RECORD_LIMIT as u64;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    pub(crate) epoch: u64,
+    pub(crate) index: u64,
+    pub(crate) entry: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let length = u16::try_from(self.entry.len()).unwrap_or(u16::MAX);
+        let mut bytes = Vec::with_capacity(HEADER + self.entry.len() + SUM);
+        bytes.extend_from_slice(&self.epoch.to_be_bytes());
+        bytes.extend_from_slice(&self.index.to_be_bytes());
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(self.entry);
+        let sum = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&sum);
+        bytes
+    }
+
+    fn decode(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (epoch, rest) = bytes.split_first_chunk::<8>()?;
+        let (index, rest) = rest.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (entry, rest) = rest.split_at_checked(length)?;
+        let (sum, rest) = rest.split_at_checked(SUM)?;
+        (Sha256::digest(bytes.get(..HEADER + length)?).as_slice() == sum).then_some(())?;
+        Some((Self { epoch: u64::from_be_bytes(*epoch), index: u64::from_be_bytes(*index), entry }, rest))
+    }
+}
+
+/// The valid records from the start of the file, and how many bytes they take.
+pub(crate) fn records(bytes: &[u8]) -> (Vec<Record<'_>>, u64) {
+    let mut records: Vec<Record<'_>> = Vec::new();
+    let mut rest = bytes;
+    while let Some((record, after)) = Record::decode(rest) {
+        if records.last().is_some_and(|last| record.index != last.index + 1 || record.epoch < last.epoch) {
+            break;
+        }
+        records.push(record);
+        rest = after;
+    }
+    (records, (bytes.len() - rest.len()) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_an_earlier_use_left_behind_is_not_read() {
+        let record = |epoch, index, entry: &'static [u8]| Record { epoch, index, entry }.encode();
+        let check = |parts: &[Vec<u8>], indices: &[u64]| {
+            let bytes = parts.concat();
+            let found: Vec<u64> = records(&bytes).0.iter().map(|record| record.index).collect();
+            assert_eq!(found, indices);
+        };
+        check(&[record(1, 5, b"a"), record(1, 6, b"b")], &[5, 6]);
+        check(&[record(1, 7, b"a"), record(1, 6, b"b")], &[7]);
+        check(&[record(2, 5, b"a"), record(1, 6, b"withdrawn")], &[5]);
+        check(&[record(1, 5, b"a"), record(1, 7, b"gap")], &[5]);
+        check(&[vec![0; 500]], &[]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_torn_or_flipped_record_ends_the_journal(cut in 0_usize..180, bit in 0_u8..8) {
+            let whole: Vec<u8> =
+                (0..3).flat_map(|index| Record { epoch: 1, index, entry: b"0123456789" }.encode()).collect();
+            let size = whole.len() / 3;
+            prop_assert_eq!(whole.len(), 180);
+            prop_assert_eq!(records(&whole[..cut]).0.len(), cut / size);
+            let mut flipped = whole;
+            flipped[cut] ^= 1 << bit;
+            prop_assert_eq!(records(&flipped).0.len(), cut / size);
+        }
+    }
+}

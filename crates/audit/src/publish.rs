@@ -1,0 +1,183 @@
+//! From synced journal records to tiles, bundles and checkpoint.
+//!
+//! Publishing writes files without syncing: the journal can redo it. *Settling* syncs all of them,
+//! then `checkpoint.settled`, and only then may the journal be overwritten and old partials go.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::LogError;
+use crate::journal;
+use crate::note::LogKey;
+use crate::storage::{Storage, parents};
+use crate::tile::{Edge, Tile};
+use crate::tiles::read_edge;
+
+/// The newest signed checkpoint.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// The newest checkpoint all of whose files are durable: where recovery starts.
+pub(crate) const SETTLED: &str = "checkpoint.settled";
+const TEMPORARY: &str = "checkpoint.tmp";
+
+pub(crate) struct Publisher {
+    storage: Arc<dyn Storage>,
+    key: LogKey,
+    edge: Edge,
+    /// Partial files of the published and of the settled size.
+    partials: BTreeSet<String>,
+    settled: BTreeSet<String>,
+    /// Partials of no use any more whose removal has not succeeded yet.
+    stale: BTreeSet<String>,
+    dirty_files: BTreeSet<String>,
+    dirty_dirs: BTreeSet<String>,
+    settled_size: u64,
+    /// A sync failed: what the kernel did not write it may have forgotten, so it is written again.
+    rewrite: bool,
+}
+
+impl Publisher {
+    /// Continues from a settled tree.
+    pub(crate) fn new(storage: Arc<dyn Storage>, key: LogKey, edge: Edge) -> Self {
+        let partials: BTreeSet<String> = edge.partials().iter().map(|(tile, _)| tile.to_string()).collect();
+        Self {
+            storage,
+            key,
+            settled: partials.clone(),
+            settled_size: edge.size,
+            rewrite: false,
+            edge,
+            partials,
+            stale: BTreeSet::new(),
+            dirty_files: BTreeSet::new(),
+            dirty_dirs: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) const fn size(&self) -> u64 {
+        self.edge.size
+    }
+
+    pub(crate) const fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    pub(crate) fn sign(&self) -> Checkpoint {
+        Checkpoint::sign(&self.key, self.edge.size, self.edge.root())
+    }
+
+    fn write(&mut self, tile: Tile, bytes: &[u8]) -> Result<String, LogError> {
+        let path = tile.to_string();
+        self.storage.write(&path, bytes).map_err(|error| LogError::storage("write", &path, error))?;
+        self.dirty_dirs.extend(parents(&path).map(str::to_owned));
+        self.dirty_files.insert(path.clone());
+        Ok(path)
+    }
+
+    /// Adds synced entries to the tree and shows the new checkpoint. On an error nothing of it is
+    /// visible and the same call may be repeated.
+    pub(crate) fn publish(&mut self, entries: &[Arc<[u8]>], shown: &RwLock<Checkpoint>) -> Result<(), LogError> {
+        let mut edge = self.edge.clone();
+        for entry in entries {
+            for (tile, bytes) in edge.push(entry) {
+                self.write(tile, &bytes)?;
+            }
+        }
+        let mut partials = BTreeSet::new();
+        for (tile, bytes) in edge.partials() {
+            partials.insert(self.write(tile, &bytes)?);
+        }
+        let checkpoint = Checkpoint::sign(&self.key, edge.size, edge.root());
+        self.replace(CHECKPOINT, &checkpoint)?;
+        self.edge = edge;
+        let old = std::mem::replace(&mut self.partials, partials);
+        self.stale.extend(old.difference(&self.settled).filter(|path| !self.partials.contains(*path)).cloned());
+        self.show(checkpoint, shown);
+        Ok(())
+    }
+
+    fn replace(&mut self, path: &str, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        let write = |error| LogError::storage("write", TEMPORARY, error);
+        self.storage.write(TEMPORARY, checkpoint.note().as_bytes()).map_err(write)?;
+        if path == SETTLED {
+            self.storage.sync(TEMPORARY).map_err(|error| LogError::storage("sync", TEMPORARY, error))?;
+        }
+        self.storage.rename(TEMPORARY, path).map_err(|error| LogError::storage("rename", TEMPORARY, error))?;
+        self.dirty_files.insert(path.to_owned());
+        self.dirty_dirs.insert(String::new());
+        Ok(())
+    }
+
+    /// Shows a checkpoint to readers and removes what only older ones needed: while a reader holds
+    /// the lock, the files of the checkpoint it read stay.
+    fn show(&mut self, checkpoint: Checkpoint, shown: &RwLock<Checkpoint>) {
+        let mut shown = shown.write().unwrap_or_else(PoisonError::into_inner);
+        *shown = checkpoint;
+        let (storage, dirty) = (&self.storage, &mut self.dirty_files);
+        // A partial that cannot be removed now is right, only not needed: it is tried again.
+        self.stale.retain(|path| {
+            dirty.remove(path);
+            storage.remove(path).is_err()
+        });
+    }
+
+    /// Makes everything published durable. Afterwards the journal may be overwritten.
+    pub(crate) fn settle(&mut self, shown: &RwLock<Checkpoint>) -> Result<(), LogError> {
+        if self.rewrite {
+            self.publish_again(shown)?;
+        }
+        self.rewrite = true;
+        self.sync_all()?;
+        self.rewrite = false;
+        Ok(())
+    }
+
+    /// Publishes once more what the journal holds since the last settling.
+    fn publish_again(&mut self, shown: &RwLock<Checkpoint>) -> Result<(), LogError> {
+        let bytes = self.storage.read(journal::PATH, u64::MAX - 1);
+        let bytes = bytes.map_err(|error| LogError::storage("read", journal::PATH, error))?.unwrap_or_default();
+        let (from, to) = (self.settled_size, self.edge.size);
+        let entries: Vec<Arc<[u8]>> = journal::records(&bytes)
+            .0
+            .iter()
+            .filter(|record| (from..to).contains(&record.index))
+            .map(|record| Arc::from(record.entry))
+            .collect();
+        if entries.len() as u64 != to - from {
+            return Err(LogError::damaged(journal::PATH, "published entries are missing"));
+        }
+        let now = std::mem::replace(&mut self.edge, read_edge(&*self.storage, from)?);
+        let root = now.root();
+        let result = self.publish(&entries, shown);
+        if result.is_err() {
+            self.edge = now;
+        } else if self.edge.root() != root {
+            return Err(LogError::damaged(journal::PATH, "the entries are not those published"));
+        }
+        result
+    }
+
+    fn sync_all(&mut self) -> Result<(), LogError> {
+        for path in &self.dirty_files {
+            self.storage.sync(path).map_err(|error| LogError::storage("sync", path, error))?;
+        }
+        for path in &self.dirty_dirs {
+            self.storage.sync_dir(path).map_err(|error| LogError::storage("sync", path, error))?;
+        }
+        let checkpoint = self.sign();
+        self.replace(SETTLED, &checkpoint)?;
+        self.storage.sync_dir("").map_err(|error| LogError::storage("sync", SETTLED, error))?;
+        self.dirty_files.clear();
+        self.dirty_dirs.clear();
+        self.settled_size = self.edge.size;
+        Ok(())
+    }
+
+    /// After the journal was emptied: partials of the tree settled before are of no use any more.
+    pub(crate) fn forget_settled(&mut self, shown: &RwLock<Checkpoint>) {
+        let old = std::mem::replace(&mut self.settled, self.partials.clone());
+        self.stale.extend(old.into_iter().filter(|path| !self.partials.contains(path)));
+        let checkpoint = self.sign();
+        self.show(checkpoint, shown);
+    }
+}
