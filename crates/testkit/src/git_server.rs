@@ -19,6 +19,7 @@ use rand::Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::authority::Authority;
+use crate::ports::free_port;
 use crate::process::{hermetic_command, run};
 use crate::scratch::Scratch;
 use crate::signed_repo::{Credentials, Remote};
@@ -94,7 +95,7 @@ impl GitServer {
         let authority = Authority::generate("testkit-git-server")?;
         std::fs::write(directory.path().join("ca.crt"), authority.certificate()).context("cannot write ca.crt")?;
         let acceptors = Acceptors::new(&authority, &Authority::generate("testkit-nobody-trusts-this")?)?;
-        let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot bind a port on 127.0.0.1")?;
+        let socket = free_port()?;
         socket.set_nonblocking(true).context("cannot prepare the socket")?;
         let address = socket.local_addr().context("cannot read the socket's address")?;
         let shared = Arc::new(Shared {

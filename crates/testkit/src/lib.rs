@@ -8,6 +8,7 @@ mod control_plane;
 mod git_server;
 mod keys;
 mod metrics;
+mod ports;
 mod process;
 mod scratch;
 mod signed_repo;

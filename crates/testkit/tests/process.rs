@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use testkit::{Scratch, WritCommand, spawn, wait_until};
 
+/// Set in the child that one of the tests makes of itself.
+const HELD: &str = "TESTKIT_HELD";
 const WITHIN: Duration = Duration::from_secs(30);
 
 fn shell(script: &str) -> WritCommand {
@@ -73,6 +75,9 @@ fn a_child_outlives_the_thread_that_asked_for_it() {
 
 #[test]
 fn a_directory_disappears_with_its_value_and_with_its_process() {
+    if std::env::var_os(HELD).is_some() {
+        return hold();
+    }
     let scratch = Scratch::new("test").unwrap();
     let path = scratch.path().to_owned();
     std::fs::write(path.join("file"), "x").unwrap();
@@ -82,7 +87,8 @@ fn a_directory_disappears_with_its_value_and_with_its_process() {
     // This very test, run again as a child that is killed while it holds a directory and a process.
     let mut writ = WritCommand::new(std::env::current_exe().unwrap())
         .unwrap()
-        .args(["--exact", "held_until_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "a_directory_disappears_with_its_value_and_with_its_process", "--nocapture"])
+        .env(HELD, "1")
         .start()
         .unwrap();
     let line = writ.wait_for_log("holding ", WITHIN).unwrap();
@@ -97,9 +103,8 @@ fn a_directory_disappears_with_its_value_and_with_its_process() {
     .unwrap();
 }
 
-#[test]
-#[ignore = "the part of the test above that runs in a process of its own"]
-fn held_until_killed() {
+/// The part of the test above that runs in a process of its own.
+fn hold() {
     let scratch = Scratch::new("held").unwrap();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "sleep 3600"]);

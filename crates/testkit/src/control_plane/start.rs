@@ -5,21 +5,16 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, anyhow, bail};
-use rand::Rng;
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::component::{Component, Launch, pki};
 use super::kubeconfig::{self, write_private};
 use super::{AUTHORITY_NAME, ControlPlane, Description, Own, PROGRAMS_VARIABLE, Profile, api};
 use crate::authority::{Authority, Issued};
+use crate::ports::free_port;
 use crate::scratch::Scratch;
 
-/// Ports are taken below the kernel's ephemeral range (32768 and up), where outgoing connections of other processes could take
-/// the port of a component between its kill and its restart.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// Tries until a port is free: with even half of the range taken, 20 tries fail once in a million.
-const PORT_TRIES: usize = 20;
 /// Starts until one found its two ports still free when it came to bind them.
 const START_TRIES: usize = 3;
 /// Every program that must be in the folder.
@@ -141,17 +136,9 @@ fn fill_aggregated_roles(plane: &ControlPlane) -> Result<()> {
 
 /// Two different ports that are free now.
 fn two_free_ports() -> Result<(u16, u16)> {
-    let (first, _held) = free_port()?;
-    let (second, _also_held) = free_port()?;
-    Ok((first, second))
-}
-
-fn free_port() -> Result<(u16, TcpListener)> {
-    for _ in 0..PORT_TRIES {
-        let port = rand::rng().random_range(PORTS);
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            return Ok((port, listener));
-        }
-    }
-    Err(anyhow!("no free port among {PORT_TRIES} tries in {PORTS:?} on 127.0.0.1"))
+    // Held until both are known, so that they differ.
+    let (first, second) = (free_port()?, free_port()?);
+    let port =
+        |listener: &TcpListener| listener.local_addr().context("cannot read a socket's address").map(|a| a.port());
+    Ok((port(&first)?, port(&second)?))
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as blocking};
@@ -150,11 +151,14 @@ impl Socket {
         match (self, down) {
             (Self::Listening(listener), true) => {
                 let address = listener.local_addr().context("cannot read the socket's address")?;
-                drop(listener);
-                let socket = TcpSocket::new_v4().context("cannot make a socket")?;
-                socket.set_reuseaddr(true).context("cannot prepare the socket")?;
-                socket.bind(address).with_context(|| format!("cannot keep {address}"))?;
-                Ok(Self::Refusing(socket, address))
+                let socket = listener.into_std().context("cannot take the socket")?;
+                // Shut down, not closed: another thread may be between fork and exec, and the copy in its child would go on
+                // listening. The socket keeps its port, see `free_port`, and can listen again.
+                let socket = std::net::TcpStream::from(OwnedFd::from(socket));
+                socket
+                    .shutdown(std::net::Shutdown::Read)
+                    .with_context(|| format!("cannot stop listening on {address}"))?;
+                Ok(Self::Refusing(TcpSocket::from_std_stream(socket), address))
             }
             (Self::Refusing(socket, address), false) => Ok(Self::Listening(
                 socket.listen(BACKLOG).with_context(|| format!("cannot listen on {address} again"))?,
