@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Also the long runs
     #[arg(long)]
     soak: bool,
+    /// Only the tests of these crates
+    #[arg(long = "package", short, value_name = "CRATE")]
+    packages: Vec<String>,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -31,13 +34,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     tools::ensure(&tools::TEST_TOOLS)?;
     controlplane::ensure(workspace)?;
     eprintln!("building the tests (about 5 minutes cold on two idle cores)");
-    run_process(workspace.cargo().args(["test", "--workspace", "--locked", "--no-run", "--quiet"]))?;
+    run_process(cargo_test(workspace, arguments).args(["--no-run", "--quiet"]))?;
 
     // Both live until this function returns; the kernel ends them should this process be killed before.
     let planes = [Profile::Api, Profile::Full]
         .map(|profile| ControlPlane::start(profile).with_context(|| format!("cannot start control plane {profile:?}")));
-    let mut cargo = workspace.cargo();
-    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let mut cargo = cargo_test(workspace, arguments);
+    cargo.arg("--no-fail-fast");
     cargo.env_remove(SOAK_VARIABLE);
     if arguments.soak {
         cargo.env(SOAK_VARIABLE, "1");
@@ -64,6 +67,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         bail!("cargo test failed: {status}");
     }
     Ok(())
+}
+
+/// `cargo test` of the crates that were asked for; of all if none was.
+fn cargo_test(workspace: &Workspace, arguments: &Arguments) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--locked"]);
+    if arguments.packages.is_empty() {
+        cargo.arg("--workspace");
+    }
+    for package in &arguments.packages {
+        cargo.args(["--package", package]);
+    }
+    cargo
 }
 
 /// Prints what comes as it comes and adds it up.
