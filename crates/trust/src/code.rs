@@ -108,6 +108,12 @@ manifest::codes! {
             action: "Move the object to a path whose rule allows its kind, or have the rule changed by a commit of its own.",
             example: "W305 KindOutsideRule: commit 3f1c2a9d0b7e: apps/x.yaml declares rbac.authorization.k8s.io/ClusterRole; needed: a namespaced kind (rule \"apps\")",
         },
+        /// A machine where only people count.
+        W306 = "MachineNotAllowed" {
+            meaning: "The signer is a robot. Robots never count for `.writ/`, `policies/` and `waivers/`, whatever role they hold.",
+            action: "Have the commit made and signed by a person whom the rule names.",
+            example: "W306 MachineNotAllowed: commit 3f1c2a9d0b7e: relbot changed policies/deny.yaml, for which machines do not count; needed: one of alice, frank (rule \"policies\")",
+        },
         /// A step that changes policies or waivers together with something else.
         W308 = "MixedStep" {
             meaning: "One step changes policies or waivers together with other paths, so it could bring its own permission.",
@@ -193,6 +199,12 @@ manifest::codes! {
             meaning: "The trust file names another repository or ref than the TrustRoot.",
             action: "Correct `repoId` or `ref` in the file or in the TrustRoot.",
             example: "W507 TrustFileMismatch: commit 3f1c2a9d0b7e: repoId urn:writ:dev; needed: urn:writ:prod-config",
+        },
+        /// The trust file has expired.
+        W508 = "TrustFileExpired" {
+            meaning: "The trust file expired more than a week before this commit, so nobody stands by it any more. Only `.writ/` may change until it is renewed; what runs is healed as before.",
+            action: "Set a later `expires`, raise `version`, have the file signed again, and commit that alone.",
+            example: "W508 TrustFileExpired: commit 3f1c2a9d0b7e: apps/web.yaml changed 2027-07-02T09:00:00Z, the trust file expired 2027-06-01T00:00:00Z; needed: a trust file that has not expired",
         },
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     armor::{self, ArmorFormat},
     commit_headers::{Header, split},
     person,
-    repair::{REMAKE, resign},
+    repair::{remake, resign},
     ssh::{Crypto, NAMESPACE_GIT, SshSignature, verify_sshsig},
 };
 
@@ -79,7 +79,7 @@ impl CommitObject {
             rule: None,
             found: refused.found,
             needed: refused.needed,
-            fix: REMAKE.to_owned(),
+            fix: remake(refused.code).to_owned(),
         })
     }
 
@@ -180,9 +180,10 @@ fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<
         let dual = found.len() == 2
             && found.iter().any(|header| header.name == b"gpgsig")
             && found.iter().any(|header| header.name == b"gpgsig-sha256");
-        let found = match dual {
-            true => "signatures of two object formats, which are not supported yet".to_owned(),
-            false => format!("{} headers like {}", found.len(), first.shown_name()),
+        let found = if dual {
+            "signatures of two object formats, which are not supported yet".to_owned()
+        } else {
+            format!("{} headers like {}", found.len(), first.shown_name())
         };
         return Err(Refused::new(TrustCode::W102, found, needed));
     };

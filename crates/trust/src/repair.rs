@@ -1,9 +1,18 @@
 //! Commands that mend a commit, each on one line so that it works when pasted into a shell.
 
-use crate::CommitObject;
+use crate::{CommitObject, TrustCode};
 
-/// Makes the newest commit again with the headers that Git writes, and signs it. `commit --amend` would keep foreign headers.
-pub(crate) const REMAKE: &str = "git reset --soft HEAD~1 && git commit -S -C ORIG_HEAD";
+/// What to do about an object that is refused with this code.
+pub(crate) const fn remake(code: TrustCode) -> &'static str {
+    match code {
+        // The bytes are not what the id promises: nothing that is committed mends that.
+        TrustCode::W106 => "git fsck --full # then clone again from a server you trust, and report the object",
+        // A shorter message, without NUL, is a person's to write.
+        TrustCode::W103 => "git commit --amend --allow-empty -S # and shorten the message",
+        // `commit --amend` would keep foreign headers. Of a merge the content stays, as one ordinary commit.
+        _ => "git reset --soft HEAD~1 && git commit --allow-empty -S -C ORIG_HEAD",
+    }
+}
 
 /// Signs a commit again: the newest one as it is, an older one by rebasing what follows.
 pub(crate) fn resign(commit: &CommitObject) -> String {
@@ -11,7 +20,7 @@ pub(crate) fn resign(commit: &CommitObject) -> String {
     let from = if commit.parents.is_empty() { "--root".to_owned() } else { format!("{id}^") };
     format!(
         "git config gpg.format ssh && git config user.signingkey ~/.ssh/id_ed25519.pub && \
-         git commit --amend --no-edit -S # an older commit than the newest: git rebase --rebase-merges --force-rebase \
+         git commit --amend --allow-empty --no-edit -S # an older commit than the newest: git rebase --rebase-merges --force-rebase \
          --gpg-sign {from}"
     )
 }

@@ -30,16 +30,12 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
     let at = Timestamp::from_second(commit.committer_time).map_err(|error| {
         refuse(TrustCode::W101, format!("committer time: {error}"), "a time until the year 9999", resign(commit))
     })?;
-    let Some(any) = allowed.lines_of(key).next() else {
+    let Some(first) = allowed.lines_of(key).next() else {
         let needed = "a key that the allowed-signers file lists";
         return Err(refuse(TrustCode::W202, format!("signed by {fingerprint}"), needed, resign(commit)));
     };
-    let mut lines = allowed.lines_of(key).filter(|line| line.allows_namespace(NAMESPACE_GIT)).peekable();
-    let Some(first) = lines.peek().copied() else {
-        let found = format!("{fingerprint} of {} is not listed for commits", any.principal);
-        return Err(refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", resign(commit)));
-    };
-    let Some(line) = lines.find(|line| line.allows_time(at)) else {
+    // As with Git, the first line in force at that time decides, also if a later one would allow more.
+    let Some(line) = allowed.lines_of(key).find(|line| line.allows_time(at)) else {
         let window = match (first.valid_after, first.valid_before) {
             (Some(after), Some(before)) => format!("from {after} to {before}"),
             (Some(after), None) => format!("from {after}"),
@@ -49,5 +45,9 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
         let found = format!("{fingerprint} of {} is valid {window}", first.principal);
         return Err(refuse(TrustCode::W204, found, &format!("a key valid at {at}"), resign(commit)));
     };
+    if !line.allows_namespace(NAMESPACE_GIT) {
+        let found = format!("{fingerprint} of {} is not listed for commits", line.principal);
+        return Err(refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", resign(commit)));
+    }
     Ok(Signer { principal: line.principal.clone(), format: SignatureFormat::Ssh, key: fingerprint })
 }
