@@ -1,1 +1,37 @@
-//! stub
+//! A mirror of a remote branch; the only user of `git2`.
+//!
+//! [`poll`] asks a server where a branch is, with one request. [`Mirror::fetch`] brings it, in a
+//! short-lived child process under limits of its own ([`fetch_child`]). [`Mirror`] and [`Objects`]
+//! answer what `trust` asks ([`trust::History`]) from raw objects; there is never a checkout.
+
+mod child;
+mod code;
+mod error;
+mod exchange;
+mod fetch;
+mod http;
+mod library;
+mod mirror;
+mod objects;
+pub mod pktline;
+mod poll;
+mod remote;
+mod transport;
+mod tree;
+mod walk;
+mod wire;
+
+pub use child::fetch_child;
+pub use code::GitCode;
+pub use error::GitError;
+pub use exchange::{ExchangeError, Waiting};
+pub use fetch::{ChildError, FetchChild};
+pub use mirror::{MAX_PIN_BYTES, Mirror, MirrorError};
+pub use objects::{MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_TREE_BYTES, Objects};
+pub use poll::poll;
+pub use remote::{
+    BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_REF_BYTES, MAX_URL_BYTES,
+    Remote, RemoteError, RemoteOptions,
+};
+pub use walk::MAX_VISITED_COMMITS;
+pub use wire::Fetched;

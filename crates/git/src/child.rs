@@ -1,0 +1,176 @@
+//! The fetch child: a process that lives for one fetch, under limits of its own, so that a hostile
+//! server or pack harms nothing else.
+
+use std::{
+    io::{Read, Write},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use git2::{AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteRedirect, Repository};
+use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
+use trust::CommitId;
+
+use crate::{
+    exchange::{ExchangeError, quoted},
+    http::Budget,
+    library,
+    mirror::{ARRIVED, INCOMING},
+    remote::{Limits, Remote},
+    transport::{ADDRESS, Session, register},
+    wire::{Fetched, MAX_REQUEST_BYTES, Reply, Request},
+};
+
+/// Address space beside what the objects need: the program and its libraries (200 MiB in a debug
+/// build), mapped windows of packs (64 MiB), the list of a million objects (100 bytes each), TLS.
+const BASE_MEMORY: u64 = 768 << 20;
+/// A difference, its base and its result are in memory at once.
+const OBJECTS_IN_MEMORY: u64 = 3;
+/// Memory of the indexer per object: entry, id and offset.
+const MEMORY_PER_OBJECT: u64 = 160;
+/// Index of a pack per object: id 20, checksum 4, offset 4, large offset 8 bytes; rounded up.
+const INDEX_PER_OBJECT: u64 = 40;
+/// Descriptors: three standard streams, a socket, a few packs and refs; a mirror of many packs has more.
+const MAX_DESCRIPTORS: u64 = 512;
+
+/// The hidden subcommand: reads one request from `input`, fetches into the mirror that is the
+/// working directory, writes one reply to `output`. Call it first thing in `main`, in a process
+/// without other threads, started by [`crate::Mirror::fetch`].
+pub fn fetch_child(input: impl Read, mut output: impl Write) -> ExitCode {
+    let reply = answer(input).unwrap_or_else(Reply::Broken);
+    let written = serde_json::to_vec(&reply)
+        .map_err(std::io::Error::from)
+        .and_then(|bytes| output.write_all(&bytes).and_then(|()| output.flush()));
+    // The parent judges by the reply alone; without one it knows that the child failed.
+    match (written, reply) {
+        (Ok(()), Reply::Fetched(_)) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn answer(input: impl Read) -> Result<Reply, String> {
+    let mut bytes = Vec::new();
+    input
+        .take(MAX_REQUEST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("the request could not be read ({error})"))?;
+    if bytes.len() as u64 > MAX_REQUEST_BYTES {
+        return Err("the request is too long".to_owned());
+    }
+    // serde's message could quote a credential.
+    let request: Request = serde_json::from_slice(&bytes).map_err(|_| "the request is malformed".to_owned())?;
+    let parent = request.parent;
+    let remote = request.into_remote().map_err(|error| error.to_string())?;
+    confine(parent, &remote.limits)?;
+    library::prepare()?;
+    match fetch(&remote) {
+        Ok(fetched) => Ok(Reply::Fetched(fetched)),
+        Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),
+        Err(Failure::Local(detail)) => Err(detail),
+    }
+}
+
+/// Limits of this process, and its end with its parent's.
+fn confine(parent: u32, limits: &Limits) -> Result<(), String> {
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("no parent-death signal ({error})"))?;
+    // The parent may have ended before the signal was asked for.
+    if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(parent) {
+        return Err("the parent is gone".to_owned());
+    }
+    let objects = OBJECTS_IN_MEMORY.saturating_mul(limits.object_bytes);
+    let table = MEMORY_PER_OBJECT.saturating_mul(limits.objects);
+    let index = INDEX_PER_OBJECT.saturating_mul(limits.objects);
+    for (resource, value) in [
+        (Resource::As, BASE_MEMORY.saturating_add(objects).saturating_add(table)),
+        // One thread cannot use more than the time it has; this holds when nobody watches the clock.
+        (Resource::Cpu, limits.fetch_seconds.saturating_add(1)),
+        // A pack holds what was received, and bases from the mirror that complete it.
+        (Resource::Fsize, limits.bytes.saturating_mul(2).saturating_add(index)),
+        (Resource::Nofile, MAX_DESCRIPTORS),
+        (Resource::Core, 0),
+    ] {
+        setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+            .map_err(|error| format!("the limit {resource:?} could not be set ({error})"))?;
+    }
+    Ok(())
+}
+
+enum Failure {
+    Exchange(ExchangeError),
+    Local(String),
+}
+
+impl From<git2::Error> for Failure {
+    fn from(error: git2::Error) -> Self {
+        Self::Local(quoted(error.message()))
+    }
+}
+
+fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
+    let limits = remote.limits;
+    let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    library::limit_packs(as_size(limits.objects), as_size(limits.object_bytes))?;
+    let session = Session::new(remote.client.clone(), Budget::new(limits.fetch_seconds, limits.bytes));
+    register(&session)?;
+    let repository = Repository::open_bare(Path::new("."))?;
+    if let Ok(mut left) = repository.find_reference(ARRIVED) {
+        left.delete()?;
+    }
+    let objects = download(&repository, remote, &session).map_err(|error| explain(&error, &session, &limits))?;
+    let reference = || remote.reference.to_string();
+    let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
+        return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
+    };
+    let kind = repository.odb()?.read_header(arrived)?.1;
+    repository.find_reference(ARRIVED)?.delete()?;
+    if kind != git2::ObjectType::Commit {
+        return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
+    }
+    repository.reference(INCOMING, arrived, true, "")?;
+    let head: CommitId = arrived.to_string().parse().map_err(|_| Failure::Local("an id that is none".to_owned()))?;
+    Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests() })
+}
+
+/// Fetches exactly one ref; a forced push may arrive, for what it means is not decided here.
+fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>) -> Result<u64, git2::Error> {
+    let limit = remote.limits.objects;
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.transfer_progress(|progress| {
+        let within = progress.total_objects() as u64 <= limit;
+        if !within {
+            session.fail(ExchangeError::Objects { limit });
+        }
+        within
+    });
+    let mut options = FetchOptions::new();
+    options
+        .remote_callbacks(callbacks)
+        .download_tags(AutotagOption::None)
+        .prune(FetchPrune::Off)
+        .update_fetchhead(false)
+        .follow_redirects(RemoteRedirect::None);
+    let mut source = repository.remote_anonymous(ADDRESS)?;
+    source.fetch(&[format!("+{}:{ARRIVED}", remote.reference)], Some(&mut options), Some(""))?;
+    Ok(source.stats().received_objects() as u64)
+}
+
+/// libgit2 tells what went wrong in words only; what our own code saw first is more exact.
+fn explain(error: &git2::Error, session: &Session, limits: &Limits) -> Failure {
+    if let Some(failure) = session.failure() {
+        return Failure::Exchange(failure);
+    }
+    let message = error.message();
+    Failure::Exchange(if message.contains("too many objects") {
+        ExchangeError::Objects { limit: limits.objects }
+    } else if message.contains("overly large object") {
+        ExchangeError::ObjectBytes { limit: limits.object_bytes }
+    } else if message.contains("early EOF") || message.contains("unexpected end") {
+        ExchangeError::Truncated
+    } else if matches!(error.class(), git2::ErrorClass::Os | git2::ErrorClass::Filesystem | git2::ErrorClass::NoMemory)
+    {
+        return Failure::Local(quoted(message));
+    } else {
+        ExchangeError::Protocol { detail: quoted(message) }
+    })
+}

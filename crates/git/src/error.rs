@@ -1,0 +1,74 @@
+//! The errors of this crate, and what a person is told about them.
+
+use manifest::{Finding, Subject};
+
+use crate::{code::GitCode, exchange::ExchangeError, fetch::ChildError, mirror::MirrorError, remote::RemoteError};
+
+/// Why a remote's head did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// The remote cannot be used as it is written.
+    #[error("the source cannot be used")]
+    Remote(#[from] RemoteError),
+    /// The exchange with the server failed.
+    #[error("the exchange with {url} failed")]
+    Exchange {
+        /// The remote's address.
+        url: String,
+        /// Why.
+        source: ExchangeError,
+    },
+    /// The fetch child failed without an answer.
+    #[error("the fetch of {url} failed")]
+    Child {
+        /// The remote's address.
+        url: String,
+        /// Why.
+        source: ChildError,
+    },
+    /// The mirror cannot be used.
+    #[error("the mirror cannot be used")]
+    Mirror(#[from] MirrorError),
+}
+
+impl GitError {
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> GitCode {
+        match self {
+            Self::Remote(_) => GitCode::W609,
+            Self::Exchange { source, .. } => source.code(),
+            Self::Child { source, .. } => source.code(),
+            Self::Mirror(error) => error.code(),
+        }
+    }
+
+    /// What a person is told.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let (subject, found, (needed, fix)) = match self {
+            Self::Remote(error) => ("the source's remote".to_owned(), error.to_string(), remote_advice(error)),
+            Self::Exchange { url, source } => (url.clone(), source.to_string(), source.advice(url)),
+            Self::Child { url, source } => (url.clone(), source.to_string(), source.advice()),
+            Self::Mirror(error) => (error.place(), error.found(), error.advice()),
+        };
+        Finding { code: self.code().entry(), subject: Subject::Named(subject), rule: None, found, needed, fix }
+    }
+}
+
+fn remote_advice(error: &RemoteError) -> (String, String) {
+    let pair = |needed: &str, fix: &str| (needed.to_owned(), fix.to_owned());
+    match error {
+        RemoteError::Url { .. } => pair("https://host/path without user info", "correct spec.url"),
+        RemoteError::Ref { .. } => pair("a branch by its full name", "set ref to refs/heads/<branch>"),
+        RemoteError::Anchors { .. } => {
+            pair("certificates in PEM form", "correct ca.crt in the secret named by spec.secretRef")
+        }
+        RemoteError::Credentials { .. } => {
+            pair("username and password, or a bearer token", "correct the secret named by spec.secretRef")
+        }
+        RemoteError::Limit { name, ceiling, .. } => {
+            (format!("a number from 1 to {ceiling}"), format!("correct limits.{name}"))
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What can go wrong between us and a Git server. Crosses from the fetch child to its parent, so it
+//! is data; never holds a credential or a response body.
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::GitCode;
+
+/// The longest text of a server that is repeated to people, in characters: two lines of a terminal.
+const MAX_QUOTED: usize = 160;
+
+/// Which part of an exchange took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Waiting {
+    /// Name, connection or TLS handshake.
+    Connecting,
+    /// The peer was silent.
+    Reading,
+    /// The whole exchange.
+    Whole,
+}
+
+impl Waiting {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Connecting => "the connection was not made in time",
+            Self::Reading => "the server fell silent",
+            Self::Whole => "the exchange took too long",
+        }
+    }
+}
+
+/// Why an exchange with a Git server failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum ExchangeError {
+    /// The host has no address.
+    #[error("the host name has no address")]
+    HostUnknown,
+    /// The connection failed.
+    #[error("the connection failed ({detail})")]
+    Connection {
+        /// The system's words.
+        detail: String,
+    },
+    /// The certificate's issuer is not among the trust anchors.
+    #[error("the certificate's issuer is not known")]
+    UnknownIssuer,
+    /// The certificate is for another name.
+    #[error("the certificate is made for another host name")]
+    WrongName,
+    /// The certificate is refused for another reason, or there is no TLS.
+    #[error("TLS failed ({detail})")]
+    Tls {
+        /// The library's words.
+        detail: String,
+    },
+    /// The server redirects.
+    #[error("redirected ({status}) to {location:?}")]
+    Redirect {
+        /// 3xx.
+        status: u16,
+        /// Where to, without query and user info.
+        location: String,
+    },
+    /// The server wants other credentials.
+    #[error("the server refused the credentials ({status})")]
+    Credentials {
+        /// 401 or 403.
+        status: u16,
+    },
+    /// Another status than 200.
+    #[error("the server answered with status {status}")]
+    Status {
+        /// The status.
+        status: u16,
+    },
+    /// Not the content type of the protocol.
+    #[error("the server answered with content type {found:?} instead of {needed:?}")]
+    ContentType {
+        /// What it says.
+        found: String,
+        /// What the protocol says.
+        needed: String,
+    },
+    /// Too slow.
+    #[error("{} (limit {seconds} s)", waiting.words())]
+    TimedOut {
+        /// What was waited for.
+        waiting: Waiting,
+        /// The limit that was reached.
+        seconds: u64,
+    },
+    /// Too many bytes.
+    #[error("more than {limit} bytes were sent")]
+    Bytes {
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many objects.
+    #[error("more than {limit} objects were sent")]
+    Objects {
+        /// The limit.
+        limit: u64,
+    },
+    /// An object that is too large.
+    #[error("an object of more than {limit} bytes was sent")]
+    ObjectBytes {
+        /// The limit.
+        limit: u64,
+    },
+    /// The answer ends too early.
+    #[error("the answer ends too early")]
+    Truncated,
+    /// The answer is not of the protocol.
+    #[error("the answer does not follow the Git protocol ({detail})")]
+    Protocol {
+        /// What is wrong.
+        detail: String,
+    },
+    /// An error that the Git server states itself.
+    #[error("the server says {message:?}")]
+    Server {
+        /// Its words, shortened.
+        message: String,
+    },
+    /// The server has no such ref.
+    #[error("there is no {reference}")]
+    RefMissing {
+        /// The ref.
+        reference: String,
+    },
+    /// The ref does not name a commit.
+    #[error("{reference} does not name a commit")]
+    NotACommit {
+        /// The ref.
+        reference: String,
+    },
+}
+
+impl ExchangeError {
+    pub(crate) const fn code(&self) -> GitCode {
+        match self {
+            Self::UnknownIssuer | Self::WrongName | Self::Tls { .. } => GitCode::W602,
+            Self::Bytes { .. } | Self::Objects { .. } | Self::ObjectBytes { .. } => GitCode::W603,
+            Self::Redirect { .. } => GitCode::W605,
+            Self::Credentials { .. } => GitCode::W606,
+            Self::TimedOut { .. } => GitCode::W607,
+            Self::RefMissing { .. } => GitCode::W608,
+            Self::HostUnknown
+            | Self::Connection { .. }
+            | Self::Status { .. }
+            | Self::ContentType { .. }
+            | Self::Truncated
+            | Self::Protocol { .. }
+            | Self::Server { .. }
+            | Self::NotACommit { .. } => GitCode::W601,
+        }
+    }
+
+    /// What would have been needed, and what mends it.
+    pub(crate) fn advice(&self, url: &str) -> (String, String) {
+        let probe = format!("curl -I '{url}/info/refs?service=git-upload-pack'");
+        let pair = |needed: &str, fix: &str| (needed.to_owned(), fix.to_owned());
+        match self {
+            Self::HostUnknown | Self::Connection { .. } => ("a Git server that can be reached".to_owned(), probe),
+            Self::UnknownIssuer => pair(
+                "a certificate issued by the authority in the source's secret",
+                "put the authority's certificate into the secret as ca.crt",
+            ),
+            Self::WrongName => {
+                pair("a certificate for the host in the url", "correct spec.url or renew the server's certificate")
+            }
+            Self::Tls { .. } => pair("TLS 1.2 or 1.3 with a valid certificate", "renew the server's certificate"),
+            Self::Redirect { .. } => {
+                pair("an answer from the address itself", "set spec.url to the new address, if it is the right one")
+            }
+            Self::Credentials { .. } => {
+                pair("credentials that may read the repository", "renew the secret named by spec.secretRef")
+            }
+            Self::Status { status: 404 | 410 } => {
+                pair("a repository that these credentials may see", "correct spec.url, or grant read access")
+            }
+            Self::Status { .. } => ("status 200".to_owned(), probe),
+            Self::ContentType { .. } | Self::Protocol { .. } | Self::Truncated => {
+                ("the answer of a Git server that speaks protocol v2 and smart http".to_owned(), probe)
+            }
+            Self::Server { .. } => ("a Git server that serves the repository".to_owned(), probe),
+            Self::TimedOut { seconds, .. } => (
+                format!("an answer within {seconds} s"),
+                "check the server, or raise limits.pollSeconds or limits.fetchSeconds".to_owned(),
+            ),
+            Self::Bytes { limit } => (
+                format!("at most {limit} bytes"),
+                "move large files out of the repository, or raise limits.bytes".to_owned(),
+            ),
+            Self::Objects { limit } => {
+                (format!("at most {limit} objects"), "shrink the repository, or raise limits.objects".to_owned())
+            }
+            Self::ObjectBytes { limit } => (
+                format!("objects of at most {limit} bytes"),
+                "move large files out of the repository, or raise limits.objectBytes".to_owned(),
+            ),
+            Self::RefMissing { reference } => ("the branch".to_owned(), format!("git push origin HEAD:{reference}")),
+            Self::NotACommit { reference } => {
+                ("a branch that names a commit".to_owned(), format!("git push --force origin COMMIT:{reference}"))
+            }
+        }
+    }
+}
+
+/// Words of a server, shortened, on one line and without control characters.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    let mut short: String = text.trim().chars().take(MAX_QUOTED).map(plain).collect();
+    if text.trim().chars().nth(MAX_QUOTED).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_of_a_server_stay_on_one_line() {
+        assert_eq!(quoted(" a\nb\u{1b}[31m\t"), "a b [31m");
+        assert_eq!(quoted(&"x".repeat(1_000)).chars().count(), 161);
+    }
+}

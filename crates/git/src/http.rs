@@ -1,0 +1,286 @@
+//! Requests to a Git server: https only, no redirects, no proxy, exact answers, bounded bytes.
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use manifest::Sensitive;
+use rustls::pki_types::CertificateDer;
+use ureq::{
+    Agent, Body, BodyReader, Timeout,
+    http::{HeaderValue, Response, header},
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use crate::{
+    exchange::{ExchangeError, Waiting, quoted},
+    remote::{MAX_REDIRECTS, RemoteError},
+};
+
+/// Name, connection and TLS handshake together: three lost SYN packets (1+2+4 s) and some.
+const CONNECT_SECONDS: u64 = 10;
+/// Silence of the peer: a server that packs a large repository sends progress every second.
+const SILENCE_SECONDS: u64 = 20;
+/// Headers of one answer: twice what servers send at most by default (8 KiB).
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// A connection is kept this long between polls: below the 75 s after which nginx closes it.
+const IDLE_SECONDS: u64 = 70;
+
+/// The program and its version, as servers log it.
+pub(crate) const USER_AGENT: &str = concat!("writ/", env!("CARGO_PKG_VERSION"));
+
+/// How much one exchange may still take: a deadline and bytes, shared by all its requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    started: Instant,
+    seconds: u64,
+    bytes: u64,
+    left: Arc<AtomicU64>,
+}
+
+impl Budget {
+    pub(crate) fn new(seconds: u64, bytes: u64) -> Self {
+        Self { started: Instant::now(), seconds, bytes, left: Arc::new(AtomicU64::new(bytes)) }
+    }
+
+    /// Bytes received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.bytes.saturating_sub(self.left.load(Ordering::Relaxed))
+    }
+
+    fn remaining(&self) -> Result<Duration, ExchangeError> {
+        Duration::from_secs(self.seconds)
+            .checked_sub(self.started.elapsed())
+            .filter(|left| !left.is_zero())
+            .ok_or(ExchangeError::TimedOut { waiting: Waiting::Whole, seconds: self.seconds })
+    }
+
+    fn take(&self, count: usize) -> Result<(), ExchangeError> {
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count as u64))
+            .map(drop)
+            .map_err(|_| ExchangeError::Bytes { limit: self.bytes })
+    }
+}
+
+/// A request body with its headers.
+pub(crate) struct Post<'a> {
+    pub(crate) body: &'a [u8],
+    /// The value of `git-protocol`, for a protocol other than version 0.
+    pub(crate) protocol: Option<&'static str>,
+}
+
+/// A connection to one repository. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    agent: Agent,
+    base: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl Client {
+    pub(crate) fn new(
+        base: &str,
+        anchors: &[CertificateDer<'static>],
+        authorization: Option<&Sensitive<String>>,
+    ) -> Result<Self, RemoteError> {
+        let roots = anchors.iter().map(|anchor| Certificate::from_der(anchor).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .build();
+        let agent = Agent::config_builder()
+            .https_only(true)
+            .proxy(None)
+            .max_redirects(MAX_REDIRECTS)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .user_agent(USER_AGENT)
+            .accept_encoding("identity")
+            .max_response_header_size(MAX_HEADER_BYTES)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(Duration::from_secs(IDLE_SECONDS))
+            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
+            .timeout_per_read(Some(Duration::from_secs(SILENCE_SECONDS)))
+            .timeout_per_write(Some(Duration::from_secs(SILENCE_SECONDS)))
+            .tls_config(tls)
+            .build()
+            .new_agent();
+        let authorization = authorization
+            .map(|value| {
+                let mut header = HeaderValue::from_str(value.expose())
+                    .map_err(|_| RemoteError::Credentials { reason: "they cannot be sent in a header" })?;
+                header.set_sensitive(true);
+                Ok(header)
+            })
+            .transpose()?;
+        Ok(Self { agent, base: base.to_owned(), authorization })
+    }
+
+    /// Version 0's list of all refs.
+    pub(crate) fn advertisement(&self, budget: &Budget) -> Result<Received, ExchangeError> {
+        let url = format!("{}/info/refs?service=git-upload-pack", self.base);
+        let mut request = self.agent.get(url).config().timeout_global(Some(budget.remaining()?)).build();
+        if let Some(value) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, value.clone());
+        }
+        let answer = request.call().map_err(|error| failure(error, budget))?;
+        check(answer, "application/x-git-upload-pack-advertisement", budget)
+    }
+
+    /// A command to `git-upload-pack`.
+    pub(crate) fn upload_pack(&self, post: &Post<'_>, budget: &Budget) -> Result<Received, ExchangeError> {
+        let url = format!("{}/git-upload-pack", self.base);
+        let mut request = self
+            .agent
+            .post(url)
+            .config()
+            .timeout_global(Some(budget.remaining()?))
+            .build()
+            .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
+            .header(header::ACCEPT, "application/x-git-upload-pack-result");
+        if let Some(protocol) = post.protocol {
+            request = request.header("git-protocol", protocol);
+        }
+        if let Some(value) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, value.clone());
+        }
+        let answer = request.send(post.body).map_err(|error| failure(error, budget))?;
+        check(answer, "application/x-git-upload-pack-result", budget)
+    }
+}
+
+/// Only status 200 with the exact content type is an answer.
+fn check(answer: Response<Body>, needed: &str, budget: &Budget) -> Result<Received, ExchangeError> {
+    let text =
+        |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let status = answer.status().as_u16();
+    match status {
+        200 => {}
+        300..=399 => return Err(ExchangeError::Redirect { status, location: place(text(header::LOCATION)) }),
+        401 | 403 => return Err(ExchangeError::Credentials { status }),
+        _ => return Err(ExchangeError::Status { status }),
+    }
+    let found = text(header::CONTENT_TYPE);
+    if found != needed {
+        return Err(ExchangeError::ContentType { found: quoted(found), needed: needed.to_owned() });
+    }
+    Ok(Received { reader: answer.into_body().into_reader(), budget: budget.clone() })
+}
+
+/// A redirect's target without query and user info, either may hold a token.
+fn place(location: &str) -> String {
+    let bare = location.split(['?', '#']).next().unwrap_or_default();
+    let bare = match bare.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => bare.to_owned(),
+    };
+    quoted(&bare)
+}
+
+/// A response body that counts against the budget. Its errors carry an [`ExchangeError`].
+pub(crate) struct Received {
+    reader: BodyReader<'static>,
+    budget: Budget,
+}
+
+impl Read for Received {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer).map_err(|error| io::Error::other(failure(error.into(), &self.budget)))?;
+        self.budget.take(count).map_err(io::Error::other)?;
+        Ok(count)
+    }
+}
+
+/// The [`ExchangeError`] inside an error of [`Received`].
+pub(crate) fn cause(error: &io::Error) -> ExchangeError {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<ExchangeError>())
+        .cloned()
+        .unwrap_or_else(|| ExchangeError::Connection { detail: quoted(&error.to_string()) })
+}
+
+fn failure(error: ureq::Error, budget: &Budget) -> ExchangeError {
+    match error {
+        ureq::Error::HostNotFound => ExchangeError::HostUnknown,
+        ureq::Error::Timeout(timeout) => timed_out(timeout, budget),
+        ureq::Error::Rustls(error) => tls(&error),
+        ureq::Error::Tls(detail) => ExchangeError::Tls { detail: detail.to_owned() },
+        ureq::Error::Io(error) => input_output(&error),
+        ureq::Error::LargeResponseHeader(..) => {
+            ExchangeError::Protocol { detail: "its headers are too large".to_owned() }
+        }
+        ureq::Error::Protocol(error) => ExchangeError::Protocol { detail: quoted(&error.to_string()) },
+        other => ExchangeError::Connection { detail: quoted(&other.to_string()) },
+    }
+}
+
+fn timed_out(timeout: Timeout, budget: &Budget) -> ExchangeError {
+    let (waiting, seconds) = match timeout {
+        Timeout::Resolve | Timeout::Connect => (Waiting::Connecting, CONNECT_SECONDS),
+        Timeout::PerRead | Timeout::PerWrite => (Waiting::Reading, SILENCE_SECONDS),
+        _ => (Waiting::Whole, budget.seconds),
+    };
+    ExchangeError::TimedOut { waiting, seconds }
+}
+
+fn input_output(error: &io::Error) -> ExchangeError {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls(error);
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ExchangeError::Truncated,
+        _ => ExchangeError::Connection { detail: quoted(&error.to_string()) },
+    }
+}
+
+fn tls(error: &rustls::Error) -> ExchangeError {
+    use rustls::{CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => ExchangeError::UnknownIssuer,
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => ExchangeError::WrongName,
+        other => ExchangeError::Tls { detail: quoted(&other.to_string()) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_target_is_shown_without_secrets() {
+        assert_eq!(place("https://user:canary@b.example/c?token=canary#x"), "https://b.example/c");
+        assert_eq!(place("/elsewhere?x"), "/elsewhere");
+        assert_eq!(place(""), "");
+    }
+
+    #[test]
+    fn a_budget_ends() {
+        let budget = Budget::new(100, 10);
+        assert!(budget.take(10).is_ok());
+        assert_eq!(budget.received(), 10);
+        assert_eq!(budget.take(1), Err(ExchangeError::Bytes { limit: 10 }));
+        assert_eq!(budget.received(), 10);
+        assert!(matches!(Budget::new(0, 1).remaining(), Err(ExchangeError::TimedOut { .. })));
+    }
+
+    #[test]
+    fn the_authorization_is_never_printed() {
+        let secret = Sensitive::new("Bearer canary-55d1".to_owned());
+        let client = Client::new("https://a.example/b", &[], Some(&secret)).unwrap();
+        assert!(!format!("{:?}", client.authorization).contains("canary-55d1"));
+    }
+}

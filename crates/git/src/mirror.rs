@@ -1,0 +1,451 @@
+//! A bare repository that only this crate writes: what was fetched, and pins that keep it.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use git2::{Oid, Repository, RepositoryInitOptions};
+use manifest::RepoPath;
+use rustix::fs::{FlockOperation, flock};
+use trust::{Change, CommitId, History, HistoryError};
+
+use crate::{
+    code::GitCode,
+    error::GitError,
+    exchange::quoted,
+    fetch::{FetchChild, run},
+    library,
+    objects::{Objects, oid},
+    remote::Remote,
+    wire::{Fetched, Request},
+};
+
+/// Where a fetch puts the head; moved to [`INCOMING`] when it is a commit.
+pub(crate) const ARRIVED: &str = "refs/writ/arrived";
+/// The last fetched head.
+pub(crate) const INCOMING: &str = "refs/writ/incoming";
+/// The longest name of a pin, in bytes.
+pub const MAX_PIN_BYTES: usize = 200;
+
+const PINS: &str = "refs/writ/pins/";
+/// The whole configuration of a mirror; another one was not written by us.
+const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+/// Locks of this crate, beside libgit2's own.
+const FETCH_LOCK: &str = "writ-fetch.lock";
+const PIN_LOCK: &str = "writ-pins.lock";
+/// What would change the meaning of the objects, or lead out of the mirror.
+const REFUSED: [&str; 10] = [
+    "refs/replace",
+    "objects/info/alternates",
+    "objects/info/http-alternates",
+    "info/grafts",
+    "shallow",
+    "packed-refs",
+    "commondir",
+    "gitdir",
+    "config.worktree",
+    "worktrees",
+];
+
+/// Why a mirror cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    /// The file system refuses.
+    #[error("{}: could not {operation}", path.display())]
+    File {
+        /// The mirror.
+        path: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// libgit2 refuses.
+    #[error("{}: could not {operation} ({detail})", path.display())]
+    Library {
+        /// The mirror.
+        path: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// libgit2's words.
+        detail: String,
+    },
+    /// Something is there that only another program writes.
+    #[error("{}: {what}", path.display())]
+    Foreign {
+        /// The mirror.
+        path: PathBuf,
+        /// What is there.
+        what: String,
+    },
+    /// Another fetch into this mirror is running.
+    #[error("{}: another fetch is running", path.display())]
+    Busy {
+        /// The mirror.
+        path: PathBuf,
+    },
+    /// Not a name for a pin.
+    #[error("{}: {name:?} is not a name for a pin", path.display())]
+    PinName {
+        /// The mirror.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+}
+
+impl MirrorError {
+    pub(crate) const fn code(&self) -> GitCode {
+        match self {
+            Self::Foreign { .. } => GitCode::W604,
+            _ => GitCode::W610,
+        }
+    }
+
+    pub(crate) fn place(&self) -> String {
+        let (Self::File { path, .. }
+        | Self::Library { path, .. }
+        | Self::Foreign { path, .. }
+        | Self::Busy { path }
+        | Self::PinName { path, .. }) = self;
+        path.display().to_string()
+    }
+
+    pub(crate) fn found(&self) -> String {
+        match self {
+            Self::File { operation, source, .. } => format!("could not {operation} ({source})"),
+            Self::Library { operation, detail, .. } => format!("could not {operation} ({detail})"),
+            Self::Foreign { what, .. } => what.clone(),
+            Self::Busy { .. } => "another fetch is running".to_owned(),
+            Self::PinName { name, .. } => format!("{name:?} is not a name for a pin"),
+        }
+    }
+
+    pub(crate) fn advice(&self) -> (String, String) {
+        let pair = |needed: &str, fix: &str| (needed.to_owned(), fix.to_owned());
+        match self {
+            Self::File { .. } => {
+                pair("a directory that can be read and written", "check space and permissions of the state volume")
+            }
+            Self::Foreign { .. } => ("a mirror that only writ wrote".to_owned(), format!("rm -r '{}'", self.place())),
+            Self::Library { .. } => {
+                ("an undamaged mirror".to_owned(), format!("rm -r '{}' (it is fetched anew)", self.place()))
+            }
+            Self::Busy { .. } => pair("one fetch at a time", "wait for the other one"),
+            Self::PinName { .. } => pair("letters, digits, dots, dashes, underscores and slashes", "use another name"),
+        }
+    }
+}
+
+/// A mirror of one remote. `Send` but not `Sync`: open it once per thread, which costs a few
+/// `stat` calls. Objects never leave it (there is no garbage collection), and it has no working tree.
+pub struct Mirror {
+    dir: PathBuf,
+    objects: Objects,
+}
+
+impl Mirror {
+    /// Opens a mirror, or creates it (with the directories above it), and checks that nobody else wrote to it.
+    ///
+    /// # Errors
+    /// When it cannot be read or created, or holds what another program wrote.
+    pub fn open(dir: &Path) -> Result<Self, MirrorError> {
+        let library = |operation, detail| MirrorError::Library { path: dir.to_owned(), operation, detail };
+        library::prepare().map_err(|detail| library("prepare libgit2", detail))?;
+        if !fs::exists(dir).map_err(|source| file(dir, "look for the mirror", source))? {
+            create(dir)?;
+        }
+        inspect(dir)?;
+        let repository =
+            Repository::open_bare(dir).map_err(|error| library("open the mirror", quoted(error.message())))?;
+        Ok(Self { dir: dir.to_owned(), objects: Objects::of(repository) })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its objects.
+    #[must_use]
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Fetches the remote's branch in a child process, and nothing else. Blocks for up to the
+    /// remote's limit: call it on a thread of its own.
+    ///
+    /// # Errors
+    /// When server, way, limits or mirror do not allow it. Nothing is left behind then.
+    pub fn fetch(&self, remote: &Remote, child: &FetchChild) -> Result<Fetched, GitError> {
+        let lock = lock_file(&self.dir, FETCH_LOCK)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(MirrorError::Busy { path: self.dir.clone() }.into()),
+            Err(error) => return Err(file(&self.dir, "lock the mirror", error.into()).into()),
+        }
+        inspect(&self.dir)?;
+        self.clean()?;
+        let url = || remote.url().to_owned();
+        let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
+            Ok(Ok(fetched)) => Ok(fetched),
+            Ok(Err(source)) => Err(GitError::Exchange { url: url(), source }),
+            Err(source) => Err(GitError::Child { url: url(), source }),
+        };
+        if fetched.is_err() {
+            self.clean()?;
+        }
+        fetched
+    }
+
+    /// The last fetched head; `None` before the first fetch.
+    ///
+    /// # Errors
+    /// When the mirror cannot be read.
+    pub fn incoming(&self) -> Result<Option<CommitId>, MirrorError> {
+        match self.objects.repository().refname_to_id(INCOMING) {
+            Ok(id) => self.commit_id(id).map(Some),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(self.library("read the fetched head", &error)),
+        }
+    }
+
+    /// Keeps `commit` under a name (`accepted/shop`, `applied/3f1c…`), moving it if it exists.
+    ///
+    /// # Errors
+    /// When the name is malformed, the commit is not there, or the mirror cannot be written.
+    pub fn pin(&self, name: &str, commit: &CommitId) -> Result<(), MirrorError> {
+        let (reference, _lock) = self.lock_pin(name)?;
+        let id = oid(commit).ok_or_else(|| self.library_text("pin a commit", "an id of another hash function"))?;
+        let repository = self.objects.repository();
+        let kind = repository
+            .odb()
+            .and_then(|odb| odb.read_header(id))
+            .map_err(|error| self.library("find the commit to pin", &error))?;
+        if kind.1 != git2::ObjectType::Commit {
+            return Err(self.library_text("pin a commit", "the object is none"));
+        }
+        repository.reference(&reference, id, true, "").map(drop).map_err(|error| self.library("pin a commit", &error))
+    }
+
+    /// Removes a pin; it is no error if there is none.
+    ///
+    /// # Errors
+    /// When the name is malformed or the mirror cannot be written.
+    pub fn unpin(&self, name: &str) -> Result<(), MirrorError> {
+        let (reference, _lock) = self.lock_pin(name)?;
+        match self.objects.repository().find_reference(&reference).and_then(|mut pin| pin.delete()) {
+            Err(error) if error.code() != git2::ErrorCode::NotFound => Err(self.library("remove a pin", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// All pins by name.
+    ///
+    /// # Errors
+    /// When the mirror cannot be read.
+    pub fn pins(&self) -> Result<Vec<(String, CommitId)>, MirrorError> {
+        let failed = |error: git2::Error| self.library("list the pins", &error);
+        let mut pins = Vec::new();
+        for reference in self.objects.repository().references_glob(&format!("{PINS}*")).map_err(failed)? {
+            let reference = reference.map_err(failed)?;
+            let name = reference.name().map_err(failed)?;
+            if let (Some(name), Some(id)) = (name.strip_prefix(PINS), reference.target()) {
+                pins.push((name.to_owned(), self.commit_id(id)?));
+            }
+        }
+        pins.sort();
+        Ok(pins)
+    }
+
+    fn lock_pin(&self, name: &str) -> Result<(String, File), MirrorError> {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let segment = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && !part.ends_with('.')
+                && !part.ends_with(".lock")
+                && !part.contains("..")
+                && part.bytes().all(letter)
+        };
+        if name.len() > MAX_PIN_BYTES || !name.split('/').all(segment) {
+            return Err(MirrorError::PinName { path: self.dir.clone(), name: quoted(name) });
+        }
+        let lock = lock_file(&self.dir, PIN_LOCK)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| file(&self.dir, "lock the pins", error.into()))?;
+        let reference = format!("{PINS}{name}");
+        // Only a crash leaves this behind, and we hold the lock that stands above it.
+        remove(&self.dir, &self.dir.join(format!("{reference}.lock")))?;
+        Ok((reference, lock))
+    }
+
+    /// Removes what an interrupted fetch leaves: packs without index or the reverse, their
+    /// temporary files, the arrived ref, locks of refs. Only under the fetch lock.
+    fn clean(&self) -> Result<(), MirrorError> {
+        for name in [ARRIVED, INCOMING] {
+            remove(&self.dir, &self.dir.join(format!("{name}.lock")))?;
+        }
+        remove(&self.dir, &self.dir.join(ARRIVED))?;
+        let packs = self.dir.join("objects/pack");
+        for entry in fs::read_dir(&packs).map_err(|source| file(&self.dir, "list the packs", source))? {
+            let path = entry.map_err(|source| file(&self.dir, "list the packs", source))?.path();
+            let other = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("pack") => Some("idx"),
+                Some("idx") => Some("pack"),
+                _ => None,
+            };
+            if !other.is_some_and(|extension| path.with_extension(extension).exists()) {
+                remove(&self.dir, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_id(&self, id: Oid) -> Result<CommitId, MirrorError> {
+        id.to_string().parse().map_err(|_| self.library_text("read an id", "it is none"))
+    }
+
+    fn library(&self, operation: &'static str, error: &git2::Error) -> MirrorError {
+        self.library_text(operation, error.message())
+    }
+
+    fn library_text(&self, operation: &'static str, detail: &str) -> MirrorError {
+        MirrorError::Library { path: self.dir.clone(), operation, detail: quoted(detail) }
+    }
+}
+
+impl std::fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mirror").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+fn file(path: &Path, operation: &'static str, source: io::Error) -> MirrorError {
+    MirrorError::File { path: path.to_owned(), operation, source }
+}
+
+fn remove(mirror: &Path, path: &Path) -> Result<(), MirrorError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(file(mirror, "remove what an interrupted write left", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock_file(dir: &Path, name: &str) -> Result<File, MirrorError> {
+    OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(dir.join(name))
+        .map_err(|source| file(dir, "open a lock", source))
+}
+
+/// Creates the mirror beside its place and moves it there: it is whole or absent.
+fn create(dir: &Path) -> Result<(), MirrorError> {
+    static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let failed = |operation| move |source| file(dir, operation, source);
+    let mut name = dir.file_name().map(ToOwned::to_owned).unwrap_or_default();
+    name.push(format!(".new-{}-{}", std::process::id(), ATTEMPTS.fetch_add(1, Ordering::Relaxed)));
+    let fresh = dir.with_file_name(name);
+    match fs::remove_dir_all(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(file(dir, "remove a half-made mirror", error));
+        }
+        _ => {}
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(&fresh).map_err(failed("create the mirror"))?;
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).external_template(false).no_reinit(true);
+    Repository::init_opts(&fresh, &options).map_err(|error| MirrorError::Library {
+        path: dir.to_owned(),
+        operation: "create the mirror",
+        detail: quoted(error.message()),
+    })?;
+    fs::write(fresh.join("config"), CONFIG).map_err(failed("write the mirror's settings"))?;
+    match fs::rename(&fresh, dir) {
+        // Another thread was faster.
+        Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+            fs::remove_dir_all(&fresh).map_err(failed("remove a second mirror"))
+        }
+        result => result.map_err(failed("put the mirror in its place")),
+    }
+}
+
+/// Refuses a mirror that another program wrote to.
+fn inspect(dir: &Path) -> Result<(), MirrorError> {
+    let foreign = |what: String| Err(MirrorError::Foreign { path: dir.to_owned(), what });
+    for name in ["", "objects", "objects/pack", "refs", "refs/writ"] {
+        match fs::symlink_metadata(dir.join(name)) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return foreign(format!("{} is not a directory", if name.is_empty() { "it" } else { name })),
+            Err(error) if name == "refs/writ" && error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(file(dir, "read the mirror", error)),
+        }
+    }
+    for name in REFUSED {
+        match fs::symlink_metadata(dir.join(name)) {
+            Ok(_) => return foreign(format!("{name} is present")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(file(dir, "read the mirror", error)),
+        }
+    }
+    let config = fs::read(dir.join("config")).map_err(|source| file(dir, "read the mirror's settings", source))?;
+    if config != CONFIG.as_bytes() {
+        return foreign("its settings (config) were changed".to_owned());
+    }
+    for (folder, allowed) in [
+        ("refs", &["heads", "tags", "writ"][..]),
+        ("refs/heads", &[]),
+        ("refs/tags", &[]),
+        ("refs/writ", &["arrived", "incoming", "pins"]),
+    ] {
+        for name in names(dir, folder)? {
+            if !allowed.contains(&name.trim_end_matches(".lock")) {
+                return foreign(format!("{folder}/{} is present", quoted(&name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn names(dir: &Path, folder: &str) -> Result<Vec<String>, MirrorError> {
+    let failed = |source| file(dir, "list the mirror's refs", source);
+    let entries = match fs::read_dir(dir.join(folder)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+impl History for Mirror {
+    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.objects.commit(id)
+    }
+
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
+        self.objects.changes(from, to)
+    }
+
+    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.objects.read(commit, path)
+    }
+
+    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
+        self.objects.list(commit, folder)
+    }
+
+    fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
+        self.objects.side_commits(mainline, step, limit)
+    }
+
+    fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
+        self.objects.is_ancestor(ancestor, of)
+    }
+}

@@ -1,0 +1,313 @@
+//! Reading an object database: raw commits, trees by object id, blobs; bounded, verified by hash,
+//! blind to replace refs and grafts.
+
+use std::path::Path;
+
+use git2::{ObjectType, Odb, OdbObject, Oid, Repository};
+use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
+use trust::{Change, CommitId, Entry, HistoryError};
+
+use crate::{
+    exchange::quoted,
+    library,
+    tree::{Node, TreeError, parse},
+    walk::Ancestry,
+};
+
+/// The largest commit object, in bytes: a merge of a hundred signed tags fits; ordinary ones have 1 KiB.
+pub const MAX_COMMIT_BYTES: u64 = 1 << 20;
+/// The largest tree object, in bytes: 200,000 entries of 80.
+pub const MAX_TREE_BYTES: u64 = 16 << 20;
+/// The largest file that is read, in bytes: bundles of CRDs reach 4 MiB; four times that.
+pub const MAX_BLOB_BYTES: u64 = 16 << 20;
+/// The most entries of trees that one question may read: 10,000 manifests with folders, twenty times.
+pub const MAX_ENTRIES: u64 = 200_000;
+/// The most bytes of files that are read from a folder at once: 10,000 manifests of 3.4 kB, eight times.
+pub const MAX_FOLDER_BYTES: u64 = 256 << 20;
+
+/// The objects of a local repository, for reading only. `Send` but not `Sync`: open one per thread.
+///
+/// Every answer is made of raw objects whose hash was checked, so replace refs, grafts and
+/// alternates of the repository cannot change it.
+pub struct Objects {
+    repository: Repository,
+    ancestry: Ancestry,
+}
+
+impl Objects {
+    /// Opens a repository that belongs to someone else (`writ verify --repo DIR`): bare or with a working tree.
+    ///
+    /// # Errors
+    /// When there is no readable repository.
+    pub fn open(dir: &Path) -> Result<Self, HistoryError> {
+        library::prepare().map_err(|reason| HistoryError::Read { reason })?;
+        Repository::open(dir).map(Self::of).map_err(|error| HistoryError::Read { reason: quoted(error.message()) })
+    }
+
+    pub(crate) fn of(repository: Repository) -> Self {
+        Self { repository, ancestry: Ancestry::default() }
+    }
+
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The commit that a revision names (`main`, `HEAD~2`, an id, a tag).
+    ///
+    /// # Errors
+    /// When there is no such commit.
+    pub fn resolve(&self, revision: &str) -> Result<CommitId, HistoryError> {
+        let missing = || HistoryError::Missing { object: format!("revision {:?}", quoted(revision)) };
+        let found = self.repository.revparse_single(revision).map_err(|_| missing())?;
+        // Only tags are followed here; parents were by the revision's own syntax.
+        let found = found.peel(ObjectType::Commit).map_err(|_| missing())?;
+        CommitId::from_bytes(found.id().as_bytes()).map_err(|_| missing())
+    }
+
+    /// What differs below a folder, by object id, in order of paths. Equal subtrees are not read.
+    ///
+    /// # Errors
+    /// As [`trust::History::changes`].
+    pub fn changes_below(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        folder: &RepoPath,
+    ) -> Result<Vec<Change>, HistoryError> {
+        let mut reading = self.reading()?;
+        let before = match from {
+            Some(commit) => Side { commit, node: reading.at(commit, folder)? },
+            None => Side { commit: to, node: None },
+        };
+        let after = Side { commit: to, node: reading.at(to, folder)? };
+        let mut changes = Vec::new();
+        reading.compare(before, after, folder, &mut changes)?;
+        changes.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Ok(changes)
+    }
+
+    /// All files at or below a folder with their modes and blob ids, in order of paths. A cache of
+    /// rendered files is best keyed by blob id.
+    ///
+    /// # Errors
+    /// As [`trust::History::list`].
+    pub fn entries(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<(RepoPath, Entry)>, HistoryError> {
+        let changes = self.changes_below(None, commit, folder)?;
+        Ok(changes.into_iter().filter_map(|change| change.after.map(|entry| (change.path, entry))).collect())
+    }
+
+    /// All files at or below a folder with their bytes, in order of paths; at most [`MAX_FOLDER_BYTES`].
+    ///
+    /// # Errors
+    /// As [`trust::History::list`] and [`trust::History::read`].
+    pub fn files(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<(RepoPath, Vec<u8>)>, HistoryError> {
+        let mut left = MAX_FOLDER_BYTES;
+        let mut files = Vec::new();
+        for (path, entry) in self.entries(commit, folder)? {
+            let bytes = self.blob(&entry.id)?;
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| HistoryError::Limit {
+                what: format!("bytes of the files below {folder}"),
+                limit: MAX_FOLDER_BYTES,
+            })?;
+            files.push((path, bytes));
+        }
+        Ok(files)
+    }
+
+    /// The bytes of a blob by its id, as [`Entry`] names it; at most [`MAX_BLOB_BYTES`].
+    ///
+    /// # Errors
+    /// When it is not there, too large, or not a blob.
+    pub fn blob(&self, id: &str) -> Result<Vec<u8>, HistoryError> {
+        let id = Oid::from_str(id).map_err(|_| HistoryError::Missing { object: format!("blob {:?}", quoted(id)) })?;
+        let reading = self.reading()?;
+        reading.object(id, ObjectType::Blob, MAX_BLOB_BYTES).map(|object| object.data().to_vec())
+    }
+
+    fn reading(&self) -> Result<Reading<'_>, HistoryError> {
+        let odb = self.repository.odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
+        Ok(Reading { odb, entries_left: MAX_ENTRIES })
+    }
+}
+
+impl trust::History for Objects {
+    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
+        match self.reading()?.commit(id) {
+            Ok(object) => Ok(Some(object)),
+            Err(HistoryError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
+        self.changes_below(from, to, &RepoPath::root())
+    }
+
+    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
+        let mut reading = self.reading()?;
+        match reading.at(commit, path)? {
+            Some(Node::File(_, id)) => Ok(Some(reading.object(id, ObjectType::Blob, MAX_BLOB_BYTES)?.data().to_vec())),
+            Some(Node::Folder(_)) | None => Ok(None),
+        }
+    }
+
+    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
+        Ok(self.entries(commit, folder)?.into_iter().map(|(path, _)| path).collect())
+    }
+
+    fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
+        let reading = self.reading()?;
+        self.ancestry.side(mainline, step, limit, &|id| reading.commit(id))
+    }
+
+    fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
+        let reading = self.reading()?;
+        self.ancestry.reaches(of, ancestor, &|id| reading.commit(id))
+    }
+}
+
+/// One side of a comparison: a place in the tree of a commit, if there is something.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    commit: &'a CommitId,
+    node: Option<Node>,
+}
+
+impl Side<'_> {
+    fn file(&self) -> Option<Entry> {
+        match self.node {
+            Some(Node::File(mode, id)) => Some(Entry { mode, id: id.to_string() }),
+            _ => None,
+        }
+    }
+
+    fn folder(&self) -> Option<Oid> {
+        match self.node {
+            Some(Node::Folder(id)) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// One question: the database and what it may still read.
+struct Reading<'r> {
+    odb: Odb<'r>,
+    entries_left: u64,
+}
+
+impl Reading<'_> {
+    /// An object of the expected kind, its size checked before it is read.
+    fn object(&self, id: Oid, kind: ObjectType, limit: u64) -> Result<OdbObject<'_>, HistoryError> {
+        let name = || format!("{kind} {id}");
+        let failed = |error: git2::Error| match error.code() {
+            git2::ErrorCode::NotFound => HistoryError::Missing { object: name() },
+            _ => HistoryError::Read { reason: format!("{}: {}", name(), quoted(error.message())) },
+        };
+        let (size, found) = self.odb.read_header(id).map_err(failed)?;
+        if found != kind {
+            return Err(HistoryError::Read { reason: format!("{id} is a {found}, not a {kind}") });
+        }
+        if size as u64 > limit {
+            return Err(HistoryError::Limit { what: format!("bytes of {} ({size})", name()), limit });
+        }
+        self.odb.read(id).map_err(failed)
+    }
+
+    /// The raw body of a commit.
+    fn commit(&self, id: &CommitId) -> Result<Vec<u8>, HistoryError> {
+        let known = oid(id).ok_or_else(|| HistoryError::Missing { object: format!("commit {id}") })?;
+        self.object(known, ObjectType::Commit, MAX_COMMIT_BYTES).map(|object| object.data().to_vec())
+    }
+
+    /// What is at a path in the tree of a commit.
+    fn at(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Option<Node>, HistoryError> {
+        let body = self.commit(commit)?;
+        let root = body
+            .strip_prefix(b"tree ")
+            .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
+            .and_then(|id| std::str::from_utf8(id).ok())
+            .filter(|id| id.len() == 40)
+            .and_then(|id| Oid::from_str(id).ok())
+            .ok_or_else(|| HistoryError::Read { reason: format!("commit {commit} does not begin with its tree") })?;
+        let mut here = RepoPath::root();
+        let mut node = Node::Folder(root);
+        for segment in path.segments() {
+            let Node::Folder(id) = node else { return Ok(None) };
+            let found = self.folder(commit, id, &here)?.into_iter().find(|(name, _)| name == segment);
+            let Some((_, below)) = found else { return Ok(None) };
+            node = below;
+            here = join(&here, segment, commit)?;
+        }
+        Ok(Some(node))
+    }
+
+    /// The checked entries of one folder.
+    fn folder(&mut self, commit: &CommitId, id: Oid, path: &RepoPath) -> Result<Vec<(String, Node)>, HistoryError> {
+        let entries =
+            parse(self.object(id, ObjectType::Tree, MAX_TREE_BYTES)?.data()).map_err(|error| match error {
+                TreeError::Malformed => HistoryError::Read { reason: format!("tree {id} ({path}) is malformed") },
+                TreeError::Entry { name, reason } => {
+                    let path = if path.is_root() { name } else { format!("{path}/{name}") };
+                    HistoryError::BadEntry { commit: *commit, path, reason }
+                }
+            })?;
+        self.entries_left = self.entries_left.checked_sub(entries.len() as u64 + 1).ok_or_else(|| {
+            HistoryError::Limit { what: format!("entries of the trees of commit {commit}"), limit: MAX_ENTRIES }
+        })?;
+        Ok(entries)
+    }
+
+    /// Appends what differs between two places. Recursion ends at [`manifest::MAX_PATH_SEGMENTS`].
+    fn compare(
+        &mut self,
+        before: Side<'_>,
+        after: Side<'_>,
+        path: &RepoPath,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), HistoryError> {
+        let (old, new) = (before.file(), after.file());
+        if old != new {
+            changes.push(Change { path: path.clone(), before: old, after: new });
+        }
+        if before.folder() == after.folder() {
+            return Ok(());
+        }
+        let mut read =
+            |side: &Side<'_>| side.folder().map_or_else(|| Ok(Vec::new()), |id| self.folder(side.commit, id, path));
+        let mut old = read(&before)?.into_iter().peekable();
+        let mut new = read(&after)?.into_iter().peekable();
+        loop {
+            // Both lists are in order of names: take the smaller name, or both when they are equal.
+            let name = match (old.peek(), new.peek()) {
+                (None, None) => return Ok(()),
+                (Some((name, _)), None) | (None, Some((name, _))) => name.clone(),
+                (Some((one, _)), Some((other, _))) => one.min(other).clone(),
+            };
+            let left = Side { node: old.next_if(|entry| entry.0 == name).map(|entry| entry.1), ..before };
+            let right = Side { node: new.next_if(|entry| entry.0 == name).map(|entry| entry.1), ..after };
+            if left.node != right.node {
+                let commit = if right.node.is_some() { after.commit } else { before.commit };
+                self.compare(left, right, &join(path, &name, commit)?, changes)?;
+            }
+        }
+    }
+}
+
+fn join(path: &RepoPath, name: &str, commit: &CommitId) -> Result<RepoPath, HistoryError> {
+    path.join(name).map_err(|error| match error {
+        RepoPathError::TooLong { segments, .. } => HistoryError::Limit {
+            what: format!("the path {} ({segments} segments) in commit {commit}", quoted(&format!("{path}/{name}"))),
+            limit: MAX_PATH_BYTES as u64,
+        },
+        _ => HistoryError::BadEntry {
+            commit: *commit,
+            path: quoted(&format!("{path}/{name}")),
+            reason: trust::BadEntry::Name,
+        },
+    })
+}
+
+/// libgit2's form of an id; `None` for one of SHA-256, which it does not know.
+pub(crate) fn oid(id: &CommitId) -> Option<Oid> {
+    Oid::from_bytes(id.as_bytes()).ok()
+}

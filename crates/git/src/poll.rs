@@ -1,0 +1,164 @@
+//! One question to a server: where is this branch now? One request of protocol version 2
+//! (`gitprotocol-v2`, `ls-refs`), whose answer holds that branch and those that start with its name.
+
+use std::io::Read;
+
+use trust::CommitId;
+
+use crate::{
+    error::GitError,
+    exchange::{ExchangeError, quoted},
+    http::{Budget, Post, USER_AGENT, cause},
+    pktline::{self, Packet, PacketError},
+    remote::{BranchRef, Remote},
+};
+
+/// The most bytes of an answer: 4,096 branches that start with the tracked name, 256 bytes each.
+const MAX_ANSWER_BYTES: u64 = 1 << 20;
+/// Hex digits of a SHA-1 object id. Repositories with SHA-256 ids are not supported by the object
+/// database in use; their servers refuse the request, which names the format.
+const ID_DIGITS: usize = 40;
+
+/// The commit that the remote's branch names now; `None` when there is no such branch. One request.
+///
+/// # Errors
+/// When the server cannot be reached or trusted, or does not answer as a Git server does.
+pub fn poll(remote: &Remote) -> Result<Option<CommitId>, GitError> {
+    ask(remote).map_err(|source| GitError::Exchange { url: remote.url.clone(), source })
+}
+
+fn ask(remote: &Remote) -> Result<Option<CommitId>, ExchangeError> {
+    let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
+    let body = request(&remote.reference);
+    let post = Post { body: &body, protocol: Some("version=2") };
+    let mut answer = match remote.client.upload_pack(&post, &budget) {
+        // A connection that was kept may have been closed meanwhile, which only its use shows.
+        Err(ExchangeError::Connection { .. } | ExchangeError::Truncated) => {
+            remote.client.upload_pack(&post, &budget)?
+        }
+        answer => answer?,
+    };
+    let found = parse(&mut answer, &remote.reference)?;
+    // Only a body that was read to its end leaves the connection usable for the next poll.
+    match answer.read(&mut [0]).map_err(|error| cause(&error))? {
+        0 => Ok(found),
+        _ => Err(protocol("there is more after its end")),
+    }
+}
+
+fn request(reference: &BranchRef) -> Vec<u8> {
+    let mut body = Vec::new();
+    // A ref has at most 255 bytes, so every packet fits.
+    let _ = pktline::write(&mut body, b"command=ls-refs\n");
+    let _ = pktline::write(&mut body, format!("agent={USER_AGENT}\n").as_bytes());
+    let _ = pktline::write(&mut body, b"object-format=sha1\n");
+    pktline::write_delimiter(&mut body);
+    let _ = pktline::write(&mut body, format!("ref-prefix {reference}\n").as_bytes());
+    pktline::write_flush(&mut body);
+    body
+}
+
+/// Reads an `ls-refs` answer to its flush packet; the id of exactly `reference`.
+pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Option<CommitId>, ExchangeError> {
+    let mut found = None;
+    loop {
+        let line = match pktline::read(answer).map_err(packet)? {
+            None => return Err(ExchangeError::Truncated),
+            Some(Packet::Flush) => return Ok(found),
+            Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(protocol("an unexpected mark")),
+            Some(Packet::Data(line)) => line,
+        };
+        let line = std::str::from_utf8(&line).map_err(|_| protocol("a ref that is not UTF-8"))?;
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        if let Some(message) = line.strip_prefix("ERR ") {
+            return Err(ExchangeError::Server { message: quoted(message) });
+        }
+        let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
+        // No attribute was asked for, so the rest of the line is the name.
+        if name != reference.as_str() {
+            continue;
+        }
+        let id = Some(id)
+            .filter(|id| id.len() == ID_DIGITS)
+            .and_then(|id| id.parse::<CommitId>().ok())
+            .ok_or_else(|| protocol("a line without an object id"))?;
+        if found.replace(id).is_some() {
+            return Err(protocol("the ref is named twice"));
+        }
+    }
+}
+
+fn protocol(detail: &str) -> ExchangeError {
+    ExchangeError::Protocol { detail: detail.to_owned() }
+}
+
+fn packet(error: PacketError) -> ExchangeError {
+    match error {
+        PacketError::Truncated => ExchangeError::Truncated,
+        PacketError::Read(error) => cause(&error),
+        other @ PacketError::Length { .. } => protocol(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "b2715f40d960c4d911fdbf70009dc76c7d5313cd";
+
+    #[expect(clippy::unwrap_in_result, reason = "only the parser's own errors are looked at")]
+    fn check(lines: &[&str], end: &str) -> Result<Option<String>, ExchangeError> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            assert!(pktline::write(&mut bytes, line.as_bytes()));
+        }
+        bytes.extend_from_slice(end.as_bytes());
+        let reference: BranchRef = "refs/heads/main".parse().unwrap();
+        parse(&mut bytes.as_slice(), &reference).map(|found| found.map(|id| id.to_string()))
+    }
+
+    #[test]
+    fn the_request_is_what_git_sends() {
+        let body = request(&"refs/heads/main".parse().unwrap());
+        let text = String::from_utf8(body).unwrap();
+        assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
+        assert!(text.ends_with("0001001fref-prefix refs/heads/main\n0000"), "{text}");
+    }
+
+    #[test]
+    fn only_the_exact_ref_counts() {
+        let exact = format!("{ID} refs/heads/main\n");
+        let longer = format!("{ID} refs/heads/main2\n");
+        assert_eq!(check(&[&longer, &exact], "0000").unwrap().as_deref(), Some(ID));
+        assert_eq!(check(&[&longer], "0000").unwrap(), None);
+        assert_eq!(check(&[], "0000").unwrap(), None);
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        let exact = format!("{ID} refs/heads/main\n");
+        assert_eq!(check(&[&exact], ""), Err(ExchangeError::Truncated));
+        assert_eq!(check(&[&exact], "00"), Err(ExchangeError::Truncated));
+        assert_eq!(check(&[&exact, &exact], "0000"), Err(protocol("the ref is named twice")));
+        assert_eq!(check(&["unborn refs/heads/main"], "0000"), Err(protocol("a line without an object id")));
+        assert_eq!(check(&["abcd refs/heads/main"], "0000"), Err(protocol("a line without an object id")));
+        assert_eq!(check(&["x"], "0000"), Err(protocol("a line without a ref")));
+        assert_eq!(
+            check(&["ERR no\nsuch repo"], "0000"),
+            Err(ExchangeError::Server { message: "no such repo".into() })
+        );
+        assert_eq!(check(&[], "0001"), Err(protocol("an unexpected mark")));
+        assert!(matches!(check(&[], "<html>"), Err(ExchangeError::Protocol { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_answers_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(found) = parse(&mut bytes.as_slice(), &"refs/heads/main".parse().unwrap()) {
+                prop_assert!(found.is_none_or(|id| id.to_string().len() == ID_DIGITS));
+            }
+        }
+    }
+}
