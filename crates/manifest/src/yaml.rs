@@ -134,8 +134,9 @@ fn split<'a>(context: &Context<'_>, text: &'a str) -> Result<Vec<Part<'a>>, Find
     let (mut start, mut first_line, mut offset) = (0, 0, 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
         if let Some(rest) = line.strip_prefix("---") {
-            // `---#` is a comment to kubectl's splitter, but text to its parser.
-            if rest.starts_with('#') || !rest.trim().is_empty() && !rest.trim().starts_with('#') {
+            // `---#`, and `---` before a blank other than ASCII, are separators to kubectl's splitter, text to its parser.
+            let trimmed = rest.trim_ascii();
+            if rest.starts_with('#') || !trimmed.is_empty() && !trimmed.starts_with('#') {
                 return Err(context.finding(
                     ManifestCode::M110,
                     Some(Position { line: to_u32(number).saturating_add(1), column: 4 }),

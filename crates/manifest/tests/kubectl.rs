@@ -415,6 +415,7 @@ fn documents_are_split_as_kubectl_splits_them_or_refused() {
         ("text on a separator", format!("{A}--- x\n{B}"), Refused("M110")),
         ("object on a separator", format!("--- {JSON_A}\n"), Refused("M110")),
         ("comment without a blank before it", format!("---#c\n{A}"), Refused("M110")),
+        ("unusual blank on a separator", format!("---\u{a0}\n{A}"), Refused("M110")),
         ("four dashes", format!("{A}----\n{B}"), Refused("M110")),
         ("text after an end marker", format!("{A}...\n{B}"), Refused("M110")),
         (
