@@ -1,1 +1,44 @@
-//! stub
+//! The only user of `kube`: custom resources, discovery, watches, apply, prune, status and events.
+//!
+//! | question | where |
+//! |---|---|
+//! | how a request is made, bounded and refused | `request` |
+//! | which kinds the cluster serves | `discovery` |
+//! | what the custom resources look like | `crd` |
+//! | what is remembered of a live object | `record` |
+//! | how changes in the cluster are seen | `watch` |
+//! | how an approved plan reaches the cluster | `apply` |
+//! | how a Sync keeps its inventory | `applyset` |
+//! | what is reported | `status`, `events` |
+//! | how a second instance is kept out | `lease` |
+//!
+//! No field of a custom resource holds per-object state, and no object gets a finalizer.
+
+mod apply;
+mod applyset;
+mod code;
+mod connect;
+pub mod crd;
+mod discovery;
+mod events;
+mod explain;
+mod lease;
+mod read;
+mod record;
+mod request;
+mod status;
+mod text;
+mod watch;
+
+pub use apply::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Outcome};
+pub use applyset::{PARENT_MANAGER, ParentInventory};
+pub use code::ClusterCode;
+pub use connect::{Access, Cluster, ConnectError};
+pub use discovery::{Discovery, Resource};
+pub use events::{EventWriter, Note, Regarding, Severity};
+pub use lease::{Lease, LeaseError};
+pub use read::SecretData;
+pub use record::{AppliedByWrit, FIELD_MANAGER, RawObject, Sighting};
+pub use request::{ApiCause, ApiFailure, Identity, RequestError};
+pub use status::{StatusError, StatusWriter, Written};
+pub use watch::{Watch, WatchEvent, WatchTarget, Watched};

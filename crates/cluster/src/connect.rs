@@ -1,0 +1,182 @@
+//! The cluster as a value: a client, an id, and what is known of its API.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use manifest::ClusterId;
+use serde::Deserialize;
+
+use crate::{
+    apply::Lanes,
+    discovery::Discovery,
+    request::{Answer, Call, RequestError, decode, send},
+};
+
+/// How long a TCP and TLS handshake may take: several round trips to the other end of the world.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the API server is and who we are there.
+#[derive(Debug, Clone, Copy)]
+pub enum Access<'a> {
+    /// The current context of a kubeconfig file.
+    Kubeconfig(&'a Path),
+    /// The ServiceAccount of the pod this process runs in.
+    InCluster,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be read.
+    #[error("cannot use the kubeconfig {}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// This is no pod, or its ServiceAccount is not mounted.
+    #[error("cannot use the pod's ServiceAccount")]
+    InCluster {
+        /// Why.
+        source: Box<kube::config::InClusterError>,
+    },
+    /// The client cannot be made.
+    #[error("cannot make a client for {server}")]
+    Client {
+        /// Address of the API server.
+        server: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// The cluster cannot be identified.
+    #[error("cannot read the namespace kube-system, whose UID identifies the cluster")]
+    Identify {
+        /// Why.
+        source: Box<RequestError>,
+    },
+    /// What the cluster serves cannot be learnt.
+    #[error("cannot learn which kinds the cluster serves")]
+    Discover {
+        /// Why.
+        source: Box<RequestError>,
+    },
+}
+
+/// One cluster. Cheap to clone; all clones share connections and limits.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: kube::Client,
+    id: ClusterId,
+    discovery: RwLock<Arc<Discovery>>,
+    lanes: Lanes,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Cluster").field(&self.inner.id).finish()
+    }
+}
+
+impl Cluster {
+    /// Connects, identifies the cluster by the UID of its namespace `kube-system`, and learns which
+    /// kinds it serves.
+    ///
+    /// # Errors
+    /// When one of the steps fails; each names itself.
+    pub async fn connect(access: Access<'_>) -> Result<Self, ConnectError> {
+        let config = match access {
+            Access::Kubeconfig(path) => {
+                let error = |source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+                let kubeconfig = Kubeconfig::read_from(path).map_err(error)?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(error)?
+            }
+            Access::InCluster => {
+                kube::Config::incluster().map_err(|source| ConnectError::InCluster { source: Box::new(source) })?
+            }
+        };
+        Self::with_config(config).await
+    }
+
+    /// Connects with a prepared configuration.
+    pub(crate) async fn with_config(mut config: kube::Config) -> Result<Self, ConnectError> {
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // Retries are ours: each is counted, bounded and honours Retry-After.
+        config.default_retry = false;
+        let server = config.cluster_url.to_string();
+        let client = kube::Client::try_from(config)
+            .map_err(|source| ConnectError::Client { server, source: Box::new(source) })?;
+        let id = identify(&client).await.map_err(|source| ConnectError::Identify { source: Box::new(source) })?;
+        let discovery =
+            Discovery::of(&client).await.map_err(|source| ConnectError::Discover { source: Box::new(source) })?;
+        let inner = Inner { client, id, discovery: RwLock::new(Arc::new(discovery)), lanes: Lanes::new() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Which cluster this is.
+    #[must_use]
+    pub fn id(&self) -> &ClusterId {
+        &self.inner.id
+    }
+
+    /// What the cluster served when it was last asked.
+    #[must_use]
+    pub fn discovery(&self) -> Arc<Discovery> {
+        // The lock guards one pointer: a panic elsewhere leaves it whole.
+        self.inner.discovery.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the cluster again which kinds it serves. To be called when a CustomResourceDefinition
+    /// or APIService changed.
+    ///
+    /// # Errors
+    /// When the request fails; what was known before stays.
+    pub async fn refresh_discovery(&self) -> Result<Arc<Discovery>, RequestError> {
+        let discovery = Arc::new(Discovery::of(&self.inner.client).await?);
+        *self.inner.discovery.write().unwrap_or_else(PoisonError::into_inner) = discovery.clone();
+        Ok(discovery)
+    }
+
+    /// Asks whether the API server is ready to serve (`/readyz`).
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn ready(&self) -> Result<(), RequestError> {
+        self.send(&Call::get("/readyz".to_owned())).await.map(drop)
+    }
+
+    pub(crate) fn client(&self) -> &kube::Client {
+        &self.inner.client
+    }
+
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
+    }
+
+    pub(crate) async fn send(&self, call: &Call) -> Result<Answer, RequestError> {
+        send(&self.inner.client, call).await
+    }
+}
+
+async fn identify(client: &kube::Client) -> Result<ClusterId, RequestError> {
+    #[derive(Deserialize)]
+    struct Namespace {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        uid: String,
+    }
+    let call = Call::get("/api/v1/namespaces/kube-system".to_owned());
+    let answer = send(client, &call).await?;
+    let namespace: Namespace = decode(&call, &answer.body)?;
+    Ok(ClusterId::new(&namespace.metadata.uid))
+}

@@ -1,0 +1,269 @@
+//! The life of one watch: list, follow, resume, list again.
+
+use std::{sync::Arc, time::Duration};
+
+use manifest::{Finding, Subject};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    WatchEvent, WatchTarget, Watched,
+    lines::Lines,
+    open::{self, Parsed},
+};
+use crate::{Cluster, ClusterCode, Sighting, request::RequestError};
+
+/// First pause after a failure; it doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause: an API server that comes back is noticed within this time.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// A watch that is silent for longer is taken for dead. The server sends a bookmark about once a
+/// minute.
+const MAX_SILENCE: Duration = Duration::from_secs(180);
+/// How long the server may take to answer a request for a watch with its first byte.
+const OPEN_DEADLINE: Duration = Duration::from_secs(40);
+/// Failures in a row to resume from a version before everything is listed again: a version that the
+/// server will never know (a restored etcd) looks like an error that passes.
+const MAX_RESUMES: u32 = 5;
+/// Failures in a row before they are reported: a restart of the API server is no news.
+const REPORT_AFTER: u32 = 3;
+
+/// How a stretch of work ended.
+enum End {
+    /// The receiver is gone: the watch ends.
+    Unheard,
+    /// The stream ended as watches do; go on from the same version.
+    Finished,
+    /// The version is too old: everything is listed again.
+    Expired,
+    /// The server does not do streaming lists.
+    NoStreamingList,
+    /// Something failed; try again after a pause.
+    Failed(String),
+}
+
+/// Whether the server offers streaming lists, as far as is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Streaming,
+    Paged,
+}
+
+struct State<T> {
+    cluster: Cluster,
+    target: Arc<WatchTarget>,
+    sender: mpsc::Sender<T>,
+    listing: Listing,
+    /// Where to go on; `None` until the first list is complete, and after a gap.
+    version: Option<String>,
+    /// True once anything of a list was delivered that has not been completed.
+    torn: bool,
+    failures: u32,
+    reported: bool,
+}
+
+pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<WatchTarget>, sender: mpsc::Sender<T>) {
+    let mut state = State {
+        cluster,
+        target,
+        sender,
+        listing: Listing::Streaming,
+        version: None,
+        torn: false,
+        failures: 0,
+        reported: false,
+    };
+    loop {
+        let end = match state.version.take() {
+            Some(version) => state.follow(version).await,
+            None => state.list().await,
+        };
+        match end {
+            End::Unheard => return,
+            End::Finished => {}
+            End::NoStreamingList => state.listing = Listing::Paged,
+            End::Expired => {
+                state.version = None;
+                if state.emit(WatchEvent::Gap).await.is_err() {
+                    return;
+                }
+            }
+            End::Failed(reason) => {
+                if state.failed(reason).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The receiver is gone.
+struct Gone;
+
+impl<T: From<Watched> + Send> State<T> {
+    async fn emit(&mut self, event: WatchEvent) -> Result<(), Gone> {
+        self.torn = matches!(event, WatchEvent::Applied(_)) && self.version.is_none();
+        let watched = Watched { target: self.target.clone(), event };
+        self.sender.send(T::from(watched)).await.map_err(|_closed| Gone)
+    }
+
+    /// Reports a failure if it lasts, and pauses.
+    async fn failed(&mut self, reason: String) -> Result<(), Gone> {
+        self.failures += 1;
+        if self.version.is_some() && self.failures % MAX_RESUMES == 0 {
+            self.version = None;
+            self.emit(WatchEvent::Gap).await?;
+        } else if self.torn {
+            // What a broken list delivered is delivered again.
+            self.emit(WatchEvent::Gap).await?;
+        }
+        if self.failures >= REPORT_AFTER && !self.reported {
+            self.reported = true;
+            let finding = self.finding(reason);
+            self.emit(WatchEvent::Failing(finding)).await?;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(10)).min(MAX_PAUSE);
+        tokio::time::sleep(pause).await;
+        if self.sender.is_closed() { Err(Gone) } else { Ok(()) }
+    }
+
+    fn finding(&self, reason: String) -> Finding {
+        let resource = self.target.resource.full_name();
+        Finding {
+            code: ClusterCode::A113.entry(),
+            subject: Subject::Named(self.target.resource.group_kind().to_string()),
+            rule: None,
+            found: reason,
+            needed: format!("an open watch on {resource}"),
+            fix: format!("check that {resource} exists and that writ's ServiceAccount may list and watch it"),
+        }
+    }
+
+    async fn list(&mut self) -> End {
+        match self.listing {
+            Listing::Streaming => {
+                match timeout(OPEN_DEADLINE, open::streaming_list(self.cluster.client(), &self.target)).await {
+                    Err(_elapsed) => End::Failed(format!("no answer within {} s", OPEN_DEADLINE.as_secs())),
+                    // 400 and 422: `sendInitialEvents` is unknown or switched off.
+                    Ok(Err(error)) if matches!(error.status(), Some(400 | 422)) => End::NoStreamingList,
+                    Ok(Err(error)) => describe(&error),
+                    Ok(Ok(lines)) => self.read(lines).await,
+                }
+            }
+            Listing::Paged => self.pages().await,
+        }
+    }
+
+    async fn pages(&mut self) -> End {
+        let mut next = None;
+        loop {
+            let page = match open::page(self.cluster.client(), &self.target, next.as_deref()).await {
+                Ok(page) => page,
+                Err(error) => return describe(&error),
+            };
+            for item in page.items {
+                match self.sighting(item.get().as_bytes()) {
+                    Ok(sighting) => {
+                        if self.emit(WatchEvent::Applied(sighting)).await.is_err() {
+                            return End::Unheard;
+                        }
+                    }
+                    Err(end) => return end,
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                self.version = Some(page.resource_version);
+                self.failures = 0;
+                self.reported = false;
+                return if self.emit(WatchEvent::Synced).await.is_err() { End::Unheard } else { End::Finished };
+            }
+        }
+    }
+
+    async fn follow(&mut self, version: String) -> End {
+        let opened = timeout(OPEN_DEADLINE, open::follow(self.cluster.client(), &self.target, &version)).await;
+        self.version = Some(version);
+        match opened {
+            Err(_elapsed) => End::Failed(format!("no answer within {} s", OPEN_DEADLINE.as_secs())),
+            Ok(Err(error)) => describe(&error),
+            Ok(Ok(lines)) => self.read(lines).await,
+        }
+    }
+
+    /// Reads a stream to its end. While `self.version` is `None` it is a list.
+    async fn read(&mut self, mut lines: Lines) -> End {
+        let mut silent = true;
+        loop {
+            let line = match timeout(MAX_SILENCE, lines.next()).await {
+                Err(_elapsed) => return End::Failed(format!("silent for {} s", MAX_SILENCE.as_secs())),
+                Ok(Err(error)) => return End::Failed(error.to_string()),
+                Ok(Ok(None)) if self.version.is_none() => {
+                    return End::Failed("the list ended before it was complete".into());
+                }
+                // A server that ends every watch at once must not be asked without pause.
+                Ok(Ok(None)) if silent => return End::Failed("the watch ended at once".into()),
+                Ok(Ok(None)) => return End::Finished,
+                Ok(Ok(Some(line))) => line,
+            };
+            silent = false;
+            match self.interpret(line) {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    if self.emit(event).await.is_err() {
+                        return End::Unheard;
+                    }
+                }
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// What one line means; notes how far the watch has come.
+    fn interpret(&mut self, line: &[u8]) -> Result<Option<WatchEvent>, End> {
+        let parsed = open::parse(line)
+            .map_err(|error| End::Failed(format!("an event cannot be read (column {})", error.column())))?;
+        let listing = self.version.is_none();
+        let (event, version) = match parsed {
+            Parsed::Applied(object) => {
+                let sighting = self.sighting(object)?;
+                let version = sighting.resource_version.clone();
+                (Some(WatchEvent::Applied(sighting)), version)
+            }
+            Parsed::Deleted(object) => {
+                let Sighting { reference, uid, resource_version, .. } = self.sighting(object)?;
+                (
+                    Some(WatchEvent::Deleted { reference, uid, resource_version: resource_version.clone() }),
+                    resource_version,
+                )
+            }
+            Parsed::Bookmark { resource_version, ends_list: true } if listing => {
+                self.version = Some(resource_version.clone());
+                (Some(WatchEvent::Synced), resource_version)
+            }
+            Parsed::Bookmark { resource_version, .. } => (None, resource_version),
+            // The version is too old.
+            Parsed::Failed { status: 410 } => return Err(End::Expired),
+            Parsed::Failed { status } => return Err(End::Failed(format!("the server ended the watch with {status}"))),
+        };
+        if self.version.is_some() {
+            self.version = Some(version);
+            self.failures = 0;
+            self.reported = false;
+        }
+        Ok(event)
+    }
+
+    fn sighting(&self, object: &[u8]) -> Result<Sighting, End> {
+        Sighting::read(self.cluster.id(), &self.target.resource.group_kind(), object)
+            .map_err(|error| End::Failed(format!("an object cannot be read (column {})", error.column())))
+    }
+}
+
+/// What a failed request means for the watch. A failure about a collection quotes no object.
+fn describe(error: &RequestError) -> End {
+    match error.failure() {
+        Some(failure) if failure.status == 410 => End::Expired,
+        Some(failure) => End::Failed(failure.words()),
+        None => End::Failed(error.to_string()),
+    }
+}
