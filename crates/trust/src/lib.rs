@@ -8,11 +8,24 @@ mod code;
 mod commit_headers;
 mod commit_id;
 mod commit_object;
+mod declared_kinds;
+mod glob;
+mod history;
+mod instants;
+mod judge;
+mod kinds;
+mod log_proof;
 mod person;
+mod refusal;
 mod repair;
+mod root;
+mod rules;
 mod signature_only;
 mod signer;
 mod ssh;
+mod step;
+mod trust_file;
+mod verified;
 
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
 pub use code::TrustCode;
@@ -25,3 +38,22 @@ pub use ssh::{
     MAX_ALLOWED_SIGNERS_BYTES, MAX_KEY_TEXT_BYTES, MIN_RSA_BITS_DEFAULT, NAMESPACE_GIT, NAMESPACE_TRUST, PublicKey,
     PublicKeyError, SshSignature, SshsigError, UnknownAlgorithm, verify_sshsig,
 };
+
+pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES};
+pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
+pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
+pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};
+pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge};
+pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
+pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
+pub use root::{
+    BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_ROOT_KEYS, RootKeys, TrustLimits, TrustMode,
+    TrustOrders, TrustRootError, TrustRootSpec,
+};
+pub use rules::OWN_GROUP;
+pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
+pub use trust_file::{
+    Ancestry, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, Principal, PrincipalKey,
+    PrincipalKind, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile, signature_path,
+};
+pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

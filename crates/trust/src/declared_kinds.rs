@@ -1,0 +1,125 @@
+//! The kinds of the objects that a step declares or withdraws, judged by the rules that cover their files.
+//!
+//! Judged are all objects of a changed file as it is after the step, and those it no longer declares: removing an
+//! object is a change of it. A changed file that does not parse refuses the step with the finding of `manifest`
+//! (M1xx); a file that did not parse *before* the step has declared nothing that could have been applied, so it may
+//! be mended. Files below `.writ/` and files that are no YAML declare nothing.
+
+use manifest::{BuiltinScopes, CrdScopes, Declared, Finding, GroupKind, RepoPath, Scope, ScopeLookup};
+use manifest::{declared, declares_objects, parse_yaml};
+
+use crate::{
+    Change, CommitId, History, HistoryError, TrustCode, TrustFile,
+    refusal::{refuse, unreadable},
+};
+
+/// Most bytes of changed manifests in one step: 5,000 files of 50 KiB.
+pub const MAX_STEP_BYTES: usize = 256 * 1024 * 1024;
+/// Most bytes read while looking for the definition of a kind of unknown scope: the whole tree of 5,000 files.
+pub const MAX_SCOPE_BYTES: usize = 256 * 1024 * 1024;
+
+/// One step and what is known of it so far.
+struct Gate<'a> {
+    history: &'a dyn History,
+    policy: &'a TrustFile,
+    commit: &'a CommitId,
+    bytes: usize,
+    definitions: Option<CrdScopes>,
+}
+
+/// Judges the kinds of everything that `commit` declares or withdraws against `predecessor`.
+pub(crate) fn judge_kinds(
+    history: &dyn History,
+    policy: &TrustFile,
+    predecessor: &CommitId,
+    commit: &CommitId,
+    changes: &[Change],
+) -> Result<(), Finding> {
+    let mut gate = Gate { history, policy, commit, bytes: 0, definitions: None };
+    for change in changes.iter().filter(|change| declares_objects(&change.path)) {
+        let path = &change.path;
+        let after = match &change.after {
+            Some(_) => declared(path, &gate.read(commit, path)?)?,
+            None => Vec::new(),
+        };
+        let before = match &change.before {
+            Some(_) => declared(path, &gate.read(predecessor, path)?).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let same = |one: &Declared, other: &Declared| {
+            (&one.group_kind, &one.namespace, &one.name) == (&other.group_kind, &other.namespace, &other.name)
+        };
+        let withdrawn = before.iter().filter(|object| !after.iter().any(|still| same(still, object)));
+        for object in after.iter().chain(withdrawn) {
+            let scope = gate.scope(path, &object.group_kind)?;
+            policy.authorise_declared(commit, object, scope)?;
+        }
+    }
+    Ok(())
+}
+
+impl Gate<'_> {
+    fn read(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Vec<u8>, Finding> {
+        let bytes = read_present(self.history, commit, path)?;
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.bytes > MAX_STEP_BYTES {
+            return Err(over_budget(self.commit, "bytes of changed manifests", MAX_STEP_BYTES));
+        }
+        Ok(bytes)
+    }
+
+    /// The scope of a kind, from the built-in table, else from the definitions in the tree of the step. The tree is
+    /// read once, and only if a rule asks.
+    fn scope(&mut self, path: &RepoPath, kind: &GroupKind) -> Result<Option<Scope>, Finding> {
+        if !self.policy.limits_kinds(path) {
+            return Ok(None);
+        }
+        if let Some(scope) = BuiltinScopes.scope(kind) {
+            return Ok(Some(scope));
+        }
+        let definitions = match self.definitions.take() {
+            Some(definitions) => definitions,
+            None => definitions_in(self.history, self.commit)?,
+        };
+        let scope = definitions.scope(kind);
+        self.definitions = Some(definitions);
+        Ok(scope)
+    }
+}
+
+/// The kinds that CustomResourceDefinitions in the tree of a commit define. Files that do not parse define nothing.
+fn definitions_in(history: &dyn History, commit: &CommitId) -> Result<CrdScopes, Finding> {
+    let mut scopes = CrdScopes::default();
+    let mut total = 0_usize;
+    let files = history.list(commit, &RepoPath::root()).map_err(|error| unreadable(commit, &error))?;
+    for path in files.iter().filter(|path| declares_objects(path)) {
+        let bytes = read_present(history, commit, path)?;
+        total = total.saturating_add(bytes.len());
+        if total > MAX_SCOPE_BYTES {
+            return Err(over_budget(commit, "bytes of manifests", MAX_SCOPE_BYTES));
+        }
+        const KIND: &[u8] = b"CustomResourceDefinition";
+        if !bytes.windows(KIND.len()).any(|window| window == KIND) {
+            continue;
+        }
+        for document in parse_yaml(path, &bytes).unwrap_or_default() {
+            scopes.add(&document.root.to_json());
+            for item in document.root.get("items").map(manifest::Node::items).unwrap_or_default() {
+                scopes.add(&item.to_json());
+            }
+        }
+    }
+    Ok(scopes)
+}
+
+/// The bytes of a file that a tree is known to have.
+fn read_present(history: &dyn History, commit: &CommitId, path: &RepoPath) -> Result<Vec<u8>, Finding> {
+    let bytes = history.read(commit, path).map_err(|error| unreadable(commit, &error))?;
+    bytes.ok_or_else(|| unreadable(commit, &HistoryError::Missing { object: format!("file {path}") }))
+}
+
+/// W403 for a limit.
+pub(crate) fn over_budget(commit: &CommitId, what: &str, limit: usize) -> Finding {
+    let fix = "advance in smaller portions".to_owned();
+    refuse(TrustCode::W403, commit, format!("more than {limit} {what}"), format!("at most {limit}"), fix)
+}

@@ -1,0 +1,228 @@
+//! Patterns: `*` within one segment of a path or a kind, `**` for whole segments.
+//!
+//! Case-sensitive, names with a leading dot match like any other, and there are no braces, classes or escapes: a
+//! pattern with one of their characters is refused, so that nobody believes it to work.
+
+use std::fmt;
+
+use manifest::{MAX_PATH_SEGMENTS, RepoPath};
+
+/// The longest pattern: four times the longest path that people write (256 bytes).
+pub const MAX_PATTERN_BYTES: usize = 1_024;
+
+/// A text with `*`, each standing for any characters including none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wildcard {
+    text: String,
+}
+
+impl Wildcard {
+    /// A wildcard text; anything is one.
+    pub(crate) fn new(text: &str) -> Self {
+        Self { text: text.to_owned() }
+    }
+
+    /// True if it is `*` alone.
+    pub(crate) fn is_any(&self) -> bool {
+        self.text == "*"
+    }
+
+    /// Whether `text` matches. Pieces between stars are looked for from left to right, the first place is as good as
+    /// any later one, so the work is linear in both lengths.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let mut pieces = self.text.split('*');
+        let Some(rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+        let Some(last) = pieces.next_back() else { return rest.is_empty() };
+        let Some(mut rest) = rest.strip_suffix(last) else { return false };
+        for piece in pieces {
+            let Some((_before, after)) = rest.split_once(piece) else { return false };
+            rest = after;
+        }
+        true
+    }
+}
+
+/// A pattern over repository paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    text: String,
+    /// Runs of single segments; between two runs stands `**`. Never empty.
+    runs: Vec<Vec<Wildcard>>,
+}
+
+/// Why a text is not a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Empty, longer than [`MAX_PATTERN_BYTES`] or with more segments than any path.
+    #[error("a pattern has 1 to {MAX_PATTERN_BYTES} bytes and at most {MAX_PATH_SEGMENTS} segments")]
+    Length,
+    /// A segment that no path can have.
+    #[error("no path can have the segment {0:?}")]
+    Segment(String),
+    /// `**` inside a segment.
+    #[error("`**` stands for whole segments, as in `apps/**`; in {0:?} it does not")]
+    DoubleStar(String),
+    /// A character of another pattern language.
+    #[error("{0:?} has no meaning in a pattern; only `*` and `**` do")]
+    Character(char),
+}
+
+impl PathPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// When it is none; see [`PatternError`].
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() || text.len() > MAX_PATTERN_BYTES || text.split('/').count() > MAX_PATH_SEGMENTS {
+            return Err(PatternError::Length);
+        }
+        let refused = |c: &char| c.is_control() || matches!(c, '\\' | '?' | '[' | ']' | '{' | '}' | '!');
+        if let Some(character) = text.chars().find(refused) {
+            return Err(PatternError::Character(character));
+        }
+        let mut runs = Vec::new();
+        let mut run = Vec::new();
+        for segment in text.split('/') {
+            if segment == "**" {
+                runs.push(std::mem::take(&mut run));
+            } else if segment.contains("**") {
+                return Err(PatternError::DoubleStar(segment.to_owned()));
+            } else if segment.is_empty() || segment == "." || segment == ".." {
+                return Err(PatternError::Segment(segment.to_owned()));
+            } else {
+                run.push(Wildcard::new(segment));
+            }
+        }
+        runs.push(run);
+        Ok(Self { text: text.to_owned(), runs })
+    }
+
+    /// The pattern as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// True if every path that matches lies below `folder`, a single plain segment.
+    #[must_use]
+    pub fn is_below(&self, folder: &str) -> bool {
+        self.text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Whether a path matches. `**` stands for any number of segments, at the end of a pattern for at least one:
+    /// `apps/**` is everything below `apps`. A path has at most 64 segments and each run is looked for from left to
+    /// right, so a match costs at most 64 × 64 segment comparisons.
+    #[must_use]
+    pub fn matches(&self, path: &RepoPath) -> bool {
+        let segments: Vec<&str> = path.segments().collect();
+        let Some((first, later)) = self.runs.split_first() else { return false };
+        let Some(mut rest) = strip_run(&segments, first) else { return false };
+        let Some((last, middle)) = later.split_last() else { return rest.is_empty() };
+        for run in middle {
+            let found = (0..=rest.len()).find_map(|at| rest.get(at..).and_then(|tail| strip_run(tail, run)));
+            let Some(tail) = found else { return false };
+            rest = tail;
+        }
+        if last.is_empty() {
+            return !rest.is_empty();
+        }
+        let Some(at) = rest.len().checked_sub(last.len()) else { return false };
+        rest.get(at..).and_then(|tail| strip_run(tail, last)).is_some()
+    }
+}
+
+/// What follows `run` at the beginning of `segments`, if it is there.
+fn strip_run<'a, 'b>(segments: &'a [&'b str], run: &[Wildcard]) -> Option<&'a [&'b str]> {
+    let (head, tail) = segments.split_at_checked(run.len())?;
+    head.iter().zip(run).all(|(segment, wildcard)| wildcard.matches(segment)).then_some(tail)
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(pattern: &str, path: &str) -> bool {
+        PathPattern::parse(pattern).unwrap().matches(&path.parse().unwrap())
+    }
+
+    #[test]
+    fn star_stays_in_its_segment() {
+        assert!(check("apps/*/image.yaml", "apps/web/image.yaml"));
+        assert!(!check("apps/*/image.yaml", "apps/web/x/image.yaml"));
+        assert!(!check("apps/*", "apps"));
+        assert!(check("apps/*.yaml", "apps/.yaml"));
+        assert!(!check("apps/a*a", "apps/a"));
+        assert!(check("*", ".hidden"));
+    }
+
+    #[test]
+    fn double_star_is_whole_segments() {
+        assert!(check("**", "a"));
+        assert!(check("apps/**", "apps/a/b/c.yaml"));
+        assert!(!check("apps/**", "apps"));
+        assert!(!check("apps/**", "apps2/a"));
+        assert!(check("**/secret.yaml", "secret.yaml"));
+        assert!(check("a/**/b/**/c", "a/x/b/b/y/c"));
+        assert!(check("a/**/b", "a/b"));
+        assert!(!check("a/**/b", "a/b/c"));
+        assert!(!check("a/**/a", "a"));
+        assert!(check(".writ/**", ".writ/trust.yaml"));
+    }
+
+    #[test]
+    fn case_matters() {
+        assert!(!check("policies/**", "Policies/a.yaml"));
+    }
+
+    #[test]
+    fn other_pattern_languages_are_refused() {
+        for text in ["", "/a", "a//b", "a/../b", "a**", "{a,b}", "[ab]", "a?", "!a", "a\\b"] {
+            assert!(PathPattern::parse(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    /// The definition, without any thought of cost.
+    fn naive(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|at| naive(rest, &text[at..])),
+            Some((byte, rest)) => text.first() == Some(byte) && naive(rest, &text[1..]),
+        }
+    }
+
+    fn naive_path(pattern: &[&str], path: &[&str]) -> bool {
+        match pattern.split_first() {
+            None => path.is_empty(),
+            Some((&"**", [])) => !path.is_empty(),
+            Some((&"**", rest)) => (0..=path.len()).any(|at| naive_path(rest, &path[at..])),
+            Some((segment, rest)) => path
+                .split_first()
+                .is_some_and(|(head, tail)| naive(segment.as_bytes(), head.as_bytes()) && naive_path(rest, tail)),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_wildcard_matches_by_definition(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            prop_assert_eq!(Wildcard::new(&pattern).matches(&text), naive(pattern.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn a_pattern_matches_by_definition(
+            pattern in proptest::collection::vec("\\*\\*|a|b|a\\*|\\*", 1..6),
+            path in proptest::collection::vec("[ab]{1,2}", 1..7),
+        ) {
+            let segments: Vec<&str> = pattern.iter().map(String::as_str).collect();
+            let names: Vec<&str> = path.iter().map(String::as_str).collect();
+            prop_assert_eq!(check(&pattern.join("/"), &path.join("/")), naive_path(&segments, &names));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The times at which a key must be in force, and the times a commit may carry.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::CommitObject;
+
+/// By how much clocks of committers may differ: 5 minutes, what Kerberos allows as well.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+/// How long after `expires` of the trust file other paths than `.writ/` may still change: a week to have it renewed.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// When a commit was made, as it says, and, above the floor, when it was seen first.
+///
+/// A commit above the floor (what was accepted before) is new, so *now* is when it was seen first, and a key that has
+/// ended cannot be used by setting back the clock. Below the floor, or without one, only the committer time is known,
+/// which never decreases along the mainline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Instants {
+    pub(crate) committer: Timestamp,
+    pub(crate) first_sight: Option<Timestamp>,
+}
+
+impl Instants {
+    /// The later of the two.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.first_sight.map_or(self.committer, |first_sight| first_sight.max(self.committer))
+    }
+
+    /// Whether both lie before the end of a window. The error goes after `key SHA256:… `.
+    pub(crate) fn within(&self, not_after: Option<Timestamp>) -> Result<(), String> {
+        match not_after {
+            Some(end) if self.committer > end => Err(format!("ended {end}, the commit is of {}", self.committer)),
+            Some(end) if self.latest() > end => {
+                Err(format!("ended {end}, the commit was first seen {}", self.latest()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The committer time as an instant; `None` if no calendar holds it.
+pub(crate) fn committer_time(object: &CommitObject) -> Option<Timestamp> {
+    Timestamp::from_second(object.committer_time).ok()
+}

@@ -1,0 +1,382 @@
+//! The judgement of a range: from where trust starts to a head, along first parents, oldest first, each step by the
+//! policy of its predecessor alone. The first refusal ends it; what was good before it stays good.
+//!
+//! Equal floor, equal verdict: a key's end is compared with `now` only above the floor (what the caller says was
+//! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
+
+use jiff::Timestamp;
+use manifest::{Digest, Finding};
+
+use crate::{
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, HistoryError, Signer, TrustCode, TrustFile,
+    TrustRootSpec, VerifiedCommit,
+    declared_kinds::over_budget,
+    instants::Instants,
+    refusal::{refuse, sign_again, unreadable},
+    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
+    trust_file::SignatureFile,
+    verified::{Grounds, made_at, trust_digest},
+};
+
+/// Most steps of one judgement: at about 1 ms each, 10 s.
+pub const MAX_STEPS: usize = 10_000;
+
+/// From where a judgement starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// From the introduction that the TrustRoot pins, which is judged as well.
+    Introduction,
+    /// From a commit that the caller takes as accepted; it is the floor.
+    Accepted(CommitId),
+    /// From a commit proven to have been accepted; it is the floor. If trust has changed since (the trust digest
+    /// differs), everything from the introduction is judged again.
+    Resumed(AuthorizedCommit),
+}
+
+/// The verdict on a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The commit it starts from; not itself a step.
+    pub from: CommitId,
+    /// The head that was judged.
+    pub to: CommitId,
+    /// The steps in order. They end with the first refusal; a refusal that belongs to no step is listed for the head,
+    /// one of the introduction for the introduction.
+    pub steps: Vec<StepVerdict>,
+    accepted: Option<AuthorizedCommit>,
+}
+
+/// The verdict on one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepVerdict {
+    /// The commit.
+    pub commit: CommitId,
+    /// SHA-256 of what was signed; of the whole body if it is unsigned or unreadable, of nothing if it is missing.
+    pub payload_sha256: Digest,
+    /// Accepted, or why not.
+    pub verdict: Result<(), Finding>,
+    /// Whose good signature it carries, also if the step is refused for something else.
+    pub signer: Option<Signer>,
+}
+
+impl Judgement {
+    /// The last commit that is accepted; `None` if none is, or if the start was taken on the caller's word and
+    /// nothing after it is.
+    #[must_use]
+    pub const fn accepted(&self) -> Option<&AuthorizedCommit> {
+        self.accepted.as_ref()
+    }
+
+    /// Why the head is not accepted; `None` if it is.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Finding> {
+        self.steps.last().and_then(|step| step.verdict.as_ref().err())
+    }
+}
+
+/// Judges `head`.
+#[must_use]
+pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
+    let judge = Judge { history, root, now, head: *head };
+    let mut judgement = match start {
+        Start::Introduction => judge.run_from_introduction(root.resume_from),
+        Start::Accepted(commit) => {
+            let state = judge.resume(commit, None).map(|state| (state, None));
+            judge.run(*commit, state, &Floor::Below)
+        }
+        Start::Resumed(commit) => match judge.resume(&commit.id, Some(commit)) {
+            Ok(state) if trust_digest(root, &state.policy) == commit.trust_digest => {
+                judge.run(commit.id, Ok((state, Some(commit.clone()))), &Floor::Below)
+            }
+            Ok(_) => judge.run_from_introduction(Some(commit.id)),
+            Err(refused) => judge.run(commit.id, Err(refused), &Floor::Below),
+        },
+    };
+    judge.minimum_version(&mut judgement);
+    judgement
+}
+
+/// What is in force at an accepted commit.
+struct State {
+    commit: CommitId,
+    made: Timestamp,
+    policy: TrustFile,
+}
+
+/// Where the floor is, seen from the steps of a run.
+enum Floor {
+    /// There is none.
+    None,
+    /// It is at or before the start: all steps are above it.
+    Below,
+    /// It is this commit, which must be among the steps.
+    At(CommitId),
+}
+
+/// A refusal with what is known of the commit.
+type Refused = Box<StepVerdict>;
+
+struct Judge<'a> {
+    history: &'a dyn History,
+    root: &'a TrustRootSpec,
+    now: Timestamp,
+    head: CommitId,
+}
+
+impl Judge<'_> {
+    fn run_from_introduction(&self, floor: Option<CommitId>) -> Judgement {
+        let introduction = self.root.introduction.commit;
+        let floor = match floor {
+            None => Floor::None,
+            Some(floor) if floor == introduction => Floor::Below,
+            Some(floor) => Floor::At(floor),
+        };
+        let state = self.introduce().map(|(state, commit)| (state, Some(commit)));
+        self.run(introduction, state, &floor)
+    }
+
+    /// Judges all steps from a state to the head.
+    fn run(
+        &self,
+        from: CommitId,
+        state: Result<(State, Option<AuthorizedCommit>), Refused>,
+        floor: &Floor,
+    ) -> Judgement {
+        let mut judgement = Judgement { from, to: self.head, steps: Vec::new(), accepted: None };
+        let (mut state, accepted) = match state {
+            Ok(start) => start,
+            Err(refused) => {
+                judgement.steps.push(*refused);
+                return judgement;
+            }
+        };
+        judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(_)));
+        let chain = self.chain(&from).and_then(|chain| match floor {
+            Floor::At(floor) if !chain.contains(floor) => Err(self.not_descendant(floor)),
+            _ => Ok(chain),
+        });
+        let chain = match chain {
+            Ok(chain) => chain,
+            Err(finding) => {
+                judgement.steps.push(*self.about(self.head, finding));
+                return judgement;
+            }
+        };
+        // Nothing older than a floor is ever given out as accepted, whatever is refused after it.
+        let mut reached = !matches!(floor, Floor::At(_));
+        for commit in chain {
+            let above = reached && !matches!(floor, Floor::None);
+            match self.step(&state, commit, above) {
+                Ok((next, authorized)) => {
+                    judgement.steps.push(StepVerdict {
+                        commit,
+                        payload_sha256: authorized.payload_sha256,
+                        verdict: Ok(()),
+                        signer: authorized.signer.clone(),
+                    });
+                    reached |= matches!(floor, Floor::At(at) if *at == commit);
+                    judgement.accepted = reached.then_some(authorized);
+                    state = next;
+                }
+                Err(refused) => {
+                    judgement.steps.push(*refused);
+                    break;
+                }
+            }
+        }
+        judgement
+    }
+
+    /// The introduction: pinned by the TrustRoot, its trust file vouched for by the root keys.
+    fn introduce(&self) -> Result<(State, AuthorizedCommit), Refused> {
+        let id = self.root.introduction.commit;
+        let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
+        let refused = |finding| refusal_of(&object, None, finding);
+        let policy = self.first_policy(&object).map_err(refused)?;
+        changes(self.history, None, &id).map_err(refused)?;
+        payload_in_force(&object, &policy).map_err(refused)?;
+        let made = made_at(&object).map_err(refused)?;
+        let instants = Instants { committer: made, first_sight: None };
+        let verified = VerifiedCommit::verify(&object, &policy, &instants).map_err(refused)?;
+        let signer = verified.signer().clone();
+        AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy)
+            .map(|authorized| (State { commit: id, made, policy }, authorized))
+            .map_err(|finding| refusal_of(&object, Some(signer), finding))
+    }
+
+    fn first_policy(&self, object: &CommitObject) -> Result<TrustFile, Finding> {
+        let bytes = read_trust_file(self.history, &object.id)?;
+        let signed = self.root.signed_by(&bytes, &SignatureFile::all(self.history, &object.id)?);
+        let threshold = self.root.root_keys.threshold.max(1);
+        if signed.good.len() < usize::try_from(threshold).unwrap_or(usize::MAX) {
+            let mut found = format!("{} of {threshold} root keys have signed .writ/trust.yaml", signed.good.len());
+            for reason in &signed.bad {
+                found = format!("{found}; {reason}");
+            }
+            let needed = format!("good signatures of {threshold} of the {} root keys", self.root.root_keys.keys.len());
+            let fix = "ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml && mv .writ/trust.yaml.sig \
+                       .writ/trust.yaml.sigs/PRINCIPAL.sig"
+                .to_owned();
+            return Err(refuse(TrustCode::W504, &object.id, found, needed, fix));
+        }
+        let policy = TrustFile::parse(&bytes).map_err(joined)?;
+        let findings = policy.against_root(self.root);
+        if findings.is_empty() { Ok(policy) } else { Err(joined(findings)) }
+    }
+
+    /// What is in force at a commit that was accepted before.
+    fn resume(&self, id: &CommitId, proven: Option<&AuthorizedCommit>) -> Result<State, Refused> {
+        let object = read_commit(self.history, id).map_err(|finding| self.about(*id, finding))?;
+        let refused = |finding| refusal_of(&object, None, finding);
+        if let Some(proven) = proven
+            && (proven.tree != object.tree || proven.payload_sha256 != object.payload_sha256)
+        {
+            let found = format!("tree {} and payload {} differ from the log", object.tree, object.payload_sha256);
+            let needed = format!("tree {} and payload {}", proven.tree, proven.payload_sha256);
+            let fix = "fetch again from a server you trust".to_owned();
+            return Err(refused(refuse(TrustCode::W106, id, found, needed, fix)));
+        }
+        let bytes = read_trust_file(self.history, id).map_err(refused)?;
+        let policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
+        let findings = policy.against_root(self.root);
+        if !findings.is_empty() {
+            return Err(refused(joined(findings)));
+        }
+        let made = made_at(&object).map_err(refused)?;
+        Ok(State { commit: *id, made, policy })
+    }
+
+    fn step(&self, state: &State, id: CommitId, above: bool) -> Result<(State, AuthorizedCommit), Refused> {
+        let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
+        let refused = |finding| refusal_of(&object, None, finding);
+        payload_in_force(&object, &state.policy).map_err(refused)?;
+        let made = self.time(state, &object).map_err(refused)?;
+        let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
+        let fix = sign_again(Some(&state.commit), id == self.head);
+        let verified = VerifiedCommit::verify(&object, &state.policy, &instants)
+            .map_err(|finding| refused(Finding { fix, ..finding }))?;
+        let signer = verified.signer().clone();
+        let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
+        let changes = changes(self.history, Some(&state.commit), &id).map_err(refused)?;
+        let brought =
+            Brought::by(self.history, self.root, &state.policy, &object, &instants, &changes).map_err(refused)?;
+        let mut step = Step {
+            history: self.history,
+            policy: &state.policy,
+            predecessor: &state.commit,
+            object: &object,
+            instants,
+            changes,
+            brought,
+        };
+        let next = step.brought.as_ref().map_or(&state.policy, |brought| &brought.file);
+        let authorized =
+            AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next).map_err(refused)?;
+        let policy = step.brought.take().map_or_else(|| state.policy.clone(), |brought| brought.file);
+        Ok((State { commit: id, made, policy }, authorized))
+    }
+
+    /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.
+    fn time(&self, state: &State, object: &CommitObject) -> Result<Timestamp, Finding> {
+        let made = made_at(object)?;
+        let earliest = state.made.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
+        let latest = self.now.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
+        if (earliest..=latest).contains(&made) {
+            return Ok(made);
+        }
+        let (relation, needed) = if made < earliest {
+            ("before its predecessor", format!("not before {}", state.made))
+        } else {
+            ("in the future", format!("not after {}", self.now))
+        };
+        let fix = sign_again(Some(&state.commit), object.id == self.head);
+        Err(refuse(TrustCode::W406, &object.id, format!("made {made}, {relation}"), needed, fix))
+    }
+
+    /// The steps from `from` (excluded) to the head (included), oldest first. A commit that does not parse is refused
+    /// when its turn comes; to get there, its first `parent` line is followed, which decides nothing.
+    fn chain(&self, from: &CommitId) -> Result<Vec<CommitId>, Finding> {
+        let mut chain = Vec::new();
+        let mut at = self.head;
+        while at != *from {
+            if chain.len() == MAX_STEPS {
+                return Err(over_budget(&self.head, "steps from the last accepted commit", MAX_STEPS));
+            }
+            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
+            let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
+            let raw = raw.ok_or_else(missing)?;
+            chain.push(at);
+            match first_parent(&at, &raw) {
+                Some(parent) => at = parent,
+                None => return Err(self.not_descendant(from)),
+            }
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    /// W401 or W402, with the relation of the two commits in words.
+    fn not_descendant(&self, from: &CommitId) -> Finding {
+        let reaches = |ancestor: &CommitId, of: &CommitId| {
+            self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head, &error))
+        };
+        let (code, found) = match (reaches(from, &self.head), reaches(&self.head, from)) {
+            (Err(finding), _) | (_, Err(finding)) => return finding,
+            (Ok(true), _) => (TrustCode::W402, format!("{from} is in its history, but not along first parents")),
+            (_, Ok(true)) => (TrustCode::W401, format!("older than {from}, which was accepted before")),
+            _ => (TrustCode::W401, format!("does not descend from {from}, which was accepted before")),
+        };
+        let (needed, fix) = if code == TrustCode::W402 {
+            let fix = format!("git checkout -B main {from} && git merge --no-ff -S {}", self.head);
+            (format!("{from} on the first-parent chain: merge into the branch, not the branch into another"), fix)
+        } else {
+            let fix = format!("git rebase --onto {from} --gpg-sign, or push {from} again; to go back, git revert -S");
+            (format!("a descendant of {from}"), fix)
+        };
+        refuse(code, &self.head, found, needed, fix)
+    }
+
+    /// W503 if what is accepted stands on a policy older than the TrustRoot demands; then nothing is accepted.
+    fn minimum_version(&self, judgement: &mut Judgement) {
+        let minimum = self.root.min_policy_version;
+        let Some(accepted) = judgement.accepted.take_if(|accepted| accepted.policy_version < minimum) else { return };
+        if judgement.refusal().is_some() {
+            return;
+        }
+        let found = format!("version {} of .writ/trust.yaml is in force", accepted.policy_version);
+        let needed = format!("at least version {minimum} (minPolicyVersion of the TrustRoot)");
+        let fix = "fetch the newest head; it may have been held back by the server".to_owned();
+        let finding = refuse(TrustCode::W503, &self.head, found, needed, fix);
+        match judgement.steps.last_mut() {
+            Some(last) => last.verdict = Err(finding),
+            None => judgement.steps.push(*self.about(self.head, finding)),
+        }
+    }
+
+    /// A refusal of a commit of which nothing else is known.
+    fn about(&self, commit: CommitId, finding: Finding) -> Refused {
+        let object = read_commit(self.history, &commit);
+        let payload = match object {
+            Ok(object) => object.payload_sha256,
+            Err(_) => Digest::of(&self.history.commit(&commit).ok().flatten().unwrap_or_default()),
+        };
+        Box::new(StepVerdict { commit, payload_sha256: payload, verdict: Err(finding), signer: None })
+    }
+}
+
+/// A refusal of a commit that was read.
+fn refusal_of(object: &CommitObject, signer: Option<Signer>, finding: Finding) -> Refused {
+    Box::new(StepVerdict { commit: object.id, payload_sha256: object.payload_sha256, verdict: Err(finding), signer })
+}
+
+/// The first parent of a commit, also of one that does not parse.
+fn first_parent(id: &CommitId, raw: &[u8]) -> Option<CommitId> {
+    if let Ok(object) = CommitObject::parse(*id, raw) {
+        return object.parents.first().copied();
+    }
+    raw.split(|byte| *byte == b'\n')
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(b"parent "))
+        .and_then(|hex| std::str::from_utf8(hex).ok())
+        .and_then(|hex| hex.parse().ok())
+}

@@ -1,0 +1,66 @@
+//! Findings about commits, and what errors of the object database become: every one is a refusal.
+
+use manifest::{Finding, Subject};
+
+use crate::{BadEntry, CommitId, HistoryError, TrustCode};
+
+/// A finding about a commit.
+pub(crate) fn refuse(code: TrustCode, commit: &CommitId, found: String, needed: String, fix: String) -> Finding {
+    Finding { code: code.entry(), subject: Subject::Commit(commit.to_string()), rule: None, found, needed, fix }
+}
+
+/// What an error of the object database is for the commit that was being judged.
+pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
+    let (code, commit, needed, fix) = match error {
+        HistoryError::Missing { .. } => (
+            TrustCode::W403,
+            commit,
+            "the whole history from the last accepted commit".to_owned(),
+            "fetch it: git fetch --unshallow origin".to_owned(),
+        ),
+        HistoryError::BadEntry { commit, path, reason } => {
+            let code = match reason {
+                BadEntry::Symlink | BadEntry::Submodule | BadEntry::Mode => TrustCode::W105,
+                BadEntry::Name | BadEntry::Collision => TrustCode::W104,
+            };
+            let needed = match reason {
+                BadEntry::Symlink | BadEntry::Submodule | BadEntry::Mode => "ordinary files and folders only",
+                BadEntry::Name => "a name without control characters, backslash, `..` or `.git`",
+                BadEntry::Collision => "names that differ in more than case or form",
+            };
+            (
+                code,
+                commit,
+                needed.to_owned(),
+                format!("remove it or make it an ordinary file: git rm --cached {path:?}"),
+            )
+        }
+        HistoryError::Limit { limit, .. } => {
+            (TrustCode::W403, commit, format!("at most {limit}"), "advance in smaller commits or files".to_owned())
+        }
+        HistoryError::Read { .. } => (
+            TrustCode::W403,
+            commit,
+            "a readable object database".to_owned(),
+            "repair or fetch the repository again: git fsck --full".to_owned(),
+        ),
+    };
+    let found = match error {
+        HistoryError::BadEntry { path, reason, .. } => format!("{path} is {reason}"),
+        HistoryError::Missing { .. } | HistoryError::Limit { .. } | HistoryError::Read { .. } => error.to_string(),
+    };
+    refuse(code, commit, found, needed, fix)
+}
+
+/// What `git` needs to sign a commit again, ready to be pasted: the head by amending it, an earlier one by replaying
+/// everything after its predecessor.
+pub(crate) fn sign_again(predecessor: Option<&CommitId>, is_head: bool) -> String {
+    const SIGN: &str =
+        "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
+    match predecessor {
+        Some(predecessor) if !is_head => {
+            format!("git {SIGN} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}")
+        }
+        _ => format!("git {SIGN} commit --amend --no-edit --gpg-sign"),
+    }
+}

@@ -1,0 +1,240 @@
+//! The TrustRoot: where trust starts. The spec is a type of this crate; the custom resource wraps it, and the same
+//! manifest as a file is what the command line reads.
+
+use std::collections::BTreeSet;
+
+use manifest::{Digest, RepoPath, canonical_json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{CommitId, Fingerprint, PublicKey};
+
+/// The most root keys: a group of people who meet, with room for replacements.
+pub const MAX_ROOT_KEYS: usize = 32;
+/// The most entries of `bootstrap`: one GitSource and its first Syncs.
+pub const MAX_BOOTSTRAP: usize = 256;
+
+/// Spec of a TrustRoot. Fields that are not supported yet are part of the schema; [`unsupported`](Self::unsupported)
+/// names those that are set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustRootSpec {
+    /// What the repository is called, whatever its address: any text, equal to `repoId` of the trust file.
+    #[schemars(length(min = 1, max = 256))]
+    pub repo_id: String,
+    /// The one ref that is tracked, such as `refs/heads/main`; equal to `ref` of the trust file.
+    #[schemars(length(max = 256), regex(pattern = r"^refs/heads/[^\s~^:?*\[\\]+$"))]
+    pub r#ref: String,
+    /// The commit from which trust starts.
+    pub introduction: Introduction,
+    /// Keys that vouch for the trust file of the introduction, and how many of them are needed.
+    pub root_keys: RootKeys,
+    /// The lowest `version` of the trust file that may be in force at an accepted revision.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_policy_version: u64,
+    /// Whether verdicts are enforced. Only `Enforce` is supported yet.
+    #[serde(default)]
+    pub mode: TrustMode,
+    /// Tighter limits than the built-in ones. Not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<TrustLimits>,
+    /// A commit that an admin vouches for as accepted: the floor after the log was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_from: Option<CommitId>,
+    /// Whose orders are obeyed. Default `Signed`.
+    #[serde(default)]
+    pub orders: TrustOrders,
+    /// GitSources and Syncs that are obeyed before an accepted commit declares them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub bootstrap: Vec<BootstrapOrder>,
+}
+
+/// The commit from which trust starts, pinned three ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Introduction {
+    /// Its full object id.
+    pub commit: CommitId,
+    /// SHA-256 of what was signed.
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub payload_sha256: Digest,
+    /// Fingerprint of the key that signed it, `SHA256:…`.
+    pub signer: Fingerprint,
+}
+
+/// Keys that vouch for the trust file of the introduction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RootKeys {
+    /// How many different keys must have signed.
+    #[schemars(range(min = 1, max = 32))]
+    pub threshold: u32,
+    /// Public keys as in `authorized_keys`: `ssh-ed25519 AAAA…`.
+    #[schemars(length(min = 1, max = 32))]
+    pub keys: Vec<String>,
+}
+
+/// Whether verdicts are enforced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TrustMode {
+    /// Refused is refused.
+    #[default]
+    Enforce,
+    /// Judges and reports, applies nothing. Not supported yet.
+    Audit,
+}
+
+/// Whose GitSources and Syncs are obeyed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TrustOrders {
+    /// Those that an accepted commit declares, or `bootstrap` names.
+    #[default]
+    Signed,
+    /// All in the cluster.
+    Cluster,
+}
+
+/// Limits of a judgement. Not supported yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustLimits {
+    /// Steps of one judgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// Changed paths of one step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_paths: Option<u32>,
+    /// Bytes of the mirror.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_bytes: Option<u64>,
+}
+
+/// A GitSource or Sync that is obeyed if its spec has this digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BootstrapOrder {
+    /// `GitSource` or `Sync`.
+    pub kind: BootstrapKind,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// SHA-256 of the canonical JSON of its spec with all defaults filled in.
+    #[schemars(with = "String", regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub spec_sha256: Digest,
+}
+
+/// The kinds of `bootstrap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum BootstrapKind {
+    /// A GitSource.
+    GitSource,
+    /// A Sync.
+    Sync,
+}
+
+/// Why a TrustRoot cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustRootError {
+    /// The file is not the YAML of one TrustRoot.
+    #[error("not the manifest of a TrustRoot: {0}")]
+    Manifest(String),
+    /// A field is set that is not supported yet.
+    #[error("spec.{0} is not supported yet")]
+    Unsupported(&'static str),
+    /// A value that makes no sense.
+    #[error("spec.{field}: {reason}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+impl TrustRootSpec {
+    /// Reads the manifest of a TrustRoot (`apiVersion`, `kind`, `metadata`, `spec`) and checks its spec.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn from_manifest(bytes: &[u8]) -> Result<Self, Vec<TrustRootError>> {
+        let error = |reason: String| vec![TrustRootError::Manifest(reason)];
+        let documents = manifest::parse_yaml(&RepoPath::root(), bytes).map_err(|finding| error(finding.found))?;
+        let [document] = documents.as_slice() else {
+            return Err(error(format!("it has {} documents, not one", documents.len())));
+        };
+        let mut value = document.root.to_json();
+        let is = |field: &str, wanted: &str| value.get(field).and_then(serde_json::Value::as_str) == Some(wanted);
+        if !is("apiVersion", "writ.dev/v1alpha1") || !is("kind", "TrustRoot") {
+            return Err(error("apiVersion and kind are not writ.dev/v1alpha1 and TrustRoot".to_owned()));
+        }
+        let spec = value.get_mut("spec").map(serde_json::Value::take).unwrap_or_default();
+        let spec: Self = serde_json::from_value(spec).map_err(|source| error(format!("spec: {source}")))?;
+        let errors = spec.check();
+        if errors.is_empty() { Ok(spec) } else { Err(errors) }
+    }
+
+    /// Fields that are set and not supported yet, by name. A TrustRoot with one of them is not obeyed.
+    #[must_use]
+    pub fn unsupported(&self) -> Vec<&'static str> {
+        let mut fields = Vec::new();
+        if self.mode == TrustMode::Audit {
+            fields.push("mode: Audit");
+        }
+        if self.limits.is_some() {
+            fields.push("limits");
+        }
+        fields
+    }
+
+    /// All that is wrong with the spec, unsupported fields included.
+    #[must_use]
+    pub fn check(&self) -> Vec<TrustRootError> {
+        let mut errors: Vec<_> = self.unsupported().into_iter().map(TrustRootError::Unsupported).collect();
+        let mut invalid = |field, reason: String| errors.push(TrustRootError::Invalid { field, reason });
+        if self.repo_id.is_empty() || self.repo_id.len() > 256 {
+            invalid("repoId", "needs 1 to 256 bytes".to_owned());
+        }
+        let branch = self.r#ref.strip_prefix("refs/heads/").unwrap_or_default();
+        if branch.is_empty() || branch.len() > 256 || branch.contains(char::is_whitespace) {
+            invalid("ref", "needs the full name of a branch, such as refs/heads/main".to_owned());
+        }
+        let keys = self.root_keys.keys.len();
+        if keys > MAX_ROOT_KEYS {
+            invalid("rootKeys.keys", format!("{keys} keys are more than {MAX_ROOT_KEYS}"));
+        }
+        let mut different = BTreeSet::new();
+        for key in self.root_keys.keys.iter().take(MAX_ROOT_KEYS) {
+            match PublicKey::parse(key) {
+                Ok(key) if !different.insert(key.fingerprint()) => {
+                    invalid("rootKeys.keys", format!("{} is there twice", key.fingerprint()));
+                }
+                Ok(_) => {}
+                Err(reason) => invalid("rootKeys.keys", reason.to_string()),
+            }
+        }
+        let threshold = self.root_keys.threshold;
+        if threshold == 0 || usize::try_from(threshold).is_ok_and(|threshold| threshold > different.len()) {
+            let reason = format!("{threshold} of {} different usable keys can never be reached", different.len());
+            invalid("rootKeys.threshold", reason);
+        }
+        if self.bootstrap.len() > MAX_BOOTSTRAP {
+            invalid("bootstrap", format!("{} entries are more than {MAX_BOOTSTRAP}", self.bootstrap.len()));
+        }
+        errors
+    }
+
+    /// The spec as canonical JSON: what the trust digest is made from.
+    #[must_use]
+    pub fn canonical(&self) -> Vec<u8> {
+        #[expect(clippy::expect_used, reason = "structs of texts, numbers and unit variants always serialise")]
+        let value = serde_json::to_value(self).expect("a TrustRoot spec is JSON");
+        canonical_json(&value)
+    }
+}

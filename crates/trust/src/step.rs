@@ -1,0 +1,248 @@
+//! One step of the mainline, judged by the policy of its predecessor.
+
+use std::collections::BTreeSet;
+
+use manifest::{Finding, RepoPath};
+
+use crate::{
+    Ancestry, Change, CommitId, CommitObject, EXPIRY_GRACE, History, HistoryError, Revoked, TrustCode, TrustFile,
+    TrustRootSpec, VerifiedCommit,
+    declared_kinds::{judge_kinds, over_budget},
+    instants::Instants,
+    refusal::{refuse, sign_again, unreadable},
+    trust_file::{SignatureFile, trust_file_path},
+    verified::made_at,
+};
+
+/// Most paths one commit may change: a repository of 10,000 manifests can be moved as a whole (20,000 names).
+pub const MAX_CHANGED_PATHS: usize = 20_000;
+/// Most commits one merge may bring along: a long-lived branch; at about 1 ms each, 1 s.
+pub const MAX_SIDE_COMMITS: usize = 1_000;
+
+/// A commit of the mainline with its predecessor.
+pub(crate) struct Step<'a> {
+    pub(crate) history: &'a dyn History,
+    pub(crate) policy: &'a TrustFile,
+    pub(crate) predecessor: &'a CommitId,
+    pub(crate) object: &'a CommitObject,
+    pub(crate) instants: Instants,
+    pub(crate) changes: Vec<Change>,
+    /// The trust file that the step brings, if it changes it.
+    pub(crate) brought: Option<Brought>,
+}
+
+/// A new trust file with the signatures beside it.
+pub(crate) struct Brought {
+    pub(crate) file: TrustFile,
+    signed: BTreeSet<String>,
+}
+
+impl Step<'_> {
+    /// Judges everything but the signature of the step itself, which `verified` proves.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) fn judge(&self, verified: &VerifiedCommit) -> Result<(), Finding> {
+        let commit = &self.object.id;
+        mixed(commit, &self.changes)?;
+        self.expired()?;
+        if self.object.parents.len() > 1 {
+            self.side_commits()?;
+        }
+        let signer = BTreeSet::from([verified.signer().principal.clone()]);
+        let signed = self.brought.as_ref().map(|brought| &brought.signed);
+        authorise_all(self.policy, commit, &self.changes, &signer, signed)?;
+        judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes)
+    }
+
+    /// W508: after `expires` and a grace only `.writ/` may change.
+    fn expired(&self) -> Result<(), Finding> {
+        let Some(other) = self.changes.iter().map(|change| &change.path).find(|path| !is_writ(path)) else {
+            return Ok(());
+        };
+        let expires = self.policy.expires;
+        let end = expires.checked_add(EXPIRY_GRACE).unwrap_or(jiff::Timestamp::MAX);
+        if self.instants.latest() <= end {
+            return Ok(());
+        }
+        let found = format!("{other} changed {}, the trust file expired {expires}", self.instants.latest());
+        let needed = "a trust file that has not expired; until then only .writ/ may change".to_owned();
+        let fix = "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".to_owned();
+        Err(refuse(TrustCode::W508, &self.object.id, found, needed, fix))
+    }
+
+    /// The commits a merge brings along: always read strictly; with `allSigned` each is judged by the policy of the
+    /// mainline, not by the policy of its own parents.
+    fn side_commits(&self) -> Result<(), Finding> {
+        let commit = &self.object.id;
+        let sides = self
+            .history
+            .side_commits(self.predecessor, commit, MAX_SIDE_COMMITS)
+            .map_err(|error| unreadable(commit, &error))?;
+        if sides.len() > MAX_SIDE_COMMITS {
+            return Err(over_budget(commit, "commits in one merge", MAX_SIDE_COMMITS));
+        }
+        for side in sides {
+            let object = read_commit(self.history, &side)?;
+            payload_in_force(&object, self.policy)?;
+            if self.policy.ancestry == Ancestry::AllSigned {
+                self.side_commit(&object).map_err(|finding| Finding {
+                    needed: format!("{} (history.ancestry is allSigned)", finding.needed),
+                    ..finding
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
+        let instants = Instants { committer: made_at(object)?, ..self.instants };
+        let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| Finding {
+            fix: format!("on the side branch: {}", sign_again(object.parents.first(), false)),
+            ..finding
+        })?;
+        let changes = changes(self.history, object.parents.first(), &object.id)?;
+        let signer = BTreeSet::from([verified.signer().principal.clone()]);
+        let trust = trust_file_path();
+        let signed = match changes.iter().find(|change| change.path == trust) {
+            Some(change) if change.after.is_some() => {
+                let bytes = read_trust_file(self.history, &object.id)?;
+                let files = SignatureFile::all(self.history, &object.id)?;
+                Some(self.policy.signed_by(&bytes, &files, &instants).good)
+            }
+            _ => None,
+        };
+        authorise_all(self.policy, &object.id, &changes, &signer, signed.as_ref())
+    }
+}
+
+impl Brought {
+    /// Reads and judges the trust file that a step brings, if it changes it: form, TrustRoot, version, revocations,
+    /// and the signatures that the rules for it ask for, of the predecessor and of the file itself.
+    pub(crate) fn by(
+        history: &dyn History,
+        root: &TrustRootSpec,
+        policy: &TrustFile,
+        object: &CommitObject,
+        instants: &Instants,
+        changes: &[Change],
+    ) -> Result<Option<Self>, Finding> {
+        let trust = trust_file_path();
+        let Some(change) = changes.iter().find(|change| change.path == trust) else { return Ok(None) };
+        let bytes = match change.after {
+            Some(_) => read_trust_file(history, &object.id)?,
+            None => return Err(missing(&object.id)),
+        };
+        if manifest::Digest::of(&bytes) == policy.digest() {
+            return Ok(None);
+        }
+        let file = TrustFile::parse(&bytes).map_err(joined)?;
+        let mut findings = file.against_root(root);
+        findings.extend(file.against_predecessor(policy));
+        if !findings.is_empty() {
+            return Err(joined(findings));
+        }
+        let files = SignatureFile::all(history, &object.id)?;
+        let old = policy.signed_by(&bytes, &files, instants);
+        let new = file.signed_by(&bytes, &files, instants);
+        for (whose, judge, signed) in [("the policy before it", policy, &old), ("its own rules", &file, &new)] {
+            judge.authorise(&object.id, &trust, &signed.good).map_err(|finding| {
+                let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();
+                let mut found = format!("by {whose} the signatures of [{}] are not enough", good.join(", "));
+                for reason in &signed.bad {
+                    found = format!("{found}; {reason}");
+                }
+                let fix = "ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml && mv .writ/trust.yaml.sig \
+                           .writ/trust.yaml.sigs/PRINCIPAL.sig"
+                    .to_owned();
+                Finding { code: TrustCode::W504.entry(), found, fix, ..finding }
+            })?;
+        }
+        Ok(Some(Self { file, signed: old.good }))
+    }
+}
+
+/// Every changed path must be covered and all its rules must hold. Signatures over a new trust file count for `.writ/`.
+fn authorise_all(
+    policy: &TrustFile,
+    commit: &CommitId,
+    changes: &[Change],
+    signer: &BTreeSet<String>,
+    signed: Option<&BTreeSet<String>>,
+) -> Result<(), Finding> {
+    let with_signatures: BTreeSet<String> = signer.iter().chain(signed.into_iter().flatten()).cloned().collect();
+    for change in changes {
+        let credit = if is_writ(&change.path) { &with_signatures } else { signer };
+        policy.authorise(commit, &change.path, credit)?;
+    }
+    Ok(())
+}
+
+/// W308: policies and waivers change in steps of their own, so that no commit brings its own permission.
+fn mixed(commit: &CommitId, changes: &[Change]) -> Result<(), Finding> {
+    let is_permission = |path: &RepoPath| matches!(path.segments().next(), Some("policies" | "waivers"));
+    let find = |wanted: bool| changes.iter().map(|change| &change.path).find(|path| is_permission(path) == wanted);
+    let (Some(permission), Some(other)) = (find(true), find(false)) else { return Ok(()) };
+    let found = format!("{permission} and {other} in one step");
+    let needed = "policies and waivers in steps of their own".to_owned();
+    let fix = "git reset --soft HEAD~1 && git restore --staged . && commit policies/ and waivers/ first, then the rest";
+    Err(refuse(TrustCode::W308, commit, found, needed, fix.to_owned()))
+}
+
+fn is_writ(path: &RepoPath) -> bool {
+    path.segments().next() == Some(".writ")
+}
+
+/// W304 if the signed bytes are revoked, whatever object carries them.
+pub(crate) fn payload_in_force(object: &CommitObject, policy: &TrustFile) -> Result<(), Finding> {
+    let Some(reason) = policy.revoked.get(&Revoked::Payload(object.payload_sha256)) else { return Ok(()) };
+    let found = format!("its content (sha256 {}) is revoked ({reason})", object.payload_sha256);
+    let fix = "make the change in another way".to_owned();
+    Err(refuse(TrustCode::W304, &object.id, found, "content that is not revoked".to_owned(), fix))
+}
+
+/// The changes between two commits, within the limit.
+pub(crate) fn changes(history: &dyn History, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, Finding> {
+    let changes = history.changes(from, to).map_err(|error| unreadable(to, &error))?;
+    if changes.len() > MAX_CHANGED_PATHS {
+        return Err(over_budget(to, "changed paths", MAX_CHANGED_PATHS));
+    }
+    Ok(changes)
+}
+
+/// A commit of the history, read strictly; W403 if it is not there.
+pub(crate) fn read_commit(history: &dyn History, id: &CommitId) -> Result<CommitObject, Finding> {
+    let raw = history.commit(id).map_err(|error| unreadable(id, &error))?;
+    let raw = raw.ok_or_else(|| unreadable(id, &HistoryError::Missing { object: format!("commit {id}") }))?;
+    CommitObject::parse(*id, &raw)
+}
+
+/// The trust file in the tree of a commit; W501 if there is none.
+pub(crate) fn read_trust_file(history: &dyn History, commit: &CommitId) -> Result<Vec<u8>, Finding> {
+    let bytes = history.read(commit, &trust_file_path()).map_err(|error| unreadable(commit, &error))?;
+    bytes.ok_or_else(|| missing(commit))
+}
+
+fn missing(commit: &CommitId) -> Finding {
+    let fix = "git checkout HEAD~1 -- .writ/trust.yaml && git commit --amend --no-edit -S".to_owned();
+    refuse(TrustCode::W501, commit, "no .writ/trust.yaml".to_owned(), "a trust file".to_owned(), fix)
+}
+
+/// Several mistakes of one file as one finding: the first, with all others in its text.
+pub(crate) fn joined(findings: Vec<Finding>) -> Finding {
+    let mut findings = findings.into_iter();
+    let Some(first) = findings.next() else {
+        return Finding {
+            code: TrustCode::W502.entry(),
+            subject: manifest::Subject::Path { path: trust_file_path(), line: None, column: None },
+            rule: None,
+            found: "refused".to_owned(),
+            needed: "a trust file that parses".to_owned(),
+            fix: "edit .writ/trust.yaml".to_owned(),
+        };
+    };
+    let found = findings.fold(first.found.clone(), |text, next| {
+        format!("{text}; also {} {}: {}", next.code.code, next.subject, next.found)
+    });
+    Finding { found, ..first }
+}

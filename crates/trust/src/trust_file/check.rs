@@ -1,0 +1,145 @@
+//! What the fields of a trust file mean together, and against its predecessor and the TrustRoot.
+
+use std::collections::BTreeSet;
+
+use manifest::Finding;
+
+use super::{
+    MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
+    trust_file_path,
+};
+use crate::{TrustCode, TrustRootSpec};
+
+const EDIT: &str = "edit .writ/trust.yaml and have it signed again";
+
+/// All that is wrong with a file whose form is right.
+pub(super) fn check(file: &TrustFile) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let patterns: usize = file.rules.iter().map(|rule| rule.paths.len()).sum();
+    if patterns > MAX_PATTERNS {
+        let needed = format!("at most {MAX_PATTERNS} path patterns in all rules");
+        findings.push(finding(TrustCode::W502, file.places.rules, format!("{patterns} path patterns"), &needed, EDIT));
+    }
+    for rule in &file.rules {
+        let below_writ = rule.paths.iter().all(|pattern| pattern.is_below(".writ"));
+        for item in &rule.any_of {
+            let mut note = |code, found: String, needed: &str| {
+                let finding = finding(code, item.place, found, needed, EDIT);
+                findings.push(Finding { rule: Some(rule.name.clone()), ..finding });
+            };
+            if !file.roles.contains_key(&item.role) {
+                note(
+                    TrustCode::W502,
+                    format!("rule {} names the role {}, which is not there", rule.name, item.role),
+                    "a role",
+                );
+            } else if !below_writ && item.threshold > 1 {
+                let found = format!(
+                    "threshold {} of rule {} is not supported yet: without approvals only the signer of a commit counts",
+                    item.threshold, rule.name
+                );
+                note(TrustCode::W502, found, "threshold 1, or a rule for paths under .writ/ alone");
+            } else if !file.can_reach(item, below_writ) {
+                let held = file.able(&item.role, below_writ);
+                let found = format!(
+                    "rule {} needs {} of role {}, in which {held} can sign",
+                    rule.name, item.threshold, item.role
+                );
+                note(TrustCode::W506, found, "a threshold within reach");
+            }
+        }
+    }
+    findings.extend(self_lock(file));
+    findings
+}
+
+/// W506 unless people in force could change the trust file and put their signatures beside it.
+fn self_lock(file: &TrustFile) -> Vec<Finding> {
+    let trust = trust_file_path();
+    let signers: BTreeSet<&str> = file
+        .rules_for(&trust)
+        .flat_map(|rule| &rule.any_of)
+        .filter_map(|item| file.roles.get(&item.role))
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let mut findings = Vec::new();
+    let mut locked = BTreeSet::new();
+    for path in std::iter::once(trust).chain(signers.iter().map(|signer| signature_path(signer))) {
+        if file.rules_for(&path).next().is_none() {
+            let found = format!("no rule covers {path}, so this file could never be changed");
+            findings.push(finding(TrustCode::W506, file.places.rules, found, "a rule for .writ/**", EDIT));
+            break;
+        }
+        for rule in file.rules_for(&path) {
+            let reachable = rule.any_of.iter().any(|item| file.can_reach(item, true));
+            if !reachable && locked.insert(rule.name.as_str()) {
+                let found = format!("rule {} covers {path} and no people in force can satisfy it", rule.name);
+                let finding =
+                    finding(TrustCode::W506, rule.place, found, "a role with enough people who can sign", EDIT);
+                findings.push(Finding { rule: Some(rule.name.clone()), ..finding });
+            }
+        }
+    }
+    findings
+}
+
+impl TrustFile {
+    /// How many holders of a role can sign: with a key that is not revoked, and only people if `people`.
+    fn able(&self, role: &str, people: bool) -> usize {
+        let able = |name: &&String| {
+            self.principals.get(*name).is_some_and(|principal| {
+                (!people || principal.kind == PrincipalKind::Human)
+                    && principal.keys.iter().any(|key| !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint())))
+            })
+        };
+        self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())
+    }
+
+    fn can_reach(&self, item: &RoleThreshold, people: bool) -> bool {
+        usize::try_from(item.threshold).is_ok_and(|threshold| self.able(&item.role, people) >= threshold)
+    }
+
+    /// W507 for each field in which the file is about something else than the TrustRoot.
+    #[must_use]
+    pub fn against_root(&self, root: &TrustRootSpec) -> Vec<Finding> {
+        let Places { repo_id, git_ref, .. } = self.places;
+        [(repo_id, "repoId", &self.repo_id, &root.repo_id), (git_ref, "ref", &self.git_ref, &root.r#ref)]
+            .into_iter()
+            .filter(|(_place, _field, found, wanted)| found != wanted)
+            .map(|(place, field, found, wanted)| {
+                finding(
+                    TrustCode::W507,
+                    place,
+                    format!("{field} is {found:?}"),
+                    &format!("{wanted:?}, as in the TrustRoot"),
+                    EDIT,
+                )
+            })
+            .collect()
+    }
+
+    /// W503 and W505 for each way in which the file does not follow its predecessor.
+    #[must_use]
+    pub fn against_predecessor(&self, previous: &Self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if previous.version.checked_add(1) != Some(self.version) {
+            let found = format!("version {} after {}", self.version, previous.version);
+            let needed = format!("version {}", previous.version.saturating_add(1));
+            findings.push(finding(TrustCode::W503, self.places.version, found, &needed, EDIT));
+        }
+        for (revoked, reason) in &previous.revoked {
+            if !self.revoked.contains_key(revoked) {
+                let found = format!("{revoked} ({reason}) is no longer revoked");
+                findings.push(finding(
+                    TrustCode::W505,
+                    self.places.rules,
+                    found,
+                    "all revocations of the predecessor",
+                    EDIT,
+                ));
+            }
+        }
+        findings
+    }
+}

@@ -1,0 +1,195 @@
+//! Commits that carry their proof: signature checked, then authorised.
+
+use jiff::Timestamp;
+use manifest::{Digest, Finding};
+
+use crate::{
+    CommitId, CommitObject, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec,
+    instants::Instants, refusal::refuse, step::Step,
+};
+
+/// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedCommit {
+    id: CommitId,
+    tree: TreeId,
+    payload_sha256: Digest,
+    signer: Signer,
+}
+
+/// A commit that was verified and whose every change was authorised by the policy before it.
+///
+/// It has two constructors: `authorize`, after the judgement of its step, and [`resume`](Self::resume), from an entry
+/// that is proven to be in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizedCommit {
+    pub(crate) id: CommitId,
+    pub(crate) tree: TreeId,
+    pub(crate) payload_sha256: Digest,
+    pub(crate) trust_digest: Digest,
+    pub(crate) policy_version: u64,
+    pub(crate) signer: Option<Signer>,
+}
+
+/// On what grounds a verified commit is authorised.
+pub(crate) enum Grounds<'a> {
+    /// The TrustRoot pins it; `policy` is the file in its tree, already vouched for by the root keys.
+    Introduction,
+    /// Its step from its predecessor.
+    Step(&'a Step<'a>),
+}
+
+impl VerifiedCommit {
+    /// Checks the signature of a commit against the keys of a trust file.
+    ///
+    /// # Errors
+    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W304 revoked.
+    pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
+        let signature = object.verify_ssh(&policy.crypto)?;
+        let key = signature.key().fingerprint();
+        let fix = || "sign it with a key that .writ/trust.yaml names and that is in force".to_owned();
+        if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
+            let found = format!("signed with key {key}, which is revoked ({reason})");
+            return Err(refuse(TrustCode::W304, &object.id, found, "a key that is not revoked".to_owned(), fix()));
+        }
+        let Some((principal, held)) = policy.holder(&key) else {
+            let found = format!("signed with key {key}, which belongs to no principal");
+            let needed = format!("a key of one of the {} principals of .writ/trust.yaml", policy.principals.len());
+            return Err(refuse(TrustCode::W202, &object.id, found, needed, fix()));
+        };
+        if let Err(reason) = instants.within(held.not_after) {
+            let found = format!("key {key} of {principal} {reason}");
+            return Err(refuse(TrustCode::W204, &object.id, found, "a key that has not ended".to_owned(), fix()));
+        }
+        Ok(Self {
+            id: object.id,
+            tree: object.tree,
+            payload_sha256: object.payload_sha256,
+            signer: Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key },
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> CommitId {
+        self.id
+    }
+
+    /// SHA-256 of what was signed.
+    #[must_use]
+    pub const fn payload_sha256(&self) -> Digest {
+        self.payload_sha256
+    }
+
+    /// Who signed.
+    #[must_use]
+    pub const fn signer(&self) -> &Signer {
+        &self.signer
+    }
+}
+
+impl AuthorizedCommit {
+    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it.
+    ///
+    /// # Errors
+    /// What the TrustRoot or the policy before the commit refuses: W106, W202, W3xx.
+    pub(crate) fn authorize(
+        verified: VerifiedCommit,
+        grounds: &Grounds<'_>,
+        root: &TrustRootSpec,
+        policy: &TrustFile,
+    ) -> Result<Self, Finding> {
+        match grounds {
+            Grounds::Introduction => introduced(&verified, root)?,
+            Grounds::Step(step) => step.judge(&verified)?,
+        }
+        Ok(Self {
+            id: verified.id,
+            tree: verified.tree,
+            payload_sha256: verified.payload_sha256,
+            trust_digest: trust_digest(root, policy),
+            policy_version: policy.version,
+            signer: Some(verified.signer),
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> CommitId {
+        self.id
+    }
+
+    /// Its tree.
+    #[must_use]
+    pub const fn tree(&self) -> TreeId {
+        self.tree
+    }
+
+    /// SHA-256 of what was signed.
+    #[must_use]
+    pub const fn payload_sha256(&self) -> Digest {
+        self.payload_sha256
+    }
+
+    /// Digest of what trust rests on after this commit; see [`trust_digest`].
+    #[must_use]
+    pub const fn trust_digest(&self) -> Digest {
+        self.trust_digest
+    }
+
+    /// `version` of the trust file in its tree.
+    #[must_use]
+    pub const fn policy_version(&self) -> u64 {
+        self.policy_version
+    }
+
+    /// Who signed; `None` if it was resumed from an entry that does not say.
+    #[must_use]
+    pub const fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
+    }
+}
+
+/// The three pins of the TrustRoot. (The root signatures over the trust file are checked where it is read.)
+fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Finding> {
+    let pins = &root.introduction;
+    let fix = || "check introduction in the TrustRoot: writ trust root REV prints it".to_owned();
+    if verified.id != pins.commit || verified.payload_sha256 != pins.payload_sha256 {
+        let found = format!("its payload has sha256 {}", verified.payload_sha256);
+        let needed = format!("commit {} with sha256 {}, as the TrustRoot pins", pins.commit, pins.payload_sha256);
+        return Err(refuse(TrustCode::W106, &verified.id, found, needed, fix()));
+    }
+    if verified.signer.key != pins.signer {
+        let found = format!("the introduction is signed with key {}", verified.signer.key);
+        return Err(refuse(
+            TrustCode::W202,
+            &verified.id,
+            found,
+            format!("key {}, as the TrustRoot pins", pins.signer),
+            fix(),
+        ));
+    }
+    Ok(())
+}
+
+/// Digest of all that a verdict rests on besides the commits: the TrustRoot, the bytes of the trust file in force, and
+/// the revocations in force. While it is the same, an accepted commit stays accepted.
+#[must_use]
+pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile) -> Digest {
+    let revoked: Vec<String> = policy.revoked.keys().map(ToString::to_string).collect();
+    let revoked = revoked.join("\n");
+    Digest::of_parts([
+        b"writ.dev/trust-digest/v1".as_slice(),
+        &root.canonical(),
+        policy.digest().as_bytes(),
+        revoked.as_bytes(),
+    ])
+}
+
+/// Seconds of a commit as an instant, or W406.
+pub(crate) fn made_at(object: &CommitObject) -> Result<Timestamp, Finding> {
+    crate::instants::committer_time(object).ok_or_else(|| {
+        let found = format!("committer time {}", object.committer_time);
+        refuse(TrustCode::W406, &object.id, found, "a time until the year 9999".to_owned(), "commit again".to_owned())
+    })
+}

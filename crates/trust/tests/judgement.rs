@@ -1,0 +1,457 @@
+//! The judgement of histories: every code, and the attacks that it is there for.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod memory;
+
+use memory::{BASE, World, at, code, config_map, path, person, policy, put_policy};
+use proptest::prelude::*;
+use trust::{BadEntry, HistoryError, Start, judge};
+
+#[test]
+fn a_good_history_is_accepted_step_by_step() {
+    let mut world = World::new();
+    let one = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let two = world.put(one, "relbot", "apps/web.yaml", &config_map("web", 3));
+    let judgement = world.judge(&Start::Introduction, two);
+    assert_eq!(judgement.refusal(), None);
+    assert_eq!(judgement.steps.len(), 2);
+    let accepted = judgement.accepted().unwrap();
+    assert_eq!((accepted.id(), accepted.policy_version()), (two, 1));
+    assert_eq!(accepted.signer().unwrap().principal, "relbot");
+    assert_eq!(judgement.steps[0].signer.as_ref().unwrap().principal, "bob");
+    assert_eq!(code(&world.judge(&Start::Introduction, world.introduction)), "ok");
+    assert_eq!(code(&world.judge(&Start::Accepted(one), two)), "ok");
+}
+
+#[test]
+fn the_first_refusal_ends_it_and_the_good_prefix_stays() {
+    let mut world = World::new();
+    let good = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let unsigned = world.push(good, None, |tree| _ = tree.insert(path("apps/x.yaml"), Vec::new()));
+    let later = world.put(unsigned, "bob", "apps/web.yaml", &config_map("web", 4));
+    let judgement = world.judge(&Start::Introduction, later);
+    assert_eq!(judgement.refusal().unwrap().code.code, "W301");
+    assert_eq!(judgement.steps.len(), 2);
+    assert_eq!(judgement.steps[1].commit, unsigned);
+    assert_eq!(judgement.accepted().unwrap().id(), good);
+}
+
+#[test]
+fn signatures_and_authority() {
+    let mut world = World::new();
+    let start = world.introduction;
+    let map = config_map("x", 1);
+    let unsigned = world.push(start, None, |tree| _ = tree.insert(path("apps/x.yaml"), Vec::new()));
+    assert_eq!(world.code(unsigned), "W301");
+    let unknown = world.put(start, "mallory", "apps/x.yaml", &map);
+    assert_eq!(world.code(unknown), "W202");
+    let outside = world.put(start, "alice", "apps/x.yaml", &map);
+    let judgement = world.judge(&Start::Introduction, outside);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W302");
+    assert_eq!(finding.rule.as_deref(), Some("apps"));
+    assert_eq!(finding.found, "alice changed apps/x.yaml");
+    assert_eq!(finding.needed, "one of bob, carol, relbot");
+    let uncovered = world.put(start, "bob", "README", "x");
+    assert_eq!(world.code(uncovered), "W302");
+    let threshold = world.put(start, "alice", ".writ/notes", "x");
+    assert_eq!(world.code(threshold), "W303");
+    let deleted = world.push(start, Some("alice"), |tree| _ = tree.remove(&path("apps/web.yaml")));
+    assert_eq!(world.code(deleted), "W302");
+}
+
+#[test]
+fn a_signature_over_other_bytes_is_refused() {
+    let mut world = World::new();
+    let good = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let raw = String::from_utf8(world.memory.raw(&good).to_vec()).unwrap().replace("change 1", "change 9");
+    let (tree, time) = (world.memory.tree(&good), world.memory.time(&good));
+    let forged = world.memory.plant(raw.into_bytes(), &[world.introduction], tree.clone(), time);
+    assert_eq!(world.code(forged), "W201");
+    // An object that does not parse is refused in its turn; what is good before it stays good.
+    let raw = format!("{}\0", String::from_utf8_lossy(world.memory.raw(&good)));
+    let raw = raw.replacen(&format!("parent {}", world.introduction), &format!("parent {good}"), 1);
+    let broken = world.memory.plant(raw.into_bytes(), &[good], tree, time);
+    let judgement = world.judge(&Start::Introduction, broken);
+    assert_eq!(judgement.refusal().unwrap().code.code, "W103");
+    assert_eq!(judgement.accepted().unwrap().id(), good);
+}
+
+/// Attack 33.
+#[test]
+fn a_robot_never_counts_for_trust_and_policies() {
+    let mut world = World::with(&policy(1, &[("security: [alice, frank]", "security: [alice, frank, relbot]")]));
+    let bot = world.put(world.introduction, "relbot", "policies/a.txt", "x");
+    assert_eq!(world.code(bot), "W306");
+    let bot = world.put(world.introduction, "relbot", ".writ/x", "x");
+    assert_eq!(world.code(bot), "W302");
+}
+
+/// Attack 34.
+#[test]
+fn kinds_are_judged_by_what_files_declare_and_withdraw() {
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\n";
+    let mut world = World::new();
+    let start = world.introduction;
+    let escape = world.put(start, "bob", "apps/x.yaml", &format!("{}---\n{role}", config_map("a", 1)));
+    let judgement = world.judge(&Start::Introduction, escape);
+    assert_eq!(judgement.refusal().unwrap().code.code, "W305");
+    assert_eq!(judgement.refusal().unwrap().rule.as_deref(), Some("apps"));
+    let unknown = world.put(start, "bob", "apps/x.yaml", "apiVersion: x.io/v1\nkind: Gadget\nmetadata: {name: x}\n");
+    assert_eq!(world.code(unknown), "W305");
+    let own =
+        world.put(start, "bob", "apps/x.yaml", "apiVersion: writ.dev/v1alpha1\nkind: Sync\nmetadata: {name: x}\n");
+    assert_eq!(world.code(own), "W305");
+    let note = world.put(start, "bob", "apps/README.md", role);
+    assert_eq!(world.code(note), "ok");
+    let broken = world.put(start, "bob", "apps/x.yaml", "a: [");
+    assert!(world.code(broken).starts_with("M1"), "{}", world.code(broken));
+
+    let mut tree = world.memory.tree(&start);
+    tree.insert(path("apps/roles.yaml"), role.into());
+    tree.insert(path("apps/broken.yaml"), b"a: [".to_vec());
+    let mut world = World::of(tree);
+    let start = world.introduction;
+    let withdrawn = world.push(start, Some("bob"), |tree| _ = tree.remove(&path("apps/roles.yaml")));
+    assert_eq!(world.code(withdrawn), "W305");
+    let emptied = world.put(start, "bob", "apps/roles.yaml", &config_map("a", 1));
+    assert_eq!(world.code(emptied), "W305");
+    let mended = world.put(start, "bob", "apps/broken.yaml", &config_map("b", 1));
+    assert_eq!(world.code(mended), "ok");
+}
+
+#[test]
+fn the_scope_of_a_kind_comes_from_a_definition_in_the_same_tree() {
+    let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+        metadata: {name: gadgets.x.io}\nspec: {group: x.io, scope: SCOPE, names: {kind: Gadget, plural: gadgets}}\n";
+    for (scope, verdict) in [("Namespaced", "ok"), ("Cluster", "W305")] {
+        let mut tree = World::new().memory.tree(&World::new().introduction);
+        tree.insert(path("crds/gadget.yaml"), definition.replace("SCOPE", scope).into_bytes());
+        let mut world = World::of(tree);
+        let gadget = "apiVersion: x.io/v1\nkind: Gadget\nmetadata: {name: x}\n";
+        let head = world.put(world.introduction, "bob", "apps/x.yaml", gadget);
+        assert_eq!(world.code(head), verdict, "{scope}");
+    }
+}
+
+#[test]
+fn policies_change_in_steps_of_their_own() {
+    let mut world = World::with(&policy(1, &[("security: [alice, frank]", "security: [alice, frank, bob]")]));
+    let start = world.introduction;
+    let both = world.push(start, Some("bob"), |tree| {
+        tree.insert(path("policies/a.txt"), Vec::new());
+        tree.insert(path("apps/a.yaml"), Vec::new());
+    });
+    assert_eq!(world.code(both), "W308");
+    let alone = world.put(start, "bob", "policies/a.txt", "x");
+    assert_eq!(world.code(alone), "ok");
+}
+
+/// Attacks 1, 4 and 5.
+#[test]
+fn history_only_moves_forward() {
+    let mut world = World::new();
+    let one = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let two = world.put(one, "bob", "apps/web.yaml", &config_map("web", 3));
+    let older = world.judge(&Start::Accepted(two), one);
+    assert_eq!(code(&older), "W401");
+    assert!(older.refusal().unwrap().found.starts_with("older than"));
+    let rewritten = world.put(one, "bob", "apps/web.yaml", &config_map("web", 4));
+    assert_eq!(code(&world.judge(&Start::Accepted(two), rewritten)), "W401");
+    let tree = world.memory.tree(&two);
+    let unrelated = world.memory.store(&[], tree.clone(), Some(&person("bob")), BASE + 600);
+    assert_eq!(code(&world.judge(&Start::Accepted(two), unrelated)), "W401");
+    // The mainline becomes the second parent.
+    let foxtrot = world.memory.store(&[rewritten, two], tree, Some(&person("bob")), BASE + 600);
+    assert_eq!(code(&world.judge(&Start::Accepted(two), foxtrot)), "W402");
+    // A merge that brings content that is in neither parent answers for it by its own signer.
+    let side = world.put(one, "bob", "apps/side.yaml", &config_map("side", 1));
+    let mut tree = world.memory.tree(&two);
+    tree.insert(path("policies/evil.txt"), Vec::new());
+    let evil = world.memory.store(&[two, side], tree, Some(&person("bob")), BASE + 600);
+    assert_eq!(code(&world.judge(&Start::Accepted(two), evil)), "W302");
+}
+
+#[test]
+fn what_is_missing_refused_or_too_much_is_a_refusal() {
+    let mut world = World::new();
+    let one = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let two = world.put(one, "bob", "apps/web.yaml", &config_map("web", 3));
+    world.memory.missing.insert(one);
+    assert_eq!(code(&world.judge(&Start::Accepted(world.introduction), two)), "W403");
+    world.memory.missing.clear();
+    // Attacks 18 to 21.
+    let entry = |reason| HistoryError::BadEntry { commit: two, path: "apps/x".to_owned(), reason };
+    for (error, wanted) in [
+        (entry(BadEntry::Symlink), "W105"),
+        (entry(BadEntry::Submodule), "W105"),
+        (entry(BadEntry::Mode), "W105"),
+        (entry(BadEntry::Name), "W104"),
+        (entry(BadEntry::Collision), "W104"),
+        (HistoryError::Missing { object: "tree".to_owned() }, "W403"),
+        (HistoryError::Limit { what: "entries".to_owned(), limit: 1 }, "W403"),
+        (HistoryError::Read { reason: "broken".to_owned() }, "W403"),
+    ] {
+        world.memory.broken.insert(two, error);
+        assert_eq!(world.code(two), wanted);
+    }
+}
+
+#[test]
+fn side_branches_are_judged_by_the_mainline() {
+    for (ancestry, verdict) in [("firstParent", "ok"), ("allSigned", "W301")] {
+        let text = policy(1, &[("ancestry: firstParent", &format!("ancestry: {ancestry}"))]);
+        let mut world = World::with(&text);
+        let start = world.introduction;
+        let side = world.push(start, None, |tree| _ = tree.insert(path("apps/s.txt"), Vec::new()));
+        let tree = world.memory.tree(&side);
+        let merge = world.memory.store(&[start, side], tree, Some(&person("bob")), BASE + 300);
+        assert_eq!(world.code(merge), verdict, "{ancestry}");
+    }
+    // Attack 7: a signer who was removed branches from where they were still named.
+    let mut world = World::with(&policy(1, &[("ancestry: firstParent", "ancestry: allSigned")]));
+    let old = world.put(world.introduction, "carol", "apps/old.txt", "x");
+    let main = world.push(world.introduction, Some("alice"), |tree| {
+        let text = policy(2, &[("ancestry: firstParent", "ancestry: allSigned"), ("sre: [bob, carol]", "sre: [bob]")]);
+        put_policy(tree, &text, &["alice", "dave"]);
+    });
+    assert_eq!(world.code(main), "ok");
+    let mut tree = world.memory.tree(&main);
+    tree.insert(path("apps/old.txt"), b"x".to_vec());
+    let merge = world.memory.store(&[main, old], tree, Some(&person("bob")), BASE + 300);
+    assert_eq!(world.code(merge), "W302");
+    // Side commits are always read strictly.
+    let mut world = World::new();
+    let start = world.introduction;
+    let broken = world.memory.plant(b"tree x\n".to_vec(), &[start], world.memory.tree(&start), BASE);
+    let merge = world.memory.store(&[start, broken], world.memory.tree(&start), Some(&person("bob")), BASE + 300);
+    assert_eq!(world.code(merge), "W101");
+}
+
+#[test]
+fn time_goes_forward_and_keys_end() {
+    let mut world = World::new();
+    let tree = world.memory.tree(&world.introduction);
+    let bob = person("bob");
+    for (time, wanted) in [(BASE - 300, "ok"), (BASE - 301, "W406"), (BASE + 86_700, "ok"), (BASE + 86_701, "W406")] {
+        let head = world.memory.store(&[world.introduction], tree.clone(), Some(&bob), time);
+        assert_eq!(world.code(head), wanted, "{time}");
+    }
+    let key = format!("{{ssh: \"{}\"}}", bob.public());
+    let ends = format!("{{ssh: \"{}\", notAfter: 2026-01-02}}", bob.public());
+    let mut world = World::with(&policy(1, &[(&key, &ends)]));
+    world.now = BASE + 864_000;
+    let in_time = world.put(world.introduction, "bob", "apps/a.txt", "x");
+    let tree = world.memory.tree(&world.introduction);
+    let late = world.memory.store(&[world.introduction], tree, Some(&bob), BASE + 86_401);
+    assert_eq!(world.code(late), "W204");
+    // Without a floor the committer time decides; above one, when it is first seen.
+    assert_eq!(world.code(in_time), "ok");
+    assert_eq!(code(&world.judge(&Start::Accepted(world.introduction), in_time)), "W204");
+    world.root.resume_from = Some(in_time);
+    assert_eq!(world.code(in_time), "ok");
+    world.root.resume_from = Some(world.introduction);
+    assert_eq!(world.code(in_time), "W204");
+    world.root.resume_from = Some(late);
+    assert_eq!(world.code(in_time), "W401");
+}
+
+#[test]
+fn an_expired_trust_file_lets_only_itself_change() {
+    let mut world = World::with(&policy(1, &[("expires: 2027-06-01", "expires: 2026-01-01")]));
+    world.now = BASE + 30 * 86_400;
+    let head = world.put(world.introduction, "bob", "apps/a.txt", "x");
+    assert_eq!(world.code(head), "ok");
+    assert_eq!(code(&world.judge(&Start::Accepted(world.introduction), head)), "W508");
+    let renewed =
+        world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &policy(2, &[]), &["alice", "dave"]));
+    assert_eq!(code(&world.judge(&Start::Accepted(world.introduction), renewed)), "ok");
+}
+
+#[test]
+fn revocations_hold_and_are_never_taken_back() {
+    let revoke_bob = format!("revoked:\n  - {{key: \"{}\", kind: hard, reason: lost}}\n", person("bob").fingerprint());
+    let mut world = World::with(&policy(1, &[("revoked: []\n", &revoke_bob)]));
+    let head = world.put(world.introduction, "bob", "apps/a.txt", "x");
+    assert_eq!(world.code(head), "W304");
+    // Attack 8.
+    let stripped =
+        world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &policy(2, &[]), &["alice", "dave"]));
+    assert_eq!(world.code(stripped), "W505");
+    let removed = world.push(world.introduction, Some("alice"), |tree| _ = tree.remove(&path(".writ/trust.yaml")));
+    assert_eq!(world.code(removed), "W501");
+
+    let mut world = World::new();
+    let bad = world.put(world.introduction, "bob", "apps/a.txt", "x");
+    let payload = format!("revoked: [{{payload: \"sha256:{}\", reason: bad change}}]", world.memory.payload(&bad));
+    let mut tree = world.memory.tree(&world.introduction);
+    put_policy(&mut tree, &policy(1, &[("revoked: []", &payload)]), &["alice", "dave"]);
+    let pinned = World::of(tree);
+    // The same bytes under a policy that revokes them.
+    world.memory.store(&[], pinned.memory.tree(&pinned.introduction), Some(&person("alice")), BASE);
+    let revoking = world.push(world.introduction, Some("alice"), |tree| {
+        put_policy(tree, &policy(2, &[("revoked: []", &payload)]), &["alice", "dave"]);
+    });
+    let merged = world.memory.tree(&revoking);
+    let merge = world.memory.store(&[revoking, bad], merged, Some(&person("bob")), BASE + 300);
+    assert_eq!(world.code(merge), "W304");
+}
+
+/// Attack 6, in both shapes, and everything a new trust file must bring.
+#[test]
+fn a_trust_file_needs_the_people_before_it() {
+    let mut world = World::new();
+    let start = world.introduction;
+    let brings = |world: &mut World, text: &str, signers: &[&str], signer: &str| {
+        let head = world.push(start, Some(signer), |tree| put_policy(tree, text, signers));
+        world.code(head)
+    };
+    let grant = policy(2, &[("sre: [bob, carol]", "sre: [bob, carol, alice]")]);
+    assert_eq!(brings(&mut world, &grant, &["alice", "dave"], "alice"), "ok");
+    assert_eq!(brings(&mut world, &grant, &["alice", "dave"], "relbot"), "ok");
+    assert_eq!(brings(&mut world, &grant, &["alice"], "dave"), "W504");
+    assert_eq!(brings(&mut world, &grant, &[], "alice"), "W504");
+    assert_eq!(brings(&mut world, &grant, &["alice", "bob"], "alice"), "W504");
+    assert_eq!(brings(&mut world, &policy(3, &[]), &["alice", "dave"], "alice"), "W503");
+    assert_eq!(
+        brings(
+            &mut world,
+            &policy(1, &[("kinds: [\"!ClusterRole*\", \"namespaced\"]", "kinds: [\"*/*\"]")]),
+            &["alice", "dave"],
+            "alice"
+        ),
+        "W503"
+    );
+    assert_eq!(brings(&mut world, &policy(2, &[("urn:writ:test", "urn:x")]), &["alice", "dave"], "alice"), "W507");
+    assert_eq!(brings(&mut world, &policy(2, &[("heads/main", "heads/dev")]), &["alice", "dave"], "alice"), "W507");
+    assert_eq!(brings(&mut world, "a: [", &["alice", "dave"], "alice"), "W502");
+    assert_eq!(
+        brings(
+            &mut world,
+            &policy(2, &[("role: root, threshold: 2", "role: root, threshold: 3")]),
+            &["alice", "dave"],
+            "alice"
+        ),
+        "W506"
+    );
+    // Rotation: the new people must sign as well, the old ones must have.
+    let rotated = policy(2, &[("root: [alice, dave]", "root: [erin, frank]")]);
+    assert_eq!(brings(&mut world, &rotated, &["alice", "dave"], "alice"), "W504");
+    assert_eq!(brings(&mut world, &rotated, &["erin", "frank"], "erin"), "W504");
+    assert_eq!(brings(&mut world, &rotated, &["alice", "dave", "erin", "frank"], "alice"), "ok");
+
+    // Changed and used in one commit: judged by the policy before.
+    let both = world.push(start, Some("alice"), |tree| {
+        put_policy(tree, &grant, &["alice", "dave"]);
+        tree.insert(path("apps/a.txt"), Vec::new());
+    });
+    assert_eq!(world.code(both), "W302");
+    // Granted by bob to himself, then used.
+    let own = policy(2, &[("root: [alice, dave]", "root: [bob, carol]")]);
+    let granted = world.push(start, Some("bob"), |tree| put_policy(tree, &own, &["bob", "carol"]));
+    let used = world.put(granted, "bob", ".writ/x", "x");
+    let judgement = world.judge(&Start::Introduction, used);
+    assert_eq!(judgement.refusal().unwrap().code.code, "W504");
+    assert_eq!(judgement.accepted().unwrap().id(), start);
+    // A grant is good from the next step on.
+    let granted = world.push(start, Some("alice"), |tree| put_policy(tree, &grant, &["alice", "dave"]));
+    let used = world.put(granted, "alice", "apps/a.txt", "x");
+    assert_eq!(world.code(used), "ok");
+}
+
+#[test]
+fn a_trust_signature_is_not_a_commit_signature() {
+    let mut world = World::new();
+    let text = policy(2, &[]);
+    let head = world.push(world.introduction, Some("alice"), |tree| {
+        put_policy(tree, &text, &["alice"]);
+        let wrong = person("dave").sign("git", text.as_bytes());
+        tree.insert(path(".writ/trust.yaml.sigs/dave.sig"), wrong.into_bytes());
+    });
+    let judgement = world.judge(&Start::Introduction, head);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W504");
+    assert!(finding.found.contains("dave.sig"), "{}", finding.found);
+    let head = world.push(world.introduction, Some("alice"), |tree| {
+        put_policy(tree, &text, &["alice", "dave"]);
+        tree.insert(path(".writ/trust.yaml.sigs/erin.asc"), Vec::new());
+    });
+    assert_eq!(world.code(head), "W502");
+}
+
+#[test]
+fn the_introduction_is_pinned_three_ways() {
+    let pristine = World::new();
+    let check = |edit: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        edit(&mut world);
+        let judgement = world.judge(&Start::Introduction, pristine.introduction);
+        assert!(judgement.accepted().is_none());
+        code(&judgement)
+    };
+    assert_eq!(check(&|world| world.root.introduction.payload_sha256 = manifest::Digest::of(b"x")), "W106");
+    assert_eq!(check(&|world| world.root.introduction.signer = person("bob").fingerprint()), "W202");
+    assert_eq!(check(&|world| world.root.root_keys.keys[1] = person("erin").public()), "W504");
+    assert_eq!(check(&|world| world.root.repo_id = "urn:x".to_owned()), "W507");
+    assert_eq!(check(&|world| world.root.min_policy_version = 2), "W503");
+    assert_eq!(check(&|world| _ = world.memory.missing.insert(world.introduction)), "W403");
+}
+
+/// Attack 25: what was accepted is judged again when trust changes.
+#[test]
+fn a_changed_root_has_everything_judged_again() {
+    let mut world = World::new();
+    let one = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let two = world.put(one, "bob", "apps/web.yaml", &config_map("web", 3));
+    let accepted = world.judge(&Start::Introduction, one).accepted().unwrap().clone();
+    let start = Start::Resumed(accepted.clone());
+    let same = world.judge(&start, one);
+    assert_eq!((same.steps.len(), same.accepted()), (0, Some(&accepted)));
+    assert_eq!(world.judge(&start, two).steps.len(), 1);
+    world.root.min_policy_version = 1;
+    assert_eq!(world.judge(&start, two).steps.len(), 2);
+    // What is refused above the floor falls back to the floor, what is refused below it to nothing.
+    let three = world.put(two, "mallory", "apps/web.yaml", "x");
+    let above = Start::Resumed(world.judge(&start, two).accepted().unwrap().clone());
+    world.root.min_policy_version = 0;
+    assert_eq!(world.judge(&above, three).accepted().unwrap().id(), two);
+    world.memory.broken.insert(two, HistoryError::Read { reason: "broken".to_owned() });
+    assert_eq!(world.judge(&above, three).accepted(), None);
+    world.memory.broken.clear();
+    world.root.introduction.signer = person("bob").fingerprint();
+    let judgement = world.judge(&start, two);
+    assert_eq!(code(&judgement), "W202");
+    assert!(judgement.accepted().is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What is accepted was, for every path, changed by someone whom the rule before it names.
+    #[test]
+    fn accepted_means_credited(steps in proptest::collection::vec((0_usize..6, 0_usize..4), 1..8)) {
+        const PEOPLE: [Option<&str>; 6] = [Some("alice"), Some("bob"), Some("relbot"), Some("frank"), Some("mallory"), None];
+        const FILES: [&str; 4] = ["apps/a.txt", "policies/a.txt", "other/a.txt", ".writ/a.txt"];
+        const ALLOWED: [&[&str]; 4] = [&["bob", "carol", "relbot"], &["alice", "frank"], &[], &[]];
+        let mut world = World::new();
+        let mut head = world.introduction;
+        let mut expected = 0;
+        let mut broken = false;
+        for (count, (who, file)) in steps.iter().enumerate() {
+            let text = format!("{count}");
+            head = world.push(head, PEOPLE[*who], |tree| _ = tree.insert(path(FILES[*file]), text.into_bytes()));
+            broken |= !PEOPLE[*who].is_some_and(|name| ALLOWED[*file].contains(&name));
+            expected += usize::from(!broken);
+        }
+        let judgement = judge(&world.memory, &world.root, &Start::Introduction, &head, at(world.now));
+        let accepted = judgement.steps.iter().filter(|step| step.verdict.is_ok()).count();
+        prop_assert_eq!(accepted, expected);
+        prop_assert_eq!(judgement.refusal().is_some(), broken);
+        // Equal floor, equal verdict: in two portions it is the same.
+        if let Some(good) = judgement.accepted() {
+            let again = judge(&world.memory, &world.root, &Start::Resumed(good.clone()), &head, at(world.now));
+            prop_assert_eq!(again.refusal(), judgement.refusal());
+        }
+    }
+}

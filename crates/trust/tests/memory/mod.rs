@@ -1,0 +1,311 @@
+//! A repository in memory with really signed commits, and the people who sign them. Keys come from the name of their
+//! holder at run time.
+
+#![expect(unreachable_pub, reason = "part of the tests, not of the crate")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use manifest::{Digest, RepoPath};
+use sha2::{Digest as _, Sha256, Sha512};
+use trust::{
+    Change, CommitId, CommitObject, Entry, EntryMode, Fingerprint, History, HistoryError, Introduction, Judgement,
+    ObjectFormat, PublicKey, RootKeys, Start, TrustRootSpec, judge,
+};
+
+/// 2026-01-01T00:00:00Z, when the introduction is made.
+pub const BASE: i64 = 1_767_225_600;
+
+pub type Tree = BTreeMap<RepoPath, Vec<u8>>;
+
+pub fn path(text: &str) -> RepoPath {
+    text.parse().unwrap()
+}
+
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// A key and its holder.
+pub struct Person {
+    pair: Ed25519KeyPair,
+}
+
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+impl Person {
+    pub fn new(name: &str) -> Self {
+        let seed = Sha256::digest(format!("key of {name}"));
+        Self { pair: Ed25519KeyPair::from_seed_unchecked(&seed).unwrap() }
+    }
+
+    fn blob(&self) -> Vec<u8> {
+        let mut blob = Vec::new();
+        string(&mut blob, b"ssh-ed25519");
+        string(&mut blob, self.pair.public_key().as_ref());
+        blob
+    }
+
+    pub fn public(&self) -> String {
+        format!("ssh-ed25519 {}", STANDARD.encode(self.blob()))
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        PublicKey::parse(&self.public()).unwrap().fingerprint()
+    }
+
+    /// What `ssh-keygen -Y sign -n NAMESPACE` writes.
+    pub fn sign(&self, namespace: &str, message: &[u8]) -> String {
+        let mut signed = b"SSHSIG".to_vec();
+        for part in [namespace.as_bytes(), b"", b"sha512", &Sha512::digest(message)] {
+            string(&mut signed, part);
+        }
+        let mut signature = Vec::new();
+        string(&mut signature, b"ssh-ed25519");
+        string(&mut signature, self.pair.sign(&signed).as_ref());
+        let mut blob = b"SSHSIG\x00\x00\x00\x01".to_vec();
+        for part in [&self.blob(), namespace.as_bytes(), b"", b"sha512", &signature] {
+            string(&mut blob, part);
+        }
+        let digits = STANDARD.encode(blob);
+        let lines: Vec<&str> = digits.as_bytes().chunks(70).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"))
+    }
+}
+
+struct Stored {
+    raw: Vec<u8>,
+    tree: Tree,
+    parents: Vec<CommitId>,
+    time: i64,
+}
+
+/// The repository, with what is broken about it.
+#[derive(Default)]
+pub struct Memory {
+    commits: BTreeMap<CommitId, Stored>,
+    pub broken: BTreeMap<CommitId, HistoryError>,
+    pub missing: BTreeSet<CommitId>,
+}
+
+impl Memory {
+    pub fn store(&mut self, parents: &[CommitId], tree: Tree, signer: Option<&Person>, time: i64) -> CommitId {
+        let mut listing = Sha256::new();
+        for (path, bytes) in &tree {
+            listing.update(path.as_str());
+            listing.update(Sha256::digest(bytes));
+        }
+        let tree_id = hex::encode(&listing.finalize()[..20]);
+        let mut head = format!("tree {tree_id}\n");
+        for parent in parents {
+            head += &format!("parent {parent}\n");
+        }
+        head += &format!("author A <a@example.com> {time} +0000\ncommitter A <a@example.com> {time} +0000\n");
+        let message = format!("\nchange {}\n", self.commits.len());
+        let payload = format!("{head}{message}");
+        let signature = signer.map_or_else(String::new, |signer| {
+            let armor = signer.sign("git", payload.as_bytes());
+            format!("gpgsig {}\n", armor.trim_end().replace('\n', "\n "))
+        });
+        self.plant(format!("{head}{signature}{message}").into_bytes(), parents, tree, time)
+    }
+
+    /// Stores a commit whatever its bytes are.
+    pub fn plant(&mut self, raw: Vec<u8>, parents: &[CommitId], tree: Tree, time: i64) -> CommitId {
+        let id = CommitId::of(ObjectFormat::Sha1, &raw).unwrap();
+        self.commits.insert(id, Stored { raw, tree, parents: parents.to_vec(), time });
+        id
+    }
+
+    pub fn raw(&self, id: &CommitId) -> &[u8] {
+        &self.commits[id].raw
+    }
+
+    pub fn tree(&self, id: &CommitId) -> Tree {
+        self.commits[id].tree.clone()
+    }
+
+    pub fn time(&self, id: &CommitId) -> i64 {
+        self.commits[id].time
+    }
+
+    pub fn payload(&self, id: &CommitId) -> Digest {
+        CommitObject::parse(*id, self.raw(id)).unwrap().payload_sha256
+    }
+
+    fn reachable(&self, from: &CommitId) -> BTreeSet<CommitId> {
+        let (mut seen, mut queue) = (BTreeSet::new(), vec![*from]);
+        while let Some(id) = queue.pop() {
+            if seen.insert(id) {
+                queue.extend(self.commits.get(&id).into_iter().flat_map(|stored| stored.parents.iter().copied()));
+            }
+        }
+        seen
+    }
+}
+
+impl History for Memory {
+    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
+        Ok(self.commits.get(id).filter(|_| !self.missing.contains(id)).map(|stored| stored.raw.clone()))
+    }
+
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
+        if let Some(error) = self.broken.get(to) {
+            return Err(error.clone());
+        }
+        let empty = Tree::new();
+        let before = from.map_or(&empty, |from| &self.commits[from].tree);
+        let after = &self.commits[to].tree;
+        let entry = |bytes: &Vec<u8>| Entry { mode: EntryMode::File, id: Digest::of(bytes).to_string() };
+        let paths: BTreeSet<&RepoPath> = before.keys().chain(after.keys()).collect();
+        Ok(paths
+            .into_iter()
+            .map(|path| Change {
+                path: path.clone(),
+                before: before.get(path).map(entry),
+                after: after.get(path).map(entry),
+            })
+            .filter(|change| change.before != change.after)
+            .collect())
+    }
+
+    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
+        Ok(self.commits[commit].tree.get(path).cloned())
+    }
+
+    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
+        Ok(self.commits[commit].tree.keys().filter(|path| path.starts_with(folder)).cloned().collect())
+    }
+
+    fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
+        let known = self.reachable(mainline);
+        let side: Vec<_> = self.reachable(step).into_iter().filter(|id| !known.contains(id) && id != step).collect();
+        if side.len() > limit {
+            return Err(HistoryError::Limit { what: "side commits".to_owned(), limit: limit as u64 });
+        }
+        Ok(side)
+    }
+
+    fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
+        Ok(self.reachable(of).contains(ancestor))
+    }
+}
+
+/// Everyone, and a repository that has been introduced.
+pub struct World {
+    pub memory: Memory,
+    pub root: TrustRootSpec,
+    pub introduction: CommitId,
+    pub now: i64,
+}
+
+pub fn person(name: &str) -> Person {
+    Person::new(name)
+}
+
+/// The trust file of the tests; `edits` are replacements of text that must be there.
+pub fn policy(version: u64, edits: &[(&str, &str)]) -> String {
+    let mut text =
+        String::from("apiVersion: writ.dev/v1alpha1\nkind: TrustPolicy\nrepoId: urn:writ:test\nref: refs/heads/main\n");
+    text += &format!("version: {version}\nexpires: 2027-06-01T00:00:00Z\nprincipals:\n");
+    for name in ["alice", "bob", "carol", "dave", "erin", "frank"] {
+        text += &format!("  {name}: {{kind: human, keys: [{{ssh: \"{}\"}}]}}\n", person(name).public());
+    }
+    text += &format!("  relbot: {{kind: robot, keys: [{{ssh: \"{}\"}}]}}\n", person("relbot").public());
+    text += "roles: {root: [alice, dave], security: [alice, frank], sre: [bob, carol], bots: [relbot]}\nrules:\n";
+    text += "  - {name: trust, paths: [\".writ/**\"], anyOf: [{role: root, threshold: 2}]}\n";
+    text += "  - {name: policies, paths: [\"policies/**\", \"waivers/**\"], anyOf: [{role: security, threshold: 1}], \
+             kinds: [\"admissionregistration.k8s.io/ValidatingAdmissionPolicy*\", \"*.writ.dev/*\"]}\n";
+    text += "  - {name: apps, paths: [\"apps/**\"], anyOf: [{role: sre, threshold: 1}, {role: bots, threshold: 1}], \
+             kinds: [\"!ClusterRole*\", \"namespaced\"]}\n";
+    text += "history: {ancestry: firstParent}\nrevoked: []\n";
+    for (from, to) in edits {
+        assert!(text.contains(from), "{from:?} is not in the trust file");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// Puts a trust file into a tree, signed by these people; their signatures replace all others.
+pub fn put_policy(tree: &mut Tree, text: &str, signers: &[&str]) {
+    tree.retain(|path, _bytes| !path.as_str().starts_with(".writ/"));
+    tree.insert(path(".writ/trust.yaml"), text.as_bytes().to_vec());
+    for name in signers {
+        let signature = person(name).sign("writ-trust@1", text.as_bytes());
+        tree.insert(path(&format!(".writ/trust.yaml.sigs/{name}.sig")), signature.into_bytes());
+    }
+}
+
+pub fn config_map(name: &str, value: u32) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: \"{value}\"}}\n")
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(&policy(1, &[]))
+    }
+
+    pub fn with(text: &str) -> Self {
+        let mut tree = Tree::new();
+        put_policy(&mut tree, text, &["alice", "dave"]);
+        tree.insert(path("apps/web.yaml"), config_map("web", 1).into_bytes());
+        Self::of(tree)
+    }
+
+    pub fn of(tree: Tree) -> Self {
+        let mut memory = Memory::default();
+        let introduction = memory.store(&[], tree, Some(&person("alice")), BASE);
+        let root = TrustRootSpec {
+            repo_id: "urn:writ:test".to_owned(),
+            r#ref: "refs/heads/main".to_owned(),
+            introduction: Introduction {
+                commit: introduction,
+                payload_sha256: memory.payload(&introduction),
+                signer: person("alice").fingerprint(),
+            },
+            root_keys: RootKeys { threshold: 2, keys: vec![person("alice").public(), person("dave").public()] },
+            min_policy_version: 0,
+            mode: trust::TrustMode::Enforce,
+            limits: None,
+            resume_from: None,
+            orders: trust::TrustOrders::Signed,
+            bootstrap: Vec::new(),
+        };
+        Self { memory, root, introduction, now: BASE + 86_400 }
+    }
+
+    /// A commit on top of another, a minute later.
+    pub fn push(&mut self, parent: CommitId, signer: Option<&str>, edit: impl FnOnce(&mut Tree)) -> CommitId {
+        let mut tree = self.memory.tree(&parent);
+        edit(&mut tree);
+        let time = self.memory.time(&parent) + 60;
+        self.memory.store(&[parent], tree, signer.map(person).as_ref(), time)
+    }
+
+    /// A commit that puts one file.
+    pub fn put(&mut self, parent: CommitId, signer: &str, file: &str, text: &str) -> CommitId {
+        self.push(parent, Some(signer), |tree| _ = tree.insert(path(file), text.as_bytes().to_vec()))
+    }
+
+    pub fn judge(&self, start: &Start, head: CommitId) -> Judgement {
+        judge(&self.memory, &self.root, start, &head, at(self.now))
+    }
+
+    /// `ok` or the code, from the introduction.
+    pub fn code(&self, head: CommitId) -> &'static str {
+        code(&self.judge(&Start::Introduction, head))
+    }
+}
+
+/// `ok` or the code of the refusal.
+pub fn code(judgement: &Judgement) -> &'static str {
+    let code = judgement.refusal().map_or("ok", |finding| finding.code.code);
+    let head = judgement.accepted().is_some_and(|accepted| accepted.id() == judgement.to);
+    assert!(if code == "ok" { head || judgement.accepted().is_none() } else { !head }, "{judgement:?}");
+    code
+}
