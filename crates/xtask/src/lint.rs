@@ -48,12 +48,13 @@ fn formatting(workspace: &Workspace) -> Result<()> {
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
-    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+    let arguments =
+        ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--keep-going", "--", "-D", "warnings"];
     run_process(workspace.cargo().args(arguments))
 }
 
 fn documentation(workspace: &Workspace) -> Result<()> {
-    let arguments = ["doc", "--workspace", "--no-deps", "--locked", "--quiet"];
+    let arguments = ["doc", "--workspace", "--no-deps", "--locked", "--quiet", "--keep-going"];
     run_process(workspace.cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
