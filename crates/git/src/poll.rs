@@ -19,7 +19,8 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// database in use; their servers refuse the request, which names the format.
 const ID_DIGITS: usize = 40;
 
-/// The commit that the remote's branch names now; `None` when there is no such branch. One request.
+/// The commit that the remote's branch names now; `None` when there is no such branch. One request,
+/// repeated once on a new connection when the kept one turns out to be closed.
 ///
 /// # Errors
 /// When the server cannot be reached or trusted, or does not answer as a Git server does.
