@@ -15,7 +15,16 @@ pub(super) fn run(workspace: &Workspace) -> Result<()> {
     let program = ensure(workspace)?;
     let mut deny = Command::new(program);
     deny.current_dir(workspace.root());
-    run_process(deny.args(["--locked", "--log-level", "warn", "check", "bans", "licenses", "sources"]))
+    run_process(deny.args([
+        "--locked",
+        "--log-level",
+        "warn",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
 }
 
 /// Builds cargo-deny into the target folder if it is not there in this version; the user's own tools are left alone.
