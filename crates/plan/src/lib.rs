@@ -1,1 +1,49 @@
-//! stub
+//! The decision: what differs, what to do, or why not.
+//!
+//! A *decide* crate: values in, values out; no I/O, no clock, no environment. One function,
+//! [`decide`], answers push, drift and removal. What it approves is an [`ApprovedPlan`], which
+//! nothing else can make; what it refuses is a [`Refusal`] with findings that name the fix.
+//!
+//! | question | where |
+//! |---|---|
+//! | what happens on a push, a drift, a removal | `decide` |
+//! | which fields differ | `compare` |
+//! | in which order | `order` |
+//! | how much may be deleted | `guard` |
+//! | whose order a Sync or GitSource spec is | `orders` |
+//! | what a Sync can say | `sync` |
+
+mod code;
+mod compare;
+mod decide;
+mod decision;
+mod desired;
+mod guard;
+mod lint;
+mod live;
+mod order;
+mod orders;
+mod sync;
+
+pub use code::PlanCode;
+pub use compare::{
+    FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, as_served, declared_differences, differences,
+};
+pub use decide::{Inputs, PruneReadiness, Question, decide};
+pub use decision::{
+    Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Refusal,
+    VerdictInputs,
+};
+pub use desired::{
+    ADOPT_ANNOTATION, Adoption, DesiredObject, DesiredState, DesiredStateError, INSTANCE_LABEL, InstanceId,
+    InstanceIdError, PART_OF_LABEL, PRUNE_ANNOTATION, Pruning,
+};
+pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
+pub use lint::lint;
+pub use live::{Claims, Lifecycle, Live, LiveStates, Presence};
+pub use order::Wave;
+pub use orders::{Obedience, Order, OrderMode, judge_order};
+pub use sync::{
+    Advance, AdvanceMode, ApplySetId, DeletionPolicy, Drift, DriftIgnore, DriftMode, HealthCheck, SourceRef, SyncRef,
+    SyncSpec, Window,
+};
