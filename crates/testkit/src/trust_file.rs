@@ -10,7 +10,7 @@ pub struct TrustFile {
     repo_id: String,
     git_ref: String,
     version: u64,
-    expires: Option<String>,
+    expires: String,
     principals: Vec<String>,
     roles: Vec<String>,
     rules: Vec<String>,
@@ -29,13 +29,13 @@ pub enum PrincipalKind {
 }
 
 impl TrustFile {
-    /// A trust file without principals, roles and rules, for `refs/heads/main`, version 1.
+    /// A trust file without principals, roles and rules, for `refs/heads/main`, version 1, good until 2099.
     pub fn new(repo_id: &str) -> Self {
         Self {
             repo_id: repo_id.to_owned(),
             git_ref: "refs/heads/main".to_owned(),
             version: 1,
-            expires: None,
+            expires: "2099-01-01T00:00:00Z".to_owned(),
             principals: Vec::new(),
             roles: Vec::new(),
             rules: Vec::new(),
@@ -87,7 +87,7 @@ impl TrustFile {
     /// Sets `expires`, an RFC 3339 time.
     #[must_use]
     pub fn expires(mut self, time: &str) -> Self {
-        self.expires = Some(time.to_owned());
+        time.clone_into(&mut self.expires);
         self
     }
 
@@ -169,14 +169,13 @@ impl TrustFile {
     /// The file.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "apiVersion: writ.dev/v1alpha1\nkind: TrustPolicy\nrepoId: \"{}\"\nref: {}\nversion: {}\n",
-            self.repo_id, self.git_ref, self.version
+            "apiVersion: writ.dev/v1alpha1\nkind: TrustPolicy\nrepoId: \"{}\"\nref: {}\nversion: {}\nexpires: {}\n",
+            self.repo_id, self.git_ref, self.version, self.expires
         );
         let line = |name: &str, value: &Option<String>| match value {
             Some(value) => format!("{name}: {value}\n"),
             None => String::new(),
         };
-        text.push_str(&line("expires", &self.expires));
         text.push_str(&block("principals", "  ", &self.principals));
         text.push_str(&block("roles", "  ", &self.roles));
         text.push_str(&block("rules", "  - ", &self.rules));

@@ -123,6 +123,32 @@ fn ssh_keygen_verifies_the_signature_over_a_trust_file() {
     assert!(!check("git"));
 }
 
+#[test]
+fn writ_reads_the_trust_files_made_here() {
+    let keys = Keys::new().unwrap();
+    let key = |name: &str, key_type| keys.generate(name, key_type).unwrap();
+    let (alice, bob) = (key("alice", KeyType::Ed25519), key("bob", KeyType::EcdsaP384));
+    let file = TrustFile::team("urn:writ:test", &alice, &bob, &bob)
+        .version(7)
+        .expires("2098-01-01T00:00:00Z")
+        .principal("bump", PrincipalKind::Robot, &[&key("bump", KeyType::Rsa(3072))])
+        .principal_until(
+            "eve",
+            PrincipalKind::Human,
+            &[(&key("eve", KeyType::EcdsaP521), Some("2027-01-01T00:00:00Z"))],
+        )
+        .role("bots", &["bump", "eve"])
+        .rule("bump", &["bump/**"], &[("bots", 1), ("root", 1)], &["!/Secret", "*/Deployment"])
+        .ancestry("firstParent")
+        .revoke_key(&key("old", KeyType::Ed25519).fingerprint().unwrap(), "lost")
+        .revoke_payload(&"ab".repeat(32), "bad change")
+        .crypto("{minRsa: 3072}")
+        .text();
+    let read = trust::TrustFile::parse(file.as_bytes()).unwrap_or_else(|findings| panic!("{findings:#?}\n{file}"));
+    assert_eq!(read.version, 7);
+    assert_eq!(read.repo_id, "urn:writ:test");
+}
+
 fn keys_file(text: &str) -> Scratch {
     let scratch = Scratch::new("keys-file").unwrap();
     std::fs::write(scratch.path().join("file"), text).unwrap();
