@@ -330,7 +330,7 @@ impl Judge<'_> {
             let fix = format!("git checkout -B main {from} && git merge --no-ff -S {}", self.head);
             (format!("{from} on the first-parent chain: merge into the branch, not the branch into another"), fix)
         } else {
-            let fix = format!("git rebase --onto {from} --gpg-sign, or push {from} again; to go back, git revert -S");
+            let fix = format!("git rebase --gpg-sign {from} (to go back on purpose: git revert --gpg-sign)");
             (format!("a descendant of {from}"), fix)
         };
         refuse(code, &self.head, found, needed, fix)

@@ -185,8 +185,15 @@ fn mixed(commit: &CommitId, changes: &[Change]) -> Result<(), Finding> {
     let (Some(permission), Some(other)) = (find(true), find(false)) else { return Ok(()) };
     let found = format!("{permission} and {other} in one step");
     let needed = "policies and waivers in steps of their own".to_owned();
-    let fix = "git reset --soft HEAD~1 && git restore --staged . && commit policies/ and waivers/ first, then the rest";
-    Err(refuse(TrustCode::W308, commit, found, needed, fix.to_owned()))
+    let folders: BTreeSet<&str> = changes
+        .iter()
+        .filter(|change| is_permission(&change.path))
+        .filter_map(|change| change.path.segments().next())
+        .collect();
+    let folders = folders.into_iter().collect::<Vec<_>>().join(" ");
+    let fix =
+        format!("git reset --soft HEAD~1 && git commit -S -m '{folders}' -- {folders} && git commit -S -m 'the rest'");
+    Err(refuse(TrustCode::W308, commit, found, needed, fix))
 }
 
 fn is_writ(path: &RepoPath) -> bool {

@@ -1,6 +1,6 @@
 //! The judgement of histories: every code, and the attacks that it is there for.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod memory;
 
@@ -373,6 +373,19 @@ fn a_trust_signature_is_not_a_commit_signature() {
     let finding = judgement.refusal().unwrap();
     assert_eq!(finding.code.code, "W504");
     assert!(finding.found.contains("dave.sig"), "{}", finding.found);
+    // One person under two names is one person.
+    let head = world.push(world.introduction, Some("alice"), |tree| {
+        put_policy(tree, &text, &["alice"]);
+        let again = person("alice").sign("writ-trust@1", text.as_bytes());
+        tree.insert(path(".writ/trust.yaml.sigs/dave.sig"), again.into_bytes());
+    });
+    assert_eq!(world.code(head), "W504");
+    // The exact bytes, or nothing.
+    let head = world.push(world.introduction, Some("alice"), |tree| {
+        put_policy(tree, &text, &["alice", "dave"]);
+        tree.insert(path(".writ/trust.yaml"), format!("{text}# one more line\n").into_bytes());
+    });
+    assert_eq!(world.code(head), "W504");
     let head = world.push(world.introduction, Some("alice"), |tree| {
         put_policy(tree, &text, &["alice", "dave"]);
         tree.insert(path(".writ/trust.yaml.sigs/erin.asc"), Vec::new());

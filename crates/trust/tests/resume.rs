@@ -1,6 +1,6 @@
 //! Resuming from a log entry: the proof is checked from bytes, and nothing but an accepted commit comes out.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;

@@ -360,5 +360,6 @@ fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
             }
         }
     }
-    Some(crypto)
+    // With nothing left to allow every key would be called too weak, which is not what is wrong.
+    (!crypto.hashes.is_empty() && !crypto.allow.is_empty()).then_some(crypto)
 }

@@ -1,0 +1,222 @@
+//! The trust file: every mistake by code, line and column.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
+
+mod memory;
+
+use manifest::Subject;
+use memory::{World, person, policy};
+use trust::{Ancestry, TrustFile, TrustRootSpec};
+
+/// Every finding as `line:column code what`, for the trust file with these replacements.
+fn check(edits: &[(&str, &str)]) -> String {
+    refusals(policy(1, edits).as_bytes())
+}
+
+fn refusals(bytes: &[u8]) -> String {
+    let Err(findings) = TrustFile::parse(bytes) else { return "ok".to_owned() };
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|finding| {
+            let Subject::Path { path, line: Some(line), column: Some(column) } = &finding.subject else {
+                panic!("no place: {finding:?}");
+            };
+            assert_eq!(path.as_str(), ".writ/trust.yaml");
+            format!("{line}:{column} {} {}", finding.code.code, finding.found)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_good_file_is_read() {
+    let file = TrustFile::parse(policy(7, &[("ancestry: firstParent", "ancestry: allSigned")]).as_bytes()).unwrap();
+    assert_eq!((file.version, file.ancestry, file.rules.len()), (7, Ancestry::AllSigned, 3));
+    assert_eq!(file.holder(&person("bob").fingerprint()).unwrap().0, "bob");
+    assert_eq!(file.holder(&person("mallory").fingerprint()), None);
+    let short = policy(1, &[("history: {ancestry: firstParent}\nrevoked: []\n", "")]);
+    assert_eq!(TrustFile::parse(short.as_bytes()).unwrap().ancestry, Ancestry::AllSigned);
+}
+
+#[test]
+fn what_is_not_supported_yet_is_named_with_its_place() {
+    let bob = format!("ssh: \"{}\"", person("bob").public());
+    let table = [
+        (
+            bob.as_str(),
+            "openpgp: {fingerprint: x}",
+            "9:30 W502 field openpgp of a key of principal bob is not supported yet",
+        ),
+        (
+            &bob,
+            "keyless: {issuer: x, identity: y}",
+            "9:30 W502 field keyless of a key of principal bob is not supported yet",
+        ),
+        ("kind: robot", "kind: forge", "14:18 W502 kind forge of principal relbot is not supported yet"),
+        ("kind: robot", "kind: ca", "14:18 W502 kind ca of principal relbot is not supported yet"),
+        (
+            "{role: root, threshold: 2}",
+            "{role: root, threshold: 2, distinctFromAuthor: true}",
+            "17:75 W502 field distinctFromAuthor of anyOf of rule trust is not supported yet",
+        ),
+        ("{name: apps, ", "{name: apps, override: x, ", "19:18 W502 field override of a rule is not supported yet"),
+        (
+            "{ancestry: firstParent}",
+            "{refBinding: trailer}",
+            "20:11 W502 field refBinding of history is not supported yet",
+        ),
+        (
+            "{ancestry: firstParent}",
+            "{mergeCredit: transitive}",
+            "20:11 W502 field mergeCredit of history is not supported yet",
+        ),
+        (
+            "revoked: []",
+            "revoked: [{key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: soft, after: x}]",
+            "21:83 W502 field after of a revocation is not supported yet\n21:77 W502 kind soft of a revocation is not supported yet",
+        ),
+        (
+            "revoked: []",
+            "crypto: {allow: [gitsign-offline]}",
+            "21:18 W502 gitsign-offline in crypto.allow is not supported yet",
+        ),
+        (
+            "role: security, threshold: 1",
+            "role: security, threshold: 2",
+            "18:68 W502 threshold 2 of rule policies is not supported yet: without approvals only the signer of a commit counts",
+        ),
+    ];
+    for (from, to, wanted) in table {
+        assert_eq!(check(&[(from, to)]), wanted, "{to}");
+    }
+    let presence = format!("{bob}, userPresence: required");
+    assert!(
+        check(&[(&bob, &presence)]).ends_with("W502 field userPresence of a key of principal bob is not supported yet")
+    );
+}
+
+#[test]
+fn every_mistake_has_its_place() {
+    let alice = person("alice").public();
+    let bob = person("bob").public();
+    let shared = format!("key {} of principal bob is there already, for alice", person("alice").fingerprint());
+    let table = [
+        ("kind: TrustPolicy", "kind: Policy", "2:7 W502 kind is not TrustPolicy"),
+        ("repoId: urn:writ:test\n", "", "1:1 W502 the trust file has no repoId"),
+        ("version: 1\n", "version: 0\n", "5:10 W502 version is 0"),
+        ("version: 1\n", "version: \"1\"\n", "5:10 W502 version is text"),
+        ("expires: 2027-06-01T00:00:00Z", "expires: soon", "6:10 W502 expires is \"soon\""),
+        ("history:", "histroy:", "20:1 W502 the trust file has the unknown field \"histroy\""),
+        ("{ancestry: firstParent}", "{ancestry: some}", "20:21 W502 history.ancestry is unknown"),
+        ("kind: robot", "kind: alien", "14:18 W502 kind of principal relbot is unknown"),
+        (&bob, &alice, &format!("9:29 W502 {shared}")),
+        (&bob, "ssh-dss AAAA", ""),
+        ("bots: [relbot]", "bots: [nobot]", "15:82 W502 role bots names nobot, who is no principal"),
+        ("bots: [relbot]", "bots: []", "15:81 W502 role bots has 0 items"),
+        ("role: bots", "role: bot", "19:73 W502 rule apps names the role bot, which is not there"),
+        ("name: apps", "name: trust", "19:5 W502 a second rule \"trust\""),
+        ("\"apps/**\"", "\"apps/{a,b}\"", "19:26 W502 '{' has no meaning in a pattern; only `*` and `**` do"),
+        (
+            "\"namespaced\"",
+            "\"Deployment\"",
+            "19:127 W502 \"Deployment\" is none of `group/Kind` (core: `/Kind`), `namespaced`, `cluster`, each with or without `!`",
+        ),
+        ("revoked: []", "revoked: [{key: x, kind: hard}]", ""),
+        ("revoked: []", "revoked: [{payload: \"00\"}]", "21:21 W502 payload is no digest"),
+        ("revoked: []", "revoked: [{reason: x, kind: hard}]", "21:11 W502 a revocation needs one of key and payload"),
+        ("revoked: []", "crypto: {minRsa: 1024}", "21:18 W502 minRsa is 1024"),
+        ("revoked: []", "crypto: {hashes: [md5]}", ""),
+        ("revoked: []", "crypto: {allow: [rsa]}", ""),
+    ];
+    for (from, to, wanted) in table {
+        let found = check(&[(from, to)]);
+        if wanted.is_empty() {
+            assert!(found.contains(" W502 "), "{to}: {found}");
+        } else {
+            assert_eq!(found, wanted, "{to}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_locks_itself_is_refused() {
+    let revoke = |name: &str| format!("revoked: [{{key: \"{}\", kind: hard}}]", person(name).fingerprint());
+    let table = [
+        (
+            "role: root, threshold: 2",
+            "role: root, threshold: 3",
+            "17:48 W506 rule trust needs 3 of role root, in which 2 can sign",
+        ),
+        ("revoked: []", &revoke("dave"), "17:48 W506 rule trust needs 2 of role root, in which 1 can sign"),
+        (
+            "root: [alice, dave]",
+            "root: [alice, relbot]",
+            "17:48 W506 rule trust needs 2 of role root, in which 1 can sign",
+        ),
+        (
+            ".writ/**",
+            ".writ/trust.yaml",
+            "17:3 W506 no rule covers .writ/trust.yaml.sigs/alice.sig, so this file could never be changed",
+        ),
+        (".writ/**", ".writ/other", "17:3 W506 no rule covers .writ/trust.yaml, so this file could never be changed"),
+    ];
+    for (from, to, wanted) in table {
+        let found = check(&[(from, to)]);
+        assert_eq!(found.lines().next(), Some(wanted), "{to}: {found}");
+    }
+    // A second rule that covers it and that only machines could satisfy.
+    let found = check(&[("\"apps/**\"], anyOf: [{role: sre, threshold: 1}, ", "\"apps/**\", \"**\"], anyOf: [")]);
+    assert!(found.contains("rule apps covers .writ/trust.yaml and no people in force can satisfy it"), "{found}");
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let found = check(&[
+        ("version: 1\n", "version: -1\n"),
+        ("expires: 2027-06-01T00:00:00Z", "expires: x"),
+        ("role: bots", "rule: bots"),
+    ]);
+    assert_eq!(found.lines().count(), 4, "{found}");
+}
+
+#[test]
+fn what_yaml_refuses_is_refused() {
+    for text in ["", "a: [", "a: 1\na: 2\n", "&a {b: *a}\n", "--- {}\n--- {}\n", "[]", "\u{0}"] {
+        let found = refusals(text.as_bytes());
+        assert!(found.contains(" W502 "), "{text:?}: {found}");
+    }
+    let twice = policy(1, &[("version: 1\n", "version: 1\nversion: 2\n")]);
+    assert!(refusals(twice.as_bytes()).starts_with("6:1 W502 "), "{}", refusals(twice.as_bytes()));
+    assert!(refusals(&vec![b' '; 300 * 1024]).contains("W502"));
+}
+
+fn manifest_of(spec: &TrustRootSpec) -> serde_json::Value {
+    serde_json::json!({"apiVersion": "writ.dev/v1alpha1", "kind": "TrustRoot", "metadata": {"name": "x"}, "spec": spec})
+}
+
+#[test]
+fn a_trust_root_is_read_and_checked() {
+    let spec = World::new().root;
+    let read = |value: &serde_json::Value| TrustRootSpec::from_manifest(value.to_string().as_bytes());
+    let good = manifest_of(&spec);
+    assert_eq!(read(&good), Ok(spec));
+    let refuse = |pointer: &str, field: &str, value: serde_json::Value, wanted: &str| {
+        let mut manifest = good.clone();
+        manifest.pointer_mut(pointer).unwrap()[field] = value;
+        let text = read(&manifest).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        assert!(text.contains(wanted), "{field}: {text}");
+    };
+    refuse("", "kind", "Sync".into(), "TrustRoot");
+    refuse("/spec", "mode", "Audit".into(), "spec.mode: Audit is not supported yet");
+    refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits is not supported yet");
+    refuse("/spec", "url", "x".into(), "unknown field");
+    refuse("/spec", "ref", "main".into(), "refs/heads/main");
+    refuse("/spec", "repoId", "".into(), "repoId");
+    refuse("/spec/rootKeys", "threshold", 3.into(), "can never be reached");
+    refuse("/spec/rootKeys", "threshold", 0.into(), "can never be reached");
+    let key = person("alice").public();
+    refuse("/spec/rootKeys", "keys", vec![key.clone(), key].into(), "is there twice");
+    refuse("/spec/rootKeys", "keys", vec!["ssh-dss AAAA"].into(), "rootKeys.keys");
+    refuse("/spec/introduction", "commit", "abc".into(), "object id");
+}
