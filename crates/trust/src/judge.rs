@@ -36,8 +36,8 @@ pub enum Start {
 /// The verdict on a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// The commit it starts from; not itself a step.
-    pub from: CommitId,
+    /// The commit it starts from, not itself a step; `None` if that commit is refused.
+    pub from: Option<CommitId>,
     /// The head that was judged.
     pub to: CommitId,
     /// The steps in order. They end with the first refusal; a refusal that belongs to no step is listed for the head,
@@ -142,7 +142,7 @@ impl Judge<'_> {
         state: Result<(State, Option<AuthorizedCommit>), Refused>,
         floor: &Floor,
     ) -> Judgement {
-        let mut judgement = Judgement { from, to: self.head, steps: Vec::new(), accepted: None };
+        let mut judgement = Judgement { from: None, to: self.head, steps: Vec::new(), accepted: None };
         let (mut state, accepted) = match state {
             Ok(start) => start,
             Err(refused) => {
@@ -150,6 +150,7 @@ impl Judge<'_> {
                 return judgement;
             }
         };
+        judgement.from = Some(from);
         judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(_)));
         let chain = self.chain(&from).and_then(|chain| match floor {
             Floor::At(floor) if !chain.contains(floor) => Err(self.not_descendant(floor)),

@@ -4,9 +4,9 @@
 
 mod memory;
 
-use memory::{BASE, World, at, code, config_map, path, person, policy, put_policy};
+use memory::{BASE, Tree, World, at, code, config_map, path, person, policy, put_policy};
 use proptest::prelude::*;
-use trust::{BadEntry, HistoryError, Start, judge};
+use trust::{BadEntry, HistoryError, MAX_CHANGED_PATHS, MAX_SIDE_COMMITS, MAX_STEPS, Start, judge};
 
 #[test]
 fn a_good_history_is_accepted_step_by_step() {
@@ -15,7 +15,7 @@ fn a_good_history_is_accepted_step_by_step() {
     let two = world.put(one, "relbot", "apps/web.yaml", &config_map("web", 3));
     let judgement = world.judge(&Start::Introduction, two);
     assert_eq!(judgement.refusal(), None);
-    assert_eq!(judgement.steps.len(), 2);
+    assert_eq!((judgement.from, judgement.steps.len()), (Some(world.introduction), 2));
     let accepted = judgement.accepted().unwrap();
     assert_eq!((accepted.id(), accepted.policy_version()), (two, 1));
     assert_eq!(accepted.signer().unwrap().principal, "relbot");
@@ -196,6 +196,28 @@ fn what_is_missing_refused_or_too_much_is_a_refusal() {
         world.memory.broken.insert(two, error);
         assert_eq!(world.code(two), wanted);
     }
+}
+
+#[test]
+fn budgets_end_in_a_refusal() {
+    let mut world = World::new();
+    let start = world.introduction;
+    let tree = world.memory.tree(&start);
+    let mut tip = start;
+    for count in 0..=MAX_STEPS {
+        tip = world.memory.store(&[tip], Tree::new(), None, BASE);
+        if count == MAX_SIDE_COMMITS {
+            let merge = world.memory.store(&[start, tip], tree.clone(), Some(&person("bob")), BASE);
+            assert_eq!(world.code(merge), "W403");
+        }
+    }
+    let judgement = world.judge(&Start::Introduction, tip);
+    assert_eq!(code(&judgement), "W403");
+    assert_eq!((judgement.steps.len(), judgement.steps[0].commit), (1, tip));
+    let many = world.push(start, Some("bob"), |tree| {
+        tree.extend((0..=MAX_CHANGED_PATHS).map(|number| (path(&format!("apps/{number}.txt")), Vec::new())));
+    });
+    assert_eq!(world.code(many), "W403");
 }
 
 #[test]
@@ -401,6 +423,7 @@ fn the_introduction_is_pinned_three_ways() {
         edit(&mut world);
         let judgement = world.judge(&Start::Introduction, pristine.introduction);
         assert!(judgement.accepted().is_none());
+        assert_eq!(judgement.from.is_some(), world.root.min_policy_version > 0);
         code(&judgement)
     };
     assert_eq!(check(&|world| world.root.introduction.payload_sha256 = manifest::Digest::of(b"x")), "W106");
