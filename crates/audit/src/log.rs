@@ -150,7 +150,8 @@ impl Log {
         let path = body_path(&Hash::of(body));
         let storage = &*self.shared.storage;
         // What is there may be the torn rest of a crash: only equal bytes count as written.
-        if storage.read(&path, BODY_LIMIT).is_ok_and(|found| found.as_deref() == Some(body)) {
+        let suspect = self.shared.lock().suspect_bodies.remove(&path);
+        if !suspect && storage.read(&path, BODY_LIMIT).is_ok_and(|found| found.as_deref() == Some(body)) {
             return Ok(path);
         }
         let temporary = self.shared.temporary_body();
@@ -173,10 +174,27 @@ impl Log {
             if written.is_err() {
                 // Give back what a half-written file takes; if that fails too, the next attempt overwrites it.
                 drop(storage.remove(&temporary));
+                if suspect {
+                    self.shared.lock().suspect_bodies.insert(path.clone());
+                }
             }
             written
         })?;
         Ok(path)
+    }
+
+    /// The receipt of an entry that was written for this very plan before. A plan that repeats what
+    /// is recorded already, such as a revert that is due again at once, needs no second entry.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] when there is no such entry, or it was written for another plan.
+    pub fn recall(&self, index: u64, plan_digest: [u8; 32]) -> Result<Receipt, LogError> {
+        let found = self.entries(index..index.saturating_add(1)).next().transpose()?;
+        let plan = found.and_then(|found| found.entry.digests.get("plan").cloned());
+        if plan.as_deref() != Some(Hash(plan_digest).to_string().as_str()) {
+            return Err(LogError::OutOfRange { index, size: self.len() });
+        }
+        Ok(Receipt { index, plan_digest: Some(plan_digest), durability: Durability::Grouped })
     }
 
     /// Number of entries, also those not yet covered by the checkpoint.
@@ -229,6 +247,7 @@ impl Log {
     /// # Errors
     /// A storage error, or [`LogError::Damaged`] when an entry cannot be read.
     pub fn latest(&self, kind: EntryKind, subject: &[(&str, &str)]) -> Result<Option<Indexed>, LogError> {
+        let published = self.checkpoint().size();
         let end = self.len();
         for number in (0..end.div_ceil(WIDTH)).rev() {
             let known = self.kinds().get(&number).copied();
@@ -244,7 +263,8 @@ impl Log {
                     newest = Some(Indexed { index, entry });
                 }
             }
-            if bundle.len() as u64 == WIDTH {
+            // Only what is published stays as it is.
+            if published >= (number + 1) * WIDTH {
                 self.kinds().insert(number, kinds);
             }
             if newest.is_some() {

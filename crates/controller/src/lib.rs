@@ -1,1 +1,45 @@
-//! stub
+//! The controller: one event loop over a closed enum, which owns all state.
+//!
+//! | question | where |
+//! |---|---|
+//! | what happens when | `run`, `event` |
+//! | whose orders are obeyed | `resources` |
+//! | when a repository is asked, and what its head is worth | `sources`, `source_gate` |
+//! | how a verified revision becomes applied objects | `sync_gate`, `rollout` |
+//! | how drift is noticed and put back | `drift`, `live` |
+//! | what happens when a Sync is gone | `removal` |
+//! | what survives a restart | `resume`, `expected` |
+//! | what is written down | `journal` |
+//! | what people are told | `status`, `report`, `metrics`, `http` |
+//!
+//! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
+//! that is applied, one reporter. All of them send [`Event`](event::Event)s over one bounded
+//! channel; none of them holds state.
+
+mod code;
+mod drift;
+mod event;
+mod expected;
+mod fault;
+mod http;
+mod journal;
+mod live;
+mod metrics;
+mod options;
+mod removal;
+mod report;
+mod resources;
+mod resume;
+mod rollout;
+mod run;
+mod schedule;
+mod source_gate;
+mod sources;
+mod state;
+mod status;
+mod sync_gate;
+
+pub use code::ControllerCode;
+pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};
+pub use options::{DEFAULT_INSTANCE, Options};
+pub use run::{ControllerError, run};

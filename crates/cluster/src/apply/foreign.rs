@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use manifest::ObjectRef;
 use plan::{Action, Change, PART_OF_LABEL};
 
-use super::{Failure, change::Context, lanes};
+use super::{Failure, change::Context};
 use crate::{Resource, explain, read::metadata, request::encode};
 
 /// The changes that may not be made: what they would create belongs to somebody else, or it cannot
@@ -28,11 +28,13 @@ pub(super) async fn find(
     let ours = context.part_of.as_str();
     let selector = format!("labelSelector={}", encode(&format!("{PART_OF_LABEL},{PART_OF_LABEL}!={ours}")));
     let selector = &selector;
-    let answers = stream::iter(places).map(|((resource, namespace), changes)| async move {
-        (metadata(context.cluster, resource, namespace, selector).await, resource, changes)
-    });
+    // One list of metadata for each kind and namespace: at most a few dozen.
+    let mut answers = FuturesUnordered::new();
+    for ((resource, namespace), changes) in places {
+        answers
+            .push(async move { (metadata(context.cluster, resource, namespace, selector).await, resource, changes) });
+    }
     let mut refused = BTreeMap::new();
-    let mut answers = answers.buffer_unordered(lanes::MAX);
     while let Some((answer, resource, changes)) = answers.next().await {
         match answer {
             Ok(foreign) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use manifest::ObjectRef;
 use plan::{ApplySetId, ApprovedPlan, Change, PlanOrigin, Wave};
 use tokio::{sync::mpsc, time::Instant};
@@ -53,10 +53,16 @@ pub(super) async fn run<T: From<Outcome> + Send>(
             rollout.report.withheld += wave.len() as u64;
             continue;
         }
-        let mut made = stream::iter(wave)
-            .map(|change| attempt(&context, &resources, &refused, change))
-            .buffer_unordered(lanes::MAX);
-        while let Some((change, result, writes)) = made.next().await {
+        // A set rather than a stream of closures: the compiler can then see that the whole is `Send`.
+        let mut waiting = wave.iter();
+        let mut made = FuturesUnordered::new();
+        loop {
+            while made.len() < lanes::MAX
+                && let Some(change) = waiting.next()
+            {
+                made.push(attempt(&context, &resources, &refused, change));
+            }
+            let Some((change, result, writes)) = made.next().await else { break };
             rollout.note(change, result, writes).await;
         }
     }

@@ -1,0 +1,31 @@
+//! Codes of the controller itself.
+
+manifest::codes! {
+    /// Codes that concern the running of a roll-out rather than its content.
+    pub enum ControllerCode {
+        /// The state volume takes no more entries.
+        A140 = "StateVolume" {
+            meaning: "The audit log cannot be written: the state volume is full, read-only or broken. Since nothing is done that is not logged first, roll-outs stop; reverts go on as long as the reserve lasts.",
+            action: "Make room on the state volume, or mount it writable. Roll-outs go on by themselves.",
+            example: "A140 StateVolume: Sync shop/web: the log cannot be written: no space left on device; needed: a writable state volume. Fix: kubectl -n writ-system exec writ-0 -- df -h /var/lib/writ",
+        },
+        /// The Sync or GitSource names something that is not there.
+        A141 = "MissingReference" {
+            meaning: "A Sync names a GitSource, or a GitSource a TrustRoot or Secret, that is not there or may not be used from its namespace.",
+            action: "Create what is named, or mend the reference.",
+            example: "A141 MissingReference: Sync shop/web: GitSource shop/config is not there; needed: an existing GitSource. Fix: kubectl -n shop get gitsources",
+        },
+        /// A custom resource uses something that is not supported yet.
+        A142 = "UnsupportedField" {
+            meaning: "A custom resource sets a field that writ does not support yet. It is refused rather than ignored.",
+            action: "Remove the field.",
+            example: "A142 UnsupportedField: Sync shop/web: spec.wait is not supported yet; needed: a spec without it. Fix: remove spec.wait",
+        },
+        /// A task of the controller ended without an answer.
+        A143 = "NoVerdict" {
+            meaning: "A step on the way to a verdict ended without an answer: a defect of writ. It counts as a refusal; what was accepted before stays in force.",
+            action: "Report the message; the step is tried again.",
+            example: "A143 NoVerdict: GitSource shop/config: the judgement ended unexpectedly: panic; needed: a verdict. Fix: report this message",
+        },
+    }
+}

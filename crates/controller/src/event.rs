@@ -1,0 +1,129 @@
+//! Everything the event loop reacts to: one closed enum.
+
+use std::sync::Arc;
+
+use audit::{LogError, Receipt};
+use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
+use manifest::{Finding, ObjectRef};
+use plan::{ApprovedPlan, DesiredState, PlanOrigin, SyncRef, SyncSpec};
+use trust::CommitId;
+
+use crate::{
+    resume::{ResumedSource, ResumedSync},
+    source_gate::SourceOutcome,
+    state::Key,
+    sync_gate::Prepared,
+};
+
+/// One event.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A watch saw something: a custom resource, or a managed object.
+    Watched(Box<Watched>),
+    /// What the log knows of a source.
+    SourceResumed {
+        /// The source.
+        source: Key,
+        /// What was found; an error keeps the source from advancing.
+        outcome: Result<Box<ResumedSource>, Finding>,
+    },
+    /// One run of the source gate ended.
+    SourceJudged {
+        /// The source.
+        source: Key,
+        /// How.
+        outcome: Box<SourceOutcome>,
+        /// Error of the log, if the acceptance could not be recorded.
+        recorded: Result<(), LogError>,
+    },
+    /// What the log knows of a Sync.
+    SyncResumed {
+        /// The Sync.
+        sync: SyncRef,
+        /// What was found; an error keeps the Sync from advancing.
+        outcome: Result<Box<ResumedSync>, Finding>,
+    },
+    /// The spec that was obeyed before the restart.
+    SpecResumed {
+        /// The Sync.
+        sync: SyncRef,
+        /// Its spec, if the log has one.
+        spec: Option<Box<SyncSpec>>,
+    },
+    /// A candidate was rendered and judged.
+    Prepared {
+        /// The Sync.
+        sync: SyncRef,
+        /// The candidate, or why it does not render.
+        outcome: Result<Prepared, Vec<Finding>>,
+    },
+    /// An advance was written to the log, or not.
+    Recorded {
+        /// The plan.
+        plan: Box<ApprovedPlan>,
+        /// What it applies.
+        desired: Arc<DesiredState>,
+        /// The receipt.
+        receipt: Result<Receipt, LogError>,
+    },
+    /// A plan was carried out: an advance, a removal or a revert.
+    Applied {
+        /// The Sync.
+        sync: SyncRef,
+        /// What came of it all; every single outcome was sent before.
+        report: Box<Result<ApplyReport, ApplyRefused>>,
+        /// What the Sync's annotations say now.
+        inventory: ParentInventory,
+        /// Which plan it was.
+        plan: AppliedPlan,
+    },
+    /// One change of a plan was answered.
+    Outcome(Box<Outcome>),
+    /// The kinds that the cluster serves were asked for again.
+    Discovered,
+    /// What was applied is written down, or not.
+    Remembered {
+        /// The Sync.
+        sync: SyncRef,
+        /// Error of the log, if the outcome could not be recorded.
+        result: Result<(), LogError>,
+    },
+}
+
+/// Which plan was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AppliedPlan {
+    /// Why it was made.
+    pub origin: PlanOrigin,
+    /// The revision it applied.
+    pub revision: CommitId,
+    /// Objects that were not touched because they wait for something.
+    pub waiting: u64,
+    /// The objects it changed.
+    pub objects: Vec<ObjectRef>,
+}
+
+impl AppliedPlan {
+    /// What is kept of a plan that is about to be applied.
+    #[must_use]
+    pub(crate) fn of(plan: &ApprovedPlan) -> Self {
+        Self {
+            origin: plan.origin(),
+            revision: plan.revision(),
+            waiting: plan.counts().waiting,
+            objects: plan.changes().iter().map(|change| change.reference.clone()).collect(),
+        }
+    }
+}
+
+impl From<Outcome> for Event {
+    fn from(outcome: Outcome) -> Self {
+        Self::Outcome(Box::new(outcome))
+    }
+}
+
+impl From<Watched> for Event {
+    fn from(watched: Watched) -> Self {
+        Self::Watched(Box::new(watched))
+    }
+}

@@ -1,0 +1,406 @@
+//! What goes into the audit log: every decision before it is acted on, every outcome after.
+//!
+//! An identical refusal is logged once; reverts of one object beyond [`REVERTS_PER_MINUTE`] become
+//! one entry a minute with a count.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use audit::{Durability, Entry, EntryKind, Log, LogError, Receipt};
+use jiff::Timestamp;
+use manifest::{Digest, Finding, ObjectRef};
+use plan::{ApprovedPlan, DriftReport, SyncRef, VerdictInputs};
+use serde_json::{Value, json};
+use trust::{AuthorizedCommit, TrustRootSpec};
+
+/// Reverts of one object that get an entry each within a minute.
+pub(crate) const REVERTS_PER_MINUTE: u32 = 10;
+/// The most objects whose reverts are counted: 10,000 managed objects, a small record each.
+pub(crate) const MAX_COUNTED_OBJECTS: usize = 10_000;
+/// The most findings written into one body: as many as a policy judgement gives.
+const MAX_LOGGED_FINDINGS: usize = 200;
+
+/// Writes the log. Cheap to clone; blocking.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    log: Arc<Log>,
+    public_key: Arc<str>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+/// How one roll-out ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RolloutResult {
+    /// Every change was made: the revision is applied.
+    Applied,
+    /// Some changes failed; they are tried again.
+    Partial,
+}
+
+impl RolloutResult {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+impl Journal {
+    /// A journal over an open log with this public key.
+    #[must_use]
+    pub(crate) fn new(log: Arc<Log>, public_key: &str) -> Self {
+        Self { log, public_key: Arc::from(public_key) }
+    }
+
+    /// The log's public key in its text form.
+    #[must_use]
+    pub(crate) fn public_key(&self) -> &str {
+        &self.public_key
+    }
+
+    /// The log itself.
+    #[must_use]
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The controller started.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn boot(&self, now: Timestamp, instance: &str, version: &str) -> Result<Receipt, LogError> {
+        let entry = entry(EntryKind::Boot, now, [("instance", instance), ("version", version)]);
+        self.log.append(&entry, None, None, Durability::Synced)
+    }
+
+    /// The source gate accepted a head.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn verified(
+        &self,
+        now: Timestamp,
+        source: &str,
+        root: &TrustRootSpec,
+        commit: &AuthorizedCommit,
+        policies: Digest,
+    ) -> Result<Receipt, LogError> {
+        let mut entry = entry(EntryKind::Advance, now, [("gate", "source"), ("source", source)]);
+        describe_commit(&mut entry, root, commit);
+        entry.digests.insert("policy".to_owned(), policies.to_string());
+        self.log.append(&entry, None, None, Durability::Synced)
+    }
+
+    /// The sync gate accepted a revision and this plan is about to be applied.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn advance(
+        &self,
+        now: Timestamp,
+        root: &TrustRootSpec,
+        commit: &AuthorizedCommit,
+        plan: &ApprovedPlan,
+        spec: &Value,
+    ) -> Result<Receipt, LogError> {
+        let mut entry = plan_entry(EntryKind::Advance, now, plan);
+        entry.subject.insert("gate".to_owned(), "sync".to_owned());
+        describe_commit(&mut entry, root, commit);
+        let mut body = plan_body(plan);
+        if let Value::Object(fields) = &mut body {
+            fields.insert("spec".to_owned(), spec.clone());
+        }
+        self.append_plan(&entry, &body, plan, Durability::Synced)
+    }
+
+    /// Drift is about to be reverted.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn revert(&self, now: Timestamp, plan: &ApprovedPlan, suppressed: u64) -> Result<Receipt, LogError> {
+        let mut entry = plan_entry(EntryKind::Revert, now, plan);
+        entry.codes = codes(plan.reports().iter().map(|report| &report.finding));
+        if suppressed > 0 {
+            entry.counts.insert("suppressed".to_owned(), suppressed);
+        }
+        self.append_plan(&entry, &plan_body(plan), plan, Durability::Grouped)
+    }
+
+    /// Drift is reported and left alone.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn flag(&self, now: Timestamp, sync: &SyncRef, reports: &[DriftReport]) -> Result<Receipt, LogError> {
+        let name = sync.to_string();
+        let mut entry = entry(EntryKind::Flag, now, [("sync", name.as_str())]);
+        entry.codes = codes(reports.iter().map(|report| &report.finding));
+        entry.counts.insert("objects".to_owned(), reports.len() as u64);
+        let body = json!({ "drift": reports.iter().map(report_json).collect::<Vec<_>>() });
+        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Grouped)
+    }
+
+    /// A head or candidate was refused. `owner` is the Sync or GitSource, as `kind namespace/name`.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn refuse(&self, now: Timestamp, owner: &str, refusal: &Refused<'_>) -> Result<Receipt, LogError> {
+        let mut entry = entry(EntryKind::Refuse, now, [("owner", owner), ("commit", refusal.revision)]);
+        entry.codes = codes(refusal.findings);
+        entry.counts.insert("findings".to_owned(), refusal.findings.len() as u64);
+        if let Some(inputs) = refusal.inputs {
+            describe_inputs(&mut entry, inputs);
+        }
+        let body = json!({ "findings": refusal.findings.iter().take(MAX_LOGGED_FINDINGS).map(finding_json).collect::<Vec<_>>() });
+        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
+    }
+
+    /// What came of a roll-out.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn outcome(
+        &self,
+        now: Timestamp,
+        sync: &SyncRef,
+        revision: &str,
+        result: RolloutResult,
+        failures: &[Finding],
+    ) -> Result<Receipt, LogError> {
+        let name = sync.to_string();
+        let mut entry =
+            entry(EntryKind::Outcome, now, [("sync", name.as_str()), ("commit", revision), ("result", result.name())]);
+        entry.codes = codes(failures);
+        entry.counts.insert("failed".to_owned(), failures.len() as u64);
+        let body =
+            json!({ "failures": failures.iter().take(MAX_LOGGED_FINDINGS).map(finding_json).collect::<Vec<_>>() });
+        let body = (!failures.is_empty()).then(|| manifest::canonical_json(&body));
+        self.log.append(&entry, body.as_deref(), None, Durability::Grouped)
+    }
+
+    fn append_plan(
+        &self,
+        entry: &Entry,
+        body: &Value,
+        plan: &ApprovedPlan,
+        durability: Durability,
+    ) -> Result<Receipt, LogError> {
+        self.log.append(entry, Some(&manifest::canonical_json(body)), Some(*plan.digest().as_bytes()), durability)
+    }
+}
+
+/// What a refusal entry says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused<'a> {
+    /// The revision.
+    pub revision: &'a str,
+    /// Why.
+    pub findings: &'a [Finding],
+    /// What it was judged by, where a verdict was reached.
+    pub inputs: Option<&'a VerdictInputs>,
+}
+
+impl Refused<'_> {
+    /// What makes two refusals the same: revision and findings.
+    #[must_use]
+    pub(crate) fn fingerprint(&self) -> Digest {
+        let mut parts = vec![self.revision.to_owned()];
+        parts.extend(self.findings.iter().map(ToString::to_string));
+        Digest::of_parts(parts.iter().map(String::as_bytes))
+    }
+}
+
+/// Which refusal of an owner was logged last, so that the same one is logged once.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    last: HashMap<String, Digest>,
+}
+
+impl Refusals {
+    /// True if this refusal of `owner` is not the one noted last; notes it.
+    pub(crate) fn is_new(&mut self, owner: &str, refused: &Refused<'_>) -> bool {
+        let fingerprint = refused.fingerprint();
+        self.last.insert(owner.to_owned(), fingerprint) != Some(fingerprint)
+    }
+
+    /// `owner` is no longer refused.
+    pub(crate) fn clear(&mut self, owner: &str) {
+        self.last.remove(owner);
+    }
+}
+
+/// How often each object was reverted in its current minute.
+#[derive(Debug, Default)]
+pub(crate) struct RevertCounts {
+    counts: HashMap<ObjectRef, (i64, u32, u64)>,
+}
+
+/// Whether a revert gets an entry of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logging {
+    /// It does; so many before it did not.
+    Entry {
+        /// Reverts of the object since its last entry that were only counted.
+        suppressed: u64,
+    },
+    /// It is counted.
+    Counted,
+}
+
+impl RevertCounts {
+    /// Notes a revert of `object` at `now`.
+    pub(crate) fn note(&mut self, object: &ObjectRef, now: Timestamp) -> Logging {
+        let minute = now.as_second() / 60;
+        if self.counts.len() >= MAX_COUNTED_OBJECTS {
+            self.counts.retain(|_, (seen, _, suppressed)| *seen == minute || *suppressed > 0);
+        }
+        let (seen, count, suppressed) = self.counts.entry(object.clone()).or_insert((minute, 0, 0));
+        if *seen != minute {
+            *seen = minute;
+            *count = 0;
+        }
+        *count += 1;
+        if *count > REVERTS_PER_MINUTE {
+            *suppressed += 1;
+            return Logging::Counted;
+        }
+        Logging::Entry { suppressed: std::mem::take(suppressed) }
+    }
+}
+
+fn entry<'a>(kind: EntryKind, now: Timestamp, subject: impl IntoIterator<Item = (&'a str, &'a str)>) -> Entry {
+    Entry {
+        kind,
+        time: now.to_string(),
+        subject: subject.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        codes: Vec::new(),
+        counts: BTreeMap::new(),
+        digests: BTreeMap::new(),
+    }
+}
+
+/// The fields by which a later process proves what was accepted ([`AuthorizedCommit::resume`]).
+fn describe_commit(entry: &mut Entry, root: &TrustRootSpec, commit: &AuthorizedCommit) {
+    let fields = commit.log_fields(root);
+    entry.subject.extend(fields.subject);
+    entry.counts.extend(fields.counts);
+    entry.digests.extend(fields.digests);
+}
+
+fn describe_inputs(entry: &mut Entry, inputs: &VerdictInputs) {
+    entry.digests.insert("trust".to_owned(), inputs.trust_digest.to_string());
+    entry.digests.insert("policy".to_owned(), inputs.policy_digest.to_string());
+    entry.subject.insert("fidelity".to_owned(), inputs.fidelity.name().to_owned());
+    if let Some(floor) = &inputs.floor {
+        entry.subject.insert("floor".to_owned(), floor.to_string());
+    }
+}
+
+fn plan_entry(kind: EntryKind, now: Timestamp, plan: &ApprovedPlan) -> Entry {
+    let (name, revision) = (plan.sync().to_string(), plan.revision().to_string());
+    let mut entry =
+        entry(kind, now, [("sync", name.as_str()), ("commit", revision.as_str()), ("origin", plan.origin().name())]);
+    describe_inputs(&mut entry, plan.inputs());
+    let counts = plan.counts();
+    let named = [
+        ("created", counts.created),
+        ("configured", counts.configured),
+        ("reverted", counts.reverted),
+        ("pruned", counts.pruned),
+        ("unchanged", counts.unchanged),
+        ("waiting", counts.waiting),
+    ];
+    entry
+        .counts
+        .extend(named.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)));
+    entry
+}
+
+fn plan_body(plan: &ApprovedPlan) -> Value {
+    let changes: Vec<Value> = plan
+        .changes()
+        .iter()
+        .map(|change| {
+            json!({
+                "object": change.reference.to_string(),
+                "action": change.action.name(),
+                "wave": change.wave.name(),
+                // The digest of a Secret's body would tell whether a guess is right.
+                "sha256": if change.sensitive { None } else { change.digest },
+                "differences": change.differences.iter().map(difference_json).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({ "changes": changes })
+}
+
+fn difference_json(difference: &plan::FieldDiff) -> Value {
+    json!({ "path": difference.path, "before": difference.before, "after": difference.after })
+}
+
+fn report_json(report: &DriftReport) -> Value {
+    json!({
+        "object": report.reference.to_string(),
+        "code": report.finding.code.code,
+        "differences": report.differences.iter().map(difference_json).collect::<Vec<_>>(),
+    })
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    json!({
+        "code": finding.code.code,
+        "reason": finding.code.reason,
+        "subject": finding.subject.to_string(),
+        "rule": finding.rule,
+        "found": finding.found,
+        "needed": finding.needed,
+        "fix": finding.fix,
+    })
+}
+
+fn codes<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
+    let codes: std::collections::BTreeSet<&str> = findings.into_iter().map(|finding| finding.code.code).collect();
+    codes.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest::{ClusterId, GroupKind};
+
+    #[test]
+    fn reverts_beyond_ten_a_minute_are_counted() {
+        let object = ObjectRef {
+            cluster: ClusterId::new("c"),
+            group_kind: GroupKind::new("", "ConfigMap"),
+            namespace: Some("shop".into()),
+            name: "a".into(),
+        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut counts = RevertCounts::default();
+        for _ in 0..10 {
+            assert_eq!(counts.note(&object, at(60)), Logging::Entry { suppressed: 0 });
+        }
+        assert_eq!(counts.note(&object, at(61)), Logging::Counted);
+        assert_eq!(counts.note(&object, at(119)), Logging::Counted);
+        assert_eq!(counts.note(&object, at(120)), Logging::Entry { suppressed: 2 });
+    }
+
+    #[test]
+    fn the_same_refusal_is_new_once() {
+        let mut refusals = Refusals::default();
+        let refused = |revision| Refused { revision, findings: &[], inputs: None };
+        assert!(refusals.is_new("Sync a/b", &refused("1")));
+        assert!(!refusals.is_new("Sync a/b", &refused("1")));
+        assert!(refusals.is_new("Sync a/b", &refused("2")));
+        refusals.clear("Sync a/b");
+        assert!(refusals.is_new("Sync a/b", &refused("2")));
+    }
+}

@@ -1,0 +1,422 @@
+//! What is known of every managed object: what was applied, what was seen last, and whether the
+//! two agree. Owned by the event loop; fed by watches and by the answers to our own requests.
+//!
+//! Nothing here holds a whole live object: an event is compared when it arrives and only its
+//! version, a hash and the differences stay.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use manifest::{Digest, GroupKind, ObjectRef};
+use plan::{
+    Claims, FieldDiff, Lifecycle, Live, LiveStates, Presence, SyncRef, Visibility, as_served, declared_differences,
+};
+use serde_json::Value;
+
+/// What our last apply made of an object.
+#[derive(Debug, Clone)]
+pub(crate) struct Expected {
+    /// Digest of the body that was applied.
+    pub applied: Digest,
+    /// The declared fields with the server's values, as JSON; `None`: as in the body.
+    pub served: Option<Arc<[u8]>>,
+}
+
+/// What was seen of an object last.
+#[derive(Debug, Clone)]
+struct Seen {
+    uid: String,
+    resource_version: String,
+    lifecycle: Lifecycle,
+    drift: Vec<FieldDiff>,
+    /// Content hash of the state that was last found to be as expected.
+    settled: Option<u128>,
+}
+
+/// One managed object.
+#[derive(Debug, Default)]
+struct Entry {
+    owner: Option<SyncRef>,
+    expected: Option<Expected>,
+    seen: Option<Seen>,
+    /// Requests of ours that are under way; events are kept until they are answered.
+    in_flight: u32,
+    /// The last event that arrived meanwhile.
+    waiting: Option<Observation>,
+}
+
+/// One sight of an object.
+#[derive(Debug, Clone)]
+pub(crate) struct Observation {
+    /// Its UID.
+    pub uid: String,
+    /// Its version.
+    pub resource_version: String,
+    /// Whether it is being deleted.
+    pub lifecycle: Lifecycle,
+    /// Hash of everything outside status and bookkeeping; the same within one process for the same
+    /// content.
+    pub content: u128,
+    /// The object as JSON text.
+    pub json: Arc<[u8]>,
+}
+
+impl From<cluster::Sighting> for Observation {
+    fn from(seen: cluster::Sighting) -> Self {
+        Self {
+            uid: seen.uid,
+            resource_version: seen.resource_version,
+            lifecycle: seen.lifecycle,
+            content: seen.content,
+            json: seen.raw.json().clone(),
+        }
+    }
+}
+
+/// What an event means for its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Nothing of ours, nothing new, or as expected.
+    Settled,
+    /// It differs from what was applied.
+    Drifted,
+    /// A request of ours is under way; the event is judged when it is answered.
+    Waiting,
+}
+
+/// The answer to one apply.
+#[derive(Debug, Clone)]
+pub(crate) struct Applied {
+    /// Digest of the body.
+    pub digest: Digest,
+    /// What came back.
+    pub seen: Observation,
+}
+
+/// Every object that is managed, or was.
+#[derive(Debug, Default)]
+pub(crate) struct LiveTable {
+    objects: HashMap<ObjectRef, Entry>,
+    /// Kinds whose watch has delivered its first full list.
+    watched: HashSet<GroupKind>,
+}
+
+impl LiveTable {
+    /// Notes that `sync` owns `reference` from now on.
+    pub(crate) fn claim(&mut self, reference: &ObjectRef, sync: &SyncRef) {
+        self.entry(reference).owner = Some(sync.clone());
+    }
+
+    /// Forgets an object that is no longer managed.
+    pub(crate) fn release(&mut self, reference: &ObjectRef) {
+        self.objects.remove(reference);
+    }
+
+    /// Notes what an earlier process applied.
+    pub(crate) fn remember(&mut self, reference: &ObjectRef, expected: Expected) {
+        self.entry(reference).expected = Some(expected);
+    }
+
+    /// Whether anything is known about what was applied to `reference`.
+    #[must_use]
+    pub(crate) fn is_expected(&self, reference: &ObjectRef) -> bool {
+        self.objects.get(reference).is_some_and(|entry| entry.expected.is_some())
+    }
+
+    /// The watch of `kind` has delivered everything that is there.
+    pub(crate) fn synced(&mut self, kind: &GroupKind) {
+        self.watched.insert(kind.clone());
+    }
+
+    /// The watch of `kind` lost its place: until it has synced again absence proves nothing.
+    pub(crate) fn lost(&mut self, kind: &GroupKind) {
+        self.watched.remove(kind);
+    }
+
+    /// A relist of `kind` begins: objects that it does not mention are gone.
+    pub(crate) fn relisted(&mut self, kind: &GroupKind, mentioned: &HashSet<ObjectRef>) -> Vec<ObjectRef> {
+        let mut gone = Vec::new();
+        for (reference, entry) in &mut self.objects {
+            if reference.group_kind == *kind && entry.seen.is_some() && !mentioned.contains(reference) {
+                entry.seen = None;
+                gone.push(reference.clone());
+            }
+        }
+        gone
+    }
+
+    /// The owner of an object.
+    #[must_use]
+    pub(crate) fn owner_of(&self, reference: &ObjectRef) -> Option<&SyncRef> {
+        self.objects.get(reference)?.owner.as_ref()
+    }
+
+    /// A request for `reference` is sent.
+    pub(crate) fn begin(&mut self, reference: &ObjectRef) {
+        self.entry(reference).in_flight += 1;
+    }
+
+    /// A request for `reference` failed or was not sent after all. Returns what its waiting event
+    /// means, if there is one.
+    pub(crate) fn abandon(&mut self, reference: &ObjectRef, declared: Option<&Declared<'_>>) -> Sight {
+        let entry = self.entry(reference);
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        self.judge_waiting(reference, declared)
+    }
+
+    /// A watch saw the object.
+    pub(crate) fn observe(
+        &mut self,
+        reference: &ObjectRef,
+        observation: Observation,
+        declared: Option<&Declared<'_>>,
+    ) -> Sight {
+        let entry = self.entry(reference);
+        if entry.in_flight > 0 {
+            entry.waiting = Some(observation);
+            return Sight::Waiting;
+        }
+        entry.judge(&observation, declared)
+    }
+
+    /// A watch saw that the object is gone, or no longer carries our label.
+    pub(crate) fn vanish(&mut self, reference: &ObjectRef) -> Sight {
+        let entry = self.entry(reference);
+        entry.waiting = None;
+        entry.seen = None;
+        if entry.in_flight > 0 { Sight::Waiting } else { Sight::Drifted }
+    }
+
+    /// An apply was answered: from now on this is what is expected.
+    pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: Applied, declared: &Declared<'_>) -> Sight {
+        let entry = self.entry(reference);
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        let response = serde_json::from_slice::<Value>(&applied.seen.json).unwrap_or(Value::Null);
+        let body = serde_json::from_slice::<Value>(declared.body).unwrap_or(Value::Null);
+        let served = as_served(&body, &response, &reference.group_kind);
+        let served = (served != body && declared.visibility == Visibility::Shown)
+            .then(|| Arc::from(manifest::canonical_json(&served)));
+        entry.expected = Some(Expected { applied: applied.digest, served });
+        entry.seen = Some(Seen {
+            uid: applied.seen.uid,
+            resource_version: applied.seen.resource_version.clone(),
+            lifecycle: applied.seen.lifecycle,
+            drift: Vec::new(),
+            settled: Some(applied.seen.content),
+        });
+        // An event that is not newer than the answer has nothing to add.
+        if entry
+            .waiting
+            .as_ref()
+            .is_some_and(|event| !is_newer(&event.resource_version, &applied.seen.resource_version))
+        {
+            entry.waiting = None;
+        }
+        self.judge_waiting(reference, Some(declared))
+    }
+
+    /// A deletion was answered.
+    pub(crate) fn pruned(&mut self, reference: &ObjectRef) {
+        self.objects.remove(reference);
+    }
+
+    /// What our last apply made of the object.
+    #[must_use]
+    pub(crate) fn expected(&self, reference: &ObjectRef) -> Option<&Expected> {
+        self.objects.get(reference)?.expected.as_ref()
+    }
+
+    /// Every object that is there.
+    #[must_use]
+    pub(crate) fn present(&self) -> HashSet<ObjectRef> {
+        self.objects.iter().filter(|(_, entry)| entry.seen.is_some()).map(|(reference, _)| reference.clone()).collect()
+    }
+
+    /// How many objects `sync` owns, and how many of them are drifted.
+    #[must_use]
+    pub(crate) fn count(&self, sync: &SyncRef) -> (usize, usize) {
+        let owned = self.objects.values().filter(|entry| entry.owner.as_ref() == Some(sync));
+        owned.fold((0, 0), |(all, drifted), entry| {
+            let is_drifted = entry.seen.as_ref().is_none_or(|seen| !seen.drift.is_empty());
+            (all + 1, drifted + usize::from(is_drifted))
+        })
+    }
+
+    fn entry(&mut self, reference: &ObjectRef) -> &mut Entry {
+        self.objects.entry(reference.clone()).or_default()
+    }
+
+    fn judge_waiting(&mut self, reference: &ObjectRef, declared: Option<&Declared<'_>>) -> Sight {
+        let entry = self.entry(reference);
+        if entry.in_flight > 0 {
+            return Sight::Waiting;
+        }
+        match entry.waiting.take() {
+            None => Sight::Settled,
+            Some(observation) => entry.judge(&observation, declared),
+        }
+    }
+}
+
+/// The declaration an observation is compared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Declared<'a> {
+    /// The body of the apply.
+    pub body: &'a [u8],
+    /// Group and kind, for merge keys.
+    pub kind: &'a GroupKind,
+    /// Whether differences may show values.
+    pub visibility: Visibility,
+}
+
+impl Entry {
+    fn judge(&mut self, observation: &Observation, declared: Option<&Declared<'_>>) -> Sight {
+        let settled = self.seen.as_ref().and_then(|seen| seen.settled).filter(|hash| *hash == observation.content);
+        let drift = match (settled, declared) {
+            (Some(_), _) | (None, None) => Vec::new(),
+            (None, Some(declared)) => self.compare(observation, declared),
+        };
+        let sight = if drift.is_empty() { Sight::Settled } else { Sight::Drifted };
+        self.seen = Some(Seen {
+            uid: observation.uid.clone(),
+            resource_version: observation.resource_version.clone(),
+            lifecycle: observation.lifecycle,
+            settled: if drift.is_empty() { Some(observation.content) } else { None },
+            drift,
+        });
+        sight
+    }
+
+    fn compare(&self, observation: &Observation, declared: &Declared<'_>) -> Vec<FieldDiff> {
+        let expected = self.expected.as_ref().and_then(|expected| expected.served.as_deref()).unwrap_or(declared.body);
+        match (serde_json::from_slice::<Value>(expected), serde_json::from_slice::<Value>(&observation.json)) {
+            (Ok(expected), Ok(live)) => declared_differences(&expected, &live, declared.kind, declared.visibility),
+            // What cannot be read cannot be called as expected.
+            _ => vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }],
+        }
+    }
+}
+
+/// Whether `version` is newer than `than`. Kubernetes compares resource versions of one resource as
+/// integers since 1.35; what is no integer is taken as newer, so that it is looked at.
+fn is_newer(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version > than,
+        _ => version != than,
+    }
+}
+
+impl LiveStates for LiveTable {
+    fn live(&self, reference: &ObjectRef) -> Live {
+        match self.objects.get(reference) {
+            Some(Entry { seen: Some(seen), expected, .. }) => Live::Present(Presence {
+                uid: seen.uid.clone(),
+                resource_version: seen.resource_version.clone(),
+                applied: expected.as_ref().map(|expected| expected.applied),
+                lifecycle: seen.lifecycle,
+                drift: seen.drift.clone(),
+            }),
+            _ if self.watched.contains(&reference.group_kind) => Live::Absent,
+            _ => Live::Unobserved,
+        }
+    }
+}
+
+impl Claims for LiveTable {
+    fn owner(&self, reference: &ObjectRef) -> Option<SyncRef> {
+        self.owner_of(reference).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manifest::ClusterId;
+    use serde_json::json;
+
+    fn reference() -> ObjectRef {
+        ObjectRef {
+            cluster: ClusterId::new("c"),
+            group_kind: GroupKind::new("apps", "Deployment"),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        }
+    }
+
+    fn seen(version: &str, object: &Value) -> Observation {
+        let json: Arc<[u8]> = serde_json::to_vec(object).unwrap().into();
+        Observation {
+            uid: "u1".into(),
+            resource_version: version.into(),
+            lifecycle: Lifecycle::Stable,
+            content: json.iter().fold(7_u128, |hash, byte| hash.wrapping_mul(31).wrapping_add(u128::from(*byte))),
+            json,
+        }
+    }
+
+    struct Fixture {
+        table: LiveTable,
+        body: Vec<u8>,
+        kind: GroupKind,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let body = json!({"spec": {"replicas": 3, "cpu": "0.5"}}).to_string().into_bytes();
+            let mut fixture = Self { table: LiveTable::default(), body, kind: GroupKind::new("apps", "Deployment") };
+            fixture.table.begin(&reference());
+            let sight = fixture.apply("5", &json!({"spec": {"replicas": 3, "cpu": "500m", "added": true}}));
+            assert_eq!(sight, Sight::Settled);
+            fixture
+        }
+
+        fn apply(&mut self, version: &str, response: &Value) -> Sight {
+            let declared = Declared { body: &self.body, kind: &self.kind, visibility: Visibility::Shown };
+            let applied = Applied { digest: Digest::of(&self.body), seen: seen(version, response) };
+            self.table.applied(&reference(), applied, &declared)
+        }
+
+        fn observe(&mut self, version: &str, object: &Value) -> Sight {
+            let declared = Declared { body: &self.body, kind: &self.kind, visibility: Visibility::Shown };
+            self.table.observe(&reference(), seen(version, object), Some(&declared))
+        }
+    }
+
+    #[test]
+    fn the_servers_spelling_and_additions_are_expected() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.observe("6", &json!({"spec": {"replicas": 3, "cpu": "500m", "other": 1}})), Sight::Settled);
+        assert_eq!(fixture.observe("7", &json!({"spec": {"replicas": 10, "cpu": "500m"}})), Sight::Drifted);
+        let Live::Present(presence) = fixture.table.live(&reference()) else { panic!("not present") };
+        assert_eq!(presence.drift[0].path, "spec.replicas");
+    }
+
+    #[test]
+    fn an_event_during_a_request_waits_and_an_older_one_is_dropped() {
+        let mut fixture = Fixture::new();
+        fixture.table.begin(&reference());
+        let drifted = json!({"spec": {"replicas": 10, "cpu": "500m"}});
+        assert_eq!(fixture.observe("6", &drifted), Sight::Waiting);
+        assert_eq!(fixture.apply("7", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Settled);
+        fixture.table.begin(&reference());
+        assert_eq!(fixture.observe("9", &drifted), Sight::Waiting);
+        assert_eq!(fixture.apply("8", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Drifted);
+    }
+
+    #[test]
+    fn absence_counts_only_once_the_kind_is_watched() {
+        let mut table = LiveTable::default();
+        assert_eq!(table.live(&reference()), Live::Unobserved);
+        table.synced(&GroupKind::new("apps", "Deployment"));
+        assert_eq!(table.live(&reference()), Live::Absent);
+    }
+
+    #[test]
+    fn a_relist_finds_what_vanished_in_a_gap() {
+        let mut fixture = Fixture::new();
+        let gone = fixture.table.relisted(&GroupKind::new("apps", "Deployment"), &HashSet::new());
+        assert_eq!(gone, [reference()]);
+    }
+}

@@ -1,0 +1,75 @@
+//! A Sync is gone: its objects stay (`Orphan`), or go (`Delete`, if an accepted commit removed it).
+
+use cluster::{ApplyReport, crd};
+use jiff::Timestamp;
+use manifest::{GroupKind, ObjectRef};
+use plan::{Decision, DeletionPolicy, Inputs, Question, SyncRef, decide};
+
+use crate::state::{Phase, State, SyncState};
+
+impl State {
+    /// A Sync was deleted in the cluster.
+    pub(crate) fn sync_deleted(&mut self, sync: &SyncRef) {
+        let Some(state) = self.syncs.get(sync) else { return };
+        let delete = state.obeyed.as_ref().is_some_and(|spec| spec.deletion_policy == DeletionPolicy::Delete);
+        if delete && !self.is_declared(sync) && state.applied.is_some() {
+            return self.remove(sync, Timestamp::now());
+        }
+        tracing::info!(sync = %sync, "the Sync is gone; its objects stay");
+        self.forget_sync(sync);
+    }
+
+    /// Whether an accepted commit still declares this Sync: then its deletion was nobody's order.
+    fn is_declared(&self, sync: &SyncRef) -> bool {
+        let reference = ObjectRef {
+            cluster: self.cluster.id().clone(),
+            group_kind: GroupKind::new(crd::GROUP, "Sync"),
+            namespace: Some(sync.namespace.clone()),
+            name: sync.name.clone(),
+        };
+        self.syncs
+            .values()
+            .any(|state| state.accepted.as_ref().is_some_and(|accepted| accepted.get(&reference).is_some()))
+    }
+
+    /// Deletes what a removed Sync applied.
+    fn remove(&mut self, sync: &SyncRef, now: Timestamp) {
+        let Some(verdict) = self.verdict_inputs(sync, now) else { return self.forget_sync(sync) };
+        let Some(SyncState { obeyed: Some(spec), applied: Some(applied), .. }) = self.syncs.get(sync) else { return };
+        let (spec, applied) = (spec.clone(), applied.clone());
+        let decision = decide(&Inputs {
+            sync,
+            spec: &spec,
+            own_namespace: &self.options.namespace,
+            question: Question::Removal { applied: &applied },
+            live: &self.live,
+            claims: &self.live,
+            findings: &[],
+            verdict: &verdict,
+        });
+        let Decision::Apply(plan) = decision else { return self.forget_sync(sync) };
+        tracing::info!(sync = %sync, objects = plan.changes().len(), "an accepted commit removed the Sync; its objects go");
+        self.record_advance(sync, plan, applied, now);
+    }
+
+    /// What a removed Sync applied is deleted.
+    pub(crate) fn removed(&mut self, sync: &SyncRef, report: &ApplyReport) {
+        for (reference, failure) in &report.failures {
+            tracing::warn!(sync = %sync, object = %reference, code = failure.finding.code.code, "not deleted: {}", failure.finding);
+        }
+        self.forget_sync(sync);
+    }
+
+    fn forget_sync(&mut self, sync: &SyncRef) {
+        let Some(state) = self.syncs.remove(sync) else { return };
+        let states = [state.accepted, state.applied];
+        for object in states.iter().flatten().flat_map(|state| state.iter()) {
+            if self.live.owner_of(&object.reference) == Some(sync) {
+                self.live.release(&object.reference);
+            }
+        }
+        if state.phase == Phase::Applying {
+            tracing::debug!(sync = %sync, "a roll-out of a Sync that is gone is still under way");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Custom resources: what is seen of them, and whether they are obeyed.
+
+use std::{sync::Arc, time::Instant};
+
+use cluster::{ParentInventory, Sighting, WatchEvent, crd, crd::CustomSpec};
+use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
+use plan::{INSTANCE_LABEL, Obedience, Order, OrderMode, SyncRef, judge_order};
+use trust::{BootstrapKind, TrustOrders, TrustRootSpec};
+
+use crate::{
+    code::ControllerCode,
+    state::{Dirty, Key, Phase, Resume, RootState, SourceState, State, SyncState},
+};
+
+/// The annotation by which people ask for a reconcile at once.
+pub(crate) const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+
+/// The kinds that the controller itself obeys.
+#[must_use]
+pub(crate) fn own_kinds() -> [GroupKind; 3] {
+    [crd::TrustRoot::resource_kind(), crd::GitSource::resource_kind(), crd::Sync::resource_kind()]
+}
+
+/// Group and kind of a custom resource.
+trait ResourceKind {
+    fn resource_kind() -> GroupKind;
+}
+
+impl<S> ResourceKind for crd::Custom<S>
+where
+    S: CustomSpec + std::fmt::Debug + Clone + PartialEq,
+    S::Status: std::fmt::Debug,
+{
+    fn resource_kind() -> GroupKind {
+        GroupKind::new(crd::GROUP, S::KIND)
+    }
+}
+
+impl State {
+    /// A watch of one of our own kinds saw something.
+    pub(crate) fn custom_resource(&mut self, kind: &GroupKind, event: WatchEvent) {
+        match (kind.kind.as_str(), event) {
+            ("TrustRoot", WatchEvent::Applied(seen)) => self.root_seen(&seen),
+            ("TrustRoot", WatchEvent::Deleted { reference, .. }) => {
+                // Nothing advances; healing goes on.
+                self.roots.remove(&reference.name);
+            }
+            ("GitSource", WatchEvent::Applied(seen)) => self.source_seen(&seen),
+            ("GitSource", WatchEvent::Deleted { reference, .. }) => {
+                self.sources.remove(&key_of(&reference));
+            }
+            ("Sync", WatchEvent::Applied(seen)) => self.sync_seen(&seen),
+            ("Sync", WatchEvent::Deleted { reference, .. }) => self.sync_deleted(&sync_of(&reference)),
+            _ => {}
+        }
+        self.judge_orders();
+    }
+
+    fn root_seen(&mut self, seen: &Sighting) {
+        let name = seen.reference.name.clone();
+        let read = crd::TrustRoot::read(seen.raw.json());
+        let resource = match read {
+            Ok(resource) => resource,
+            Err(error) => return tracing::error!(root = name, error = %error, "a TrustRoot cannot be read"),
+        };
+        if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
+            return;
+        }
+        let problem = resource.spec.check().into_iter().next().map(|error| {
+            finding(
+                ControllerCode::A142,
+                &format!("TrustRoot {name}"),
+                &error.to_string(),
+                "a TrustRoot that can be used",
+            )
+        });
+        let spec = problem.is_none().then(|| Arc::new(resource.spec.clone()));
+        self.roots.insert(name.clone(), RootState { resource: Box::new(resource), spec, problem });
+        for source in self.sources.values_mut() {
+            // Trust may have changed: what was judged is judged again.
+            source.due = Instant::now();
+        }
+        self.dirty.insert(Dirty::Root(name));
+    }
+
+    fn source_seen(&mut self, seen: &Sighting) {
+        let key = key_of(&seen.reference);
+        let resource = match crd::GitSource::read(seen.raw.json()) {
+            Ok(resource) => resource,
+            Err(error) => return tracing::error!(source = %key, error = %error, "a GitSource cannot be read"),
+        };
+        if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
+            return;
+        }
+        let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
+        match self.sources.get_mut(&key) {
+            Some(source) => {
+                if requested.is_some() && requested != source.requested {
+                    source.due = Instant::now();
+                }
+                source.resource = Box::new(resource);
+            }
+            None => {
+                let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+                self.sources.insert(key.clone(), new_source(resource, handled));
+            }
+        }
+        self.dirty.insert(Dirty::Source(key));
+    }
+
+    fn sync_seen(&mut self, seen: &Sighting) {
+        let sync = sync_of(&seen.reference);
+        let resource = match crd::Sync::read(seen.raw.json()) {
+            Ok(resource) => resource,
+            Err(error) => return tracing::error!(sync = %sync, error = %error, "a Sync cannot be read"),
+        };
+        if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
+            return;
+        }
+        let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
+        match self.syncs.get_mut(&sync) {
+            Some(state) => {
+                if requested.is_some() && requested != state.requested {
+                    state.requested = requested;
+                    // Judge again; if nothing changed, nothing is sent.
+                    state.settled = None;
+                }
+                state.resource = Box::new(resource);
+            }
+            None => {
+                let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+                self.syncs.insert(sync.clone(), new_sync(resource, handled));
+            }
+        }
+        self.dirty.insert(Dirty::Sync(sync));
+    }
+
+    /// Judges every GitSource and Sync anew: what an accepted commit declares may have changed.
+    pub(crate) fn judge_orders(&mut self) {
+        let sources: Vec<Key> = self.sources.keys().cloned().collect();
+        for key in sources {
+            self.judge_source(&key);
+        }
+        let syncs: Vec<SyncRef> = self.syncs.keys().cloned().collect();
+        for sync in syncs {
+            self.judge_sync(&sync);
+        }
+    }
+
+    fn judge_source(&mut self, key: &Key) {
+        let Some(source) = self.sources.get(key) else { return };
+        let spec = source.resource.spec.clone();
+        let manager = last_writer(&source.resource.metadata);
+        let name = format!("GitSource {key}");
+        let verdict = match (spec.unsupported().first(), spec.digest()) {
+            (Some(field), _) => Err(unsupported(&name, field)),
+            (None, Err(error)) => {
+                Err(finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read"))
+            }
+            (None, Ok(digest)) => {
+                let order = Order {
+                    kind: "GitSource",
+                    namespace: &key.namespace,
+                    name: &key.name,
+                    digest,
+                    written_by: manager.as_deref(),
+                };
+                self.judge(&order, BootstrapKind::GitSource, &spec.trust_root_ref.name)
+            }
+        };
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let before = (source.obeyed.clone(), source.order.clone());
+        match verdict {
+            Ok(()) => {
+                if source.obeyed.as_deref() != Some(&spec) {
+                    source.obeyed = Some(Arc::new(spec));
+                    source.remote = None;
+                    source.due = Instant::now();
+                }
+                source.order = None;
+            }
+            Err(finding) => source.order = Some(finding),
+        }
+        let (changed, held) = (before != (source.obeyed.clone(), source.order.clone()), source.order.clone());
+        if !changed {
+            return;
+        }
+        self.dirty.insert(Dirty::Source(key.clone()));
+        if let Some(finding) = held {
+            tracing::warn!(source = %key, code = finding.code.code, reason = finding.code.reason, "not obeyed: {finding}");
+            self.announce_source(key, std::slice::from_ref(&finding));
+        }
+    }
+
+    fn judge_sync(&mut self, sync: &SyncRef) {
+        let Some(state) = self.syncs.get(sync) else { return };
+        let spec = state.resource.spec.clone();
+        let manager = last_writer(&state.resource.metadata);
+        let name = format!("Sync {sync}");
+        let root = self.trust_root_name(sync, &spec);
+        let verdict = match (spec.unsupported().first(), spec.digest(), root) {
+            (Some(field), ..) => Err(unsupported(&name, field)),
+            (None, Err(error), _) => {
+                Err(finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read"))
+            }
+            (None, _, Err(problem)) => Err(*problem),
+            (None, Ok(digest), Ok(root)) => {
+                let order = Order {
+                    kind: "Sync",
+                    namespace: &sync.namespace,
+                    name: &sync.name,
+                    digest,
+                    written_by: manager.as_deref(),
+                };
+                self.judge(&order, BootstrapKind::Sync, &root)
+            }
+        };
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        let before = (state.obeyed.clone(), state.order.clone());
+        match verdict {
+            Ok(()) => {
+                if state.obeyed.as_deref() != Some(&spec) {
+                    state.obeyed = Some(Arc::new(spec));
+                    state.settled = None;
+                }
+                state.order = None;
+            }
+            Err(finding) => state.order = Some(finding),
+        }
+        let (changed, held) = (before != (state.obeyed.clone(), state.order.clone()), state.order.clone());
+        let forgotten = state.obeyed.is_none();
+        if !changed {
+            return;
+        }
+        self.dirty.insert(Dirty::Sync(sync.clone()));
+        if let Some(finding) = held {
+            tracing::warn!(sync = %sync, code = finding.code.code, reason = finding.code.reason, "not obeyed: {finding}");
+            self.announce_sync(sync, std::slice::from_ref(&finding));
+        }
+        if forgotten {
+            self.resume_spec(sync);
+        }
+    }
+
+    /// The TrustRoot that a Sync's orders are judged by: that of its GitSource, which must be in the
+    /// Sync's own namespace.
+    fn trust_root_name(&self, sync: &SyncRef, spec: &plan::SyncSpec) -> Result<String, Box<Finding>> {
+        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
+        let name = format!("Sync {sync}");
+        if namespace != &sync.namespace {
+            let found =
+                format!("spec.sourceRef.namespace is {namespace}; sources of other namespaces are not supported yet");
+            return Err(Box::new(finding(
+                ControllerCode::A142,
+                &name,
+                &found,
+                "a GitSource of the Sync's own namespace",
+            )));
+        }
+        let key = Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() };
+        match self.sources.get(&key) {
+            Some(source) => Ok(source.resource.spec.trust_root_ref.name.clone()),
+            None => {
+                let found = format!("GitSource {key} is not there");
+                Err(Box::new(finding(ControllerCode::A141, &name, &found, "an existing GitSource")))
+            }
+        }
+    }
+
+    fn judge(&self, order: &Order<'_>, kind: BootstrapKind, root: &str) -> Result<(), Finding> {
+        let name = format!("{} {}/{}", order.kind, order.namespace, order.name);
+        let Some(spec) = self.roots.get(root).and_then(|root| root.spec.as_ref()) else {
+            let found = format!("TrustRoot {root} is not there or cannot be used");
+            return Err(finding(ControllerCode::A141, &name, &found, "an existing TrustRoot"));
+        };
+        let mode = match spec.orders {
+            TrustOrders::Signed => OrderMode::Signed,
+            TrustOrders::Cluster => OrderMode::Cluster,
+        };
+        let declared = self.declared_order(order);
+        let bootstrap = bootstrap(spec, kind, order);
+        match judge_order(order, declared, bootstrap, mode) {
+            Obedience::Obeyed => Ok(()),
+            Obedience::Held(finding) => Err(*finding),
+        }
+    }
+
+    /// The digest of the spec that an accepted commit declares for this object.
+    fn declared_order(&self, order: &Order<'_>) -> Option<Digest> {
+        let reference = ObjectRef {
+            cluster: self.cluster.id().clone(),
+            group_kind: GroupKind::new(crd::GROUP, order.kind),
+            namespace: Some(order.namespace.to_owned()),
+            name: order.name.to_owned(),
+        };
+        let declared = self.syncs.values().filter_map(|sync| sync.accepted.as_ref()?.get(&reference)).next()?;
+        let value: serde_json::Value = serde_json::from_slice(&declared.body).ok()?;
+        let spec = value.get("spec")?.clone();
+        match order.kind {
+            "Sync" => serde_json::from_value::<plan::SyncSpec>(spec).ok()?.digest().ok(),
+            _ => serde_json::from_value::<crd::GitSourceSpec>(spec).ok()?.digest().ok(),
+        }
+    }
+}
+
+fn bootstrap(spec: &TrustRootSpec, kind: BootstrapKind, order: &Order<'_>) -> Option<Digest> {
+    let entry = spec
+        .bootstrap
+        .iter()
+        .find(|entry| entry.kind == kind && entry.namespace == order.namespace && entry.name == order.name)?;
+    Some(entry.spec_sha256)
+}
+
+fn new_source(resource: crd::GitSource, requested: Option<String>) -> SourceState {
+    SourceState {
+        resource: Box::new(resource),
+        obeyed: None,
+        order: None,
+        remote: None,
+        resume: Resume::Needed,
+        running: false,
+        due: Instant::now(),
+        failures: 0,
+        judged: None,
+        floor: None,
+        verified: None,
+        held: None,
+        unreachable: None,
+        head: None,
+        requested,
+    }
+}
+
+fn new_sync(resource: crd::Sync, requested: Option<String>) -> SyncState {
+    let inventory = ParentInventory::of(&resource);
+    SyncState {
+        resource: Box::new(resource),
+        obeyed: None,
+        order: None,
+        resume: Resume::Needed,
+        phase: Phase::Idle,
+        candidate: None,
+        settled: None,
+        judging: None,
+        accepted: None,
+        applied: None,
+        held: None,
+        failures: Vec::new(),
+        attempts: 0,
+        flagged: std::collections::BTreeMap::new(),
+        inventory,
+        cache: Arc::default(),
+        requested,
+        last_drift: None,
+    }
+}
+
+/// Key of a GitSource.
+#[must_use]
+pub(crate) fn key_of(reference: &ObjectRef) -> Key {
+    Key { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+}
+
+/// Key of a Sync.
+#[must_use]
+pub(crate) fn sync_of(reference: &ObjectRef) -> SyncRef {
+    SyncRef { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+}
+
+fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+/// The field manager that wrote the object last, as it claims; writ's own writes aside.
+fn last_writer(metadata: &cluster::ObjectMeta) -> Option<String> {
+    let managers = metadata.managed_fields.as_ref()?;
+    let others = managers.iter().filter(|entry| entry.subresource.as_deref() != Some("status"));
+    others
+        .filter(|entry| entry.manager.as_deref() != Some(cluster::FIELD_MANAGER))
+        .max_by_key(|entry| entry.time.clone())?
+        .manager
+        .clone()
+}
+
+fn unsupported(owner: &str, field: &str) -> Finding {
+    let mut finding =
+        finding(ControllerCode::A142, owner, &format!("{field} is not supported yet"), "a spec without it");
+    finding.fix = format!("remove {field}");
+    finding
+}
+
+/// A finding about a custom resource.
+pub(crate) fn finding(code: ControllerCode, owner: &str, found: &str, needed: &str) -> Finding {
+    Finding {
+        code: code.entry(),
+        subject: Subject::Named(owner.to_owned()),
+        rule: None,
+        found: found.to_owned(),
+        needed: needed.to_owned(),
+        fix: "mend the spec, or create what it names".to_owned(),
+    }
+}

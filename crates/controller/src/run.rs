@@ -1,0 +1,303 @@
+//! Start, event loop, stop.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use audit::{Log, LogError};
+use cluster::{Access, Cluster, ConnectError, Lease, LeaseError, WatchTarget, crd, crd::CustomSpec};
+use jiff::Timestamp;
+use prometheus_client::registry::Registry;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+
+use crate::{
+    event::Event,
+    expected::{ExpectedError, ExpectedStore},
+    http::{HttpError, Probes, serve},
+    journal::{Journal, Refusals, RevertCounts},
+    live::{Expected, LiveTable},
+    metrics::Metrics,
+    options::Options,
+    report::Reporter,
+    schedule::Jitter,
+    state::State,
+};
+
+/// Events that wait for the loop: the largest burst is a full list of 10,000 objects, which waits in
+/// its watch instead; this is what keeps the watches from stalling on every turn.
+const EVENT_QUEUE: usize = 1_024;
+/// The loop turns at least this often: timers, retries, status.
+const TICK: Duration = Duration::from_millis(500);
+/// Status is written at most this often for each turn of events: a storm of drift is one write.
+const STATUS_PAUSE: Duration = Duration::from_millis(200);
+/// How long the Lease outlives a process that vanished.
+const LEASE_VALIDITY: Duration = Duration::from_secs(15);
+/// How long running work may take when the process is asked to end.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Why the controller does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The state volume cannot be used.
+    #[error("cannot use the state folder {}", path.display())]
+    StateDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The log's key cannot be used.
+    #[error("cannot use the log key {}", path.display())]
+    LogKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The log cannot be opened.
+    #[error("cannot open the audit log")]
+    Log(#[from] LogError),
+    /// `expected/` cannot be opened.
+    #[error("cannot open the expected state")]
+    Expected(#[from] ExpectedError),
+    /// There is no connection to the cluster.
+    #[error("cannot connect to the cluster")]
+    Connect(#[from] ConnectError),
+    /// Another instance holds the Lease, or it cannot be used.
+    #[error("cannot hold the Lease")]
+    Lease(#[from] LeaseError),
+    /// Metrics and probes cannot be served.
+    #[error("cannot serve metrics and probes")]
+    Http(#[from] HttpError),
+}
+
+/// Runs the controller until `stop` completes.
+///
+/// # Errors
+/// What keeps it from starting, or from going on: a Lease that was taken by another instance.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
+    let options = Arc::new(options);
+    let journal = open_log(&options)?;
+    let (expected, loaded) = ExpectedStore::open(&options.state_dir.join("expected"))?;
+    let cluster = connect(&options).await?;
+    let lease = Lease::new(
+        cluster.clone(),
+        &options.namespace,
+        &format!("writ-{}", options.instance.as_str()),
+        &options.identity,
+        LEASE_VALIDITY,
+    );
+    lease.acquire(Timestamp::now()).await?;
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    let probes = Arc::new(Probes::default());
+    let address = serve(options.listen, registry, probes.clone()).await?;
+    if loaded.damaged > 0 {
+        tracing::warn!(
+            lines = loaded.damaged,
+            "expected/ had damaged lines; their objects are compared by declared fields"
+        );
+    }
+    journal.boot(Timestamp::now(), options.instance.as_str(), options.version)?;
+    tracing::info!(%address, instance = options.instance.as_str(), cluster = cluster.id().as_str(), "started");
+    let (events, mut inbox) = mpsc::channel(EVENT_QUEUE);
+    let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str());
+    let mut state = new_state(options, cluster, journal, metrics, expected, events, reporter);
+    for record in loaded.records.into_values() {
+        let served = record.served.map(|served| Arc::from(served.get().as_bytes()));
+        state.live.remember(&record.object, Expected { applied: record.applied, served });
+    }
+    let result = drive(&mut state, &mut inbox, &probes, &lease, stop).await;
+    stop_gracefully(state, inbox, reports).await;
+    result
+}
+
+fn open_log(options: &Options) -> Result<Journal, ControllerError> {
+    let directory = |source| ControllerError::StateDir { path: options.state_dir.clone(), source };
+    std::fs::create_dir_all(&options.state_dir).map_err(directory)?;
+    let path = options.log_key.clone();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| ControllerError::LogKey { path: path.clone(), source: source.into() })?;
+    let key =
+        audit::LogKey::parse(text.trim()).map_err(|source| ControllerError::LogKey { path, source: source.into() })?;
+    let public_key = key.public().to_string();
+    let log = Log::open(&options.state_dir.join("log"), key, &options.log_origin)?;
+    Ok(Journal::new(Arc::new(log), &public_key))
+}
+
+async fn connect(options: &Options) -> Result<Cluster, ControllerError> {
+    let access = options.kubeconfig.as_deref().map_or(Access::InCluster, Access::Kubeconfig);
+    Ok(Cluster::connect(access).await?)
+}
+
+fn new_state(
+    options: Arc<Options>,
+    cluster: Cluster,
+    journal: Journal,
+    metrics: Arc<Metrics>,
+    expected: ExpectedStore,
+    events: mpsc::Sender<Event>,
+    reporter: Reporter,
+) -> State {
+    State {
+        jitter: Jitter::new(options.seed),
+        options,
+        cluster,
+        journal,
+        expected: Arc::new(Mutex::new(expected)),
+        metrics,
+        events,
+        roots: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        syncs: BTreeMap::new(),
+        live: LiveTable::default(),
+        watches: BTreeMap::new(),
+        synced: BTreeSet::new(),
+        relisting: HashMap::new(),
+        refusals: Refusals::default(),
+        reverts: RevertCounts::default(),
+        revert_entries: HashMap::new(),
+        heal_later: BTreeMap::new(),
+        dirty: BTreeSet::new(),
+        pending_records: Vec::new(),
+        forgotten: Vec::new(),
+        reporter,
+        log_problem: None,
+    }
+}
+
+/// The event loop.
+async fn drive(
+    state: &mut State,
+    inbox: &mut mpsc::Receiver<Event>,
+    probes: &Arc<Probes>,
+    lease: &Lease,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ControllerError> {
+    let started = Instant::now();
+    let _own: Vec<_> = [crd::TrustRoot::target(), crd::GitSource::target(), crd::Sync::target()]
+        .into_iter()
+        .map(|target| state.cluster.watch(target, state.events.clone()))
+        .collect();
+    let clock = probes.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            clock.tick(started.elapsed().as_secs());
+        }
+    });
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renew = tokio::time::interval(lease.renew_every());
+    renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reported = Instant::now();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            Some(event) = inbox.recv() => state.handle(event),
+            _ = renew.tick() => match lease.acquire(Timestamp::now()).await {
+                Ok(()) => {}
+                Err(error @ LeaseError::Held { .. }) => return Err(error.into()),
+                // The API server is away: so it is for everybody else.
+                Err(error) => tracing::warn!(error = %error, "the Lease was not renewed"),
+            },
+            _ = tick.tick() => state.turn(),
+        }
+        probes.turned(started.elapsed().as_secs());
+        probes.set_ready(state.knows_orders());
+        state.flush_expected();
+        if reported.elapsed() >= STATUS_PAUSE && inbox.is_empty() {
+            state.flush_status(Timestamp::now());
+            reported = Instant::now();
+        }
+    }
+}
+
+/// A custom resource's watch.
+trait Target {
+    fn target() -> WatchTarget;
+}
+
+impl<S> Target for crd::Custom<S>
+where
+    S: CustomSpec + std::fmt::Debug + Clone + PartialEq,
+    S::Status: std::fmt::Debug,
+{
+    fn target() -> WatchTarget {
+        WatchTarget::all(S::resource())
+    }
+}
+
+/// Finishes what is under way and writes what was learnt. The Lease keeps its holder: the identity is
+/// stable, so the same replica comes back to it at once.
+async fn stop_gracefully(mut state: State, mut inbox: mpsc::Receiver<Event>, reports: tokio::task::JoinHandle<()>) {
+    tracing::info!("stopping");
+    state.watches.clear();
+    let deadline = Instant::now() + STOP_GRACE;
+    while state.is_busy() && Instant::now() < deadline {
+        match tokio::time::timeout(TICK, inbox.recv()).await {
+            Ok(Some(event)) => state.handle_last(event),
+            Ok(None) => break,
+            Err(_) => {}
+        }
+    }
+    state.flush_expected();
+    state.flush_status(Timestamp::now());
+    drop(state);
+    tokio::time::timeout(STOP_GRACE, reports).await.ok();
+    tracing::info!("stopped");
+}
+
+impl State {
+    /// One event.
+    fn handle(&mut self, event: Event) {
+        let now = Timestamp::now();
+        match event {
+            Event::Watched(watched) => self.watched(*watched, now),
+            Event::Outcome(outcome) => self.outcome(*outcome, now),
+            Event::SourceResumed { source, outcome } => self.source_resumed(&source, outcome, now),
+            Event::SourceJudged { source, outcome, recorded } => self.source_judged(&source, *outcome, recorded, now),
+            Event::SyncResumed { sync, outcome } => self.sync_resumed(&sync, outcome, now),
+            Event::SpecResumed { sync, spec } => self.spec_resumed(&sync, spec),
+            Event::Prepared { sync, outcome } => self.prepared(&sync, outcome, now),
+            Event::Recorded { plan, desired, receipt } => self.recorded(*plan, desired, receipt),
+            Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
+            Event::Remembered { sync, result } => self.remembered(&sync, result),
+            Event::Discovered => {
+                self.watch_kinds();
+                self.consider_all();
+            }
+        }
+        self.run_sources(now);
+    }
+
+    /// One event while stopping: what was begun is finished, nothing new begins.
+    fn handle_last(&mut self, event: Event) {
+        let now = Timestamp::now();
+        match event {
+            Event::Outcome(outcome) => self.outcome(*outcome, now),
+            Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
+            Event::Remembered { sync, result } => self.remembered(&sync, result),
+            _ => {}
+        }
+    }
+
+    /// What happens without an event.
+    fn turn(&mut self) {
+        let now = Timestamp::now();
+        self.run_sources(now);
+        self.resume_syncs();
+        self.heal_due(now);
+        self.consider_all();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.syncs.values().any(|sync| sync.phase == crate::state::Phase::Applying)
+    }
+}

@@ -1,0 +1,217 @@
+//! The source gate: one poll, one fetch if the head moved, the judgement of every commit since the
+//! last verified one, and the policy set of the head. Blocking; runs on a thread of its own.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use git::{FetchChild, Mirror, Objects, Remote, poll};
+use jiff::Timestamp;
+use manifest::{Digest, Finding, RepoPath, Subject};
+use policy::PolicySet;
+use trust::{
+    AuthorizedCommit, CommitId, History, HistoryError, Judgement, Start, TrustCode, TrustFile, TrustRootSpec, judge,
+};
+
+use crate::fault::FaultPoint;
+
+/// Folder of the policies.
+const POLICIES: &str = "policies";
+/// The trust file.
+const TRUST_FILE: &str = ".writ/trust.yaml";
+/// The most bytes of one policy set: 2,000 policies of 4 KiB.
+const MAX_POLICY_BYTES: usize = 8 << 20;
+
+/// What one run of the gate needs.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceJob {
+    /// The mirror's directory.
+    pub mirror: PathBuf,
+    /// Where to fetch from.
+    pub remote: Remote,
+    /// How the fetch child is started.
+    pub child: FetchChild,
+    /// What trust starts from.
+    pub root: Arc<TrustRootSpec>,
+    /// Where the judgement starts: the introduction, or the last verified commit.
+    pub start: Start,
+    /// The head and TrustRoot that were judged last; the same again need no judgement.
+    pub judged: Option<Judged>,
+}
+
+/// What a judgement was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// The head.
+    pub head: CommitId,
+    /// Digest of the TrustRoot.
+    pub root: Digest,
+}
+
+/// A head that the source gate accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Verified {
+    /// The commit.
+    pub commit: AuthorizedCommit,
+    /// The policies of its tree.
+    pub policies: Arc<PolicySet>,
+    /// The trust file of its tree, which judges what comes next.
+    pub trust_file: Arc<TrustFile>,
+    /// What the newest commit says about pruning.
+    pub message: Arc<[u8]>,
+}
+
+/// How one run of the gate ended.
+#[derive(Debug)]
+pub(crate) enum SourceOutcome {
+    /// The head is the one judged last.
+    Unchanged,
+    /// The head was judged and accepted.
+    Accepted {
+        /// What was judged.
+        judged: Judged,
+        /// The accepted head.
+        verified: Box<Verified>,
+    },
+    /// The head was judged and refused.
+    Refused {
+        /// What was judged.
+        judged: Judged,
+        /// Why.
+        findings: Vec<Finding>,
+        /// Who signed the refused commit, if that is known.
+        signer: Option<String>,
+        /// The refused commit; the head, or one before it.
+        commit: CommitId,
+    },
+    /// No verdict: the server, the way to it or the mirror.
+    Unreachable(Finding),
+}
+
+/// Runs the gate.
+#[must_use]
+pub(crate) fn run(job: &SourceJob, now: Timestamp) -> SourceOutcome {
+    run_steps(job, now).unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding))
+}
+
+fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
+    let root = Digest::of(&job.root.canonical());
+    let head = match poll(&job.remote) {
+        Ok(Some(head)) => head,
+        Ok(None) => return Err(Box::new(missing_ref(&job.remote))),
+        Err(error) => return Err(Box::new(error.finding())),
+    };
+    if job.judged.as_ref() == Some(&Judged { head: head.clone(), root }) {
+        return Ok(SourceOutcome::Unchanged);
+    }
+    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(git::GitError::from(error).finding()))?;
+    let there = mirror.objects().commit(&head).is_ok_and(|commit| commit.is_some());
+    let head = if there && is_incoming(&mirror, &head) {
+        head
+    } else {
+        mirror.fetch(&job.remote, &job.child).map_err(|error| Box::new(error.finding()))?.head
+    };
+    FaultPoint::Fetched.pass();
+    let judged = Judged { head: head.clone(), root };
+    let judgement = judge(mirror.objects(), &job.root, &job.start, &head, now);
+    Ok(conclude(mirror.objects(), judged, &judgement))
+}
+
+/// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
+fn is_incoming(mirror: &Mirror, head: &CommitId) -> bool {
+    mirror.incoming().is_ok_and(|incoming| incoming.as_ref() == Some(head))
+}
+
+fn conclude(objects: &Objects, judged: Judged, judgement: &Judgement) -> SourceOutcome {
+    let refuse = |commit: CommitId, findings: Vec<Finding>| {
+        let step = judgement.steps.iter().find(|step| step.commit == commit);
+        let signer =
+            step.and_then(|step| step.signer.as_ref()).map(|signer| format!("{} ({})", signer.principal, signer.key));
+        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit }
+    };
+    let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
+    let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
+        let findings = judgement.refusal().cloned().into_iter().collect();
+        return refuse(failed.clone(), findings);
+    };
+    if let Err((commit, findings)) = compile_steps(objects, judgement) {
+        return refuse(commit, findings);
+    }
+    match read_verified(objects, commit) {
+        Ok(verified) => SourceOutcome::Accepted { judged, verified: Box::new(verified) },
+        Err(findings) => refuse(commit.id(), findings),
+    }
+}
+
+/// Every step that changes `policies/` must leave a set that compiles.
+fn compile_steps(objects: &Objects, judgement: &Judgement) -> Result<(), (CommitId, Vec<Finding>)> {
+    let mut before = judgement.from.as_ref();
+    let folder: RepoPath = POLICIES.parse().unwrap_or_default();
+    for step in &judgement.steps {
+        let previous = before.filter(|previous| **previous != step.commit);
+        let fail = |error: &HistoryError| (step.commit.clone(), vec![unreadable(&step.commit, error)]);
+        let changes = objects.changes_below(previous, &step.commit, &folder).map_err(|error| fail(&error))?;
+        if !changes.is_empty() {
+            load_policies(objects, &step.commit).map_err(|findings| (step.commit.clone(), findings))?;
+        }
+        before = Some(&step.commit);
+    }
+    Ok(())
+}
+
+/// Reads what an authorised commit puts in force. Used by the gate and after a restart.
+///
+/// # Errors
+/// What cannot be read or does not load; then nothing of it is in force.
+pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Result<Verified, Vec<Finding>> {
+    let policies = load_policies(objects, &commit.id())?;
+    let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
+    let fail = |error: &HistoryError| vec![unreadable(&commit.id(), error)];
+    let bytes = objects.read(&commit.id(), &path).map_err(|error| fail(&error))?.unwrap_or_default();
+    let trust_file = TrustFile::parse(&bytes)?;
+    let raw = objects.commit(&commit.id()).map_err(|error| fail(&error))?.unwrap_or_default();
+    let message = trust::CommitObject::parse(commit.id(), &raw).map_err(|finding| vec![finding])?.message;
+    Ok(Verified {
+        commit: commit.clone(),
+        policies: Arc::new(policies),
+        trust_file: Arc::new(trust_file),
+        message: message.into(),
+    })
+}
+
+fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<Finding>> {
+    let folder: RepoPath = POLICIES.parse().unwrap_or_default();
+    let files = objects.files(commit, &folder).map_err(|error| vec![unreadable(commit, &error)])?;
+    let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    if bytes > MAX_POLICY_BYTES {
+        return Err(vec![Finding {
+            code: policy::PolicyCode::W802.entry(),
+            subject: Subject::Path { path: folder, line: None, column: None },
+            rule: None,
+            found: format!("the files under policies/ have {bytes} bytes"),
+            needed: format!("at most {MAX_POLICY_BYTES}"),
+            fix: "remove policies that are not needed".to_owned(),
+        }]);
+    }
+    PolicySet::compile(&files.into_iter().collect::<BTreeMap<_, _>>())
+}
+
+fn missing_ref(remote: &Remote) -> Finding {
+    Finding {
+        code: git::GitCode::W608.entry(),
+        subject: Subject::Named(remote.url().to_owned()),
+        rule: None,
+        found: format!("the server has no {}", remote.reference().as_str()),
+        needed: "the tracked branch".to_owned(),
+        fix: format!("git push <remote> HEAD:{}", remote.reference().as_str()),
+    }
+}
+
+fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
+    Finding {
+        code: TrustCode::W403.entry(),
+        subject: Subject::Commit(commit.to_string()),
+        rule: None,
+        found: error.to_string(),
+        needed: "a mirror from which every file can be read".to_owned(),
+        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".to_owned(),
+    }
+}

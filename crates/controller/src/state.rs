@@ -1,0 +1,294 @@
+//! What the event loop knows. Owned by it alone: no locks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use cluster::{Cluster, ParentInventory, Watch, crd};
+use git::Remote;
+use jiff::Timestamp;
+use manifest::{Digest, Finding, GroupKind, ObjectRef};
+use plan::{DesiredState, SyncRef, SyncSpec};
+use tokio::sync::mpsc;
+use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
+
+use crate::{
+    event::Event,
+    expected::{ExpectedRecord, ExpectedStore},
+    journal::{Journal, Refusals, RevertCounts},
+    live::LiveTable,
+    metrics::Metrics,
+    options::Options,
+    report::Reporter,
+    schedule::Jitter,
+    source_gate::{Judged, Verified},
+    sync_gate::RenderCache,
+};
+
+/// Namespace and name of a GitSource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A revision that is refused, since when and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The refused commit.
+    pub revision: String,
+    /// Why; never empty.
+    pub findings: Vec<Finding>,
+    /// Who signed it.
+    pub signer: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Held {
+    /// What is held from now on: the time moves only when revision or first reason change.
+    #[must_use]
+    pub(crate) fn renew(
+        before: Option<&Self>,
+        revision: String,
+        findings: Vec<Finding>,
+        signer: Option<String>,
+        now: Timestamp,
+    ) -> Self {
+        let same = before.filter(|held| {
+            held.revision == revision
+                && held.findings.first().map(|finding| finding.code) == findings.first().map(|finding| finding.code)
+        });
+        Self { since: same.map_or(now, |held| held.since), revision, findings, signer }
+    }
+}
+
+/// A TrustRoot.
+#[derive(Debug, Clone)]
+pub(crate) struct RootState {
+    /// As it is in the cluster.
+    pub resource: Box<crd::TrustRoot>,
+    /// Its spec, if it can be used.
+    pub spec: Option<Arc<TrustRootSpec>>,
+    /// Why it cannot.
+    pub problem: Option<Finding>,
+}
+
+/// Whether what the log knows was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Not yet asked.
+    Needed,
+    /// On its way.
+    Running,
+    /// Done.
+    Done,
+}
+
+/// A GitSource.
+#[derive(Debug)]
+pub(crate) struct SourceState {
+    /// As it is in the cluster; `None` once it is deleted.
+    pub resource: Box<crd::GitSource>,
+    /// The spec that is obeyed.
+    pub obeyed: Option<Arc<crd::GitSourceSpec>>,
+    /// Why the spec in the cluster is not obeyed.
+    pub order: Option<Finding>,
+    /// The checked remote, for the spec and Secret it was made of.
+    pub remote: Option<Remote>,
+    /// Whether the log was asked.
+    pub resume: Resume,
+    /// Whether the gate is running.
+    pub running: bool,
+    /// When it runs next.
+    pub due: Instant,
+    /// Consecutive failures to reach the server.
+    pub failures: u32,
+    /// What was judged last.
+    pub judged: Option<Judged>,
+    /// The proven start of the next judgement.
+    pub floor: Option<AuthorizedCommit>,
+    /// The verified revision.
+    pub verified: Option<Arc<Verified>>,
+    /// The head, if it is refused.
+    pub held: Option<Held>,
+    /// Why there is no verdict.
+    pub unreachable: Option<Finding>,
+    /// The last head that was seen.
+    pub head: Option<CommitId>,
+    /// `requestedAt` that was answered.
+    pub requested: Option<String>,
+}
+
+/// What a Sync is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing.
+    Idle,
+    /// A candidate is rendered and judged.
+    Preparing,
+    /// A plan is recorded or carried out.
+    Applying,
+    /// A roll-out was incomplete; it is tried again.
+    Waiting {
+        /// When.
+        until: Instant,
+    },
+}
+
+/// What a candidate was judged by; the same again gives the same verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VerdictKey {
+    /// The commit.
+    pub commit: CommitId,
+    /// Digest of trust.
+    pub trust: Digest,
+    /// Digest of the policy set.
+    pub policy: Digest,
+    /// Digest of the obeyed spec.
+    pub spec: Digest,
+}
+
+/// A Sync.
+#[derive(Debug)]
+pub(crate) struct SyncState {
+    /// As it is in the cluster.
+    pub resource: Box<crd::Sync>,
+    /// The spec that is obeyed.
+    pub obeyed: Option<Arc<SyncSpec>>,
+    /// Why the spec in the cluster is not obeyed.
+    pub order: Option<Finding>,
+    /// Whether the log was asked.
+    pub resume: Resume,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The candidate that was judged last.
+    pub candidate: Option<CommitId>,
+    /// What the last verdict was given by, if nothing is left to do about it.
+    pub settled: Option<VerdictKey>,
+    /// The verdict under way.
+    pub judging: Option<VerdictKey>,
+    /// The revision in force.
+    pub accepted: Option<Arc<DesiredState>>,
+    /// The revision whose every object was applied.
+    pub applied: Option<Arc<DesiredState>>,
+    /// The candidate, if it is refused.
+    pub held: Option<Held>,
+    /// What failed in the last roll-out.
+    pub failures: Vec<Finding>,
+    /// Consecutive incomplete roll-outs.
+    pub attempts: u32,
+    /// Drift that is reported and not reverted, by object.
+    pub flagged: BTreeMap<ObjectRef, Finding>,
+    /// What its annotations say about what it owns; `None` before the first roll-out.
+    pub inventory: ParentInventory,
+    /// Files rendered before.
+    pub cache: Arc<Mutex<RenderCache>>,
+    /// `requestedAt` that was answered.
+    pub requested: Option<String>,
+    /// When drift was seen last.
+    pub last_drift: Option<(Timestamp, String)>,
+}
+
+/// Everything.
+pub(crate) struct State {
+    /// Options.
+    pub options: Arc<Options>,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The log.
+    pub journal: Journal,
+    /// `expected/`, written on a thread of its own.
+    pub expected: Arc<Mutex<ExpectedStore>>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where tasks send what they found.
+    pub events: mpsc::Sender<Event>,
+    /// TrustRoots by name.
+    pub roots: BTreeMap<String, RootState>,
+    /// GitSources.
+    pub sources: BTreeMap<Key, SourceState>,
+    /// Syncs.
+    pub syncs: BTreeMap<SyncRef, SyncState>,
+    /// Managed objects.
+    pub live: LiveTable,
+    /// Watches by kind.
+    pub watches: BTreeMap<GroupKind, Watch>,
+    /// Kinds whose first full list has arrived.
+    pub synced: BTreeSet<GroupKind>,
+    /// Objects mentioned in a list that is under way.
+    pub relisting: HashMap<GroupKind, HashSet<ObjectRef>>,
+    /// Refusals that were logged.
+    pub refusals: Refusals,
+    /// Reverts of this minute.
+    pub reverts: RevertCounts,
+    /// The log entry of the last revert of each object, by plan.
+    pub revert_entries: HashMap<Digest, u64>,
+    /// Objects whose revert failed, and when it is tried again.
+    pub heal_later: BTreeMap<ObjectRef, Instant>,
+    /// Custom resources whose status may have changed.
+    pub dirty: BTreeSet<Dirty>,
+    /// Records for `expected/` that were not written yet.
+    pub pending_records: Vec<ExpectedRecord>,
+    /// Objects that `expected/` is to forget.
+    pub forgotten: Vec<ObjectRef>,
+    /// Jitter of polls.
+    pub jitter: Jitter,
+    /// Status and events on their way to the API server.
+    pub reporter: Reporter,
+    /// The log takes no more entries.
+    pub log_problem: Option<Finding>,
+}
+
+/// A custom resource whose status may have changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Dirty {
+    /// A TrustRoot.
+    Root(String),
+    /// A GitSource.
+    Source(Key),
+    /// A Sync.
+    Sync(SyncRef),
+}
+
+impl State {
+    /// The source a Sync uses.
+    #[must_use]
+    pub(crate) fn source_of(&self, sync: &SyncRef) -> Option<(&Key, &SourceState)> {
+        let spec = self.syncs.get(sync)?.obeyed.as_ref()?;
+        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
+        self.sources.get_key_value(&Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() })
+    }
+
+    /// The Syncs that use a source.
+    #[must_use]
+    pub(crate) fn syncs_of(&self, source: &Key) -> Vec<SyncRef> {
+        let uses = |sync: &&SyncRef| self.source_of(sync).is_some_and(|(key, _)| key == source);
+        self.syncs.keys().filter(uses).cloned().collect()
+    }
+
+    /// The TrustRoot of a source, if it can be used.
+    #[must_use]
+    pub(crate) fn root_of(&self, source: &Key) -> Option<Arc<TrustRootSpec>> {
+        let spec = self.sources.get(source)?.obeyed.as_ref()?;
+        self.roots.get(&spec.trust_root_ref.name)?.spec.clone()
+    }
+
+    /// The mirror's folder of a TrustRoot: sources of one TrustRoot mirror one repository.
+    #[must_use]
+    pub(crate) fn mirror_of(&self, source: &Key) -> std::path::PathBuf {
+        let name = format!("{}.{}", source.namespace, source.name);
+        self.options.state_dir.join("mirror").join(name)
+    }
+}
