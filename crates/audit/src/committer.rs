@@ -80,6 +80,9 @@ impl Committer {
         drop(state);
         let result = sync_files(shared, &bodies);
         let mut state = shared.lock();
+        if result.is_err() {
+            state.suspect_bodies.extend(bodies);
+        }
         settle_waiters(&mut state, target, position, &result, shared);
         shared.done.notify_all();
         state
@@ -116,6 +119,9 @@ impl Committer {
             let (target, position) = (state.next, state.position);
             let bodies = std::mem::take(&mut state.bodies);
             let result = sync_files(shared, &bodies);
+            if result.is_err() {
+                state.suspect_bodies.extend(bodies);
+            }
             settle_waiters(state, target, position, &result, shared);
             result?;
         }
@@ -127,7 +133,9 @@ impl Committer {
         }
         shared.drawing_on_reserve(0, || self.publisher.settle(&shared.shown))?;
         // A first record that is no record ends the journal; only then may the old partials go.
+        state.journal_unusable = true;
         self.wipe(shared, 0, HEAD)?;
+        state.journal_unusable = false;
         self.publisher.forget_settled(&shared.shown);
         (state.position, state.synced_position) = (0, 0);
         Ok(())

@@ -11,7 +11,7 @@ use crate::error::LogError;
 use crate::journal;
 use crate::note::LogKey;
 use crate::storage::{Storage, parents};
-use crate::tile::{Edge, Tile};
+use crate::tile::{Content, Edge, LEVELS, Tile, WIDTH};
 use crate::tiles::read_edge;
 
 /// The newest signed checkpoint.
@@ -66,12 +66,12 @@ impl Publisher {
         Checkpoint::sign(&self.key, self.edge.size, self.edge.root())
     }
 
-    fn write(&mut self, tile: Tile, bytes: &[u8]) -> Result<String, LogError> {
+    fn write(&mut self, tile: Tile, bytes: &[u8]) -> Result<(), LogError> {
         let path = tile.to_string();
         self.storage.write(&path, bytes).map_err(|error| LogError::storage("write", &path, error))?;
         self.dirty_dirs.extend(parents(&path).map(str::to_owned));
-        self.dirty_files.insert(path.clone());
-        Ok(path)
+        self.dirty_files.insert(path);
+        Ok(())
     }
 
     /// Adds synced entries to the tree and shows the new checkpoint. On an error nothing of it is
@@ -85,13 +85,20 @@ impl Publisher {
         }
         let mut partials = BTreeSet::new();
         for (tile, bytes) in edge.partials() {
-            partials.insert(self.write(tile, &bytes)?);
+            let path = tile.to_string();
+            // A file that is in use is not touched: it holds the same, and a crash could tear it.
+            if !self.partials.contains(&path) && !self.settled.contains(&path) {
+                self.stale.insert(path.clone());
+                self.write(tile, &bytes)?;
+            }
+            partials.insert(path);
         }
         let checkpoint = Checkpoint::sign(&self.key, edge.size, edge.root());
         self.replace(CHECKPOINT, &checkpoint)?;
         self.edge = edge;
         let old = std::mem::replace(&mut self.partials, partials);
-        self.stale.extend(old.difference(&self.settled).filter(|path| !self.partials.contains(*path)).cloned());
+        self.stale.extend(old.difference(&self.settled).cloned());
+        self.stale.retain(|path| !self.partials.contains(path));
         self.show(checkpoint, shown);
         Ok(())
     }
@@ -113,12 +120,32 @@ impl Publisher {
     fn show(&mut self, checkpoint: Checkpoint, shown: &RwLock<Checkpoint>) {
         let mut shown = shown.write().unwrap_or_else(PoisonError::into_inner);
         *shown = checkpoint;
-        let (storage, dirty) = (&self.storage, &mut self.dirty_files);
-        // A partial that cannot be removed now is right, only not needed: it is tried again.
+        let (storage, files, dirs) = (&self.storage, &mut self.dirty_files, &mut self.dirty_dirs);
+        // What cannot be removed now is tried again with the next checkpoint.
         self.stale.retain(|path| {
-            dirty.remove(path);
+            files.remove(path);
+            dirs.extend(parents(path).map(str::to_owned));
             storage.remove(path).is_err()
         });
+    }
+
+    /// Removes partial files that a crash may have left between the size it started from and now.
+    pub(crate) fn remove_leftovers(&mut self, from: u64) -> Result<(), LogError> {
+        for content in std::iter::once(Content::Entries).chain((0..LEVELS).map(Content::Level)) {
+            let span = Tile { content, number: 1, width: WIDTH }.first_entry();
+            for number in from / span..=self.edge.size / span {
+                let dir = format!("{}.p", Tile { content, number, width: WIDTH });
+                let names = self.storage.list(&dir).map_err(|error| LogError::storage("list", &dir, error))?;
+                let paths = names.iter().map(|name| format!("{dir}/{name}"));
+                let paths: Vec<_> =
+                    paths.filter(|path| !self.partials.contains(path) && !self.settled.contains(path)).collect();
+                for path in paths {
+                    self.storage.remove(&path).map_err(|error| LogError::storage("remove", &path, error))?;
+                    self.dirty_dirs.extend(parents(&path).map(str::to_owned));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes everything published durable. Afterwards the journal may be overwritten.
@@ -148,6 +175,9 @@ impl Publisher {
         }
         let now = std::mem::replace(&mut self.edge, read_edge(&*self.storage, from)?);
         let root = now.root();
+        // Only what was settled is known to be whole.
+        let partials = std::mem::replace(&mut self.partials, self.settled.clone());
+        self.stale.extend(partials.difference(&self.settled).cloned());
         let result = self.publish(&entries, shown);
         if result.is_err() {
             self.edge = now;

@@ -109,7 +109,7 @@ impl LogReader {
             }
             match read_bundle(&self.disk, number, size) {
                 Err(LogError::Damaged { .. }) if attempt < ATTEMPTS && self.checkpoint()?.size() != size => {
-                    attempt += 1
+                    attempt += 1;
                 }
                 result => return result,
             }

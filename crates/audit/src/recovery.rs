@@ -7,8 +7,10 @@
 use std::sync::{Arc, RwLock};
 
 use crate::checkpoint::Checkpoint;
+use crate::entry::Entry;
 use crate::error::LogError;
 use crate::journal::{self, JOURNAL_BYTES};
+use crate::log::read_body;
 use crate::note::{LogKey, LogPublicKey};
 use crate::publish::{CHECKPOINT, Publisher, SETTLED};
 use crate::reserve::RESERVE;
@@ -51,8 +53,15 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, key: LogKey) -> Result<Publish
     if records.first().is_some_and(|first| first.index > base) {
         return Err(LogError::damaged(journal::PATH, "entries before its first are missing"));
     }
-    let entries: Vec<Arc<[u8]>> =
-        records.iter().filter(|record| record.index >= base).map(|record| Arc::from(record.entry)).collect();
+    let signed = newest.as_ref().and_then(|newest| newest.as_ref().ok()).map_or(base, Checkpoint::size);
+    let mut entries: Vec<Arc<[u8]>> = Vec::new();
+    for record in records.iter().filter(|record| record.index >= base) {
+        if record.index >= signed && !has_body(&**storage, record.entry)? {
+            // Bodies are synced before records: this one and all after it never were.
+            break;
+        }
+        entries.push(Arc::from(record.entry));
+    }
     // A log that was closed is settled to the last byte: opening it writes nothing, so that a full volume is no hindrance.
     let closed =
         journal.as_ref().is_some_and(|bytes| bytes.len() as u64 == JOURNAL_BYTES && bytes.iter().all(|b| *b == 0));
@@ -64,15 +73,19 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, key: LogKey) -> Result<Publish
     if journal.is_none() {
         empty_journal(&**storage)?;
     }
-    let result = publisher.publish(&entries, &shown).and_then(|()| publisher.settle(&shown));
-    if result.as_ref().is_err_and(LogError::is_out_of_space) {
-        // What is in the journal was promised: this is what the reserve is for.
-        storage.remove(RESERVE).map_err(|error| LogError::storage("remove", RESERVE, error))?;
+    let mut finish = || {
         let missing = entries.get((publisher.size() - base) as usize..).unwrap_or_default();
         publisher.publish(missing, &shown)?;
-        publisher.settle(&shown)?;
-    } else {
-        result?;
+        publisher.remove_leftovers(base)?;
+        publisher.settle(&shown)
+    };
+    match finish() {
+        // What is in the journal was promised: this is what the reserve is for.
+        Err(error) if error.is_out_of_space() => {
+            storage.remove(RESERVE).map_err(|error| LogError::storage("remove", RESERVE, error))?;
+            finish()?;
+        }
+        result => result?,
     }
     empty_journal(&**storage)?;
     publisher.forget_settled(&shown);
@@ -92,6 +105,17 @@ fn new_edge(
         return Err(LogError::damaged(SETTLED, "the file is missing"));
     }
     Ok(Edge::default())
+}
+
+/// Is the body that the entry names there, whole?
+fn has_body(storage: &dyn Storage, entry: &[u8]) -> Result<bool, LogError> {
+    let digest = Entry::from_canonical_json(entry).ok().and_then(|entry| entry.body_digest());
+    let Some(digest) = digest else { return Ok(true) };
+    match read_body(storage, &digest) {
+        Ok(body) => Ok(body.is_some()),
+        Err(LogError::Damaged { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn stale(newest: &Checkpoint, base: u64) -> LogError {

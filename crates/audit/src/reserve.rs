@@ -12,8 +12,9 @@ use crate::storage::Storage;
 
 pub(crate) const RESERVE: &str = "reserve";
 /// Two of the largest bodies: the advance that filled the volume, and the refusal of the next one.
-/// Smaller ones, with entries of 16 KiB at most, fit by the hundred.
-pub(crate) const RESERVE_BYTES: u64 = 2 * BODY_LIMIT;
+/// Smaller ones, with entries of 16 KiB at most, fit by the hundred. The tests of this crate take
+/// an eighth, as their file system is in memory.
+pub(crate) const RESERVE_BYTES: u64 = if cfg!(test) { BODY_LIMIT / 4 } else { 2 * BODY_LIMIT };
 /// It is cut by at least this much, so that an entry with its tiles (a bundle of at most 4 MiB
 /// rewritten in steps) needs few attempts.
 const STEP: u64 = 1024 * 1024;

@@ -1,6 +1,6 @@
 //! What appenders and the committer thread share, and the appenders' side of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -31,6 +31,10 @@ pub(crate) struct State {
     pub(crate) lost_grouped: u64,
     /// Bodies that must be synced before the records.
     pub(crate) bodies: Vec<String>,
+    /// Bodies whose sync failed: they look right, but must be written again to be durable.
+    pub(crate) suspect_bodies: BTreeSet<String>,
+    /// The journal is being emptied, or that failed: nothing may be written to it before it is empty.
+    pub(crate) journal_unusable: bool,
     /// Who waits for a sync.
     pub(crate) waiters: Vec<Waiter>,
     /// Somebody waits for room in the journal.
@@ -84,6 +88,8 @@ impl Shared {
             grouped: Vec::new(),
             lost_grouped: 0,
             bodies: Vec::new(),
+            suspect_bodies: BTreeSet::new(),
+            journal_unusable: false,
             waiters: Vec::new(),
             settle_wanted: false,
             settlings: 0,
@@ -207,7 +213,7 @@ impl Shared {
             if state.closing || state.dead {
                 return Err(LogError::Closed);
             }
-            if state.position + RECORD_LIMIT as u64 <= JOURNAL_BYTES {
+            if !state.journal_unusable && state.position + RECORD_LIMIT as u64 <= JOURNAL_BYTES {
                 return Ok(state);
             }
             let attempt = state.settlings;

@@ -27,6 +27,8 @@ pub(crate) trait Storage: Send + Sync {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file; one that does not exist is fine.
     fn remove(&self, path: &str) -> io::Result<()>;
+    /// Names in a directory; none when it does not exist.
+    fn list(&self, path: &str) -> io::Result<Vec<String>>;
     /// Length of a file, if it exists.
     fn length(&self, path: &str) -> io::Result<Option<u64>>;
 }
@@ -130,6 +132,11 @@ impl Storage for Disk {
         found(fs::remove_file(self.root.join(path))).map(drop)
     }
 
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let Some(entries) = found(fs::read_dir(self.root.join(path)))? else { return Ok(Vec::new()) };
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
     fn length(&self, path: &str) -> io::Result<Option<u64>> {
         Ok(found(fs::metadata(self.root.join(path)))?.map(|metadata| metadata.len()))
     }
@@ -145,3 +152,6 @@ pub(crate) fn parents(path: &str) -> impl Iterator<Item = &str> {
         Some(parent)
     })
 }
+
+#[cfg(test)]
+pub(crate) mod model;

@@ -61,7 +61,7 @@ impl Tile {
             let (digits, partial) = digits.strip_suffix(".p").map_or((digits, false), |digits| (digits, true));
             number = number.checked_mul(1000)?.checked_add(digits.parse::<u64>().ok()?)?;
             if partial {
-                width = parts.next()?.parse().ok()?;
+                width = parts.next()?.parse().ok().filter(|width| (1..WIDTH).contains(width))?;
             }
         }
         let tile = Self { content, number, width };

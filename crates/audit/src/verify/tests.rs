@@ -1,1 +1,254 @@
-//! Tests.
+use std::fs;
+
+use super::*;
+use crate::{Durability, EntryKind, Log, LogKey};
+use proptest::prelude::*;
+
+const ORIGIN: &str = "writ.example/log";
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    key: String,
+    public: LogPublicKey,
+    /// Checkpoints as they were at some sizes.
+    old: Vec<Checkpoint>,
+}
+
+fn entry(number: u64) -> Entry {
+    let mut entry = Entry::new(EntryKind::Advance, "2026-11-23T21:00:00Z");
+    entry.subject.insert("number".into(), number.to_string());
+    entry
+}
+
+fn fixture(count: u64) -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let key = LogKey::generate(ORIGIN).unwrap();
+    let (text, public) = (key.expose(), key.public().clone());
+    let log = Log::open(dir.path(), key, ORIGIN).unwrap();
+    let mut old = Vec::new();
+    for number in 0..count {
+        let body = (number % 5 == 1).then(|| format!("body of {number}"));
+        log.append(&entry(number), body.as_ref().map(String::as_bytes), None, Durability::Grouped).unwrap();
+        if number % 100 == 2 {
+            log.prove(number).unwrap();
+            old.push(log.checkpoint());
+        }
+    }
+    log.close().unwrap();
+    Fixture { dir, key: text, public, old }
+}
+
+impl Fixture {
+    fn verify(&self) -> Result<Report, VerifyError> {
+        verify_dir(self.dir.path(), &self.public, &self.old)
+    }
+
+    fn mismatch(&self) -> Mismatch {
+        match self.verify() {
+            Err(VerifyError::Mismatch(mismatch)) => mismatch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn with<T>(&self, path: &str, change: impl FnOnce(&mut Vec<u8>), then: impl FnOnce() -> T) -> T {
+        let file = self.dir.path().join(path);
+        let good = fs::read(&file).unwrap();
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        fs::write(&file, bytes).unwrap();
+        let result = then();
+        fs::write(&file, good).unwrap();
+        result
+    }
+
+    /// Files that say something about the log; `journal`, `reserve` and `lock` of a closed log are empty.
+    fn evidence(&self) -> Vec<String> {
+        let mut files = vec![CHECKPOINT.to_owned(), SETTLED.to_owned()];
+        files.extend(files_below(self.dir.path(), "tile").unwrap());
+        files.extend(files_below(self.dir.path(), "bodies").unwrap());
+        files
+    }
+
+    /// Offset and length of each record of a bundle.
+    fn records(&self, path: &str) -> Vec<(u64, u64)> {
+        let bytes = fs::read(self.dir.path().join(path)).unwrap();
+        let entries = crate::tile::entries_of(&bytes).unwrap();
+        let mut at = 0;
+        entries
+            .iter()
+            .map(|entry| {
+                let length = entry.len() as u64 + 2;
+                at += length;
+                (at - length, length)
+            })
+            .collect()
+    }
+}
+
+/// The entry of a log's body, by its path.
+fn entry_of_body(path: &str, count: u64) -> u64 {
+    (0..count).find(|number| body_path(&Hash::of(format!("body of {number}").as_bytes())) == path).unwrap()
+}
+
+/// One flipped bit must be found where it is.
+fn check_flip(log: &Fixture, path: &str, at: usize, bit: u8, count: u64) {
+    let found = log.with(path, |bytes| bytes[at] ^= 1 << bit, || log.mismatch());
+    let why = format!("{path}, byte {at}, bit {bit}: {found}");
+    assert_eq!(found.file, path, "{why}");
+    match Tile::parse(path) {
+        Some(tile) if tile.content == Content::Entries => {
+            let records = log.records(path);
+            let item = records.partition_point(|(start, _)| *start <= at as u64) - 1;
+            assert_eq!(found.entry, Some(tile.first_entry() + item as u64), "{why}");
+            assert_eq!(found.offset, records[item].0, "{why}");
+        }
+        Some(tile) => {
+            assert_eq!(found.offset, at as u64, "{why}");
+            assert_eq!(found.entry, Some(tile.first_entry() + at as u64 / 32 * tile.span()), "{why}");
+        }
+        None if path.starts_with("bodies/") => assert_eq!(found.entry, Some(entry_of_body(path, count)), "{why}"),
+        None => assert!(found.offset <= at as u64, "{why}"),
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_a_small_log_is_found_where_it_is() {
+    let log = fixture(12);
+    assert_eq!(log.verify().unwrap().entries, 12);
+    let mut flips = 0;
+    for path in log.evidence() {
+        for at in 0..fs::read(log.dir.path().join(&path)).unwrap().len() {
+            check_flip(&log, &path, at, (at % 8) as u8, 12);
+            flips += 1;
+        }
+    }
+    assert!(flips > 2000, "{flips}");
+    log.verify().unwrap();
+}
+
+#[test]
+fn flipped_bytes_of_a_log_with_full_tiles_are_found_where_they_are() {
+    let log = fixture(530);
+    let report = log.verify().unwrap();
+    assert_eq!((report.entries, report.extended), (530, 7));
+    assert_eq!(report.notes, Vec::<String>::new());
+    let files = log.evidence();
+    assert!(files.contains(&"tile/1/000.p/2".to_owned()) && files.contains(&"tile/0/001".to_owned()));
+    proptest!(ProptestConfig::with_cases(120), |(file: prop::sample::Index, at: prop::sample::Index, bit in 0_u8..8)| {
+        let path = file.get(&files);
+        let length = fs::read(log.dir.path().join(path)).unwrap().len();
+        check_flip(&log, path, at.index(length), bit, 530);
+    });
+}
+
+#[test]
+fn truncated_and_missing_files_are_found() {
+    let log = fixture(300);
+    for path in log.evidence() {
+        for part in [0, 1, 2, 3] {
+            let found = log.with(&path, |bytes| bytes.truncate(bytes.len() * part / 4), || log.mismatch());
+            assert_eq!(found.file, path, "{found}");
+        }
+        let longer = log.with(&path, |bytes| bytes.push(b'\n'), || log.mismatch());
+        assert_eq!(longer.file, path, "{longer}");
+        if path == CHECKPOINT || path == SETTLED {
+            continue;
+        }
+        let file = log.dir.path().join(&path);
+        let good = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let missing = log.mismatch();
+        assert!(missing.file == path && missing.what.contains("missing") && missing.entry.is_some(), "{missing}");
+        fs::write(&file, good).unwrap();
+    }
+    log.verify().unwrap();
+}
+
+#[test]
+fn a_replayed_older_log_is_found_by_a_remembered_checkpoint() {
+    let mut log = fixture(8);
+    let old: Vec<(String, Vec<u8>)> = log
+        .evidence()
+        .into_iter()
+        .map(|path| {
+            let bytes = fs::read(log.dir.path().join(&path)).unwrap();
+            (path, bytes)
+        })
+        .collect();
+    let writer = Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap();
+    writer.append(&entry(8), None, None, Durability::Synced).unwrap();
+    writer.prove(8).unwrap();
+    log.old.push(writer.checkpoint());
+    writer.close().unwrap();
+    log.verify().unwrap();
+    // Only the checkpoint of before: the settled one says otherwise.
+    let before = old.iter().find(|(path, _)| path == CHECKPOINT).unwrap().1.clone();
+    assert_eq!(log.with(CHECKPOINT, |bytes| *bytes = before, || log.mismatch()).entry, Some(8));
+    // The whole directory of before is right in itself; only the remembered checkpoint tells.
+    fs::remove_dir_all(log.dir.path().join("tile")).unwrap();
+    for (path, bytes) in &old {
+        let file = log.dir.path().join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+    }
+    let found = log.mismatch();
+    assert!(found.file == CHECKPOINT && found.entry == Some(8) && found.what.contains("rolled back"), "{found}");
+    log.old.pop();
+    log.verify().unwrap();
+}
+
+#[test]
+fn another_history_of_the_same_key_is_found_by_a_remembered_checkpoint() {
+    let mut log = fixture(5);
+    let other = tempfile::tempdir().unwrap();
+    let writer = Log::open(other.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap();
+    for number in 10..14 {
+        writer.append(&entry(number), None, None, Durability::Synced).unwrap();
+    }
+    writer.prove(3).unwrap();
+    log.old = vec![writer.checkpoint()];
+    let found = log.mismatch();
+    assert!(found.file == CHECKPOINT && found.what.contains("signed before"), "{found}");
+}
+
+#[test]
+fn what_cannot_be_read_is_no_proof() {
+    let key = LogKey::generate(ORIGIN).unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let unreadable = |dir: &Path| matches!(verify_dir(dir, key.public(), &[]), Err(VerifyError::Unreadable { .. }));
+    assert!(unreadable(empty.path()));
+    assert!(unreadable(&empty.path().join("none")));
+    fs::create_dir(empty.path().join(CHECKPOINT)).unwrap();
+    assert!(unreadable(empty.path()));
+}
+
+#[test]
+fn surplus_is_noted_and_a_body_must_be_there() {
+    let log = fixture(3);
+    let stray = "bodies/00/stray";
+    fs::create_dir_all(log.dir.path().join("bodies/00")).unwrap();
+    fs::write(log.dir.path().join(stray), "x").unwrap();
+    fs::write(log.dir.path().join("tile/0/stray"), "x").unwrap();
+    let notes = log.verify().unwrap().notes;
+    assert_eq!(notes, ["tile/0/stray is not a file of the log", "bodies/00/stray belongs to no entry"]);
+}
+
+#[test]
+fn a_wrong_entry_signed_by_the_key_is_refused_by_its_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = LogKey::generate(ORIGIN).unwrap();
+    let mut edge = Edge::default();
+    edge.push(b"{}");
+    for (tile, bytes) in edge.partials() {
+        let file = dir.path().join(tile.to_string());
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+    }
+    fs::write(dir.path().join(CHECKPOINT), Checkpoint::sign(&key, 1, edge.root()).note()).unwrap();
+    match verify_dir(dir.path(), key.public(), &[]) {
+        Err(VerifyError::Mismatch(found)) => {
+            assert_eq!((found.file.as_str(), found.entry), ("tile/entries/000.p/1", Some(0)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
