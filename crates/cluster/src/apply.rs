@@ -14,6 +14,10 @@ use manifest::{Digest, Finding, ObjectRef};
 use plan::{ApprovedPlan, PlanOrigin, SyncRef};
 use tokio::{sync::mpsc, time::Instant};
 
+#[cfg(test)]
+pub(crate) use change::{Context, Novelty};
+#[cfg(test)]
+pub(crate) use lanes::Lane;
 pub(crate) use lanes::Lanes;
 
 use crate::{Cluster, ParentInventory, Sighting};

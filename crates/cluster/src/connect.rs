@@ -7,10 +7,11 @@ use std::{
 };
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use manifest::ClusterId;
+use manifest::{ClusterId, Finding, Subject};
 use serde::Deserialize;
 
 use crate::{
+    ClusterCode,
     apply::Lanes,
     discovery::Discovery,
     request::{Answer, Call, RequestError, decode, send},
@@ -45,6 +46,12 @@ pub enum ConnectError {
         /// Why.
         source: Box<kube::config::InClusterError>,
     },
+    /// The kubeconfig says not to check who answers.
+    #[error("insecure-skip-tls-verify is set for {server}: whoever answers could give orders in its name")]
+    Unverified {
+        /// Address of the API server.
+        server: String,
+    },
     /// The client cannot be made.
     #[error("cannot make a client for {server}")]
     Client {
@@ -65,6 +72,33 @@ pub enum ConnectError {
         /// Why.
         source: Box<RequestError>,
     },
+}
+
+impl ConnectError {
+    /// What a person is told: A111 if the server lacks something, else A106.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let source = std::error::Error::source(self).map_or_else(String::new, |source| format!(": {source}"));
+        let unsupported =
+            matches!(self, Self::Discover { source } if matches!(**source, RequestError::Unsupported { .. }));
+        let (code, needed, fix) = if unsupported {
+            (ClusterCode::A111, "a Kubernetes that writ knows", "update Kubernetes to 1.30 or newer")
+        } else {
+            (
+                ClusterCode::A106,
+                "an API server that answers",
+                "check the address, the credentials and the API server's health",
+            )
+        };
+        Finding {
+            code: code.entry(),
+            subject: Subject::Named("API server".to_owned()),
+            rule: None,
+            found: format!("{self}{source}"),
+            needed: needed.to_owned(),
+            fix: fix.to_owned(),
+        }
+    }
 }
 
 /// One cluster. Cheap to clone; all clones share connections and limits.
@@ -106,14 +140,21 @@ impl Cluster {
         Self::with_config(config).await
     }
 
-    /// Connects with a prepared configuration.
-    pub(crate) async fn with_config(mut config: kube::Config) -> Result<Self, ConnectError> {
+    async fn with_config(mut config: kube::Config) -> Result<Self, ConnectError> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // Retries are ours: each is counted, bounded and honours Retry-After.
         config.default_retry = false;
         let server = config.cluster_url.to_string();
+        if config.accept_invalid_certs {
+            return Err(ConnectError::Unverified { server });
+        }
         let client = kube::Client::try_from(config)
             .map_err(|source| ConnectError::Client { server, source: Box::new(source) })?;
+        Self::with_client(client).await
+    }
+
+    /// Identifies the cluster behind a client and learns what it serves.
+    pub(crate) async fn with_client(client: kube::Client) -> Result<Self, ConnectError> {
         let id = identify(&client).await.map_err(|source| ConnectError::Identify { source: Box::new(source) })?;
         let discovery =
             Discovery::of(&client).await.map_err(|source| ConnectError::Discover { source: Box::new(source) })?;
@@ -179,4 +220,23 @@ async fn identify(client: &kube::Client) -> Result<ClusterId, RequestError> {
     let answer = send(client, &call).await?;
     let namespace: Namespace = decode(&call, &answer.body)?;
     Ok(ClusterId::new(&namespace.metadata.uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_not_verified_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let kubeconfig = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": true}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(file.path(), kubeconfig.to_string()).unwrap();
+        let refused = Cluster::connect(Access::Kubeconfig(file.path())).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::Unverified { .. }), "{refused}");
+    }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
+use manifest::{Finding, Subject};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    Cluster,
+    Cluster, ClusterCode,
     request::{Call, RequestError, decode, encode},
     text::{micros, shorten},
 };
@@ -52,6 +53,37 @@ pub enum LeaseError {
         /// Why.
         source: Box<RequestError>,
     },
+}
+
+impl LeaseError {
+    /// What a person is told: A112 if another instance holds it, else A106.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let (code, namespace, name, found, fix) = match self {
+            Self::Held { namespace, name, holder, until } => (
+                ClusterCode::A112,
+                namespace,
+                name,
+                format!("held by {holder} until {until}"),
+                format!("stop {holder}, or this instance; after a crash the Lease runs out by itself"),
+            ),
+            Self::Request { namespace, name, source } => (
+                ClusterCode::A106,
+                namespace,
+                name,
+                source.to_string(),
+                "none, it is tried again; if it lasts, look at the API server's health".to_owned(),
+            ),
+        };
+        Finding {
+            code: code.entry(),
+            subject: Subject::Named(format!("Lease {namespace}/{name}")),
+            rule: None,
+            found,
+            needed: "one instance of writ".to_owned(),
+            fix,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -22,6 +22,8 @@ pub mod crd;
 mod discovery;
 mod events;
 mod explain;
+#[cfg(test)]
+mod faults;
 mod lease;
 mod read;
 mod record;
@@ -30,7 +32,9 @@ mod status;
 mod text;
 mod watch;
 
-pub use apply::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Outcome};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use apply::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Failure, Outcome, Retry};
 pub use applyset::{PARENT_MANAGER, ParentInventory};
 pub use code::ClusterCode;
 pub use connect::{Access, Cluster, ConnectError};

@@ -81,8 +81,8 @@ pub(crate) async fn metadata(
     struct List {
         #[serde(default)]
         metadata: ListMeta,
-        #[serde(default)]
-        items: Vec<Box<RawValue>>,
+        /// `null` when there is none.
+        items: Option<Vec<Box<RawValue>>>,
     }
     #[derive(Default, Deserialize)]
     struct ListMeta {
@@ -98,7 +98,7 @@ pub(crate) async fn metadata(
             .limit(MAX_PAGE_BYTES);
         let answer = cluster.send(&call).await?;
         let list: List = decode(&call, &answer.body)?;
-        for item in list.items {
+        for item in list.items.unwrap_or_default() {
             found.push(sighting(cluster, resource, &call, item.get().as_bytes())?);
         }
         next = list.metadata.next;

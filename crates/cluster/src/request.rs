@@ -37,7 +37,7 @@ pub struct ApiFailure {
     pub message: Sensitive<String>,
     /// What `details.kind` names: a resource or kind.
     pub details_kind: String,
-    /// One per field, at most [`MAX_CAUSES`].
+    /// One per field, at most 20.
     pub causes: Vec<ApiCause>,
     /// How long the server asks to wait.
     pub retry_after: Option<Duration>,

@@ -31,7 +31,7 @@ const KIND_GRACE: Duration = Duration::from_secs(30);
 
 /// Whether the kind of a change is defined by the same plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Novelty {
+pub(crate) enum Novelty {
     Known,
     New,
 }
@@ -45,18 +45,18 @@ enum Stop {
 }
 
 /// What all changes of a plan have in common.
-pub(super) struct Context<'a> {
-    pub(super) cluster: &'a Cluster,
-    pub(super) identity: Identity,
-    pub(super) lane: Lane,
-    pub(super) part_of: ApplySetId,
-    pub(super) deadline: Instant,
-    pub(super) timeout_fix: String,
+pub(crate) struct Context<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) identity: Identity,
+    pub(crate) lane: Lane,
+    pub(crate) part_of: ApplySetId,
+    pub(crate) deadline: Instant,
+    pub(crate) timeout_fix: String,
 }
 
 impl Context<'_> {
     /// Makes one change. The second value counts the requests that wrote.
-    pub(super) async fn make(
+    pub(crate) async fn make(
         &self,
         change: &Change,
         resource: &Resource,

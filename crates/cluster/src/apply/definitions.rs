@@ -156,32 +156,32 @@ mod tests {
     use manifest::ClusterId;
     use serde_json::json;
 
-    fn seen(group: &str, kind: &str, status: Value) -> Sighting {
+    fn seen(group: &str, kind: &str, status: &Value) -> Sighting {
         let object = json!({"metadata": {"name": "x", "uid": "u"}, "status": status}).to_string();
         Sighting::read(&ClusterId::new("c"), &GroupKind::new(group, kind), object.as_bytes()).unwrap()
     }
 
     #[test]
     fn a_definition_is_ready_when_it_is_established() {
-        let crd = |conditions: Value| {
-            readiness(&seen("apiextensions.k8s.io", "CustomResourceDefinition", json!({"conditions": conditions})))
+        let crd = |conditions: &Value| {
+            readiness(&seen("apiextensions.k8s.io", "CustomResourceDefinition", &json!({"conditions": conditions})))
         };
         assert_eq!(
-            crd(json!([{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}])),
+            crd(&json!([{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}])),
             Ok(())
         );
-        assert_eq!(crd(json!([])), Err("it is not Established yet".to_owned()));
+        assert_eq!(crd(&json!([])), Err("it is not Established yet".to_owned()));
         assert_eq!(
-            crd(json!([{"type": "NamesAccepted", "status": "False", "message": "taken"}])),
+            crd(&json!([{"type": "NamesAccepted", "status": "False", "message": "taken"}])),
             Err("NamesAccepted is False: taken".to_owned())
         );
     }
 
     #[test]
     fn a_namespace_is_ready_when_it_is_active() {
-        assert_eq!(readiness(&seen("", "Namespace", json!({"phase": "Active"}))), Ok(()));
+        assert_eq!(readiness(&seen("", "Namespace", &json!({"phase": "Active"}))), Ok(()));
         assert_eq!(
-            readiness(&seen("", "Namespace", json!({"phase": "Terminating"}))),
+            readiness(&seen("", "Namespace", &json!({"phase": "Terminating"}))),
             Err("its phase is Terminating".to_owned())
         );
     }

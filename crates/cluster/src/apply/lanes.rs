@@ -23,7 +23,7 @@ const GAIN: f64 = 1.05;
 
 /// A place in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(crate) enum Lane {
     Rollout,
     Revert,
 }
@@ -48,7 +48,7 @@ struct State {
     debt: usize,
     answered: usize,
     since: Option<Instant>,
-    /// Answers per second of the best stretch since the limit last fell.
+    /// Answers per second of the best stretch since the limit last fell, fading.
     best: f64,
 }
 
@@ -70,6 +70,13 @@ impl Lanes {
             Lane::Rollout => &self.rollout,
             Lane::Revert => &self.revert,
         };
+        if lane == Lane::Rollout {
+            let mut state = self.state();
+            if self.rollout.available_permits() >= state.limit {
+                // Nothing was in flight: the pause before is not part of a rate.
+                state.since = None;
+            }
+        }
         // Never closed, so it never fails; without a permit the request is still bounded by the
         // caller's own limit.
         Permit { lanes: self, lane, permit: semaphore.acquire().await.ok() }
@@ -101,6 +108,8 @@ impl Lanes {
         let rate = state.answered as f64 / now.duration_since(since).as_secs_f64().max(1e-6);
         (state.answered, state.since) = (0, Some(now));
         if rate <= state.best * GAIN {
+            // Other kinds cost more: what was reached once is forgotten slowly.
+            state.best = state.best.mul_add(0.9, rate * 0.1);
             return;
         }
         state.best = rate;
@@ -150,12 +159,17 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    async fn serve(lanes: &Lanes, count: usize, each: Duration) {
-        for _ in 0..count {
-            let permit = lanes.enter(Lane::Rollout).await;
+    /// One request after the other, each answered after `each`.
+    async fn serve(lanes: &Lanes, waves: usize, each: Duration) {
+        let mut last = lanes.enter(Lane::Rollout).await;
+        for _ in 0..waves {
             tokio::time::advance(each).await;
-            permit.leave(Pressure::Served);
+            // One is always in flight, so that the lane is never idle.
+            let next = lanes.enter(Lane::Rollout).await;
+            last.leave(Pressure::Served);
+            last = next;
         }
+        last.leave(Pressure::Served);
     }
 
     #[tokio::test(start_paused = true)]
@@ -165,6 +179,7 @@ mod tests {
         for micros in (100..1000).rev().step_by(100) {
             serve(&lanes, 80, Duration::from_micros(micros)).await;
         }
+        serve(&lanes, 40, Duration::from_millis(5)).await;
         let grown = lanes.limit();
         assert!(grown > START && grown <= MAX, "{grown}");
         serve(&lanes, 1000, Duration::from_millis(5)).await;

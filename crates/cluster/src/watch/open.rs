@@ -129,8 +129,8 @@ pub(super) async fn page(
     #[derive(Deserialize)]
     struct List {
         metadata: ListMeta,
-        #[serde(default)]
-        items: Vec<Box<RawValue>>,
+        /// `null` when there is none.
+        items: Option<Vec<Box<RawValue>>>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -148,7 +148,7 @@ pub(super) async fn page(
     let answer = send(client, &call).await?;
     let list: List = decode(&call, &answer.body)?;
     let next = list.metadata.next.filter(|next| !next.is_empty());
-    Ok(Page { items: list.items, resource_version: list.metadata.resource_version, next })
+    Ok(Page { items: list.items.unwrap_or_default(), resource_version: list.metadata.resource_version, next })
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl<T: From<Watched> + Send> State<T> {
     /// Reports a failure if it lasts, and pauses.
     async fn failed(&mut self, reason: String) -> Result<(), Gone> {
         self.failures += 1;
-        if self.version.is_some() && self.failures % MAX_RESUMES == 0 {
+        if self.version.is_some() && self.failures.is_multiple_of(MAX_RESUMES) {
             self.version = None;
             self.emit(WatchEvent::Gap).await?;
         } else if self.torn {

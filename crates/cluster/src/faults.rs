@@ -1,0 +1,285 @@
+//! An API server that answers from a script: for faults that a real one does not have on demand.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use kube::client::Body;
+use manifest::{Digest, GroupKind, ObjectRef};
+use plan::{Action, ApplySetId, Change, Conflicts, SyncRef, Wave};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, time::Instant};
+use tower::{BoxError, service_fn};
+
+use crate::{
+    Cluster, Identity, Resource, WatchEvent, WatchTarget, Watched,
+    apply::{Context, Done, Failure, Lane, Novelty, Retry},
+};
+
+/// What the server does with one request.
+enum Answer {
+    Json(u16, Value),
+    /// Sent as it is; the body ends where the text ends.
+    Text(String),
+    RetryAfter(u64),
+    /// No answer: the connection is cut.
+    Cut,
+}
+
+type Script = Arc<Mutex<VecDeque<Answer>>>;
+type Seen = Arc<Mutex<Vec<String>>>;
+
+async fn cluster(answers: impl IntoIterator<Item = Answer>) -> (Cluster, Seen) {
+    let start = [
+        Answer::Json(200, json!({"metadata": {"uid": "cluster-1"}})),
+        Answer::Json(200, json!({"kind": "APIGroupDiscoveryList", "items": []})),
+        Answer::Json(200, json!({"kind": "APIGroupDiscoveryList", "items": []})),
+    ];
+    let script: Script = Arc::new(Mutex::new(start.into_iter().chain(answers).collect()));
+    let seen = Seen::default();
+    let requests = seen.clone();
+    let service = service_fn(move |request: Request<Body>| {
+        requests.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+        let answer = script.lock().unwrap().pop_front();
+        async move {
+            let build = |status: u16| Response::builder().status(status);
+            match answer {
+                Some(Answer::Json(status, body)) => {
+                    Ok::<_, BoxError>(build(status).body(Body::from(body.to_string().into_bytes()))?)
+                }
+                Some(Answer::Text(text)) => Ok(build(200).body(Body::from(text.into_bytes()))?),
+                Some(Answer::RetryAfter(seconds)) => {
+                    Ok(build(429).header("retry-after", seconds).body(Body::empty())?)
+                }
+                Some(Answer::Cut) => Err("connection reset".into()),
+                // The script is at its end: a server that never answers.
+                None => std::future::pending().await,
+            }
+        }
+    });
+    let cluster = Cluster::with_client(kube::Client::new(service, "default")).await.unwrap();
+    seen.lock().unwrap().clear();
+    (cluster, seen)
+}
+
+fn config_maps() -> Resource {
+    Resource {
+        group: String::new(),
+        version: "v1".into(),
+        kind: "ConfigMap".into(),
+        plural: "configmaps".into(),
+        scope: manifest::Scope::Namespaced,
+    }
+}
+
+fn config_map(version: u32) -> Value {
+    json!({"metadata": {"name": "a", "namespace": "shop", "uid": "u", "resourceVersion": version.to_string()}})
+}
+
+async fn apply(cluster: &Cluster, sensitive: bool) -> (Result<Done, Failure>, u64) {
+    let body: Arc<[u8]> = b"{}".as_slice().into();
+    let change = Change {
+        reference: ObjectRef {
+            cluster: cluster.id().clone(),
+            group_kind: GroupKind::new("", "ConfigMap"),
+            namespace: Some("shop".into()),
+            name: "a".into(),
+        },
+        api_version: "v1".into(),
+        action: Action::Create { conflicts: Conflicts::Refuse },
+        wave: Wave::Configuration,
+        digest: Some(Digest::of(&body)),
+        body: Some(body),
+        differences: Vec::new(),
+        sensitive,
+    };
+    let context = Context {
+        cluster,
+        identity: Identity::service_account("shop", "deployer"),
+        lane: Lane::Rollout,
+        part_of: ApplySetId::of(&SyncRef { namespace: "shop".into(), name: "web".into() }),
+        deadline: Instant::now() + Duration::from_secs(300),
+        timeout_fix: String::new(),
+    };
+    context.make(&change, &config_maps(), Novelty::Known).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn overload_is_waited_out_as_long_as_the_server_asks() {
+    let (cluster, seen) = cluster([
+        Answer::RetryAfter(7),
+        Answer::Json(503, json!({"reason": "ServiceUnavailable"})),
+        Answer::Cut,
+        Answer::Json(201, config_map(5)),
+    ])
+    .await;
+    let started = Instant::now();
+    let (result, writes) = apply(&cluster, false).await;
+    assert!(matches!(result, Ok(Done::Created { baseline: Some(_), .. })), "{result:?}");
+    assert_eq!((writes, seen.lock().unwrap().len()), (4, 4));
+    assert!(started.elapsed() >= Duration::from_secs(7));
+    assert_eq!(
+        seen.lock().unwrap()[0],
+        "PATCH /api/v1/namespaces/shop/configmaps/a?fieldManager=writ&fieldValidation=Strict&force=false"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_reported_as_one() {
+    let (cluster, seen) =
+        cluster((0..20).map(|_| Answer::Json(503, json!({"message": "etcdserver: no leader"})))).await;
+    let (result, _) = apply(&cluster, false).await;
+    let failure = result.unwrap_err();
+    assert_eq!((failure.finding.code.code, failure.retry), ("A106", Retry::Later));
+    assert_eq!(seen.lock().unwrap().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_an_object_is_not_tried_again() {
+    let invalid = || {
+        Answer::Json(
+            422,
+            json!({"reason": "Invalid", "message": "data.k: Invalid value: \"hunter2\"",
+                   "details": {"causes": [{"reason": "FieldValueInvalid", "field": "data.k", "message": "hunter2"}]}}),
+        )
+    };
+    let (cluster, seen) = cluster([invalid(), invalid()]).await;
+    let failure = apply(&cluster, false).await.0.unwrap_err();
+    assert_eq!((failure.finding.code.code, failure.retry), ("A101", Retry::AfterMending));
+    assert!(failure.finding.found.contains("hunter2"));
+    // The same about a Secret: reason and field only.
+    let failure = apply(&cluster, true).await.0.unwrap_err();
+    assert!(!failure.finding.to_string().contains("hunter2"), "{}", failure.finding);
+    assert!(failure.finding.to_string().contains("data.k"), "{}", failure.finding);
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up() {
+    let (cluster, _) = cluster([]).await;
+    let failure = apply(&cluster, false).await.0.unwrap_err();
+    assert!(matches!(failure.finding.code.code, "A106" | "A110"), "{}", failure.finding);
+}
+
+#[tokio::test]
+async fn a_server_without_aggregated_discovery_is_refused_by_name() {
+    let answers = [json!({"metadata": {"uid": "c"}}), json!({"kind": "APIVersions", "versions": ["v1"]})];
+    let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let service = service_fn(move |_request: Request<Body>| {
+        let body = answers.lock().unwrap().pop_front().unwrap().to_string().into_bytes();
+        async move { Ok::<_, BoxError>(Response::new(Body::from(body))) }
+    });
+    let error = Cluster::with_client(kube::Client::new(service, "default")).await.unwrap_err();
+    assert_eq!(error.finding().code.code, "A111", "{}", error.finding());
+}
+
+fn line(kind: &str, object: &Value) -> String {
+    format!("{}\n", json!({"type": kind, "object": object}))
+}
+
+fn bookmark(version: u32, ends_list: bool) -> String {
+    let annotations = if ends_list { json!({"k8s.io/initial-events-end": "true"}) } else { json!({}) };
+    line("BOOKMARK", &json!({"metadata": {"resourceVersion": version.to_string(), "annotations": annotations}}))
+}
+
+fn word(event: &WatchEvent) -> String {
+    match event {
+        WatchEvent::Applied(sighting) => format!("applied@{}", sighting.resource_version),
+        WatchEvent::Deleted { resource_version, .. } => format!("deleted@{resource_version}"),
+        WatchEvent::Synced => "synced".into(),
+        WatchEvent::Gap => "gap".into(),
+        WatchEvent::Failing(finding) => format!("failing {}", finding.found),
+    }
+}
+
+/// Runs a watch until `count` events have come.
+async fn watch(answers: impl IntoIterator<Item = Answer>, count: usize) -> (Vec<String>, Vec<String>) {
+    let (cluster, seen) = cluster(answers).await;
+    let (sender, mut events) = mpsc::channel::<Watched>(1);
+    let watch = cluster.watch(WatchTarget::all(config_maps()), sender);
+    let mut words = Vec::new();
+    while words.len() < count {
+        let event = tokio::time::timeout(Duration::from_secs(3600), events.recv()).await;
+        words.push(word(&event.unwrap_or_else(|_| panic!("only {words:?}")).unwrap().event));
+    }
+    drop(watch);
+    let queries = seen.lock().unwrap().iter().map(|request| request.split_once('?').unwrap().1.to_owned()).collect();
+    (words, queries)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_watch_goes_on_from_its_version() {
+    let first = [
+        line("ADDED", &config_map(3)),
+        bookmark(4, true),
+        line("MODIFIED", &config_map(5)),
+        r#"{"type":"MODIFIED","obj"#.to_owned(),
+    ];
+    let second = [line("MODIFIED", &config_map(6)), line("DELETED", &config_map(7))];
+    let (words, queries) = watch([Answer::Text(first.concat()), Answer::Cut, Answer::Text(second.concat())], 5).await;
+    assert_eq!(words, ["applied@3", "synced", "applied@5", "applied@6", "deleted@7"]);
+    assert!(queries[0].contains("sendInitialEvents=true"));
+    assert!(queries[1].contains("resourceVersion=5") && queries[2].contains("resourceVersion=5"), "{queries:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_too_old_means_a_new_list() {
+    let first = [bookmark(4, true), line("ERROR", &json!({"code": 410, "reason": "Expired"}))];
+    let second = [line("ADDED", &config_map(9)), bookmark(9, true)];
+    let answers = [
+        Answer::Text(first.concat()),
+        Answer::Text(second.concat()),
+        Answer::Json(410, json!({"reason": "Expired"})),
+        Answer::Text(bookmark(12, true)),
+    ];
+    let (words, _) = watch(answers, 6).await;
+    assert_eq!(words, ["synced", "gap", "applied@9", "synced", "gap", "synced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_streaming_lists_pages_are_read() {
+    let page = |version: u32, next: &str| {
+        Answer::Json(
+            200,
+            json!({"metadata": {"resourceVersion": "8", "continue": next}, "items": [config_map(version)]}),
+        )
+    };
+    let answers = [
+        Answer::Json(422, json!({"reason": "Invalid", "message": "sendInitialEvents is forbidden"})),
+        page(3, "more"),
+        page(4, ""),
+        Answer::Text(line("MODIFIED", &config_map(9))),
+    ];
+    let (words, queries) = watch(answers, 4).await;
+    assert_eq!(words, ["applied@3", "applied@4", "synced", "applied@9"]);
+    assert!(queries[2].contains("continue=more"));
+    assert!(queries[3].contains("resourceVersion=8"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_breaks_is_delivered_again_and_a_lasting_failure_is_reported_once() {
+    let forbidden = || Answer::Json(403, json!({"reason": "Forbidden", "message": "cannot watch configmaps"}));
+    let answers = [
+        Answer::Text(line("ADDED", &config_map(3))),
+        forbidden(),
+        forbidden(),
+        forbidden(),
+        forbidden(),
+        Answer::Text([line("ADDED", &config_map(3)), bookmark(4, true)].concat()),
+    ];
+    let (words, _) = watch(answers, 5).await;
+    assert_eq!(words, ["applied@3", "gap", "failing cannot watch configmaps", "applied@3", "synced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_watch_is_taken_for_dead() {
+    // The first stream never says anything after its list; the client notices and resumes.
+    let answers =
+        [Answer::Text(bookmark(4, true)), Answer::Text(String::new()), Answer::Text(line("ADDED", &config_map(5)))];
+    let (words, queries) = watch(answers, 2).await;
+    assert_eq!(words, ["synced", "applied@5"]);
+    assert!(queries[2].contains("resourceVersion=4"));
+}

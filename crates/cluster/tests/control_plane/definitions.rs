@@ -1,0 +1,125 @@
+//! The CRDs on a real API server: accepted, and refusing by name what is not supported yet.
+
+use serde_json::{Value, json};
+
+use crate::world::plane;
+
+fn trust_root() -> Value {
+    json!({
+        "repoId": "shop", "ref": "refs/heads/main",
+        "introduction": {"commit": "1".repeat(40), "payloadSha256": "0".repeat(64), "signer": format!("SHA256:{}", "A".repeat(43))},
+        "rootKeys": {"threshold": 1, "keys": ["ssh-ed25519 AAAA"]},
+    })
+}
+
+fn git_source() -> Value {
+    json!({"url": "https://git.example.org/shop.git", "ref": "refs/heads/main", "trustRootRef": {"name": "shop"}})
+}
+
+fn sync() -> Value {
+    json!({"sourceRef": {"name": "shop"}, "drift": {"mode": "Revert"}})
+}
+
+/// `spec` with one field set, or removed by `null`.
+fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    let parent = spec.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    if value.is_null() {
+        parent.remove(field)
+    } else {
+        parent.insert(field.to_owned(), value)
+    };
+    spec
+}
+
+/// What the API server says to `spec` with one field set: `None` if it takes it.
+fn refusal(kind: &str, spec: Value, pointer: &str, value: Value) -> Option<String> {
+    let said = dry_run(kind, &with(spec, pointer, value)).err().map(|error| format!("{error:#}"));
+    // Anything but an answer of the API server says nothing about the schema.
+    assert!(said.as_ref().is_none_or(|said| said.contains("is invalid")), "{said:?}");
+    said
+}
+
+fn dry_run(kind: &str, spec: &Value) -> anyhow::Result<String> {
+    let object = json!({
+        "apiVersion": "writ.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": "check", "namespace": if kind == "TrustRoot" { Value::Null } else { "default".into() }},
+        "spec": spec,
+    });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), object.to_string())?;
+    let file = file.path().display().to_string();
+    plane().kubectl(&["create", "--dry-run=server", "-f", &file])
+}
+
+#[track_caller]
+fn check(kind: &str, spec: &Value, pointer: &str, value: Value, expected: &str) {
+    let said = refusal(kind, spec.clone(), pointer, value).unwrap_or_else(|| panic!("{kind} {pointer} was accepted"));
+    assert!(said.contains(expected), "{kind} {pointer}: {said}");
+}
+
+#[test]
+fn supported_specs_are_accepted() {
+    assert_eq!(refusal("TrustRoot", trust_root(), "/orders", json!("Cluster")), None);
+    assert_eq!(refusal("TrustRoot", trust_root(), "/minPolicyVersion", json!(3)), None);
+    assert_eq!(refusal("GitSource", git_source(), "/suspend", json!(true)), None);
+    assert_eq!(refusal("GitSource", git_source(), "/secretRef", json!({"name": "git"})), None);
+    assert_eq!(refusal("Sync", sync(), "/path", json!("apps/web")), None);
+    assert_eq!(refusal("Sync", sync(), "/wait", json!(false)), None);
+    assert_eq!(refusal("Sync", sync(), "/timeout", json!("1m30s")), None);
+    assert_eq!(refusal("Sync", sync(), "/advance", json!({"mode": "Auto"})), None);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    for (kind, spec, pointer, value, name) in [
+        ("TrustRoot", trust_root(), "/mode", json!("Audit"), "spec.mode: Audit"),
+        ("TrustRoot", trust_root(), "/limits", json!({"steps": 5}), "spec.limits"),
+        ("GitSource", git_source(), "/policyFrom", json!([{"name": "other"}]), "spec.policyFrom"),
+        ("GitSource", git_source(), "/allowedNamespaces", json!(["a"]), "spec.allowedNamespaces"),
+        ("Sync", sync(), "/wait", json!(true), "spec.wait"),
+        ("Sync", sync(), "/dependsOn", json!([{"name": "base"}]), "spec.dependsOn"),
+        ("Sync", sync(), "/healthChecks", json!([]), "spec.healthChecks"),
+        ("Sync", sync(), "/advance", json!({"mode": "Manual"}), "spec.advance.mode: Manual"),
+        ("Sync", sync(), "/advance", json!({"windows": []}), "spec.advance.windows"),
+        ("Sync", sync(), "/drift/ignore", json!([]), "spec.drift.ignore"),
+    ] {
+        check(kind, &spec, pointer, value, &format!("{name} is not supported yet"));
+    }
+    let signatures = json!([{"principal": "alice", "signature": "x"}]);
+    let commit = "1".repeat(40);
+    for (kind, spec) in [
+        ("PauseRequest", json!({"sync": "web", "until": "2030-01-01T00:00:00Z"})),
+        ("RollbackRequest", json!({"sync": "web", "to": commit, "signatures": signatures})),
+        (
+            "BreakGlass",
+            json!({"source": "shop", "commit": commit, "until": "2030-01-01T00:00:00Z", "signatures": signatures}),
+        ),
+    ] {
+        check(kind, &spec, "/reason", json!("because"), &format!("{kind} is not supported yet"));
+    }
+}
+
+#[test]
+fn what_is_missing_or_malformed_is_refused() {
+    check("Sync", &sync(), "/drift/mode", Value::Null, "mode");
+    check("Sync", &sync(), "/sourceRef", Value::Null, "sourceRef");
+    check("Sync", &sync(), "/path", json!("/etc"), "spec.path");
+    check("Sync", &sync(), "/pruneLimit", json!(101), "spec.pruneLimit");
+    check("Sync", &sync(), "/targetNamespace", json!("Shop"), "spec.targetNamespace");
+    check("GitSource", &git_source(), "/url", json!("https://user:pass@host/x.git"), "spec.url");
+    check("GitSource", &git_source(), "/url", json!("http://host/x.git"), "spec.url");
+    check("GitSource", &git_source(), "/interval", json!("soon"), "spec.interval");
+    check("TrustRoot", &trust_root(), "/introduction/commit", json!("abc"), "spec.introduction.commit");
+    check("TrustRoot", &trust_root(), "/rootKeys/threshold", json!(2), "spec.rootKeys.threshold");
+    check("TrustRoot", &trust_root(), "/rootKeys", Value::Null, "rootKeys");
+}
+
+#[test]
+fn short_names_and_the_category_are_served() {
+    let resources =
+        plane().kubectl(&["api-resources", "--api-group=writ.dev", "--categories=writ", "--no-headers"]).unwrap();
+    for name in ["troot", "gsrc", "wsync", "pausereq", "rbreq", "bglass"] {
+        assert!(resources.contains(name), "{name} in {resources}");
+    }
+}
