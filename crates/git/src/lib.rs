@@ -16,6 +16,7 @@ mod objects;
 pub mod pktline;
 mod poll;
 mod remote;
+mod revision;
 mod transport;
 mod tree;
 mod walk;

@@ -52,18 +52,6 @@ impl Objects {
         &self.repository
     }
 
-    /// The commit that a revision names (`main`, `HEAD~2`, an id, a tag).
-    ///
-    /// # Errors
-    /// When there is no such commit.
-    pub fn resolve(&self, revision: &str) -> Result<CommitId, HistoryError> {
-        let missing = || HistoryError::Missing { object: format!("revision {:?}", quoted(revision)) };
-        let found = self.repository.revparse_single(revision).map_err(|_| missing())?;
-        // Only tags are followed here; parents were by the revision's own syntax.
-        let found = found.peel(ObjectType::Commit).map_err(|_| missing())?;
-        CommitId::from_bytes(found.id().as_bytes()).map_err(|_| missing())
-    }
-
     /// What differs below a folder, by object id, in order of paths. Equal subtrees are not read.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ enum Step {
 }
 
 /// The parents that a raw commit names: the lines right after its tree.
-fn parents(id: &CommitId, raw: &[u8]) -> Result<Vec<CommitId>, HistoryError> {
+pub(crate) fn parents(id: &CommitId, raw: &[u8]) -> Result<Vec<CommitId>, HistoryError> {
     let malformed = || HistoryError::Read { reason: format!("commit {id} names a malformed parent") };
     let mut found = Vec::new();
     for line in raw.split(|byte| *byte == b'\n').skip(1) {

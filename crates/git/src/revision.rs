@@ -1,0 +1,107 @@
+//! What a person names: revisions and ranges of a local repository, as object ids.
+//!
+//! libgit2 refuses to look up a commit that it cannot parse, and parses more leniently than is safe.
+//! Here names become ids without parsing where the syntax allows it, so that a malformed commit is
+//! found and refused with its code instead of being "missing".
+
+use std::collections::{HashMap, HashSet};
+
+use git2::{ObjectType, Oid};
+use trust::{CommitId, History as _, HistoryError};
+
+use crate::{
+    exchange::quoted,
+    objects::{Objects, oid},
+    walk::{MAX_VISITED_COMMITS, parents},
+};
+
+/// The tags that are followed to a commit: a tag of a tag exists, more is made up.
+const MAX_TAGS: usize = 8;
+
+impl Objects {
+    /// The commit that a revision names (`main`, `HEAD~2`, an id, a tag).
+    ///
+    /// # Errors
+    /// When there is no such commit.
+    pub fn resolve(&self, revision: &str) -> Result<CommitId, HistoryError> {
+        let missing = || HistoryError::Missing { object: format!("revision \"{}\"", quoted(revision)) };
+        let mut id = self.name_to_id(revision).ok_or_else(missing)?;
+        let odb = self.repository().odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
+        for _tag in 0..MAX_TAGS {
+            match odb.read_header(id).map_err(|_| missing())?.1 {
+                ObjectType::Commit => return CommitId::from_bytes(id.as_bytes()).map_err(|_| missing()),
+                ObjectType::Tag => {
+                    id = self.repository().find_tag(id).map_err(|_| missing())?.target_id();
+                }
+                _ => return Err(missing()),
+            }
+        }
+        Err(missing())
+    }
+
+    /// The commits that a revision or a range names: of `A..B` all that `B` reaches and `A` does not,
+    /// parents before their children; an empty side is `HEAD`. Anything else names one commit.
+    ///
+    /// # Errors
+    /// When a revision is not there, history is incomplete, or more than [`MAX_VISITED_COMMITS`] are reached.
+    pub fn commits(&self, revision: &str) -> Result<Vec<CommitId>, HistoryError> {
+        let Some((from, to)) = revision.split_once("..") else { return Ok(vec![self.resolve(revision)?]) };
+        if to.starts_with('.') {
+            let reason = format!("\"{}\" is a symmetric difference; only A..B is supported", quoted(revision));
+            return Err(HistoryError::Read { reason });
+        }
+        let side = |name: &str| self.resolve(if name.is_empty() { "HEAD" } else { name });
+        let (from, to) = (side(from)?, side(to)?);
+        let behind: HashSet<CommitId> = self.oldest_first(from, &HashSet::new())?.into_iter().collect();
+        self.oldest_first(to, &behind)
+    }
+
+    fn name_to_id(&self, revision: &str) -> Option<Oid> {
+        let repository = self.repository();
+        // A full id names the object whether or not libgit2 can parse it; so do refs.
+        if let Ok(id) = revision.parse::<CommitId>() {
+            return oid(&id);
+        }
+        let reference = repository.resolve_reference_from_short_name(revision);
+        if let Some(target) = reference.and_then(|found| found.resolve()).ok().and_then(|found| found.target()) {
+            return Some(target);
+        }
+        repository.revparse_single(revision).map(|object| object.id()).ok()
+    }
+
+    /// Everything a commit reaches outside `behind`, parents before children.
+    fn oldest_first(&self, head: CommitId, behind: &HashSet<CommitId>) -> Result<Vec<CommitId>, HistoryError> {
+        let mut order = Vec::new();
+        // True once all parents of a commit are on the stack above it.
+        let mut expanded: HashMap<CommitId, bool> = HashMap::new();
+        let mut stack = vec![head];
+        while let Some(id) = stack.last().copied() {
+            match expanded.get(&id) {
+                None if !behind.contains(&id) => {
+                    expanded.insert(id, false);
+                    // The first parent is pushed last: its history comes first, as along a mainline.
+                    let unseen = self.parents_of(&id)?.into_iter().rev();
+                    stack.extend(unseen.filter(|parent| !expanded.contains_key(parent)));
+                }
+                Some(false) => {
+                    expanded.insert(id, true);
+                    order.push(id);
+                    stack.pop();
+                }
+                Some(true) | None => _ = stack.pop(),
+            }
+            if expanded.len() > MAX_VISITED_COMMITS {
+                let what = format!("commits behind {head}");
+                return Err(HistoryError::Limit { what, limit: MAX_VISITED_COMMITS as u64 });
+            }
+        }
+        Ok(order)
+    }
+
+    /// Parents of a commit; none of one whose parents are malformed, which no judgement accepts.
+    fn parents_of(&self, id: &CommitId) -> Result<Vec<CommitId>, HistoryError> {
+        let missing = || HistoryError::Missing { object: format!("commit {id}") };
+        let raw = self.commit(id)?.ok_or_else(missing)?;
+        Ok(parents(id, &raw).unwrap_or_default())
+    }
+}
