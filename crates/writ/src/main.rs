@@ -1,1 +1,29 @@
-fn main() {}
+//! The `writ` binary: the TLS provider, arguments, exit status. Each command is a module beside
+//! this file.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod audit_key;
+mod audit_show;
+mod audit_verify;
+mod cli;
+mod controller;
+mod exit;
+mod generate;
+mod input;
+mod output;
+mod signatures;
+mod trust_init;
+mod trust_root;
+mod verify;
+
+fn main() -> ExitCode {
+    // Only the first call of a process can fail, by finding another one: any provider will do.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    match cli::Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => exit::usage(&error),
+    }
+}

@@ -1,0 +1,342 @@
+//! The command line: arguments exactly as the user typed them. Each command resolves its own.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use audit::EntryKind;
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::{
+    audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_init,
+    trust_root, verify,
+};
+
+/// GitOps for Kubernetes that obeys only signed orders.
+///
+/// Exit status: 0 fine · 1 a finding (refused, mismatch) · 2 no verdict was possible · 64 usage.
+#[derive(Debug, Parser)]
+#[command(name = "writ", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller.
+    Controller(Box<ControllerArgs>),
+    /// Judge commits offline: signatures and authority, as the controller would.
+    Verify(VerifyArgs),
+    /// Begin to trust a repository: its trust file, its trust root.
+    #[command(subcommand)]
+    Trust(TrustCommand),
+    /// Read and verify the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print a document that is generated from the code.
+    #[command(hide = true)]
+    Generate {
+        /// Which one.
+        what: generate::Document,
+    },
+    /// The short-lived process that talks to a Git server: request on stdin, reply on stdout.
+    #[command(hide = true)]
+    GitFetchChild,
+}
+
+/// Arguments of `writ controller`.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// Folder of the state volume: log, mirrors and expected state.
+    #[arg(long, env = "WRIT_STATE_DIR", hide_env_values = true, default_value = "/var/lib/writ")]
+    pub(crate) state_dir: PathBuf,
+    /// File with the log's signing key (`writ audit key` makes one).
+    #[arg(long, env = "WRIT_LOG_KEY", hide_env_values = true, default_value = "/etc/writ/log-key/key")]
+    pub(crate) log_key: PathBuf,
+    /// Name of the log in its checkpoints, which is its key's name; unique for each log.
+    #[arg(long, env = "WRIT_LOG_ORIGIN", hide_env_values = true, default_value = "writ.dev/log")]
+    pub(crate) log_origin: String,
+    /// Id of this controller: the value of the label `writ.dev/instance`. The instance `writ` also obeys custom
+    /// resources without the label.
+    #[arg(long, env = "WRIT_INSTANCE", hide_env_values = true, default_value = "writ")]
+    pub(crate) instance: String,
+    /// Namespace the controller runs in.
+    #[arg(long, env = "WRIT_NAMESPACE", hide_env_values = true, default_value = "writ-system")]
+    pub(crate) namespace: String,
+    /// Identity in the Lease; stable over restarts of the same replica.
+    #[arg(long, env = "WRIT_IDENTITY", hide_env_values = true, default_value = "writ-0")]
+    pub(crate) identity: String,
+    /// Address of `/metrics`, `/healthz` and `/readyz`.
+    #[arg(long, env = "WRIT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Kubeconfig; default: the ServiceAccount of the Pod.
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Form of the log lines on stderr.
+    #[arg(long, env = "WRIT_LOG_FORMAT", hide_env_values = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Which log lines: a level, or levels per module.
+    #[arg(long, env = "WRIT_LOG", hide_env_values = true, default_value = "info")]
+    pub(crate) log_filter: String,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Arguments of `writ verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The repository: a work tree or a bare repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// The TrustRoot manifest.
+    #[arg(long, value_name = "FILE", required_unless_present = "signatures_only", conflicts_with = "signatures_only")]
+    pub(crate) trust_root: Option<PathBuf>,
+    /// Judge from this commit, taken as accepted; default: from the introduction.
+    #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
+    pub(crate) from: Option<String>,
+    /// Judge signatures alone, on any repository.
+    #[arg(long, requires = "allowed_signers")]
+    pub(crate) signatures_only: bool,
+    /// The allowed signers, in OpenSSH's format.
+    #[arg(long, value_name = "FILE", requires = "signatures_only")]
+    pub(crate) allowed_signers: Option<PathBuf>,
+    /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
+    #[arg(value_name = "REV")]
+    pub(crate) revisions: Vec<String>,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Format::Human)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum TrustCommand {
+    /// Write a first trust file from public keys; prints the commands that sign and commit it.
+    Init(TrustInitArgs),
+    /// Check that a revision carries a valid, signed trust file; prints TrustRoot, GitSource and first Sync.
+    Root(TrustRootArgs),
+}
+
+/// Arguments of `writ trust init`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustInitArgs {
+    /// The work tree that gets `.writ/trust.yaml`.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// Name of the repository, such as `urn:writ:prod-config`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) repo_id: String,
+    /// The branch that is obeyed.
+    #[arg(long = "ref", value_name = "REF", default_value = "refs/heads/main")]
+    pub(crate) r#ref: String,
+    /// A root principal and the file of its public key: `alice=alice.pub`. Repeat for each.
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    pub(crate) root: Vec<String>,
+    /// How many root principals must sign a change of the trust file.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) root_threshold: u32,
+    /// Another principal and its key: `bob=bob.pub`.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) principal: Vec<String>,
+    /// Who holds a role: `sre=bob,carol`.
+    #[arg(long, value_name = "ROLE=NAMES")]
+    pub(crate) role: Vec<String>,
+    /// Which role may change which paths: `apps/**=sre`. What no rule covers, nobody may change.
+    #[arg(long, value_name = "GLOB=ROLE")]
+    pub(crate) rule: Vec<String>,
+    /// When the trust file expires (RFC 3339); default: in a year.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+}
+
+/// Arguments of `writ trust root`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustRootArgs {
+    /// The revision that trust starts from.
+    #[arg(value_name = "REV", default_value = "HEAD")]
+    pub(crate) revision: String,
+    /// The repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// URL that the GitSource fetches from.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Name of the TrustRoot.
+    #[arg(long, default_value = "root")]
+    pub(crate) name: String,
+    /// Name of the GitSource.
+    #[arg(long, value_name = "NAME", default_value = "config")]
+    pub(crate) source: String,
+    /// Name of the first Sync.
+    #[arg(long, value_name = "NAME", default_value = "apps")]
+    pub(crate) sync: String,
+    /// Namespace of GitSource and Sync.
+    #[arg(long, default_value = "writ-system")]
+    pub(crate) namespace: String,
+    /// Id of the controller that shall obey.
+    #[arg(long, value_name = "ID", default_value = "writ")]
+    pub(crate) instance: String,
+    /// How often the remote is asked.
+    #[arg(long, default_value = "1m")]
+    pub(crate) interval: String,
+    /// Secret with the credentials and the CA of the URL, in the same namespace.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret: Option<String>,
+    /// Folder that the first Sync applies.
+    #[arg(long, value_name = "FOLDER", default_value = "apps")]
+    pub(crate) path: String,
+    /// ServiceAccount that the first Sync writes as; needed in every namespace but writ's own.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service_account: Option<String>,
+    /// Namespace that the first Sync applies into.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) target_namespace: Option<String>,
+    /// What the first Sync does about drift.
+    #[arg(long, value_enum, default_value_t = DriftArg::Revert)]
+    pub(crate) drift: DriftArg,
+    /// How many root keys must have signed the trust file of the revision; default: what its own rules demand.
+    #[arg(long, value_name = "N")]
+    pub(crate) threshold: Option<u32>,
+}
+
+/// What is done about drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriftArg {
+    /// It is reverted and reported.
+    Revert,
+    /// It is reported.
+    Flag,
+    /// Nothing.
+    Off,
+}
+
+impl From<DriftArg> for plan::DriftMode {
+    fn from(mode: DriftArg) -> Self {
+        match mode {
+            DriftArg::Revert => Self::Revert,
+            DriftArg::Flag => Self::Flag,
+            DriftArg::Off => Self::Off,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check every entry, tile, body and checkpoint of a log, offline.
+    Verify(AuditVerifyArgs),
+    /// List entries, newest last.
+    Show(AuditShowArgs),
+    /// Make the key pair of a new log: files `key` and `key.pub`.
+    Key(AuditKeyArgs),
+}
+
+/// Arguments of `writ audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyArgs {
+    /// Folder of the log.
+    pub(crate) dir: PathBuf,
+    /// File with the log's public key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Checkpoint kept elsewhere that the log must extend. Repeat for more.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Vec<PathBuf>,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Format::Human)]
+    pub(crate) output: Format,
+}
+
+/// Arguments of `writ audit show`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditShowArgs {
+    /// Folder of the log.
+    pub(crate) dir: PathBuf,
+    /// File with the log's public key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Only entries of this kind.
+    #[arg(long, value_parser = kind())]
+    pub(crate) kind: Option<EntryKind>,
+    /// Only entries with this code, such as W301.
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Only the newest N of them.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) last: usize,
+    /// Show bodies too: change sets and masked differences.
+    #[arg(long)]
+    body: bool,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Format::Human)]
+    pub(crate) output: Format,
+}
+
+/// Whether bodies are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    /// They are.
+    Shown,
+    /// They are not read.
+    Hidden,
+}
+
+impl AuditShowArgs {
+    /// Whether bodies are shown.
+    pub(crate) const fn bodies(&self) -> Bodies {
+        if self.body { Bodies::Shown } else { Bodies::Hidden }
+    }
+}
+
+/// Reads the kind of an entry by its name in the log.
+fn kind() -> impl TypedValueParser<Value = EntryKind> {
+    PossibleValuesParser::new(EntryKind::ALL.map(EntryKind::as_str)).try_map(|text| {
+        EntryKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| format!("no kind is named {text}"))
+    })
+}
+
+/// Arguments of `writ audit key`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditKeyArgs {
+    /// Name of the log in its checkpoints: the controller's `--log-origin`.
+    #[arg(long, value_name = "ORIGIN", default_value = "writ.dev/log")]
+    pub(crate) name: String,
+    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::GitFetchChild => return git::fetch_child(std::io::stdin().lock(), std::io::stdout().lock()),
+            Command::Controller(args) => controller::run(*args),
+            Command::Verify(args) if args.signatures_only => signatures::run(&args),
+            Command::Verify(args) => verify::run(&args),
+            Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
+            Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),
+            Command::Audit(AuditCommand::Verify(args)) => audit_verify::run(&args),
+            Command::Audit(AuditCommand::Show(args)) => audit_show::run(&args),
+            Command::Audit(AuditCommand::Key(args)) => audit_key::run(&args),
+            Command::Crds => generate::run(generate::Document::Crds),
+            Command::Completion { shell } => generate::completion(shell),
+            Command::Generate { what } => generate::run(what),
+        };
+        exit::report(&result)
+    }
+}

@@ -1,0 +1,81 @@
+//! `writ controller`: arguments to options, logging, the runtime, and the end.
+
+use std::{num::NonZeroUsize, thread, time::Duration};
+
+use anyhow::Context as _;
+use controller::Options;
+use git::FetchChild;
+use plan::InstanceId;
+use rand::TryRngCore as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{ControllerArgs, LogFormat},
+    exit::{Outcome, UsageError},
+};
+
+/// Threads that run tasks: two keep the watches going while one decodes a large list, more than four find nothing to
+/// do, and each has an allocator arena of its own.
+const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
+/// Threads for blocking work (log, mirrors, name resolution): each of a handful of sources and the log has one.
+const BLOCKING_THREADS: usize = 16;
+/// How long blocking work may go on after the controller has stopped: a fetch ends within its own limits, and nothing
+/// is lost when it does not.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Runs the controller until SIGTERM or SIGINT.
+pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<Outcome> {
+    log_to_stderr(&args)?;
+    let options = options(args)?;
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(*WORKERS.start(), *WORKERS.end()))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("writ")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(async {
+        // Both are caught from here on, also while the controller still starts.
+        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        let stop = async move {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "stopping");
+        };
+        controller::run(options, stop).await.context("the controller cannot run")
+    });
+    runtime.shutdown_timeout(SHUTDOWN);
+    result.map(|()| Outcome::Fine)
+}
+
+fn options(args: ControllerArgs) -> anyhow::Result<Options> {
+    Ok(Options {
+        state_dir: args.state_dir,
+        log_key: args.log_key,
+        log_origin: args.log_origin,
+        instance: InstanceId::new(&args.instance).map_err(|error| UsageError(format!("--instance: {error}")))?,
+        namespace: args.namespace,
+        identity: args.identity,
+        listen: args.listen,
+        kubeconfig: args.kubeconfig,
+        fetch_child: FetchChild::same_binary().context("cannot find this program, which fetches run as well")?,
+        version: env!("CARGO_PKG_VERSION"),
+        seed: rand::rngs::OsRng.try_next_u64().context("the system gives no random numbers")?,
+    })
+}
+
+fn log_to_stderr(args: &ControllerArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log_filter)
+        .map_err(|error| UsageError(format!("--log-filter {:?}: {error}", args.log_filter)))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
