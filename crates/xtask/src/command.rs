@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{controlplane, generate, layers, lint, test};
+use crate::{controlplane, demo, generate, layers, lint, test};
 
 /// The repository's own commands.
 #[derive(Debug, Parser)]
@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     /// Builds the real Kubernetes control plane of the tests and the demo into target/controlplane, if its inputs changed
     Controlplane,
+    /// Plays the main job as a story on a real control plane and a real Git server
+    Demo(demo::Arguments),
     /// Writes what is generated: docs/codes.md, deploy/crds/writ.dev.yaml, docs/cli.md
     Generate(generate::Arguments),
     /// Fails on each forbidden dependency between crates, naming it
@@ -34,6 +36,7 @@ pub(crate) fn parse_and_run() -> Result<()> {
     let workspace = Workspace::find()?;
     match arguments.command {
         Command::Controlplane => controlplane::run(&workspace),
+        Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Generate(arguments) => generate::run(&workspace, &arguments),
         Command::Layers => layers::run(&workspace),
         Command::Lint => lint::run(&workspace),

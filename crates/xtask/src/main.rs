@@ -2,6 +2,7 @@
 
 mod command;
 mod controlplane;
+mod demo;
 mod generate;
 mod layers;
 mod lint;

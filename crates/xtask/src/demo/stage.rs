@@ -1,0 +1,290 @@
+//! What the demo plays on: control plane, Git server, signed repository, controller.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use testkit::{
+    ControlPlane, GitServer, KeyType, Keys, Metrics, Profile, Push, Remote, Rights, SignedRepo, SigningKey, Tenant,
+    Writ, WritCommand, install, wait_until, writ_kubeconfig,
+};
+
+use crate::workspace::Workspace;
+
+/// Name of the repository on the Git server, of the GitSource and of the Sync.
+pub(crate) const SHOP: &str = "shop";
+/// Name of the log.
+const LOG_ORIGIN: &str = "writ.dev/demo";
+/// How long one step may take: far above what it takes on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A value that must never be printed, made at run time.
+pub(crate) const SECRET_BYTES: usize = 16;
+
+/// The people of the example.
+pub(crate) struct People {
+    /// Holds the root role.
+    pub(crate) alice: SigningKey,
+    /// Holds the role `security`.
+    pub(crate) sam: SigningKey,
+    /// Holds the role `sre`.
+    pub(crate) dora: SigningKey,
+}
+
+/// Everything that runs.
+pub(crate) struct Stage {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) tenant: Tenant<'static>,
+    pub(crate) repo: SignedRepo,
+    pub(crate) people: People,
+    pub(crate) canary: String,
+    pub(crate) metrics: String,
+    pub(crate) writ: Writ,
+    pub(crate) state: PathBuf,
+    pub(crate) program: PathBuf,
+    pub(crate) log_public_key: PathBuf,
+    remote: Remote,
+    server: GitServer,
+    /// The folder of the private keys goes with it.
+    _keys: Keys,
+}
+
+impl Stage {
+    /// Starts everything and introduces the repository to the cluster.
+    pub(crate) fn set(workspace: &Workspace) -> Result<Self> {
+        let program = workspace.path("target/debug/writ");
+        let plane = ControlPlane::shared(Profile::Full).context("cannot start the control plane")?;
+        install(plane, &writ(&program, &["crds"])?)?;
+        let tenant = Tenant::create(plane, Rights::Cluster)?;
+        let server = GitServer::start()?;
+        server.create(SHOP)?;
+        let keys = Keys::new()?;
+        let people = People {
+            alice: keys.generate("alice", KeyType::Ed25519)?,
+            sam: keys.generate("sam", KeyType::Ed25519)?,
+            dora: keys.generate("dora", KeyType::Ed25519)?,
+        };
+        let repo = SignedRepo::new()?;
+        introduce(&program, &repo, &people, &workspace.path("examples/shop/policies"))?;
+        let remote = server.remote(SHOP);
+        repo.push(&remote, "main", Push::FastForward)?;
+        order(&program, &repo, &server, &tenant)?;
+        let command = WritCommand::new(&program)?;
+        let state = command.directory().join("state");
+        let log_public_key = log_key(&program, command.directory())?;
+        let metrics = free_address()?;
+        let command = command
+            .args(["controller"])
+            .env("WRIT_STATE_DIR", text(&state)?)
+            .env("WRIT_LOG_KEY", text(&command_key(&log_public_key))?)
+            .env("WRIT_LOG_ORIGIN", LOG_ORIGIN)
+            .env("WRIT_INSTANCE", tenant.instance())
+            .env("WRIT_IDENTITY", "writ-0")
+            .env("WRIT_LISTEN", &metrics)
+            .env("KUBECONFIG", text(&writ_kubeconfig(plane)?)?);
+        let mut writ = command.start()?;
+        writ.wait_until("the controller to be ready", PATIENCE, |_| Metrics::scrape(&metrics).map(drop))?;
+        let canary = canary()?;
+        Ok(Self {
+            plane,
+            tenant,
+            repo,
+            people,
+            canary,
+            metrics,
+            writ,
+            state,
+            program,
+            log_public_key,
+            remote,
+            server,
+            _keys: keys,
+        })
+    }
+
+    /// Pushes the head of the work tree and asks writ to look at once.
+    pub(crate) fn push(&self, push: Push) -> Result<String> {
+        let head = self.repo.head()?;
+        self.repo.push(&self.remote, "main", push)?;
+        self.poke()?;
+        Ok(head)
+    }
+
+    /// Asks for a reconcile now, as people do.
+    fn poke(&self) -> Result<()> {
+        let stamp = format!("reconcile.fluxcd.io/requestedAt={:?}", std::time::SystemTime::now());
+        self.tenant.kubectl(&["annotate", "--overwrite", "gitsource", SHOP, &stamp]).map(drop)
+    }
+
+    /// Waits until a field of an object is as wanted.
+    pub(crate) fn wait_field(&self, object: &str, path: &str, wanted: &str) -> Result<()> {
+        wait_until(&format!("{object} {path} to be {wanted:?}"), PATIENCE, || {
+            let found = self.field(object, path)?;
+            ensure!(found == wanted, "it is {found:?}");
+            Ok(())
+        })
+    }
+
+    /// A field of an object by JSONPath.
+    pub(crate) fn field(&self, object: &str, path: &str) -> Result<String> {
+        self.tenant.kubectl(&["get", object, "-o", &format!("jsonpath={{{path}}}")])
+    }
+
+    /// The controller's log so far.
+    pub(crate) fn log(&self) -> Result<String> {
+        self.writ.log()
+    }
+
+    /// Everything `/metrics` says.
+    pub(crate) fn metrics_text(&self) -> Result<String> {
+        Ok(format!("{:?}", Metrics::scrape(&self.metrics)?.samples()))
+    }
+
+    /// Runs the `writ` command and returns exit status and output.
+    pub(crate) fn run_writ(&self, arguments: &[&str]) -> Result<testkit::Finished> {
+        WritCommand::new(&self.program)?.args(arguments.iter().copied()).output()
+    }
+
+    /// Leaves everything running until Enter is pressed or standard input ends.
+    pub(crate) fn keep(&self) -> Result<()> {
+        println!("\nEverything keeps running. In another terminal:");
+        println!("  export KUBECONFIG={}", self.plane.admin_kubeconfig().display());
+        println!("  kubectl get syncs -A");
+        println!("  kubectl -n {} describe sync {SHOP}", self.tenant.namespace());
+        println!("  kubectl -n {} edit deployment shop      # comes back", self.tenant.namespace());
+        println!("  git -C {} log --show-signature", self.repo.path().display());
+        println!("  curl http://{}/metrics", self.metrics);
+        println!("Git server: {}   state: {}", self.server.url(SHOP), self.state.display());
+        println!("kubectl is in target/controlplane. Press Enter to stop.");
+        let mut byte = [0];
+        std::io::stdin().read(&mut byte).context("cannot read standard input")?;
+        Ok(())
+    }
+}
+
+/// Writes the trust file with `writ trust init`, has it signed, and commits it with the policies.
+fn introduce(program: &Path, repo: &SignedRepo, people: &People, policies: &Path) -> Result<()> {
+    let key = |person: &SigningKey, name: &str| -> Result<String> {
+        let file = person.private_file();
+        Ok(format!("{name}={}.pub", text(file)?))
+    };
+    let path = repo.path();
+    let arguments = [
+        "trust",
+        "init",
+        "--repo",
+        text(&path)?,
+        "--repo-id",
+        "urn:writ:shop",
+        "--root",
+        &key(&people.alice, "alice")?,
+        "--principal",
+        &key(&people.sam, "sam")?,
+        "--principal",
+        &key(&people.dora, "dora")?,
+        "--role",
+        "security=sam",
+        "--role",
+        "sre=dora",
+        "--rule",
+        "policies/**=security",
+        "--rule",
+        "apps/**=sre",
+        "--rule",
+        "platform/**=sre",
+        "--expires",
+        "2099-01-01T00:00:00Z",
+    ];
+    writ(program, &arguments)?;
+    repo.sign_trust_file(&people.alice)?;
+    for entry in std::fs::read_dir(policies).context("cannot read the example's policies")? {
+        let file = entry?.path();
+        let name = file.file_name().and_then(|name| name.to_str()).context("a policy's file name")?;
+        repo.write(&format!("policies/{name}"), std::fs::read(&file)?)?;
+    }
+    repo.commit_signed(&people.alice, "Introduce trust and policies")?;
+    Ok(())
+}
+
+/// Puts TrustRoot, GitSource, Sync and the credentials into the cluster, as a platform admin does.
+fn order(program: &Path, repo: &SignedRepo, server: &GitServer, tenant: &Tenant<'_>) -> Result<()> {
+    tenant.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "git-credentials",
+        &format!("--from-literal=username={}", server.username()),
+        &format!("--from-literal=password={}", server.password()),
+        &format!("--from-file=ca.crt={}", server.authority_file().display()),
+    ])?;
+    let path = repo.path();
+    let manifests = writ(
+        program,
+        &[
+            "trust",
+            "root",
+            "HEAD",
+            "--repo",
+            text(&path)?,
+            "--name",
+            tenant.namespace(),
+            "--namespace",
+            tenant.namespace(),
+            "--instance",
+            tenant.instance(),
+            "--source",
+            SHOP,
+            "--sync",
+            SHOP,
+            "--url",
+            &server.url(SHOP),
+            "--secret",
+            "git-credentials",
+            "--path",
+            "",
+            "--service-account",
+            tenant.service_account(),
+        ],
+    )?;
+    tenant.control_plane().apply(&manifests)
+}
+
+/// Makes the log's key; returns the file of the public one.
+fn log_key(program: &Path, directory: &Path) -> Result<PathBuf> {
+    let folder = directory.join("log-key");
+    std::fs::create_dir_all(&folder).context("cannot make the folder of the log key")?;
+    writ(program, &["audit", "key", "--name", LOG_ORIGIN, "--dir", text(&folder)?])?;
+    Ok(folder.join("key.pub"))
+}
+
+fn command_key(public: &Path) -> PathBuf {
+    public.with_extension("")
+}
+
+/// Runs the binary and returns its standard output; fails unless it exits with 0.
+fn writ(program: &Path, arguments: &[&str]) -> Result<String> {
+    let finished = WritCommand::new(program)?.args(arguments.iter().copied()).output()?;
+    ensure!(finished.code == Some(0), "`writ {}` failed: {}", arguments.join(" "), finished.stderr);
+    Ok(finished.stdout)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// A loopback address nobody listens on.
+fn free_address() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+/// A secret value made here and now.
+fn canary() -> Result<String> {
+    let mut bytes = [0; SECRET_BYTES];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("cannot read random bytes")?;
+    Ok(format!("canary-{}", hex::encode(bytes)))
+}
