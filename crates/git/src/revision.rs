@@ -17,6 +17,8 @@ use crate::{
 
 /// The tags that are followed to a commit: a tag of a tag exists, more is made up.
 const MAX_TAGS: usize = 8;
+/// The fewest digits of an id that name an object, as with Git.
+const MIN_ABBREVIATION: usize = 4;
 
 impl Objects {
     /// The commit that a revision names (`main`, `HEAD~2`, an id, a tag).
@@ -58,6 +60,10 @@ impl Objects {
 
     fn name_to_id(&self, revision: &str) -> Option<Oid> {
         let repository = self.repository();
+        // libgit2 takes it for HEAD; here it is an unset variable of a script.
+        if revision.is_empty() {
+            return None;
+        }
         // A full id names the object whether or not libgit2 can parse it; so do refs.
         if let Ok(id) = revision.parse::<CommitId>() {
             return oid(&id);
@@ -66,7 +72,16 @@ impl Objects {
         if let Some(target) = reference.and_then(|found| found.resolve()).ok().and_then(|found| found.target()) {
             return Some(target);
         }
-        repository.revparse_single(revision).map(|object| object.id()).ok()
+        // Only then what libgit2 must parse: `HEAD~2`, `main^{commit}`.
+        self.abbreviated(revision).or_else(|| repository.revparse_single(revision).map(|object| object.id()).ok())
+    }
+
+    /// The one object whose id starts with these digits.
+    fn abbreviated(&self, digits: &str) -> Option<Oid> {
+        if !(MIN_ABBREVIATION..=40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        self.repository().odb().and_then(|odb| odb.exists_prefix(Oid::from_str(digits)?, digits.len())).ok()
     }
 
     /// Everything a commit reaches outside `behind`, parents before children.
