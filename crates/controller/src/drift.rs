@@ -12,12 +12,12 @@ use manifest::{GroupKind, ObjectRef};
 use plan::{ApprovedPlan, Decision, DriftReport, Inputs, Question, SyncRef, decide};
 
 use crate::{
+    apply::declared_of,
     event::{AppliedPlan, Event},
     fault::FaultPoint,
     journal::Logging,
     live::{Observation, Sight},
     resources::own_kinds,
-    rollout::declared_of,
     state::{Dirty, Resume, State},
 };
 
@@ -80,15 +80,18 @@ impl State {
         }
     }
 
+    /// Whether the object was there once by our doing: what was never applied is the roll-out's
+    /// business, not drift.
+    fn was_applied(&self, sync: &SyncRef, reference: &ObjectRef) -> bool {
+        let applied = self.syncs.get(sync).and_then(|state| state.applied.as_ref());
+        self.live.is_expected(reference) || applied.is_some_and(|applied| applied.get(reference).is_some())
+    }
+
     /// Looks at every accepted object of a kind.
     fn heal_kind(&mut self, sync: &SyncRef, kind: &GroupKind, now: Timestamp) {
         let Some(accepted) = self.syncs.get(sync).and_then(|state| state.accepted.clone()) else { return };
-        let applied = self.syncs.get(sync).and_then(|state| state.applied.clone());
         let ours = |object: &&plan::DesiredObject| {
-            // What was never applied is the roll-out's business, not drift.
-            object.reference.group_kind == *kind
-                && (self.live.is_expected(&object.reference)
-                    || applied.as_ref().is_some_and(|applied| applied.get(&object.reference).is_some()))
+            object.reference.group_kind == *kind && self.was_applied(sync, &object.reference)
         };
         let objects: Vec<ObjectRef> = accepted.iter().filter(ours).map(|object| object.reference.clone()).collect();
         self.heal(sync, &objects, now);
@@ -115,7 +118,7 @@ impl State {
     fn object_gone(&mut self, reference: &ObjectRef, now: Timestamp) {
         let sight = self.live.vanish(reference);
         let Some(sync) = self.live.owner_of(reference).cloned() else { return };
-        if sight == Sight::Drifted && self.live.is_expected(reference) {
+        if sight == Sight::Drifted && self.was_applied(&sync, reference) {
             self.heal(&sync, std::slice::from_ref(reference), now);
         }
         // A deletion may be what a roll-out waits for.

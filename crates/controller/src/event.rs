@@ -79,6 +79,15 @@ pub(crate) enum Event {
     },
     /// One change of a plan was answered.
     Outcome(Box<Outcome>),
+    /// A task about a Sync ended without an answer.
+    Broken {
+        /// The Sync.
+        sync: SyncRef,
+        /// Objects whose requests were under way.
+        objects: Vec<ObjectRef>,
+        /// Why.
+        why: String,
+    },
     /// The kinds that the cluster serves were asked for again.
     Discovered,
     /// What was applied is written down, or not.

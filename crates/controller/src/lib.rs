@@ -5,10 +5,10 @@
 //! | what happens when | `run`, `event` |
 //! | whose orders are obeyed | `resources` |
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate` |
-//! | how a verified revision becomes applied objects | `sync_gate`, `rollout` |
+//! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `drift`, `live` |
 //! | what happens when a Sync is gone | `removal` |
-//! | what survives a restart | `resume`, `expected` |
+//! | what survives a restart | `resume`, `expected`, `remember` |
 //! | what is written down | `journal` |
 //! | what people are told | `status`, `report`, `metrics`, `http` |
 //!
@@ -16,6 +16,7 @@
 //! that is applied, one reporter. All of them send [`Event`](event::Event)s over one bounded
 //! channel; none of them holds state.
 
+mod apply;
 mod code;
 mod drift;
 mod event;
@@ -26,6 +27,7 @@ mod journal;
 mod live;
 mod metrics;
 mod options;
+mod remember;
 mod removal;
 mod report;
 mod resources;
@@ -38,6 +40,7 @@ mod sources;
 mod state;
 mod status;
 mod sync_gate;
+mod tasks;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};

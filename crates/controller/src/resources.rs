@@ -98,7 +98,7 @@ impl State {
                 if requested.is_some() && requested != source.requested {
                     source.due = Instant::now();
                 }
-                source.resource = Box::new(resource);
+                *source.resource = resource;
             }
             None => {
                 let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
@@ -125,7 +125,7 @@ impl State {
                     // Judge again; if nothing changed, nothing is sent.
                     state.settled = None;
                 }
-                state.resource = Box::new(resource);
+                *state.resource = resource;
             }
             None => {
                 let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
@@ -338,6 +338,7 @@ fn new_sync(resource: crd::Sync, requested: Option<String>) -> SyncState {
         obeyed: None,
         order: None,
         resume: Resume::Needed,
+        resume_at: Instant::now(),
         phase: Phase::Idle,
         candidate: None,
         settled: None,
@@ -348,6 +349,7 @@ fn new_sync(resource: crd::Sync, requested: Option<String>) -> SyncState {
         failures: Vec::new(),
         attempts: 0,
         flagged: std::collections::BTreeMap::new(),
+        last_current: None,
         inventory,
         cache: Arc::default(),
         requested,

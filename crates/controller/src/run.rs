@@ -192,8 +192,7 @@ async fn drive(
     });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut renew = tokio::time::interval(lease.renew_every());
-    renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taken = keep_lease(lease.clone());
     let mut reported = Instant::now();
     tokio::pin!(stop);
     loop {
@@ -201,12 +200,7 @@ async fn drive(
             biased;
             () = &mut stop => return Ok(()),
             Some(event) = inbox.recv() => state.handle(event),
-            _ = renew.tick() => match lease.acquire(Timestamp::now()).await {
-                Ok(()) => {}
-                Err(error @ LeaseError::Held { .. }) => return Err(error.into()),
-                // The API server is away: so it is for everybody else.
-                Err(error) => tracing::warn!(error = %error, "the Lease was not renewed"),
-            },
+            Some(lost) = taken.recv() => return Err(lost.into()),
             _ = tick.tick() => state.turn(),
         }
         probes.turned(started.elapsed().as_secs());
@@ -217,6 +211,28 @@ async fn drive(
             reported = Instant::now();
         }
     }
+}
+
+/// Renews the Lease beside the loop; says so when another instance took it.
+fn keep_lease(lease: Lease) -> mpsc::Receiver<LeaseError> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut renew = tokio::time::interval(lease.renew_every());
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !sender.is_closed() {
+            renew.tick().await;
+            match lease.acquire(Timestamp::now()).await {
+                Ok(()) => {}
+                Err(error @ LeaseError::Held { .. }) => {
+                    sender.send(error).await.ok();
+                    return;
+                }
+                // The API server is away: so it is for everybody else.
+                Err(error) => tracing::warn!(error = %error, "the Lease was not renewed"),
+            }
+        }
+    });
+    receiver
 }
 
 /// A custom resource's watch.
@@ -266,9 +282,10 @@ impl State {
             Event::SyncResumed { sync, outcome } => self.sync_resumed(&sync, outcome, now),
             Event::SpecResumed { sync, spec } => self.spec_resumed(&sync, spec),
             Event::Prepared { sync, outcome } => self.prepared(&sync, outcome, now),
-            Event::Recorded { plan, desired, receipt } => self.recorded(*plan, desired, receipt),
+            Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),
+            Event::Broken { sync, objects, why } => self.broken(&sync, &objects, &why),
             Event::Discovered => {
                 self.watch_kinds();
                 self.consider_all();

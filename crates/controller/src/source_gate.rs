@@ -99,7 +99,7 @@ fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Findi
         Ok(None) => return Err(Box::new(missing_ref(&job.remote))),
         Err(error) => return Err(Box::new(error.finding())),
     };
-    if job.judged.as_ref() == Some(&Judged { head: head.clone(), root }) {
+    if job.judged.as_ref() == Some(&Judged { head, root }) {
         return Ok(SourceOutcome::Unchanged);
     }
     let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(git::GitError::from(error).finding()))?;
@@ -110,7 +110,7 @@ fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Findi
         mirror.fetch(&job.remote, &job.child).map_err(|error| Box::new(error.finding()))?.head
     };
     FaultPoint::Fetched.pass();
-    let judged = Judged { head: head.clone(), root };
+    let judged = Judged { head, root };
     let judgement = judge(mirror.objects(), &job.root, &job.start, &head, now);
     Ok(conclude(mirror.objects(), judged, &judgement))
 }
@@ -130,7 +130,7 @@ fn conclude(objects: &Objects, judged: Judged, judgement: &Judgement) -> SourceO
     let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
     let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
         let findings = judgement.refusal().cloned().into_iter().collect();
-        return refuse(failed.clone(), findings);
+        return refuse(*failed, findings);
     };
     if let Err((commit, findings)) = compile_steps(objects, judgement) {
         return refuse(commit, findings);
@@ -147,10 +147,10 @@ fn compile_steps(objects: &Objects, judgement: &Judgement) -> Result<(), (Commit
     let folder: RepoPath = POLICIES.parse().unwrap_or_default();
     for step in &judgement.steps {
         let previous = before.filter(|previous| **previous != step.commit);
-        let fail = |error: &HistoryError| (step.commit.clone(), vec![unreadable(&step.commit, error)]);
+        let fail = |error: &HistoryError| (step.commit, vec![unreadable(&step.commit, error)]);
         let changes = objects.changes_below(previous, &step.commit, &folder).map_err(|error| fail(&error))?;
         if !changes.is_empty() {
-            load_policies(objects, &step.commit).map_err(|findings| (step.commit.clone(), findings))?;
+            load_policies(objects, &step.commit).map_err(|findings| (step.commit, findings))?;
         }
         before = Some(&step.commit);
     }

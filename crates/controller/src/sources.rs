@@ -1,6 +1,9 @@
 //! GitSources: when the gate runs, and what its answer changes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cluster::crd::GitSourceSpec;
 use git::{Credentials, Limits, Remote, RemoteOptions};
@@ -20,6 +23,9 @@ use crate::{
     source_gate::{self, SourceJob, SourceOutcome},
     state::{Dirty, Held, Key, Resume, State},
 };
+
+/// Pause before the log is asked again: an admin may have set `resumeFrom` or restored the volume.
+const RESUME_AGAIN: Duration = Duration::from_secs(10);
 
 impl State {
     /// Starts the gate of every source whose time has come.
@@ -49,11 +55,18 @@ impl State {
                     .roots
                     .get(&spec.trust_root_ref.name)
                     .and_then(|root| root.resource.status.as_ref()?.accepted_revision.clone());
-                let (journal, events, key) = (self.journal.clone(), self.events.clone(), key.clone());
-                tokio::task::spawn_blocking(move || {
-                    let outcome = resume::source(&journal, &key, &root, &mirror, known.as_deref()).map(Box::new);
-                    events.blocking_send(Event::SourceResumed { source: key, outcome }).ok();
-                });
+                let (journal, key, failed) = (self.journal.clone(), key.clone(), key.clone());
+                self.blocking(
+                    move || {
+                        let outcome = resume::source(&journal, &key, &root, &mirror, known.as_deref()).map(Box::new);
+                        Event::SourceResumed { source: key, outcome }
+                    },
+                    move |why| {
+                        let outcome =
+                            Err(finding(ControllerCode::A143, &format!("GitSource {failed}"), &why, "a verdict"));
+                        Event::SourceResumed { source: failed, outcome }
+                    },
+                );
                 return;
             }
             Resume::Done => {}
@@ -113,7 +126,7 @@ impl State {
                 source.held = Some(Held::renew(source.held.as_ref(), String::new(), vec![finding.clone()], None, now));
                 // Asked again: an admin may have set resumeFrom.
                 source.resume = Resume::Needed;
-                source.due = Instant::now() + std::time::Duration::from_secs(10);
+                source.due = Instant::now() + RESUME_AGAIN;
                 self.announce_source(key, std::slice::from_ref(&finding));
             }
         }
@@ -135,6 +148,10 @@ impl State {
         source.running = false;
         let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
         source.due = Instant::now() + next_poll(&interval, random);
+        if source.resource.annotation(crate::resources::REQUESTED_AT).map(str::to_owned) != source.requested {
+            // Somebody asked while the gate was running.
+            source.due = Instant::now();
+        }
         if let Err(error) = recorded {
             source.due = Instant::now() + backoff(3, random);
             return self.log_failed(&error);
@@ -251,7 +268,7 @@ impl State {
         let needed: Vec<_> = self
             .syncs
             .iter()
-            .filter(|(_, state)| state.resume == Resume::Needed)
+            .filter(|(_, state)| state.resume == Resume::Needed && state.resume_at <= Instant::now())
             .map(|(sync, _)| sync.clone())
             .collect();
         for sync in needed {
@@ -261,11 +278,17 @@ impl State {
             let Some(state) = self.syncs.get_mut(&sync) else { continue };
             state.resume = Resume::Running;
             let known = state.resource.status.as_ref().and_then(|status| status.accepted_revision.clone());
-            let (journal, events) = (self.journal.clone(), self.events.clone());
-            tokio::task::spawn_blocking(move || {
-                let outcome = resume::sync(&journal, &job, &root, known.as_deref()).map(Box::new);
-                events.blocking_send(Event::SyncResumed { sync, outcome }).ok();
-            });
+            let (journal, failed) = (self.journal.clone(), sync.clone());
+            self.blocking(
+                move || {
+                    let outcome = resume::sync(&journal, &job, &root, known.as_deref()).map(Box::new);
+                    Event::SyncResumed { sync, outcome }
+                },
+                move |why| {
+                    let outcome = Err(finding(ControllerCode::A143, &format!("Sync {failed}"), &why, "a verdict"));
+                    Event::SyncResumed { sync: failed, outcome }
+                },
+            );
         }
     }
 
@@ -276,10 +299,12 @@ impl State {
         outcome: Result<Box<resume::ResumedSync>, Finding>,
         now: Timestamp,
     ) {
+        let current = self.current(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         match outcome {
             Ok(resumed) => {
                 state.resume = Resume::Done;
+                state.last_current = current;
                 state.accepted.clone_from(&resumed.accepted);
                 state.applied.clone_from(&resumed.applied);
                 let objects: Vec<_> = [&resumed.accepted, &resumed.applied]
@@ -297,6 +322,7 @@ impl State {
                 tracing::error!(sync = %sync, code = finding.code.code, reason = finding.code.reason, "{finding}");
                 state.held = Some(Held::renew(state.held.as_ref(), String::new(), vec![finding.clone()], None, now));
                 state.resume = Resume::Needed;
+                state.resume_at = Instant::now() + RESUME_AGAIN;
                 self.announce_sync(sync, std::slice::from_ref(&finding));
             }
         }

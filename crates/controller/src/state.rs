@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use cluster::{Cluster, ParentInventory, Watch, crd};
+use cluster::{Cluster, Current, ParentInventory, Watch, crd};
 use git::Remote;
 use jiff::Timestamp;
 use manifest::{Digest, Finding, GroupKind, ObjectRef};
@@ -171,6 +171,8 @@ pub(crate) struct SyncState {
     pub order: Option<Finding>,
     /// Whether the log was asked.
     pub resume: Resume,
+    /// When the log is asked again, after it could not tell.
+    pub(crate) resume_at: Instant,
     /// What it is doing.
     pub phase: Phase,
     /// The candidate that was judged last.
@@ -191,6 +193,8 @@ pub(crate) struct SyncState {
     pub attempts: u32,
     /// Drift that is reported and not reverted, by object.
     pub flagged: BTreeMap<ObjectRef, Finding>,
+    /// What trust and policy said when a revision was accepted last.
+    pub(crate) last_current: Option<Current>,
     /// What its annotations say about what it owns; `None` before the first roll-out.
     pub inventory: ParentInventory,
     /// Files rendered before.

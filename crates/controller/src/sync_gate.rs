@@ -28,6 +28,8 @@ pub(crate) struct SyncJob {
     pub sync: SyncRef,
     /// Its obeyed spec.
     pub spec: Arc<SyncSpec>,
+    /// writ's own namespace.
+    pub(crate) own_namespace: String,
     /// This controller.
     pub instance: InstanceId,
     /// The cluster.
@@ -55,7 +57,7 @@ pub(crate) struct Prepared {
 /// What keeps the set from being rendered: every mistake of every file.
 pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Vec<Finding>> {
     let (set, desired) = render(job, &verified.commit)?;
-    let mut findings = kinds(&set, verified);
+    let mut findings = kinds(job, &set, verified);
     let facts = Facts { discovery: &job.discovery, present: &job.present };
     findings.extend(verified.policies.judge(&set, &facts));
     FaultPoint::Prepared.pass();
@@ -87,24 +89,62 @@ fn render(job: &SyncJob, commit: &AuthorizedCommit) -> Result<(RenderedSet, Desi
 }
 
 /// Kinds are judged a second time here, on the rendered identity, against every rule that covers a
-/// file the object came from.
-fn kinds(set: &RenderedSet, verified: &Verified) -> Vec<Finding> {
+/// file the object came from. Objects in writ's own namespace, or that bind its ServiceAccount, need
+/// a rule that names their kind.
+fn kinds(job: &SyncJob, set: &RenderedSet, verified: &Verified) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rendered in set.iter() {
         let reference = &rendered.object.reference;
         let scope = if reference.namespace.is_some() { Scope::Namespaced } else { Scope::Cluster };
         for source in &rendered.sources {
-            let verdict = verified.trust_file.authorise_kind(
-                &verified.commit.id(),
-                &source.file,
-                &reference.group_kind,
-                &reference.name,
-                Some(scope),
-            );
-            findings.extend(verdict.err());
+            let file = &verified.trust_file;
+            let (kind, name) = (&reference.group_kind, &reference.name);
+            let verdict = file.authorise_kind(&verified.commit.id(), &source.file, kind, name, Some(scope));
+            let named = || file.rules_for(&source.file).any(|rule| rule.kinds.names(kind));
+            if let Err(finding) = verdict {
+                findings.push(finding);
+            } else if touches_writ(job, rendered) && !named() {
+                findings.push(own_ground(reference, &source.file));
+            }
         }
     }
     findings
+}
+
+/// Whether the object lives in writ's namespace or gives rights to its ServiceAccount.
+fn touches_writ(job: &SyncJob, rendered: &Rendered) -> bool {
+    let own = Some(job.own_namespace.as_str());
+    let subjects = rendered.object.value.get("subjects").and_then(serde_json::Value::as_array);
+    let binds = subjects.into_iter().flatten().any(|subject| {
+        let text = |field: &str| subject.get(field).and_then(serde_json::Value::as_str);
+        match text("kind") {
+            Some("ServiceAccount") => text("namespace").or(rendered.object.reference.namespace.as_deref()) == own,
+            // Groups that every ServiceAccount of the namespace, or of the cluster, is in.
+            Some("Group") => text("name").is_some_and(|name| {
+                name == "system:serviceaccounts" || name.strip_prefix("system:serviceaccounts:") == own
+            }),
+            Some("User") => text("name")
+                .and_then(|name| name.strip_prefix("system:serviceaccount:"))
+                .and_then(|name| name.split_once(':'))
+                .is_some_and(|(namespace, _)| Some(namespace) == own),
+            _ => false,
+        }
+    });
+    rendered.object.reference.namespace.as_deref() == own || binds
+}
+
+fn own_ground(reference: &ObjectRef, file: &RepoPath) -> Finding {
+    let kind = &reference.group_kind;
+    Finding {
+        code: trust::TrustCode::W305.entry(),
+        subject: manifest::Subject::Object { reference: reference.clone(), field: None },
+        rule: None,
+        found: format!(
+            "{file} declares an object in writ's own namespace, or one that gives rights to its ServiceAccount"
+        ),
+        needed: "a rule for the path whose kinds name it by its group".to_owned(),
+        fix: format!("have \"{}/{}\" added to kinds of a rule for {file}", kind.group, kind.kind),
+    }
 }
 
 struct Facts<'a> {

@@ -1,0 +1,265 @@
+//! A recorded plan is carried out: what each answer teaches, and what comes of the whole.
+
+use std::time::{Duration, Instant};
+
+use audit::{LogError, Receipt};
+use cluster::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Outcome, ParentInventory};
+use jiff::Timestamp;
+use manifest::{Digest, Finding, ObjectRef};
+use plan::{ApprovedPlan, DesiredObject, DesiredState, PlanOrigin, SyncRef, Visibility};
+
+use crate::{
+    event::{AppliedPlan, Event},
+    fault::FaultPoint,
+    journal::RolloutResult,
+    live::{Applied, Declared, Observation, Sight},
+    metrics::ChangeLabels,
+    remember::Remember,
+    state::{Dirty, Phase, State},
+};
+
+/// How long one roll-out may take when the Sync does not say.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+/// First pause after an incomplete roll-out; it doubles.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause: a mended object is noticed within a minute even without an event.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+impl State {
+    /// Hands a recorded plan to the cluster.
+    pub(crate) fn start(&mut self, plan: ApprovedPlan, receipt: Receipt) {
+        let sync = plan.sync().clone();
+        let Some((current, inventory, timeout)) = self.apply_context(&sync) else { return self.idle(&sync) };
+        for change in plan.changes() {
+            self.live.begin(&change.reference);
+        }
+        let (cluster, events, kept) = (self.cluster.clone(), self.events.clone(), AppliedPlan::of(&plan));
+        let (failed, objects) = (sync.clone(), kept.objects.clone());
+        let outcomes = events.clone();
+        let apply = tokio::spawn(async move {
+            let mut inventory = inventory;
+            let options = ApplyOptions { timeout };
+            let report = cluster.apply(plan, receipt, &current, &mut inventory, options, &outcomes).await;
+            Event::Applied { sync, report: Box::new(report), inventory, plan: kept }
+        });
+        tokio::spawn(async move {
+            let event =
+                apply.await.unwrap_or_else(|panic| Event::Broken { sync: failed, objects, why: panic.to_string() });
+            // Nobody listens only when the process ends.
+            events.send(event).await.ok();
+        });
+    }
+
+    fn apply_context(&self, sync: &SyncRef) -> Option<(Current, ParentInventory, Duration)> {
+        let state = self.syncs.get(sync)?;
+        let timeout = state
+            .obeyed
+            .as_ref()?
+            .timeout
+            .as_deref()
+            .and_then(crate::schedule::parse_duration)
+            .unwrap_or(TIMEOUT_DEFAULT);
+        Some((self.current(sync)?, state.inventory.clone(), timeout))
+    }
+
+    /// One change was answered.
+    pub(crate) fn outcome(&mut self, outcome: Outcome, now: Timestamp) {
+        let Outcome { sync, reference, body, result, .. } = outcome;
+        let accepted = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
+        let object = accepted.as_ref().and_then(|state| state.get(&reference));
+        let declared = object.map(declared_of);
+        let sight = match result {
+            Ok(Done::Created { sighting, baseline }) => {
+                self.remember(object, &sighting, baseline, body, Remember::New);
+                self.answered(&reference, sighting.into(), body, declared.as_ref())
+            }
+            Ok(Done::Configured { sighting }) => {
+                self.remember(object, &sighting, None, body, Remember::Keep);
+                self.answered(&reference, sighting.into(), body, declared.as_ref())
+            }
+            Ok(Done::Pruned | Done::Gone) => {
+                self.live.pruned(&reference);
+                self.forget(&reference);
+                return;
+            }
+            Err(_) => self.live.abandon(&reference, declared.as_ref()),
+        };
+        if sight == Sight::Drifted {
+            self.heal(&sync, &[reference], now);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        reference: &ObjectRef,
+        seen: Observation,
+        body: Option<Digest>,
+        declared: Option<&Declared<'_>>,
+    ) -> Sight {
+        match (body, declared) {
+            (Some(digest), Some(declared)) => self.live.applied(reference, Applied { digest, seen }, declared),
+            _ => self.live.abandon(reference, declared),
+        }
+    }
+
+    /// A plan was carried out.
+    pub(crate) fn applied(
+        &mut self,
+        sync: &SyncRef,
+        report: Result<ApplyReport, ApplyRefused>,
+        inventory: ParentInventory,
+        plan: &AppliedPlan,
+        now: Timestamp,
+    ) {
+        let report = match report {
+            Ok(report) => report,
+            Err(refused) => return self.apply_refused(sync, &refused, plan),
+        };
+        let action = match plan.origin {
+            PlanOrigin::Drift => "reverted",
+            PlanOrigin::Advance | PlanOrigin::Removal => "applied",
+        };
+        let failed = report.failures.len() as u64;
+        let count =
+            |result, number| self.metrics.changes.get_or_create(&ChangeLabels { action, result }).inc_by(number);
+        count("ok", report.created + report.configured + report.pruned);
+        count("failed", failed);
+        if report.kinds_changed {
+            self.refresh_discovery();
+        }
+        match plan.origin {
+            PlanOrigin::Drift => self.reverted(sync, &report, plan, now),
+            PlanOrigin::Advance => self.advanced(sync, &report, inventory, plan, now),
+            PlanOrigin::Removal => self.removed(sync, &report),
+        }
+        self.dirty.insert(Dirty::Sync(sync.clone()));
+    }
+
+    fn apply_refused(&mut self, sync: &SyncRef, refused: &ApplyRefused, plan: &AppliedPlan) {
+        tracing::warn!(sync = %sync, reason = %refused, "the plan was not applied");
+        for reference in &plan.objects {
+            self.live.abandon(reference, None);
+        }
+        // Trust or policy moved on: the candidate is judged again.
+        if let Some(state) = self.syncs.get_mut(sync) {
+            state.settled = None;
+        }
+        self.try_later(sync);
+    }
+
+    fn advanced(
+        &mut self,
+        sync: &SyncRef,
+        report: &ApplyReport,
+        inventory: ParentInventory,
+        plan: &AppliedPlan,
+        now: Timestamp,
+    ) {
+        FaultPoint::Applied.pass();
+        let failures: Vec<Finding> = report.failures.iter().map(|(_, failure)| failure.finding.clone()).collect();
+        let complete = report.is_complete() && plan.waiting == 0;
+        for finding in &failures {
+            tracing::warn!(sync = %sync, commit = %plan.revision, code = finding.code.code, "not applied: {finding}");
+        }
+        if !failures.is_empty() {
+            self.announce_sync(sync, &failures);
+        }
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        state.inventory = inventory;
+        let repeated = state.failures == failures && !failures.is_empty();
+        state.failures.clone_from(&failures);
+        state.attempts = if complete { 0 } else { state.attempts.saturating_add(1) };
+        if complete {
+            let before = std::mem::replace(&mut state.applied, state.accepted.clone());
+            state.settled = state.judging.take();
+            self.release(before.as_deref(), sync);
+        }
+        if repeated {
+            // The same again is not news for the log.
+            return self.try_later(sync);
+        }
+        let result = if complete { RolloutResult::Applied } else { RolloutResult::Partial };
+        self.record_outcome(sync, plan, result, failures, now);
+        if complete {
+            tracing::info!(sync = %sync, commit = %plan.revision, requests = report.writes, "applied");
+        } else {
+            self.try_later(sync);
+        }
+    }
+
+    /// Objects that are no longer declared belong to nobody.
+    fn release(&mut self, before: Option<&DesiredState>, sync: &SyncRef) {
+        let Some(accepted) = self.syncs.get(sync).and_then(|state| state.accepted.clone()) else { return };
+        for object in before.into_iter().flat_map(DesiredState::iter) {
+            if accepted.get(&object.reference).is_none() && self.live.owner_of(&object.reference) == Some(sync) {
+                self.live.release(&object.reference);
+            }
+        }
+    }
+
+    fn record_outcome(
+        &mut self,
+        sync: &SyncRef,
+        plan: &AppliedPlan,
+        result: RolloutResult,
+        failures: Vec<Finding>,
+        now: Timestamp,
+    ) {
+        let (journal, sync, revision) = (self.journal.clone(), sync.clone(), plan.revision.to_string());
+        let failed = sync.clone();
+        self.blocking(
+            move || {
+                FaultPoint::Remembered.pass();
+                let result = journal.outcome(now, &sync, &revision, result, &failures).map(drop);
+                FaultPoint::OutcomeRecorded.pass();
+                Event::Remembered { sync, result }
+            },
+            move |why| Event::Broken { sync: failed, objects: Vec::new(), why },
+        );
+    }
+
+    /// The outcome is in the log, or not.
+    pub(crate) fn remembered(&mut self, sync: &SyncRef, result: Result<(), LogError>) {
+        if let Err(error) = result {
+            // The next start repeats the roll-out, which then finds nothing to do.
+            self.log_failed(&error);
+        }
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        if state.phase == Phase::Applying {
+            state.phase = Phase::Idle;
+        }
+        self.dirty.insert(Dirty::Sync(sync.clone()));
+        self.consider(sync);
+    }
+
+    /// A task ended without an answer: what it was about is tried again.
+    pub(crate) fn broken(&mut self, sync: &SyncRef, objects: &[ObjectRef], why: &str) {
+        tracing::error!(sync = %sync, why, "a task ended without an answer; it is tried again");
+        for reference in objects {
+            self.live.abandon(reference, None);
+        }
+        if let Some(state) = self.syncs.get_mut(sync) {
+            state.attempts = state.attempts.saturating_add(1);
+        }
+        self.try_later(sync);
+    }
+
+    /// An incomplete roll-out is tried again, later each time.
+    pub(crate) fn try_later(&mut self, sync: &SyncRef) {
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        let pause = RETRY_FIRST.saturating_mul(1 << state.attempts.min(6)).min(RETRY_MAX);
+        state.phase = Phase::Waiting { until: Instant::now() + pause };
+        state.settled = None;
+        self.dirty.insert(Dirty::Sync(sync.clone()));
+    }
+}
+
+/// The declaration of an object, for comparison.
+#[must_use]
+pub(crate) fn declared_of(object: &DesiredObject) -> Declared<'_> {
+    Declared {
+        body: &object.body,
+        kind: &object.reference.group_kind,
+        visibility: if object.sensitive { Visibility::Masked } else { Visibility::Shown },
+    }
+}

@@ -1,0 +1,73 @@
+//! What `expected/` is told: what each answer taught about an object.
+
+use std::sync::PoisonError;
+
+use manifest::{Digest, ObjectRef};
+use plan::DesiredObject;
+
+use crate::{expected::ExpectedRecord, state::State};
+
+/// Whether a record is written even if nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remember {
+    /// The object is new.
+    New,
+    /// Only if another body was applied.
+    Keep,
+}
+
+impl State {
+    /// Writes to `expected/` what an answer taught.
+    pub(crate) fn remember(
+        &mut self,
+        object: Option<&DesiredObject>,
+        seen: &cluster::Sighting,
+        baseline: Option<Vec<u8>>,
+        body: Option<Digest>,
+        how: Remember,
+    ) {
+        let (Some(object), Some(applied)) = (object, body) else { return };
+        let raw = |bytes: Vec<u8>| {
+            String::from_utf8(bytes).ok().and_then(|text| serde_json::value::RawValue::from_string(text).ok())
+        };
+        let known = self.live.expected(&object.reference);
+        if how == Remember::Keep && known.is_some_and(|known| known.applied == applied) {
+            return;
+        }
+        let response: serde_json::Value = serde_json::from_slice(seen.raw.json()).unwrap_or_default();
+        let declared: serde_json::Value = serde_json::from_slice(&object.body).unwrap_or_default();
+        let served = plan::as_served(&declared, &response, &object.reference.group_kind);
+        let record = ExpectedRecord {
+            object: object.reference.clone(),
+            uid: seen.uid.clone(),
+            resource_version: seen.resource_version.clone(),
+            generation: seen.generation,
+            applied,
+            served: (!object.sensitive && served != declared).then(|| raw(manifest::canonical_json(&served))).flatten(),
+            baseline: baseline.and_then(raw),
+        };
+        self.pending_records.push(record);
+    }
+
+    pub(crate) fn forget(&mut self, reference: &ObjectRef) {
+        self.forgotten.push(reference.clone());
+    }
+
+    /// Writes what was learnt since the last turn, with one sync, off the loop.
+    pub(crate) fn flush_expected(&mut self) {
+        if self.pending_records.is_empty() && self.forgotten.is_empty() {
+            return;
+        }
+        let records = std::mem::take(&mut self.pending_records);
+        let forgotten = std::mem::take(&mut self.forgotten);
+        let store = self.expected.clone();
+        tokio::task::spawn_blocking(move || {
+            // A panic elsewhere left whole lines; the file is checked by digest anyway.
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = store.commit(&records, &forgotten) {
+                // Objects without a record are compared by their declared fields.
+                tracing::warn!(error = %error, "expected/ was not written");
+            }
+        });
+    }
+}
