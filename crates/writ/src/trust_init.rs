@@ -79,6 +79,9 @@ struct Named {
 
 /// Runs `writ trust init`.
 pub(crate) fn run(args: &TrustInitArgs) -> anyhow::Result<Outcome> {
+    if let Err(error) = args.r#ref.parse::<git::BranchRef>() {
+        return Err(UsageError(format!("--ref: {error}")).into());
+    }
     let roots = named(&args.root)?;
     let text = manifest::to_yaml(&draft(args, &roots, Timestamp::now())?)?;
     // What is written must be what the controller reads: the same strict parser judges it first.

@@ -209,7 +209,7 @@ fn judge(repository: &Objects, root: &TrustRootSpec, commit: &CommitId) -> anyho
 
 fn warn_of_an_empty_path(repository: &Objects, commit: &CommitId, path: &RepoPath) -> anyhow::Result<()> {
     if repository.list(commit, path)?.is_empty() {
-        eprintln!("note: there are no files in {path:?} at {commit} yet");
+        eprintln!("note: {path} holds no files at {commit} yet");
     }
     Ok(())
 }

@@ -1,0 +1,9 @@
+//! The real binary, on repositories and logs made at run time.
+#![expect(clippy::unwrap_used, clippy::string_slice, clippy::panic, reason = "a test may stop at the first surprise")]
+
+mod audit_log;
+mod commands;
+mod signatures;
+mod support;
+mod trust_files;
+mod verify;

@@ -1,0 +1,112 @@
+//! `writ verify --signatures-only`.
+
+use serde_json::{Value, json};
+use testkit::{KeyType, Keys, Merge, SignedRepo, Signing, SigningKey, allowed_signers};
+
+use crate::support::{expect, json as parsed, mutants, text};
+
+struct Signed {
+    _keys: Keys,
+    alice: SigningKey,
+    repo: SignedRepo,
+    folder: tempfile::TempDir,
+}
+
+impl Signed {
+    fn new() -> Self {
+        let keys = Keys::new().unwrap();
+        let alice = keys.generate("alice", KeyType::EcdsaP256).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("signers"), allowed_signers(&[&alice])).unwrap();
+        Self { _keys: keys, alice, repo: SignedRepo::new().unwrap(), folder }
+    }
+
+    fn commit(&self, name: &str, signing: Signing<'_>) -> String {
+        self.repo.write(name, name).unwrap();
+        self.repo.commit(signing, name).unwrap()
+    }
+
+    #[track_caller]
+    fn verify(&self, code: i32, revisions: &[&str]) -> Value {
+        let (path, signers) = (self.repo.path(), self.folder.path().join("signers"));
+        let mut all = vec!["verify", "--repo", text(&path), "--signatures-only", "--allowed-signers", text(&signers)];
+        all.extend_from_slice(&["-o", "json"]);
+        all.extend_from_slice(revisions);
+        parsed(&expect(code, &all))
+    }
+}
+
+fn steps(found: &Value) -> Vec<(String, Option<String>)> {
+    let steps = found["steps"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    steps.iter().map(|step| (text(&step["commit"]).unwrap(), text(&step["code"]))).collect()
+}
+
+#[test]
+fn one_step_per_commit_oldest_first() {
+    let world = Signed::new();
+    let first = world.commit("a", Signing::By(&world.alice));
+    let second = world.commit("b", Signing::Unsigned);
+    let third = world.commit("c", Signing::By(&world.alice));
+    let found = world.verify(0, &["HEAD"]);
+    assert_eq!(steps(&found), [(third.clone(), None)]);
+    assert_eq!((&found["from"], &found["to"], &found["fromTrusted"]), (&Value::Null, &Value::Null, &json!(false)));
+    assert_eq!(found["steps"][0]["signer"]["principal"], "alice");
+    assert_eq!(world.verify(0, &[]), found);
+    let range = world.verify(1, &[&format!("{first}..main")]);
+    assert_eq!(steps(&range), [(second.clone(), Some("W301".to_owned())), (third.clone(), None)]);
+    let both = world.verify(1, &[&first, &format!("{first}..")]);
+    assert_eq!(steps(&both).iter().map(|step| &step.0).collect::<Vec<_>>(), [&first, &second, &third]);
+    assert_eq!(steps(&world.verify(0, &["main..main"])), []);
+    assert_eq!(steps(&world.verify(0, &[&third, "main", "HEAD"])).len(), 1, "each commit once");
+}
+
+#[test]
+fn a_range_holds_what_a_merge_brings() {
+    let world = Signed::new();
+    let first = world.commit("a", Signing::By(&world.alice));
+    world.repo.branch("side").unwrap();
+    let side = world.commit("b", Signing::By(&world.alice));
+    world.repo.switch("main").unwrap();
+    let main = world.commit("c", Signing::By(&world.alice));
+    let merge = world.repo.merge("side", Merge::NoFastForward, Signing::By(&world.alice)).unwrap();
+    let found: Vec<String> =
+        steps(&world.verify(0, &[&format!("{first}..HEAD")])).into_iter().map(|step| step.0).collect();
+    assert_eq!(found, [main, side, merge]);
+}
+
+#[test]
+fn mutants_are_refused_with_a_code() {
+    let world = Signed::new();
+    let good = world.commit("a", Signing::By(&world.alice));
+    let raw = world.repo.read_object("commit", &good).unwrap();
+    let mut commits = vec![good];
+    for (_name, mutant) in mutants(&raw) {
+        commits.push(world.repo.write_object("commit", &mutant).unwrap());
+    }
+    let revisions: Vec<&str> = commits.iter().map(String::as_str).collect();
+    let found = steps(&world.verify(1, &revisions));
+    assert_eq!(found.len(), 14);
+    for (index, (commit, code)) in found.iter().enumerate() {
+        assert_eq!((commit, code.is_none()), (&commits[index], index == 0), "{code:?}");
+    }
+}
+
+#[test]
+fn unreadable_arguments_exit_2() {
+    let world = Signed::new();
+    world.commit("a", Signing::By(&world.alice));
+    let path = world.repo.path();
+    let signers = world.folder.path().join("signers");
+    let broken = world.folder.path().join("broken");
+    std::fs::write(&broken, "alice ssh-ed25519\n").unwrap();
+    let run = |signers: &str, revision: &str| {
+        expect(2, &["verify", "--repo", text(&path), "--signatures-only", "--allowed-signers", signers, revision]);
+    };
+    run(text(&signers), "nowhere");
+    run(text(&signers), "HEAD...HEAD");
+    run(text(&signers), "nowhere..HEAD");
+    run("/nowhere", "HEAD");
+    run(text(&broken), "HEAD");
+    expect(64, &["verify", "--repo", text(&path), "--signatures-only", "HEAD"]);
+}

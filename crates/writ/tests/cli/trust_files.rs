@@ -1,0 +1,169 @@
+//! `writ trust init` and `writ trust root`: from public keys to a cluster that trusts.
+
+use cluster::crd::GitSourceSpec;
+use manifest::RepoPath;
+use plan::SyncSpec;
+use serde_json::Value;
+use testkit::{KeyType, Keys, SignedRepo, SigningKey, TrustFile};
+
+use crate::support::{World, expect, paste, text};
+
+/// The documents of a YAML file.
+fn documents(yaml: &str) -> Vec<Value> {
+    let name: RepoPath = "printed.yaml".parse().unwrap();
+    manifest::parse_yaml(&name, yaml.as_bytes()).unwrap().iter().map(|document| document.root.to_json()).collect()
+}
+
+fn named(key: &SigningKey) -> String {
+    format!("{}={}.pub", key.principal(), key.private_file().display())
+}
+
+#[test]
+fn from_public_keys_to_an_accepted_commit() {
+    let keys = Keys::new().unwrap();
+    let [alice, dave, bob] = ["alice", "dave", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+    // A folder that a shell would split.
+    let folder = tempfile::Builder::new().prefix("a folder ").tempdir().unwrap();
+    let path = folder.path().join("it's here");
+    paste(folder.path(), &alice, "git init --quiet --initial-branch=main \"it's here\"");
+    let (root, other, sre) = (named(&alice), named(&dave), named(&bob));
+    let arguments =
+        ["trust", "init", "--repo", text(&path), "--repo-id", "urn:test", "--root", &root, "--root", &other];
+    let roles = ["--root-threshold", "2", "--principal", &sre, "--role", "sre=bob", "--rule", "apps/**=sre"];
+    let printed = expect(0, &[arguments.as_slice(), &roles].concat());
+    // Nobody loses a trust file by calling it again.
+    expect(2, &[arguments.as_slice(), &roles].concat());
+    paste(folder.path(), &alice, &printed.stdout);
+
+    let url = ["--url", "https://git.example.com/r.git"];
+    let yaml = expect(0, &[&["trust", "root", "--repo", text(&path)], url.as_slice()].concat()).stdout;
+    let found = documents(&yaml);
+    assert_eq!(found.iter().map(|document| &document["kind"]).collect::<Vec<_>>(), ["TrustRoot", "GitSource", "Sync"]);
+    assert_eq!(found[0]["spec"]["rootKeys"]["threshold"], 2);
+    assert_eq!(found[0]["spec"]["introduction"]["signer"], alice.fingerprint().unwrap());
+    assert_eq!(found[0]["metadata"]["labels"], Value::Null);
+
+    let file = folder.path().join("root.yaml");
+    std::fs::write(&file, &yaml).unwrap();
+    std::fs::create_dir(path.join("apps")).unwrap();
+    std::fs::write(path.join("apps/x.txt"), "x").unwrap();
+    paste(&path, &bob, "git add apps && git -c gpg.format=ssh commit -q -S -m 'first'");
+    let judged = expect(0, &["verify", "--repo", text(&path), "--trust-root", text(&file), "-o", "json"]);
+    assert!(judged.stdout.contains("\"principal\":\"bob\""), "{}", judged.stdout);
+}
+
+/// The digests are those that the controller computes of what the API server gives back.
+#[test]
+fn bootstrap_names_the_specs_that_are_printed() {
+    let world = World::new();
+    let path = world.path();
+    let yaml = expect(
+        0,
+        &[
+            "trust",
+            "root",
+            "HEAD",
+            "--repo",
+            &path,
+            "--url",
+            "https://git.example.com/r.git",
+            "--namespace",
+            "shop",
+            "--service-account",
+            "deployer",
+            "--target-namespace",
+            "shop",
+            "--secret",
+            "git",
+            "--instance",
+            "blue",
+            "--drift",
+            "flag",
+            "--source",
+            "src",
+            "--sync",
+            "web",
+            "--interval",
+            "5s",
+            "--name",
+            "shop",
+            "--path",
+            "apps/web",
+        ],
+    );
+    let found = documents(&yaml.stdout);
+    let order = |index: usize, kind: &str, name: &str| {
+        let order = &found[0]["spec"]["bootstrap"][index];
+        assert_eq!((&order["kind"], &order["name"], &order["namespace"]), (&kind.into(), &name.into(), &"shop".into()));
+        order["specSha256"].as_str().unwrap().to_owned()
+    };
+    let source: GitSourceSpec = serde_json::from_value(found[1]["spec"].clone()).unwrap();
+    let sync: SyncSpec = serde_json::from_value(found[2]["spec"].clone()).unwrap();
+    assert_eq!(order(0, "GitSource", "src"), source.digest().unwrap().to_string());
+    assert_eq!(order(1, "Sync", "web"), sync.digest().unwrap().to_string());
+    assert_eq!((sync.path.as_str(), sync.source_ref.name.as_str()), ("apps/web", "src"));
+    for document in &found {
+        assert_eq!(document["metadata"]["labels"]["writ.dev/instance"], "blue");
+    }
+    assert!(yaml.stderr.contains("apps/web holds no files"), "{}", yaml.stderr);
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_fix() {
+    let world = World::new();
+    let path = world.path();
+    let root = |revision: &str, more: &[&str]| {
+        let mut all = vec!["trust", "root", revision, "--repo", &path, "--url", "https://git.example.com/r.git"];
+        all.extend_from_slice(more);
+        crate::support::writ(&all)
+    };
+    let check = |revision: &str, code: &str| {
+        let finished = root(revision, &[]);
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{}", finished.stderr);
+        assert!(finished.stderr.contains(code) && finished.stderr.contains("\n  fix: "), "{}", finished.stderr);
+    };
+    world.repo.orphan("empty").unwrap();
+    world.repo.commit_signed(&world.alice, "nothing").unwrap();
+    check("HEAD", "W501 ");
+    world.repo.write(".writ/trust.yaml", "kind: TrustPolicy\n").unwrap();
+    world.repo.commit_signed(&world.alice, "broken").unwrap();
+    check("HEAD", "W502 ");
+    let file = TrustFile::team("urn:test", &world.alice, &world.bob, &world.bob);
+    world.repo.write(".writ/trust.yaml", file.text()).unwrap();
+    world.repo.commit_signed(&world.alice, "no signature beside it").unwrap();
+    check("HEAD", "W504 ");
+    world.repo.sign_trust_file(&world.alice).unwrap();
+    world.repo.commit_unsigned("unsigned").unwrap();
+    check("HEAD", "W301 ");
+    world.repo.commit_signed(&world.stranger(), "by mallory").unwrap();
+    check("HEAD", "W202 ");
+
+    assert_eq!(root("main", &["--threshold", "2"]).code, Some(2), "one root key cannot sign twice");
+    assert_eq!(root("nowhere", &[]).code, Some(2));
+    for wrong in [["--namespace", "shop"], ["--instance", "not an id"], ["--path", "../up"], ["--drift", "sometimes"]] {
+        assert_eq!(root("main", &wrong).code, Some(64), "{wrong:?}");
+    }
+    expect(64, &["trust", "root", "--repo", &path, "--url", "ssh://git@example.com/r"]);
+    expect(64, &["trust", "root", "--repo", &path, "--url", "https://user:password@example.com/r"]);
+}
+
+#[test]
+fn arguments_that_make_no_trust_file_write_none() {
+    let keys = Keys::new().unwrap();
+    let alice = named(&keys.generate("alice", KeyType::Ed25519).unwrap());
+    let repo = SignedRepo::new().unwrap();
+    let path = repo.path();
+    let run = |code: i32, more: &[&str]| {
+        let all = [&["trust", "init", "--repo", text(&path), "--repo-id", "urn:test", "--root", &alice], more].concat();
+        expect(code, &all);
+        assert!(!path.join(".writ/trust.yaml").exists(), "{more:?}");
+    };
+    run(2, &["--root-threshold", "2"]);
+    run(2, &["--rule", "apps/**=nobody"]);
+    run(2, &["--principal", "bob=/nowhere.pub"]);
+    run(64, &["--ref", "refs/tags/v1"]);
+    run(64, &["--principal", &alice]);
+    run(64, &["--role", "root=alice"]);
+    run(64, &["--role", "sre"]);
+    run(64, &["--expires", "tomorrow"]);
+}

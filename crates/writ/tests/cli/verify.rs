@@ -1,0 +1,196 @@
+//! `writ verify --trust-root`.
+
+use manifest::Digest;
+use serde_json::{Value, json};
+use testkit::{PrincipalKind, Signing, TrustFile};
+
+use crate::support::{World, expect, mutants, paste, text};
+
+/// The last step of a refused verification.
+#[track_caller]
+fn refused<'a>(found: &'a Value, commit: &str, code: &str) -> &'a Value {
+    assert_eq!(found["verdict"], "refused");
+    let step = found["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!((&step["commit"], &step["verdict"], &step["code"]), (&json!(commit), &json!("refused"), &json!(code)));
+    for field in ["reason", "message", "fix"] {
+        assert!(step[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {step}");
+    }
+    step
+}
+
+#[test]
+fn accepted_commits_name_their_signers() {
+    let world = World::new();
+    let (first, second) = (world.good("one"), world.good("two"));
+    let step = |commit: &str| {
+        let raw = world.repo.read_object("commit", commit).unwrap();
+        let raw = String::from_utf8(raw).unwrap();
+        let (start, end) = (raw.find("gpgsig ").unwrap(), raw.find("\n\n").unwrap() + 1);
+        let payload = Digest::of(format!("{}{}", &raw[..start], &raw[end..]).as_bytes()).to_string();
+        json!({
+            "commit": commit, "payloadSha256": payload, "verdict": "accepted", "code": null, "reason": null,
+            "message": null, "fix": null,
+            "signer": {"principal": "bob", "format": "ssh", "key": world.bob.fingerprint().unwrap()},
+        })
+    };
+    let expected = |from: &str, trusted: bool, steps: Vec<Value>| {
+        json!({
+            "schema": "writ.dev/verification/v1alpha1", "verdict": "accepted", "from": from, "to": second,
+            "fromTrusted": trusted, "steps": steps,
+        })
+    };
+    assert_eq!(world.verify(0, &[]), expected(&world.introduction, true, vec![step(&first), step(&second)]));
+    assert_eq!(world.verify(0, &["main"]), world.verify(0, &[]));
+    assert_eq!(world.verify(0, &["--from", &first, "HEAD"]), expected(&first, false, vec![step(&second)]));
+    let nothing = world.verify(0, &["--from", &world.introduction, &world.introduction]);
+    assert_eq!((&nothing["steps"], &nothing["fromTrusted"]), (&json!([]), &json!(false)));
+}
+
+/// Shown by 3 of the issue: the fix works when it is pasted, for the newest commit and for an older one.
+#[test]
+fn the_fix_of_an_unsigned_commit_works_when_pasted() {
+    let world = World::new();
+    world.repo.write("apps/unsigned.txt", "x").unwrap();
+    let commit = world.repo.commit_unsigned("unsigned").unwrap();
+    let found = world.verify(1, &[]);
+    let step = refused(&found, &commit, "W301");
+    let body = world.repo.read_object("commit", &commit).unwrap();
+    assert_eq!(step["payloadSha256"], Digest::of(&body).to_string());
+    assert_eq!((&step["reason"], &step["signer"]), (&json!("Unsigned"), &Value::Null));
+    paste(&world.repo.path(), &world.bob, step["fix"].as_str().unwrap());
+    assert_eq!(world.verify(0, &[])["verdict"], "accepted");
+
+    // What was pasted made a commit of this minute, and commits may not go back in time.
+    world.repo.set_time(jiff::Timestamp::now().as_second());
+    world.repo.write("apps/again.txt", "x").unwrap();
+    let early = world.repo.commit_unsigned("unsigned again").unwrap();
+    world.good("later");
+    let found = world.verify(1, &[]);
+    assert_eq!(found["steps"].as_array().unwrap().len(), 2, "nothing after the first refusal is listed");
+    paste(&world.repo.path(), &world.bob, refused(&found, &early, "W301")["fix"].as_str().unwrap());
+    assert_eq!(world.verify(0, &[])["steps"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn signers_are_known_and_authorised_or_refused() {
+    let world = World::new();
+    let good = world.good("good");
+    world.repo.write("apps/x.txt", "x").unwrap();
+    let unknown = world.repo.commit(Signing::By(&world.stranger()), "by mallory").unwrap();
+    let found = world.verify(1, &[]);
+    assert_eq!(refused(&found, &unknown, "W202")["signer"], Value::Null);
+    assert_eq!(found["steps"][0]["commit"], json!(good));
+
+    world.repo.reset(&good).unwrap();
+    world.repo.write("apps/x.txt", "x").unwrap();
+    let outside = world.repo.commit(Signing::By(&world.alice), "by alice").unwrap();
+    assert_eq!(refused(&world.verify(1, &[]), &outside, "W302")["signer"]["principal"], "alice");
+
+    let back = world.verify(1, &["--from", &outside, &good]);
+    refused(&back, &good, "W401");
+}
+
+#[test]
+fn every_mutant_of_a_signed_commit_is_refused() {
+    let world = World::new();
+    let good = world.good("good");
+    let raw = world.repo.read_object("commit", &good).unwrap();
+    let mut seen = Vec::new();
+    for (name, mutant) in mutants(&raw) {
+        let commit = world.repo.write_object("commit", &mutant).unwrap();
+        let found = world.verify(1, &[&commit]);
+        let code = found["steps"][0]["code"].as_str().unwrap_or_else(|| panic!("{name}: {found}")).to_owned();
+        refused(&found, &commit, &code);
+        seen.push((name, code));
+    }
+    let expected = [
+        ("unknown gpgsig header", "W102"),
+        ("gpgsig-sha256 before", "W102"),
+        ("gpgsig-sha256 after", "W102"),
+        ("gpgsig twice", "W102"),
+        ("second gpgsig", "W102"),
+        ("first gpgsig", "W102"),
+        ("signature in the message", "W301"),
+        ("NUL in the message", "W103"),
+        ("duplicate tree, other first", "W101"),
+        ("duplicate tree, other second", "W101"),
+        ("space after the armour", "W101"),
+        ("gpgsig before author", "W101"),
+        ("blank continuation line", "W101"),
+    ];
+    assert_eq!(seen, expected.map(|(name, code)| (name, code.to_owned())));
+    // A branch at an object that no library can parse is found and refused, not missing.
+    let broken = world.repo.write_object("commit", format!("tree nowhere\nparent {good}\n\nx\n").as_bytes()).unwrap();
+    world.repo.git(&["update-ref", "--no-deref", "refs/heads/broken", &good]).unwrap();
+    std::fs::write(world.repo.path().join(".git/refs/heads/broken"), format!("{broken}\n")).unwrap();
+    refused(&world.verify(1, &["broken"]), &broken, "W101");
+}
+
+#[test]
+fn a_refused_introduction_is_the_only_step() {
+    let world = World::new();
+    let wrong = std::fs::read_to_string(world.trust_root()).unwrap();
+    let pinned = world.alice.fingerprint().unwrap();
+    let wrong = world.file("wrong.yaml", &wrong.replace(&pinned, &world.bob.fingerprint().unwrap()));
+    let path = world.path();
+    let finished = expect(1, &["verify", "--repo", &path, "--trust-root", &wrong, "-o", "json"]);
+    let found: Value = serde_json::from_str(&finished.stdout).unwrap();
+    refused(&found, &world.introduction, "W202");
+    assert_eq!((&found["from"], &found["fromTrusted"]), (&Value::Null, &json!(false)));
+}
+
+#[test]
+fn what_cannot_be_judged_exits_2() {
+    let world = World::new();
+    let (path, root) = (world.path(), world.trust_root());
+    let root = text(&root);
+    let two = world.file("two.yaml", &std::fs::read_to_string(root).unwrap().repeat(2));
+    let broken = world.file("broken.yaml", "a: [");
+    let other = world.file("other.yaml", "apiVersion: v1\nkind: ConfigMap\n");
+    for arguments in [
+        ["--repo", "/nowhere", "--trust-root", root, "HEAD"],
+        ["--repo", &path, "--trust-root", "/nowhere", "HEAD"],
+        ["--repo", &path, "--trust-root", root, "no-such-branch"],
+        ["--repo", &path, "--trust-root", root, "0123456789012345678901234567890123456789"],
+        ["--repo", &path, "--trust-root", root, "HEAD^{tree}"],
+        ["--repo", &path, "--trust-root", &two, "HEAD"],
+        ["--repo", &path, "--trust-root", &broken, "HEAD"],
+        ["--repo", &path, "--trust-root", &other, "HEAD"],
+    ] {
+        let finished = expect(2, &[&["verify"], arguments.as_slice()].concat());
+        assert!(finished.stdout.is_empty() && finished.stderr.starts_with("error: "), "{}", finished.stderr);
+    }
+    expect(2, &["verify", "--repo", &path, "--trust-root", root, "--from", "nowhere"]);
+    expect(64, &["verify", "--repo", &path, "--trust-root", root, "HEAD", "main"]);
+    expect(64, &["verify", "--repo", &path]);
+    expect(64, &["verify", "--repo", &path, "--trust-root", root, "--signatures-only", "--allowed-signers", root]);
+}
+
+#[test]
+fn people_read_the_same_verdict() {
+    let world = World::new();
+    world.good("one");
+    world.repo.write("apps/x\u{1b}[31m.txt", "x").unwrap();
+    world.repo.commit(Signing::By(&world.alice), "by alice").unwrap();
+    let (path, root) = (world.path(), world.trust_root());
+    let finished = expect(1, &["verify", "--repo", &path, "--trust-root", text(&root)]);
+    assert!(finished.stdout.starts_with("accepted "), "{}", finished.stdout);
+    assert!(finished.stdout.contains("\nrefused: 2 commits judged after "), "{}", finished.stdout);
+    assert!(!finished.stdout.contains('\u{1b}'), "{:?}", finished.stdout);
+    let yaml = expect(1, &["verify", "--repo", &path, "--trust-root", text(&root), "-o", "yaml"]);
+    assert!(yaml.stdout.contains("schema: writ.dev/verification/v1alpha1\n"), "{}", yaml.stdout);
+}
+
+#[test]
+fn a_trust_change_needs_the_roots_of_before() {
+    let world = World::new();
+    let carol = world.stranger();
+    let file = TrustFile::team("urn:test", &world.alice, &world.bob, &world.bob).version(2).principal(
+        "mallory",
+        PrincipalKind::Human,
+        &[&carol],
+    );
+    world.repo.write(".writ/trust.yaml", file.text()).unwrap();
+    let unsigned = world.repo.commit_signed(&world.alice, "without a new signature").unwrap();
+    refused(&world.verify(1, &[]), &unsigned, "W504");
+}
