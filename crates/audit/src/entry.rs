@@ -91,10 +91,11 @@ impl EntryKind {
         }
     }
 
-    /// May use the reserve when the volume is full.
+    /// May use the reserve when the volume is full. Reverts go on then; roll-outs stop, since whoever
+    /// starts one asks [`Log::room`](crate::Log::room) first.
     #[must_use]
     pub const fn may_use_reserve(self) -> bool {
-        matches!(self, Self::Advance | Self::Refuse | Self::Rollback | Self::Override)
+        matches!(self, Self::Advance | Self::Refuse | Self::Revert | Self::Rollback | Self::Override)
     }
 
     pub(crate) const fn bit(self) -> u16 {

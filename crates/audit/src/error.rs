@@ -38,7 +38,7 @@ pub enum LogError {
         #[source]
         source: Arc<io::Error>,
     },
-    /// The volume is full but for the reserve, which is kept for advance, refuse, rollback and
+    /// The volume is full but for the reserve, which is kept for advance, refuse, revert, rollback and
     /// override entries; an entry of this kind is refused until there is space again.
     #[error("the volume is full but for the reserve, which is not for entries of kind {kind}")]
     ReserveOnly {

@@ -23,6 +23,10 @@ use crate::tiles::{TileNodes, read_bundle};
 /// Most bytes of a body. A change set of 10,000 objects at 800 bytes of masked difference each is 8 MiB.
 pub const BODY_LIMIT: u64 = 8 * 1024 * 1024;
 
+/// What a roll-out should find free beside the reserve: its outcome with the findings of a hundred objects, and some
+/// hundred reverts of 500 bytes before somebody looks.
+const ROOM_BYTES: u64 = 256 * 1024;
+
 /// The file whose lock says who writes.
 pub(crate) const LOCK: &str = "lock";
 
@@ -181,6 +185,24 @@ impl Log {
             written
         })?;
         Ok(path)
+    }
+
+    /// Whether there is room beyond the reserve. Asked before a roll-out, whose entry could still use
+    /// the reserve while those of its outcome could not.
+    ///
+    /// # Errors
+    /// [`LogError::ReserveOnly`] when only the reserve is left; a storage error when the volume
+    /// cannot be written at all.
+    pub fn room(&self) -> Result<(), LogError> {
+        let kind = EntryKind::Outcome;
+        self.shared.admit(kind)?;
+        let (storage, probe) = (&*self.shared.storage, self.shared.temporary_body());
+        let written = self.shared.with_reserve(kind, ROOM_BYTES, || {
+            let zeros = vec![0; usize::try_from(ROOM_BYTES).unwrap_or_default()];
+            storage.write(&probe, &zeros).map_err(|error| LogError::storage("write", &probe, error))
+        });
+        let removed = storage.remove(&probe).map_err(|error| LogError::storage("remove", &probe, error));
+        written.and(removed)
     }
 
     /// The receipt of an entry that was written for this very plan before. A plan that repeats what

@@ -111,6 +111,8 @@ impl Journal {
         plan: &ApprovedPlan,
         spec: &Value,
     ) -> Result<Receipt, LogError> {
+        // On the last reserve only what was accepted before is kept up.
+        self.log.room()?;
         let mut entry = plan_entry(EntryKind::Advance, now, plan);
         entry.subject.insert("gate".to_owned(), "sync".to_owned());
         describe_commit(&mut entry, root, commit);

@@ -328,16 +328,17 @@ fn the_reserve_is_for_what_must_be_written() {
         |kind, number, body: Option<&[u8]>| log.append(&numbered(kind, number), body, None, Durability::Synced);
     append(EntryKind::Revert, 0, None).unwrap();
     model.set_capacity(Some(model.used()));
-    // The volume is full: the revert is refused by name, the advance with its body goes in.
+    // The volume is full: the report of drift is refused by name, the advance with its body goes in.
     let body = vec![7; 300_000];
-    let error = append(EntryKind::Revert, 1, Some(&body)).unwrap_err();
-    assert!(matches!(error, LogError::ReserveOnly { kind: "revert" }) && error.is_out_of_space());
+    let error = append(EntryKind::Flag, 1, Some(&body)).unwrap_err();
+    assert!(matches!(error, LogError::ReserveOnly { kind: "flag" }) && error.is_out_of_space());
+    assert!(matches!(log.room(), Err(LogError::ReserveOnly { .. })));
     append(EntryKind::Advance, 2, Some(&body)).unwrap();
     assert!(model.length("reserve").unwrap().unwrap() < RESERVE_BYTES);
     for (kind, number) in [(EntryKind::Boot, 3), (EntryKind::Hold, 4), (EntryKind::Alert, 5), (EntryKind::Prune, 6)] {
         assert!(matches!(append(kind, number, None), Err(LogError::ReserveOnly { .. })), "{kind}");
     }
-    for (kind, number) in [(EntryKind::Refuse, 7), (EntryKind::Rollback, 8), (EntryKind::Override, 9)] {
+    for (kind, number) in [(EntryKind::Refuse, 7), (EntryKind::Rollback, 8), (EntryKind::Revert, 9)] {
         append(kind, number, None).unwrap();
     }
     // Until that is used up as well; what is in the log stays readable.
@@ -355,6 +356,7 @@ fn the_reserve_is_for_what_must_be_written() {
     assert_eq!(numbers(&log), expected);
     // Space is back: so is the reserve.
     model.set_capacity(None);
+    log.room().unwrap();
     append(EntryKind::Revert, 1, None).unwrap();
     assert_eq!(model.length("reserve").unwrap(), Some(RESERVE_BYTES));
     log.close().unwrap();
