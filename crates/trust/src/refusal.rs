@@ -2,7 +2,7 @@
 
 use manifest::{Finding, Subject};
 
-use crate::{BadEntry, CommitId, HistoryError, TrustCode};
+use crate::{BadEntry, CommitId, HistoryError, TrustCode, repair::SIGN};
 
 /// A finding about a commit.
 pub(crate) fn refuse(code: TrustCode, commit: &CommitId, found: String, needed: String, fix: String) -> Finding {
@@ -55,8 +55,6 @@ pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
 /// What `git` needs to sign a commit again, ready to be pasted: the head by amending it, an earlier one by replaying
 /// everything after its predecessor.
 pub(crate) fn sign_again(predecessor: Option<&CommitId>, is_head: bool) -> String {
-    const SIGN: &str =
-        "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
     match predecessor {
         Some(predecessor) if !is_head => {
             format!("git {SIGN} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}")

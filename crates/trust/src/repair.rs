@@ -14,13 +14,13 @@ pub(crate) const fn remake(code: TrustCode) -> &'static str {
     }
 }
 
-/// Signs a commit again: the newest one as it is, an older one by rebasing what follows.
+/// Options of `git` that sign with the person's own key, or with the usual one where none is set.
+pub(crate) const SIGN: &str =
+    "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
+
+/// Signs a commit again, and with it whatever follows it on the branch: the same command for the newest and for an
+/// older one.
 pub(crate) fn resign(commit: &CommitObject) -> String {
-    let id = commit.id.to_string();
-    let from = if commit.parents.is_empty() { "--root".to_owned() } else { format!("{id}^") };
-    format!(
-        "git config gpg.format ssh && git config user.signingkey ~/.ssh/id_ed25519.pub && \
-         git commit --amend --allow-empty --no-edit -S # an older commit than the newest: git rebase --rebase-merges --force-rebase \
-         --gpg-sign {from}"
-    )
+    let from = if commit.parents.is_empty() { "--root".to_owned() } else { format!("{}^", commit.id) };
+    format!("git {SIGN} rebase --rebase-merges --force-rebase --gpg-sign {from}")
 }

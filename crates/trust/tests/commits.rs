@@ -264,16 +264,18 @@ fn the_fixes_work_when_pasted() {
     repository.paste(&root.fix);
     assert!(accepted(repository.raw("HEAD")));
 
-    // an older commit, by the second half of the line
+    // an older commit, and with it what follows
     let (_, older) = repository.commit(&["-m", "older"]);
     repository.commit(&["-m", "newest"]);
     let older = verdict(&older).expect_err("unsigned");
-    repository.paste(older.fix.split_once("newest: ").unwrap().1);
+    repository.paste(&older.fix);
     assert!(accepted(repository.raw("HEAD")) && accepted(repository.raw("HEAD~1")));
-    repository.paste(root.fix.split_once("newest: ").unwrap().1);
+    repository.paste(&root.fix);
     assert!(accepted(repository.raw("HEAD~2")));
 
-    // a header that Git does not write
+    // a header that Git does not write, where git is set up to sign
+    repository.git(&["config", "gpg.format", "ssh"]);
+    repository.git(&["config", "user.signingkey", "~/.ssh/id_ed25519.pub"]);
     let (_, raw) = repository.commit(&["-S", "-m", "by another tool"]);
     let planted = repository.plant(&edit(&raw, "\ngpgsig ", b"\nchange-id abc\ngpgsig "));
     repository.git(&["reset", "-q", "--soft", &planted.to_string()]);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{KeyType, Keys, Merge, SignedRepo, Signing, SigningKey, allowed_signers};
 
-use crate::support::{expect, json as parsed, mutants, text};
+use crate::support::{expect, json as parsed, mutants, paste, text};
 
 struct Signed {
     _keys: Keys,
@@ -109,4 +109,26 @@ fn unreadable_arguments_exit_2() {
     run("/nowhere", "HEAD");
     run(text(&broken), "HEAD");
     expect(64, &["verify", "--repo", text(&path), "--signatures-only", "HEAD"]);
+}
+
+/// The newest commit, an older one, and the root of all: one paste mends each.
+#[test]
+fn the_fix_works_when_pasted() {
+    let world = Signed::new();
+    let root = world.commit("a", Signing::Unsigned);
+    world.commit("b", Signing::By(&world.alice));
+    let fix = |found: &Value| {
+        let refused = found["steps"].as_array().unwrap().iter().find(|step| step["code"] == "W301").unwrap();
+        paste(&world.repo.path(), &world.alice, refused["fix"].as_str().unwrap());
+    };
+    fix(&world.verify(1, &[&root, "HEAD"]));
+    world.verify(0, &["HEAD", "HEAD~1"]);
+    world.commit("c", Signing::Unsigned);
+    world.commit("d", Signing::By(&world.alice));
+    world.commit("e", Signing::Unsigned);
+    fix(&world.verify(1, &["HEAD~3..HEAD"]));
+    world.verify(0, &["HEAD~3..HEAD"]);
+    world.commit("f", Signing::Unsigned);
+    fix(&world.verify(1, &[]));
+    assert_eq!(steps(&world.verify(0, &["HEAD~4..HEAD"])).len(), 4);
 }
