@@ -27,11 +27,11 @@ manifest::codes! {
             action: "Set `spec.serviceAccountName` to a ServiceAccount of the Sync's namespace.",
             example: "A123 ServiceAccountRequired: Sync shop/web: spec.serviceAccountName is not set; needed: a ServiceAccount of namespace shop. Fix: set spec.serviceAccountName",
         },
-        /// An annotation of writ has a value it does not know.
+        /// An annotation of writ, or its value, is unknown.
         A124 = "UnknownAnnotation" {
-            meaning: "An annotation under `writ.dev/` has a value that writ does not know. It is refused rather than ignored.",
+            meaning: "An annotation under `writ.dev/`, or its value, is not known to writ. It is refused rather than ignored.",
             action: "Use the value named in the message, or remove the annotation.",
-            example: "A124 UnknownAnnotation: ConfigMap shop/settings metadata.annotations[writ.dev/prune]: the annotation writ.dev/prune has the value \"no\"; needed: \"never\", or no annotation. Fix: set writ.dev/prune: never, or remove it",
+            example: "A124 UnknownAnnotation: ConfigMap shop/settings metadata.annotations[\"writ.dev/prune\"]: the annotation writ.dev/prune has the value \"no\"; needed: \"never\", or no annotation. Fix: set writ.dev/prune: never, or remove it",
         },
         /// A GitSource or Sync was changed in the cluster by nobody who may.
         A125 = "UnsignedOrder" {

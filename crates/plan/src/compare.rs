@@ -196,7 +196,7 @@ impl Walk<'_> {
     }
 }
 
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     if text.chars().nth(MAX_SHOWN_CHARACTERS).is_none() {
         return text.to_owned();
     }
@@ -231,19 +231,18 @@ fn list_keys(kind: &GroupKind, path: &[&str]) -> Option<&'static [&'static str]>
 /// The item of `items` that is the same item as `item`. A set of plain values (no merge keys) is
 /// addressed by value; a missing key has the server's default.
 fn find<'a>(item: &Value, items: &'a [Value], keys: &[&str]) -> Option<&'a Value> {
-    items.iter().find(|other| {
-        if keys.is_empty() {
-            *other == item
-        } else {
-            keys.iter().all(|key| key_value(item, key) == key_value(other, key))
-        }
-    })
+    items.iter().find(
+        |other| {
+            if keys.is_empty() { *other == item } else { keys.iter().all(|key| same_key(item, other, key)) }
+        },
+    )
 }
 
-fn key_value(item: &Value, key: &str) -> Value {
-    match item.get(key) {
-        Some(value) => value.clone(),
-        None => merge_key_default(key).map_or(Value::Null, Value::from),
+fn same_key(item: &Value, other: &Value, key: &str) -> bool {
+    match (item.get(key), other.get(key)) {
+        (Some(one), Some(two)) => one == two,
+        (None, None) => true,
+        (Some(value), None) | (None, Some(value)) => merge_key_default(key).is_some_and(|default| value == default),
     }
 }
 
@@ -263,8 +262,8 @@ mod tests {
         GroupKind::new("apps", "Deployment")
     }
 
-    fn check(expected: Value, live: Value) -> Vec<String> {
-        declared_differences(&expected, &live, &deployment(), Visibility::Shown)
+    fn check(expected: &Value, live: &Value) -> Vec<String> {
+        declared_differences(expected, live, &deployment(), Visibility::Shown)
             .into_iter()
             .map(|diff| {
                 format!("{}: {} → {}", diff.path, diff.before.unwrap_or_default(), diff.after.unwrap_or_default())
@@ -272,26 +271,26 @@ mod tests {
             .collect()
     }
 
-    fn containers(items: Value) -> Value {
+    fn containers(items: &Value) -> Value {
         json!({"spec": {"template": {"spec": {"containers": items}}}})
     }
 
     #[test]
     fn additions_and_defaults_are_no_differences() {
-        let declared = containers(json!([{"name": "web", "image": "a:1", "ports": [{"containerPort": 80}]}]));
-        let live = containers(json!([
+        let declared = containers(&json!([{"name": "web", "image": "a:1", "ports": [{"containerPort": 80}]}]));
+        let live = containers(&json!([
             {"name": "sidecar", "image": "x"},
             {"name": "web", "image": "a:1", "imagePullPolicy": "Always", "ports": [{"containerPort": 80, "protocol": "TCP"}]}
         ]));
-        assert_eq!(check(declared, live), [] as [&str; 0]);
+        assert_eq!(check(&declared, &live), [] as [&str; 0]);
     }
 
     #[test]
     fn edits_are_addressed_by_merge_key() {
-        let declared = containers(json!([{"name": "web", "image": "a:1"}, {"name": "gone", "image": "b"}]));
-        let live = containers(json!([{"name": "x"}, {"name": "web", "image": "evil"}]));
+        let declared = containers(&json!([{"name": "web", "image": "a:1"}, {"name": "gone", "image": "b"}]));
+        let live = containers(&json!([{"name": "x"}, {"name": "web", "image": "evil"}]));
         assert_eq!(
-            check(declared, live),
+            check(&declared, &live),
             [
                 r#"spec.template.spec.containers[name=web].image: "a:1" → "evil""#,
                 r#"spec.template.spec.containers[name=gone]: {"image":"b","name":"gone"} → "#,
@@ -302,18 +301,18 @@ mod tests {
     #[test]
     fn a_list_without_merge_keys_is_one_value() {
         let declared = json!({"spec": {"x": [1, 2]}});
-        assert_eq!(check(declared.clone(), json!({"spec": {"x": [1, 2]}})), [] as [&str; 0]);
-        assert_eq!(check(declared.clone(), json!({"spec": {"x": [1, 3]}})), ["spec.x[1]: 2 → 3"]);
-        assert_eq!(check(declared, json!({"spec": {"x": [1, 2, 3]}})), ["spec.x: [1,2] → [1,2,3]"]);
+        assert_eq!(check(&declared, &json!({"spec": {"x": [1, 2]}})), [] as [&str; 0]);
+        assert_eq!(check(&declared, &json!({"spec": {"x": [1, 3]}})), ["spec.x[1]: 2 → 3"]);
+        assert_eq!(check(&declared, &json!({"spec": {"x": [1, 2, 3]}})), ["spec.x: [1,2] → [1,2,3]"]);
     }
 
     #[test]
     fn what_the_server_made_of_a_declaration_is_expected() {
-        let declared = containers(json!([{"name": "web", "resources": {"limits": {"cpu": "0.5"}}}]));
-        let answer = containers(json!([{"name": "web", "image": "d", "resources": {"limits": {"cpu": "500m"}}}]));
+        let declared = containers(&json!([{"name": "web", "resources": {"limits": {"cpu": "0.5"}}}]));
+        let answer = containers(&json!([{"name": "web", "image": "d", "resources": {"limits": {"cpu": "500m"}}}]));
         let expected = as_served(&declared, &answer, &deployment());
-        assert_eq!(expected, containers(json!([{"name": "web", "resources": {"limits": {"cpu": "500m"}}}])));
-        assert_eq!(check(expected, answer), [] as [&str; 0]);
+        assert_eq!(expected, containers(&json!([{"name": "web", "resources": {"limits": {"cpu": "500m"}}}])));
+        assert_eq!(check(&expected, &answer), [] as [&str; 0]);
     }
 
     #[test]
@@ -326,14 +325,14 @@ mod tests {
             Visibility::Masked,
         );
         assert_eq!(found, [FieldDiff { path: "data.k".into(), before: Some("***".into()), after: Some("***".into()) }]);
-        let long = check(json!({"a": "x".repeat(5000)}), json!({"a": 1}));
+        let long = check(&json!({"a": "x".repeat(5000)}), &json!({"a": 1}));
         assert!(long[0].len() < 300, "{}", long[0].len());
     }
 
     #[test]
     fn the_list_of_differences_is_bounded() {
         let many = |value: u32| Value::Object((0..500).map(|i| (format!("k{i}"), json!(value))).collect());
-        assert_eq!(check(many(1), many(2)).len(), MAX_DIFFERENCES + 1);
+        assert_eq!(check(&many(1), &many(2)).len(), MAX_DIFFERENCES + 1);
     }
 
     #[test]

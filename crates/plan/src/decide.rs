@@ -1,12 +1,12 @@
 //! The one decision: push, drift and removal are judged by the same function.
 
-use manifest::{Digest, Finding, ObjectRef, Subject};
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use manifest::{Finding, ObjectRef, Subject};
 
 use crate::{
-    Action, Adoption, ApprovedPlan, Change, Claims, Conflicts, Counts, Decision, DesiredObject, DesiredState,
-    DriftMode, DriftReport, FieldDiff, Lifecycle, Live, LiveStates, PART_OF_LABEL, PlanCode, PlanOrigin, Presence,
-    PruneTrailer, Pruning, Refusal, SyncRef, SyncSpec, VerdictInputs, Visibility, Wave, compare, guard, lint,
+    Claims, Decision, DesiredObject, DesiredState, DriftMode, LiveStates, PlanCode, PlanOrigin, PruneTrailer, Pruning,
+    Refusal, SyncRef, SyncSpec, VerdictInputs, draft::Draft, guard,
 };
 
 /// What is asked.
@@ -133,9 +133,12 @@ fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) ->
         return Decision::Settled;
     }
     let mut draft = Draft::new(PlanOrigin::Drift);
-    for object in objects.iter().filter_map(|reference| accepted.get(reference)) {
+    // An object that several events name is looked at once.
+    let objects: BTreeSet<&ObjectRef> = objects.iter().collect();
+    for object in objects.into_iter().filter_map(|reference| accepted.get(reference)) {
         draft.revert(inputs, object);
     }
+    // What waits for a deletion to finish is no report: it is looked at again when its UID is gone.
     if draft.reports.is_empty() {
         return Decision::Settled;
     }
@@ -144,10 +147,6 @@ fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) ->
     }
     if let Some(finding) = service_account(inputs) {
         return refuse(inputs, accepted, vec![finding]);
-    }
-    if draft.changes.is_empty() {
-        // Everything that drifted is terminating: it comes back when its UID is gone.
-        return Decision::Settled;
     }
     draft.approve(inputs, accepted, Decision::Revert)
 }
@@ -201,217 +200,6 @@ fn ownership(inputs: &Inputs<'_>, object: &DesiredObject) -> Option<Finding> {
     })
 }
 
-fn refuse(inputs: &Inputs<'_>, state: &DesiredState, findings: Vec<Finding>) -> Decision {
+pub(crate) fn refuse(inputs: &Inputs<'_>, state: &DesiredState, findings: Vec<Finding>) -> Decision {
     Decision::Refuse(Refusal { revision: state.commit().id(), findings, inputs: inputs.verdict.clone() })
-}
-
-/// A plan in the making.
-struct Draft {
-    origin: PlanOrigin,
-    changes: Vec<Change>,
-    reports: Vec<DriftReport>,
-    counts: Counts,
-}
-
-impl Draft {
-    const fn new(origin: PlanOrigin) -> Self {
-        let counts = Counts { created: 0, configured: 0, reverted: 0, pruned: 0, unchanged: 0, waiting: 0 };
-        Self { origin, changes: Vec::new(), reports: Vec::new(), counts }
-    }
-
-    /// One object of a candidate.
-    fn apply(&mut self, inputs: &Inputs<'_>, object: &DesiredObject, before: Option<&DesiredObject>) {
-        let live = inputs.live.live(&object.reference);
-        let presence = match &live {
-            Live::Present(presence) if presence.lifecycle == Lifecycle::Terminating => {
-                self.counts.waiting += 1;
-                return;
-            }
-            Live::Present(presence) => Some(presence),
-            Live::Unobserved | Live::Absent => None,
-        };
-        let known = presence.and_then(|presence| presence.applied);
-        let owned = before.is_some() || known.is_some();
-        let heals = inputs.spec.drift.mode == DriftMode::Revert;
-        let same = known == Some(object.digest);
-        let drifted = presence.is_some_and(|presence| !presence.drift.is_empty());
-        let untouched = before.is_some_and(|before| before.digest == object.digest);
-        let action = match (owned, presence) {
-            (false, _) => Action::Create {
-                conflicts: match object.adoption {
-                    Adoption::Refuse => Conflicts::Refuse,
-                    Adoption::Force => Conflicts::Force,
-                },
-            },
-            (true, Some(_)) if same && (!drifted || !heals) => return self.counts.unchanged += 1,
-            (true, Some(_)) if same => Action::Configure,
-            // Gone, and this commit does not touch it: drift, which is left alone unless it is healed.
-            (true, None) if untouched && !heals && live == Live::Absent => return self.counts.unchanged += 1,
-            (true, _) => Action::Configure,
-        };
-        match action {
-            Action::Create { .. } => self.counts.created += 1,
-            _ => self.counts.configured += 1,
-        }
-        let differences = match (before, presence) {
-            (_, Some(presence)) if same => presence.drift.clone(),
-            (Some(before), _) => declared_difference(before, object),
-            (None, _) => Vec::new(),
-        };
-        self.push(object, action, differences);
-    }
-
-    /// One object that may have drifted.
-    fn revert(&mut self, inputs: &Inputs<'_>, object: &DesiredObject) {
-        let (code, differences) = match inputs.live.live(&object.reference) {
-            Live::Unobserved => return,
-            Live::Absent => (PlanCode::D102, Vec::new()),
-            Live::Present(Presence { lifecycle: Lifecycle::Terminating, .. }) => {
-                self.counts.waiting += 1;
-                return;
-            }
-            Live::Present(presence) if presence.drift.is_empty() => return self.counts.unchanged += 1,
-            Live::Present(presence) => (edited_code(&presence.drift), presence.drift),
-        };
-        self.reports.push(report(object, code, &differences));
-        self.counts.reverted += 1;
-        self.push(object, Action::Revert, differences);
-    }
-
-    /// One object that left the declaration.
-    fn prune(&mut self, inputs: &Inputs<'_>, object: &DesiredObject) {
-        match inputs.live.live(&object.reference) {
-            Live::Absent => {}
-            // Without uid and version there is nothing to guard the deletion with: it waits.
-            Live::Unobserved => self.counts.waiting += 1,
-            Live::Present(presence) if presence.lifecycle == Lifecycle::Terminating => self.counts.waiting += 1,
-            Live::Present(presence) => {
-                self.counts.pruned += 1;
-                self.changes.push(Change {
-                    reference: object.reference.clone(),
-                    api_version: object.api_version.clone(),
-                    action: Action::Prune { uid: presence.uid, resource_version: presence.resource_version },
-                    wave: Wave::of_delete(&object.reference.group_kind),
-                    body: None,
-                    digest: Some(object.digest),
-                    differences: Vec::new(),
-                    sensitive: object.sensitive,
-                });
-            }
-        }
-    }
-
-    fn push(&mut self, object: &DesiredObject, action: Action, differences: Vec<FieldDiff>) {
-        self.changes.push(Change {
-            reference: object.reference.clone(),
-            api_version: object.api_version.clone(),
-            action,
-            wave: Wave::of_apply(&object.reference.group_kind),
-            body: Some(object.body.clone()),
-            digest: Some(object.digest),
-            differences,
-            sensitive: object.sensitive,
-        });
-    }
-
-    fn approve(mut self, inputs: &Inputs<'_>, state: &DesiredState, verdict: fn(ApprovedPlan) -> Decision) -> Decision {
-        self.changes.sort_by(|a, b| (a.wave, &a.reference).cmp(&(b.wave, &b.reference)));
-        let revision = state.commit().id();
-        let digest = plan_digest(inputs, self.origin, &revision.to_string(), state.digest(), &self.changes);
-        let plan = ApprovedPlan {
-            sync: inputs.sync.clone(),
-            origin: self.origin,
-            revision,
-            service_account: inputs.spec.service_account_name.clone(),
-            changes: self.changes,
-            counts: self.counts,
-            reports: self.reports,
-            inputs: inputs.verdict.clone(),
-            digest,
-        };
-        let broken = lint(&plan);
-        if broken.is_empty() {
-            return verdict(plan);
-        }
-        let finding = |text: String| Finding {
-            code: PlanCode::A129.entry(),
-            subject: Subject::Named(format!("Sync {}", inputs.sync)),
-            rule: Some("plan lint".to_owned()),
-            found: text,
-            needed: "a plan that obeys every rule".to_owned(),
-            fix: "report this message; it is a defect of writ".to_owned(),
-        };
-        refuse(inputs, state, broken.into_iter().map(finding).collect())
-    }
-}
-
-fn edited_code(differences: &[FieldDiff]) -> PlanCode {
-    let taken = format!("metadata.labels[{PART_OF_LABEL}]");
-    if differences.iter().any(|difference| difference.path == taken) { PlanCode::D105 } else { PlanCode::D101 }
-}
-
-fn report(object: &DesiredObject, code: PlanCode, differences: &[FieldDiff]) -> DriftReport {
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-    let (field, found, needed) = match differences.first() {
-        None => (None, "it is gone".to_owned(), "the declared object".to_owned()),
-        Some(first) => {
-            let more = differences.len() - 1;
-            let more = if more == 0 { String::new() } else { format!(" (and {more} more fields)") };
-            (Some(first.path.clone()), format!("it is {}{more}", shown(&first.after)), shown(&first.before))
-        }
-    };
-    let file =
-        object.sources.first().map_or_else(|| "Git".to_owned(), |origin| format!("{}:{}", origin.file, origin.line));
-    DriftReport {
-        finding: Finding {
-            code: code.entry(),
-            subject: Subject::Object { reference: object.reference.clone(), field },
-            rule: None,
-            found,
-            needed,
-            fix: format!("to keep the change, commit it to {file}"),
-        },
-        reference: object.reference.clone(),
-        differences: differences.to_vec(),
-    }
-}
-
-fn declared_difference(before: &DesiredObject, after: &DesiredObject) -> Vec<FieldDiff> {
-    let visibility = if after.sensitive { Visibility::Masked } else { Visibility::Shown };
-    // Both bodies are canonical JSON that this crate wrote.
-    let parse = |object: &DesiredObject| serde_json::from_slice::<Value>(&object.body).unwrap_or(Value::Null);
-    compare::differences(&parse(before), &parse(after), &after.reference.group_kind, visibility)
-}
-
-fn plan_digest(inputs: &Inputs<'_>, origin: PlanOrigin, revision: &str, set: Digest, changes: &[Change]) -> Digest {
-    let head = json!({
-        "sync": inputs.sync,
-        "origin": origin.name(),
-        "revision": revision,
-        "set": set,
-        "trust": inputs.verdict.trust_digest,
-        "policy": inputs.verdict.policy_digest,
-        "serviceAccount": inputs.spec.service_account_name,
-    });
-    let lines: Vec<Vec<u8>> = std::iter::once(head)
-        .chain(changes.iter().map(|change| {
-            let (conflicts, uid, version) = match &change.action {
-                Action::Create { conflicts: Conflicts::Refuse } => ("refuse", None, None),
-                Action::Create { .. } | Action::Configure | Action::Revert => ("force", None, None),
-                Action::Prune { uid, resource_version } => ("none", Some(uid), Some(resource_version)),
-            };
-            json!({
-                "object": change.reference,
-                "apiVersion": change.api_version,
-                "action": change.action.name(),
-                "wave": change.wave.name(),
-                "conflicts": conflicts,
-                "uid": uid,
-                "resourceVersion": version,
-                "body": change.digest,
-            })
-        }))
-        .map(|line| manifest::canonical_json(&line))
-        .collect();
-    Digest::of_parts(lines.iter().map(Vec::as_slice))
 }

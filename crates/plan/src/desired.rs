@@ -1,12 +1,14 @@
 //! What one accepted commit wants one Sync to be.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use manifest::{Digest, Finding, ObjectRef, Origin, Rendered, RenderedSet, canonical_json};
-use serde_json::Value;
+use manifest::{Digest, Finding, ManifestCode, ObjectRef, Origin, RenderedSet, Subject};
 use trust::{AuthorizedCommit, CommitId, TreeId};
 
-use crate::{ApplySetId, SyncRef};
+use crate::{ApplySetId, DesiredObject, PlanCode, SyncRef};
 
 /// Label that selects the watches; constant for one controller.
 pub const INSTANCE_LABEL: &str = "writ.dev/instance";
@@ -50,62 +52,13 @@ impl InstanceId {
     }
 }
 
-/// Whether the first apply may take fields that others own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Adoption {
-    /// A conflict is refused.
-    Refuse,
-    /// The signed annotation `writ.dev/adopt: force` says so.
-    Force,
-}
-
-/// Whether the object may be pruned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Pruning {
-    /// It may.
-    Allowed,
-    /// `writ.dev/prune: never`.
-    Never,
-}
-
-/// One declared object as it is sent to the API server.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DesiredObject {
-    /// Its identity.
-    pub reference: ObjectRef,
-    /// `apiVersion` as declared.
-    pub api_version: String,
-    /// The bytes of the apply request: canonical JSON with our labels.
-    pub body: Arc<[u8]>,
-    /// SHA-256 of `body`.
-    pub digest: Digest,
-    /// True for Secrets and sensitive kinds.
-    pub sensitive: bool,
-    /// May the first apply take fields from others?
-    pub adoption: Adoption,
-    /// May it be pruned?
-    pub pruning: Pruning,
-    /// Where it was declared.
-    pub sources: Vec<Origin>,
-}
-
-/// The bytes of a Secret are not shown.
-impl std::fmt::Debug for DesiredObject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DesiredObject")
-            .field("reference", &self.reference)
-            .field("digest", &self.digest)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The state one Sync should be in: every object that an authorised commit declares for it.
 /// Cannot be made without an [`AuthorizedCommit`].
 #[derive(Debug, Clone)]
 pub struct DesiredState {
     commit: AuthorizedCommit,
     sync: SyncRef,
-    objects: BTreeMap<ObjectRef, DesiredObject>,
+    objects: BTreeMap<ObjectRef, Arc<DesiredObject>>,
     digest: Digest,
 }
 
@@ -122,8 +75,9 @@ pub enum DesiredStateError {
         /// The tree the files were read from.
         read: TreeId,
     },
-    /// An annotation of writ has a value it does not know.
-    #[error("{} objects carry annotations that writ does not know", .0.len())]
+    /// Objects that cannot be part of the state: an annotation of writ has a value it does not know
+    /// (A124), an object is declared twice (M115), or carries the label of another Sync (A129).
+    #[error("{} objects cannot be part of the desired state", .0.len())]
     Annotations(Vec<Finding>),
 }
 
@@ -139,26 +93,53 @@ impl DesiredState {
         instance: &InstanceId,
         set: &RenderedSet,
     ) -> Result<Self, DesiredStateError> {
-        if commit.tree() != tree {
-            return Err(DesiredStateError::OtherTree {
-                commit: commit.id(),
-                tree: commit.tree(),
-                read: tree,
-            });
-        }
         let part_of = ApplySetId::of(&sync);
-        let mut objects = BTreeMap::new();
+        let mut objects = Vec::with_capacity(set.len());
         let mut findings = Vec::new();
         for rendered in set.iter() {
-            match desired_object(rendered, instance, &part_of) {
-                Ok(object) => {
-                    objects.insert(object.reference.clone(), object);
-                }
+            match DesiredObject::new(rendered, instance, &part_of) {
+                Ok(object) => objects.push(object),
                 Err(finding) => findings.push(*finding),
             }
         }
         if findings.is_empty() {
-            Ok(Self { commit, sync, objects, digest: set.digest() })
+            Self::assemble(commit, tree, sync, objects)
+        } else {
+            Err(DesiredStateError::Annotations(findings))
+        }
+    }
+
+    /// The state that `commit` declares for `sync`, from objects that were made before: those of
+    /// files that the commit left alone are shared with the state of its predecessor. `tree` is the
+    /// tree whose files declare exactly these objects.
+    ///
+    /// # Errors
+    /// When `tree` is not the tree of the commit, an object is there twice, or one was made for
+    /// another Sync.
+    pub fn assemble(
+        commit: AuthorizedCommit,
+        tree: TreeId,
+        sync: SyncRef,
+        objects: impl IntoIterator<Item = Arc<DesiredObject>>,
+    ) -> Result<Self, DesiredStateError> {
+        if commit.tree() != tree {
+            return Err(DesiredStateError::OtherTree { commit: commit.id(), tree: commit.tree(), read: tree });
+        }
+        let part_of = ApplySetId::of(&sync);
+        let mut all = BTreeMap::new();
+        let mut findings = Vec::new();
+        for object in objects {
+            if *object.part_of() != part_of {
+                findings.push(of_another_sync(&sync, &object));
+            }
+            match all.entry(object.reference.clone()) {
+                Entry::Vacant(entry) => _ = entry.insert(object),
+                Entry::Occupied(entry) => findings.push(declared_twice(entry.get(), &object)),
+            }
+        }
+        if findings.is_empty() {
+            let digest = set_digest(&all);
+            Ok(Self { commit, sync, objects: all, digest })
         } else {
             Err(DesiredStateError::Annotations(findings))
         }
@@ -176,7 +157,7 @@ impl DesiredState {
         &self.sync
     }
 
-    /// Digest of the rendered set, without our labels: what a verdict was given on.
+    /// SHA-256 over identity and body digest of every object, in order.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
@@ -184,13 +165,18 @@ impl DesiredState {
 
     /// All objects, ordered by identity.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &DesiredObject> {
+        self.objects.values().map(Arc::as_ref)
+    }
+
+    /// All objects, ordered by identity, to be shared with another state.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Arc<DesiredObject>> {
         self.objects.values()
     }
 
     /// One object.
     #[must_use]
     pub fn get(&self, reference: &ObjectRef) -> Option<&DesiredObject> {
-        self.objects.get(reference)
+        self.objects.get(reference).map(Arc::as_ref)
     }
 
     /// How many objects.
@@ -206,61 +192,51 @@ impl DesiredState {
     }
 }
 
-fn desired_object(
-    rendered: &Rendered,
-    instance: &InstanceId,
-    part_of: &ApplySetId,
-) -> Result<DesiredObject, Box<Finding>> {
-    let reference = rendered.object.reference.clone();
-    let annotation = |name: &str| {
-        rendered.object.value.pointer("/metadata/annotations").and_then(|all| all.get(name)).and_then(Value::as_str)
-    };
-    let adoption = match annotation(ADOPT_ANNOTATION) {
-        None => Adoption::Refuse,
-        Some("force") => Adoption::Force,
-        Some(other) => return Err(Box::new(unknown_annotation(rendered, ADOPT_ANNOTATION, other, "force"))),
-    };
-    let pruning = match annotation(PRUNE_ANNOTATION) {
-        None => Pruning::Allowed,
-        Some("never") => Pruning::Never,
-        Some(other) => return Err(Box::new(unknown_annotation(rendered, PRUNE_ANNOTATION, other, "never"))),
-    };
-    let mut value = rendered.object.value.clone();
-    set_label(&mut value, INSTANCE_LABEL, instance.as_str());
-    set_label(&mut value, PART_OF_LABEL, part_of.as_str());
-    let body: Arc<[u8]> = canonical_json(&value).into();
-    Ok(DesiredObject {
-        reference,
-        api_version: rendered.object.api_version.clone(),
-        digest: Digest::of(&body),
-        body,
-        sensitive: rendered.sensitive,
-        adoption,
-        pruning,
-        sources: rendered.sources.clone(),
-    })
+/// Every object gives the same number of parts, each preceded by its length: no two sets give the
+/// same input.
+fn set_digest(objects: &BTreeMap<ObjectRef, Arc<DesiredObject>>) -> Digest {
+    Digest::of_parts(
+        objects
+            .values()
+            .flat_map(|object| identity(&object.reference).into_iter().chain([object.digest.as_bytes().as_slice()])),
+    )
 }
 
-fn unknown_annotation(rendered: &Rendered, name: &str, found: &str, known: &str) -> Finding {
+/// An identity as parts of a digest.
+pub(crate) fn identity(reference: &ObjectRef) -> [&[u8]; 6] {
+    let ObjectRef { cluster, group_kind, namespace, name } = reference;
+    [
+        cluster.as_str().as_bytes(),
+        group_kind.group.as_bytes(),
+        group_kind.kind.as_bytes(),
+        if namespace.is_some() { b"namespaced" } else { b"cluster" },
+        namespace.as_deref().unwrap_or_default().as_bytes(),
+        name.as_bytes(),
+    ]
+}
+
+fn declared_twice(first: &DesiredObject, second: &DesiredObject) -> Finding {
+    let place = |object: &DesiredObject| {
+        let origin: Option<&Origin> = object.sources.first();
+        origin.map_or_else(|| "an unknown place".to_owned(), |origin| format!("{}:{}", origin.file, origin.line))
+    };
     Finding {
-        code: crate::PlanCode::A124.entry(),
-        subject: manifest::Subject::Object {
-            reference: rendered.object.reference.clone(),
-            field: Some(format!("metadata.annotations[{name}]")),
-        },
+        code: ManifestCode::M115.entry(),
+        subject: Subject::Object { reference: second.reference.clone(), field: None },
         rule: None,
-        found: format!("the annotation {name} has the value {found:?}"),
-        needed: format!("{known:?}, or no annotation"),
-        fix: format!("set {name}: {known}, or remove it"),
+        found: format!("declared at {} and {}", place(first), place(second)),
+        needed: "one declaration".to_owned(),
+        fix: "remove one of the two places named".to_owned(),
     }
 }
 
-fn set_label(value: &mut Value, name: &str, text: &str) {
-    let labels = ["metadata", "labels"].iter().try_fold(value, |at, key| {
-        let fields = at.as_object_mut()?;
-        Some(fields.entry(*key).or_insert_with(|| Value::Object(serde_json::Map::new())))
-    });
-    if let Some(Value::Object(labels)) = labels {
-        labels.insert(name.to_owned(), Value::from(text));
+fn of_another_sync(sync: &SyncRef, object: &DesiredObject) -> Finding {
+    Finding {
+        code: PlanCode::A129.entry(),
+        subject: Subject::Object { reference: object.reference.clone(), field: None },
+        rule: None,
+        found: format!("it was prepared for {}", object.part_of().as_str()),
+        needed: format!("an object prepared for Sync {sync}"),
+        fix: "report this message; it is a defect of writ".to_owned(),
     }
 }

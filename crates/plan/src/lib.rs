@@ -7,6 +7,8 @@
 //! | question | where |
 //! |---|---|
 //! | what happens on a push, a drift, a removal | `decide` |
+//! | what becomes of each object | `draft` |
+//! | what is said of drift | `drift_report` |
 //! | which fields differ | `compare` |
 //! | in which order | `order` |
 //! | how much may be deleted | `guard` |
@@ -18,6 +20,9 @@ mod compare;
 mod decide;
 mod decision;
 mod desired;
+mod desired_object;
+mod draft;
+mod drift_report;
 mod guard;
 mod lint;
 mod live;
@@ -35,9 +40,10 @@ pub use decision::{
     VerdictInputs,
 };
 pub use desired::{
-    ADOPT_ANNOTATION, Adoption, DesiredObject, DesiredState, DesiredStateError, INSTANCE_LABEL, InstanceId,
-    InstanceIdError, PART_OF_LABEL, PRUNE_ANNOTATION, Pruning,
+    ADOPT_ANNOTATION, DesiredState, DesiredStateError, INSTANCE_LABEL, InstanceId, InstanceIdError, PART_OF_LABEL,
+    PRUNE_ANNOTATION,
 };
+pub use desired_object::{Adoption, DesiredObject, Pruning};
 pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
 pub use lint::lint;
 pub use live::{Claims, Lifecycle, Live, LiveStates, Presence};

@@ -1,7 +1,7 @@
 //! The Sync: which folder of which source goes to which cluster, under whose rights, and what
 //! happens to drift. The spec is a type of this crate; the custom resource wraps it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use manifest::{Digest, RepoPath, canonical_json};
 use schemars::JsonSchema;
@@ -226,7 +226,7 @@ impl SyncSpec {
 
 /// The id of a Sync as an ApplySet parent (KEP-3659): `applyset-<base64url(sha256("<name>.<namespace>.<kind>.<group>"))>-v1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ApplySetId(String);
+pub struct ApplySetId(Arc<str>);
 
 impl ApplySetId {
     /// The id of `sync`.
@@ -234,7 +234,7 @@ impl ApplySetId {
     pub fn of(sync: &SyncRef) -> Self {
         use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
         let hash = Sha256::digest(format!("{}.{}.Sync.writ.dev", sync.name, sync.namespace));
-        Self(format!("applyset-{}-v1", BASE64_URL_SAFE_NO_PAD.encode(hash)))
+        Self(format!("applyset-{}-v1", BASE64_URL_SAFE_NO_PAD.encode(hash)).into())
     }
 
     /// The id as label value.

@@ -1,0 +1,243 @@
+//! A plan in the making: what becomes of each object.
+
+use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
+
+use crate::{
+    Action, Adoption, ApprovedPlan, Change, Conflicts, Counts, Decision, DesiredObject, DesiredState, DriftMode,
+    DriftReport, FieldDiff, Inputs, Lifecycle, Live, PlanCode, PlanOrigin, Presence, SyncRef, Visibility, Wave,
+    compare, decide::refuse, desired::identity, drift_report, lint,
+};
+
+/// A plan in the making.
+pub(crate) struct Draft {
+    origin: PlanOrigin,
+    changes: Vec<Change>,
+    /// What drifted.
+    pub(crate) reports: Vec<DriftReport>,
+    counts: Counts,
+    /// Defects met on the way; a plan with one is refused.
+    broken: Vec<String>,
+}
+
+impl Draft {
+    pub(crate) fn new(origin: PlanOrigin) -> Self {
+        Self { origin, changes: Vec::new(), reports: Vec::new(), counts: Counts::default(), broken: Vec::new() }
+    }
+
+    /// One object of a candidate.
+    pub(crate) fn apply(&mut self, inputs: &Inputs<'_>, object: &DesiredObject, before: Option<&DesiredObject>) {
+        let live = inputs.live.live(&object.reference);
+        if waits(inputs, &object.reference, &live) {
+            self.counts.waiting += 1;
+            return;
+        }
+        let absent = live == Live::Absent;
+        let presence = match live {
+            Live::Present(presence) => Some(presence),
+            Live::Unobserved | Live::Absent => None,
+        };
+        let known = presence.as_ref().and_then(|presence| presence.applied);
+        let heals = inputs.spec.drift.mode == DriftMode::Revert;
+        let untouched = before.is_some_and(|before| before.digest == object.digest);
+        let same = known == Some(object.digest);
+        let drifted = presence.as_ref().is_some_and(|presence| !presence.drift.is_empty());
+        if before.is_none() && known.is_none() {
+            let conflicts = match object.adoption {
+                Adoption::Refuse => Conflicts::Refuse,
+                Adoption::Force => Conflicts::Force,
+            };
+            self.counts.created += 1;
+            return self.push(object, Action::Create { conflicts }, Vec::new());
+        }
+        // Drift that this commit does not touch is left alone unless it is healed: fields that
+        // differ, or an object that is gone.
+        if same && (!drifted || !heals) || untouched && absent && !heals {
+            self.counts.unchanged += 1;
+            return;
+        }
+        let differences = match (before, presence) {
+            (_, Some(presence)) if same => {
+                self.reports.push(drift_report::of_fields(object, &presence.drift));
+                presence.drift
+            }
+            (Some(before), _) => {
+                if untouched && absent {
+                    self.reports.push(drift_report::of_absence(object));
+                }
+                self.declared_differences(before, object)
+            }
+            (None, _) => Vec::new(),
+        };
+        self.counts.configured += 1;
+        self.push(object, Action::Configure, differences);
+    }
+
+    /// One object that may have drifted.
+    pub(crate) fn revert(&mut self, inputs: &Inputs<'_>, object: &DesiredObject) {
+        if owned_by_another(inputs, &object.reference) {
+            return;
+        }
+        let live = inputs.live.live(&object.reference);
+        if waits(inputs, &object.reference, &live) {
+            self.counts.waiting += 1;
+            return;
+        }
+        let (report, differences) = match live {
+            Live::Unobserved => return,
+            Live::Absent => (drift_report::of_absence(object), Vec::new()),
+            Live::Present(presence) if presence.drift.is_empty() => {
+                self.counts.unchanged += 1;
+                return;
+            }
+            Live::Present(presence) => (drift_report::of_fields(object, &presence.drift), presence.drift),
+        };
+        self.reports.push(report);
+        self.counts.reverted += 1;
+        self.push(object, Action::Revert, differences);
+    }
+
+    /// One object that left the declaration.
+    pub(crate) fn prune(&mut self, inputs: &Inputs<'_>, object: &DesiredObject) {
+        if owned_by_another(inputs, &object.reference) {
+            return;
+        }
+        match inputs.live.live(&object.reference) {
+            Live::Absent => {}
+            // Without UID and version there is nothing to guard the deletion with: it waits.
+            Live::Unobserved => self.counts.waiting += 1,
+            Live::Present(presence) if presence.lifecycle == Lifecycle::Terminating => self.counts.waiting += 1,
+            Live::Present(Presence { uid, resource_version, .. }) => {
+                self.counts.pruned += 1;
+                self.changes.push(Change {
+                    reference: object.reference.clone(),
+                    api_version: object.api_version.clone(),
+                    action: Action::Prune { uid, resource_version },
+                    wave: Wave::of_delete(&object.reference.group_kind),
+                    body: None,
+                    digest: Some(object.digest),
+                    differences: Vec::new(),
+                    sensitive: object.sensitive,
+                });
+            }
+        }
+    }
+
+    fn push(&mut self, object: &DesiredObject, action: Action, differences: Vec<FieldDiff>) {
+        self.changes.push(Change {
+            reference: object.reference.clone(),
+            api_version: object.api_version.clone(),
+            action,
+            wave: Wave::of_apply(&object.reference.group_kind),
+            body: Some(object.body.clone()),
+            digest: Some(object.digest),
+            differences,
+            sensitive: object.sensitive,
+        });
+    }
+
+    /// What a commit changes in a declaration. Bodies are JSON that this crate wrote; should one
+    /// not be, the plan is refused rather than shown with a difference that is not there.
+    fn declared_differences(&mut self, before: &DesiredObject, after: &DesiredObject) -> Vec<FieldDiff> {
+        if before.digest == after.digest {
+            return Vec::new();
+        }
+        let visibility = if before.sensitive || after.sensitive { Visibility::Masked } else { Visibility::Shown };
+        match (before.value(), after.value()) {
+            (Ok(old), Ok(new)) => compare::differences(&old, &new, &after.reference.group_kind, visibility),
+            (Err(error), _) | (_, Err(error)) => {
+                // The parser's message could quote the body; the place is enough.
+                let (line, column) = (error.line(), error.column());
+                self.broken.push(format!("{}: its body is not JSON at {line}:{column}", after.reference));
+                Vec::new()
+            }
+        }
+    }
+
+    pub(crate) fn approve(
+        mut self,
+        inputs: &Inputs<'_>,
+        state: &DesiredState,
+        verdict: fn(ApprovedPlan) -> Decision,
+    ) -> Decision {
+        self.changes.sort_by(|a, b| (a.wave, &a.reference).cmp(&(b.wave, &b.reference)));
+        let revision = state.commit().id();
+        let digest = plan_digest(inputs, self.origin, revision.as_bytes(), state.digest(), &self.changes);
+        let plan = ApprovedPlan {
+            sync: inputs.sync.clone(),
+            origin: self.origin,
+            revision,
+            service_account: inputs.spec.service_account_name.clone(),
+            changes: self.changes,
+            counts: self.counts,
+            reports: self.reports,
+            inputs: inputs.verdict.clone(),
+            digest,
+        };
+        self.broken.extend(lint(&plan));
+        if self.broken.is_empty() {
+            return verdict(plan);
+        }
+        let finding = |text: String| Finding {
+            code: PlanCode::A129.entry(),
+            subject: Subject::Named(format!("Sync {}", inputs.sync)),
+            rule: Some("plan lint".to_owned()),
+            found: text,
+            needed: "a plan that obeys every rule".to_owned(),
+            fix: "report this message; it is a defect of writ".to_owned(),
+        };
+        refuse(inputs, state, self.broken.into_iter().map(finding).collect())
+    }
+}
+
+/// Whether a write would be lost: the object is on its way out, or it is not there and its
+/// Namespace is.
+fn waits(inputs: &Inputs<'_>, reference: &ObjectRef, live: &Live) -> bool {
+    let terminating = |live: &Live| matches!(live, Live::Present(Presence { lifecycle: Lifecycle::Terminating, .. }));
+    match (live, &reference.namespace) {
+        (Live::Unobserved | Live::Absent, Some(namespace)) => {
+            let namespace = ObjectRef {
+                cluster: reference.cluster.clone(),
+                group_kind: GroupKind::new("", "Namespace"),
+                namespace: None,
+                name: namespace.clone(),
+            };
+            terminating(&inputs.live.live(&namespace))
+        }
+        (live, _) => terminating(live),
+    }
+}
+
+fn owned_by_another(inputs: &Inputs<'_>, reference: &ObjectRef) -> bool {
+    inputs.claims.owner(reference).is_some_and(|owner| owner != *inputs.sync)
+}
+
+/// How many parts of the digest one change gives.
+const PARTS_PER_CHANGE: usize = 13;
+
+/// Everything that will be done, as parts that are hashed with their lengths: a fixed number at the
+/// head, a fixed number per change.
+fn plan_digest(inputs: &Inputs<'_>, origin: PlanOrigin, revision: &[u8], set: Digest, changes: &[Change]) -> Digest {
+    let SyncRef { namespace, name } = inputs.sync;
+    let account = inputs.spec.service_account_name.as_deref();
+    let mut parts: Vec<&[u8]> = Vec::with_capacity(9 + PARTS_PER_CHANGE * changes.len());
+    parts.extend([namespace.as_bytes(), name.as_bytes(), origin.name().as_bytes(), revision, set.as_bytes()]);
+    parts.extend([inputs.verdict.trust_digest.as_bytes().as_slice(), inputs.verdict.policy_digest.as_bytes()]);
+    parts.extend([presence(account.is_some()), account.unwrap_or_default().as_bytes()]);
+    for change in changes {
+        let (conflicts, uid, version) = match &change.action {
+            Action::Create { conflicts: Conflicts::Refuse } => ("refuse", "", ""),
+            Action::Create { .. } | Action::Configure | Action::Revert => ("force", "", ""),
+            Action::Prune { uid, resource_version } => ("none", uid.as_str(), resource_version.as_str()),
+        };
+        parts.extend(identity(&change.reference));
+        parts.extend(
+            [&change.api_version, change.action.name(), change.wave.name(), conflicts, uid, version].map(str::as_bytes),
+        );
+        parts.push(change.digest.as_ref().map_or(&[], |digest| digest.as_bytes().as_slice()));
+    }
+    Digest::of_parts(parts)
+}
+
+const fn presence(there: bool) -> &'static [u8] {
+    if there { b"given" } else { b"absent" }
+}

@@ -1,0 +1,531 @@
+//! What is decided on push, drift and removal.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::sync::Arc;
+
+use manifest::{Digest, Finding, Subject};
+use plan::{Decision, DesiredState, DesiredStateError, Lifecycle, Live, PruneReadiness, Question, SyncRef};
+use support::{
+    Case, commits, config, configs, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
+};
+
+#[track_caller]
+fn check(decision: &Decision, expected: &[&str]) {
+    assert_eq!(lines(decision), expected);
+}
+
+fn other() -> SyncRef {
+    SyncRef { namespace: "shop".into(), name: "base".into() }
+}
+
+// -- first roll-out, change, no change --------------------------------------------------------------
+
+#[test]
+fn the_first_roll_out_creates_everything_and_takes_nothing_from_others() {
+    let adopt = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {writ.dev/adopt: force}}\n";
+    let candidate = state(0, &(config("a", "1") + adopt));
+    let expected = [
+        "apply: 2 created",
+        "configuration created ConfigMap shop/a unforced",
+        "configuration created ConfigMap shop/b forced",
+    ];
+    check(&Case::new("Revert").advance(&candidate, None), &expected);
+    let mut unobserved = Case::new("Revert");
+    unobserved.cluster.otherwise = Live::Unobserved;
+    check(&unobserved.advance(&candidate, None), &expected);
+    // An object of that name which we never applied is no more ours than one that we do not see.
+    let foreign = Case::new("Off").with(&candidate).edit("ConfigMap shop/a", |live| live.applied = None);
+    check(
+        &foreign.advance(&candidate, None),
+        &["apply: 1 created, 1 unchanged", "configuration created ConfigMap shop/a unforced"],
+    );
+}
+
+#[test]
+fn an_unchanged_set_is_no_change_and_advances_all_the_same() {
+    let (before, after) = (state(0, &configs(0..3)), state(1, &configs(0..3)));
+    for mode in ["Revert", "Flag", "Off"] {
+        let decision = Case::new(mode).with(&before).advance(&after, Some(&before));
+        check(&decision, &["apply: 3 unchanged"]);
+        assert_eq!(plan_of(decision).revision(), commits()[1].id());
+    }
+}
+
+#[test]
+fn a_changed_declaration_is_shown_field_by_field() {
+    let (before, after) = (state(0, &config("a", "1")), state(1, &config("a", "2")));
+    check(
+        &Case::new("Off").with(&before).advance(&after, Some(&before)),
+        &["apply: 1 configured", "configuration configured ConfigMap shop/a", r#"  data.k: "1" → "2""#],
+    );
+}
+
+#[test]
+fn values_of_a_secret_are_masked() {
+    let secret = |value| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: {value}}}\n");
+    let (before, after) = (state(0, &secret("canary-one")), state(1, &secret("canary-two")));
+    check(
+        &Case::new("Off").with(&before).advance(&after, Some(&before)),
+        &["apply: 1 configured", "configuration configured Secret shop/s", "  data.k: *** → ***"],
+    );
+}
+
+#[test]
+fn a_retried_roll_out_sends_only_what_is_missing() {
+    let candidate = state(0, &configs(0..3));
+    let half = Case::new("Flag").with(&candidate).set("ConfigMap shop/c001", Live::Absent);
+    check(
+        &half.advance(&candidate, None),
+        &["apply: 1 created, 2 unchanged", "configuration created ConfigMap shop/c001 unforced"],
+    );
+}
+
+#[test]
+fn waves_are_in_order_and_deletions_last_and_reversed() {
+    let manifest = |group: &str, kind: &str, name: &str| {
+        format!("---\napiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}}}\n")
+    };
+    let crd = "---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+               metadata: {name: carts.shop.example}\nspec: {group: shop.example, scope: Namespaced, \
+               names: {kind: Cart, plural: carts}, versions: []}\n";
+    let all = |suffix: &str, crd: &str| {
+        manifest("shop.example/v1", "Cart", &format!("a{suffix}"))
+            + &manifest("apps/v1", "Deployment", &format!("d{suffix}"))
+            + &config(&format!("c{suffix}"), "1")
+            + crd
+            + &manifest("v1", "Namespace", &format!("n{suffix}"))
+    };
+    let (before, after) = (state(0, &all("1", "")), state(1, &all("2", crd)));
+    let mut case = Case::new("Revert").with(&before);
+    case.trailer = Some(4);
+    check(
+        &case.advance(&after, Some(&before)),
+        &[
+            "apply: 5 created, 4 pruned",
+            "definitions created Namespace n2 unforced",
+            "definitions created CustomResourceDefinition.apiextensions.k8s.io carts.shop.example unforced",
+            "configuration created ConfigMap shop/c2 unforced",
+            "workloads created Deployment.apps shop/d2 unforced",
+            "workloads created Cart.shop.example shop/a2 unforced",
+            "delete-workloads pruned Deployment.apps shop/d1 u1@7",
+            "delete-workloads pruned Cart.shop.example shop/a1 u1@7",
+            "delete-configuration pruned ConfigMap shop/c1 u1@7",
+            "delete-definitions pruned Namespace n1 u1@7",
+        ],
+    );
+}
+
+// -- drift met by an advance --------------------------------------------------------------------------
+
+#[test]
+fn an_advance_heals_what_it_does_not_touch_only_in_mode_revert() {
+    let (before, after) = (state(0, &configs(0..3)), state(1, &configs(0..3)));
+    let drifted = |mode| {
+        Case::new(mode)
+            .with(&before)
+            .edit("ConfigMap shop/c000", |live| live.drift = vec![field("data.k", "\"1\"", Some("\"9\""))])
+            .set("ConfigMap shop/c001", Live::Absent)
+            .advance(&after, Some(&before))
+    };
+    for mode in ["Flag", "Off"] {
+        check(&drifted(mode), &["apply: 3 unchanged"]);
+    }
+    check(
+        &drifted("Revert"),
+        &[
+            "apply: 2 configured, 1 unchanged",
+            "configuration configured ConfigMap shop/c000",
+            r#"  data.k: "1" → "9""#,
+            "configuration configured ConfigMap shop/c001",
+            r#"D101 ConfigMap shop/c000 data.k: it is "9""#,
+            "D102 ConfigMap shop/c001: it is gone",
+        ],
+    );
+}
+
+#[test]
+fn an_advance_that_touches_a_drifted_object_applies_it_in_every_mode() {
+    let (before, after) = (state(0, &config("a", "1")), state(1, &config("a", "2")));
+    for mode in ["Revert", "Flag", "Off"] {
+        let edited = Case::new(mode)
+            .with(&before)
+            .edit("ConfigMap shop/a", |live| live.drift = vec![field("data.k", "\"1\"", Some("\"9\""))]);
+        let expected = ["apply: 1 configured", "configuration configured ConfigMap shop/a", r#"  data.k: "1" → "2""#];
+        check(&edited.advance(&after, Some(&before)), &expected);
+        let gone = edited.set("ConfigMap shop/a", Live::Absent);
+        check(&gone.advance(&after, Some(&before)), &expected);
+    }
+}
+
+#[test]
+fn nothing_is_written_to_what_is_terminating() {
+    let (before, after) = (state(0, &configs(0..2)), state(1, &config("c000", "2")));
+    let case = Case::new("Revert")
+        .with(&before)
+        .edit("ConfigMap shop/c000", |live| live.lifecycle = Lifecycle::Terminating)
+        .edit("ConfigMap shop/c001", |live| live.lifecycle = Lifecycle::Terminating);
+    check(&case.advance(&after, Some(&before)), &["apply: 2 waiting"]);
+    check(&case.drift(&before), &["settled"]);
+}
+
+#[test]
+fn nothing_is_created_in_a_terminating_namespace() {
+    let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n".to_owned();
+    let state = state(0, &(namespace + &config("a", "1")));
+    let case = Case::new("Revert")
+        .with(&state)
+        .edit("Namespace shop", |live| live.lifecycle = Lifecycle::Terminating)
+        .set("ConfigMap shop/a", Live::Absent);
+    check(&case.drift(&state), &["settled"]);
+    check(&case.advance(&state, None), &["apply: 2 waiting"]);
+}
+
+// -- prune ----------------------------------------------------------------------------------------------
+
+/// What becomes of a commit that leaves `kept` of `total` objects.
+fn pruned(total: u32, kept: u32, trailer: Option<u64>) -> Decision {
+    let (before, after) = (state(0, &configs(0..total)), state(1, &configs(0..kept)));
+    let mut case = Case::new("Revert").with(&before);
+    case.trailer = trailer;
+    case.advance(&after, Some(&before))
+}
+
+#[test]
+fn a_few_objects_are_pruned_with_preconditions() {
+    check(
+        &pruned(3, 2, None),
+        &["apply: 1 pruned, 2 unchanged", "delete-configuration pruned ConfigMap shop/c002 u1@7"],
+    );
+    assert_eq!(lines(&pruned(20, 10, None))[0], "apply: 10 pruned, 10 unchanged");
+    assert_eq!(lines(&pruned(50, 35, None))[0], "apply: 15 pruned, 35 unchanged");
+}
+
+#[test]
+fn more_than_the_guard_allows_needs_the_exact_count() {
+    let refused = |found: &str, count: u32| {
+        vec![
+            "refuse".to_owned(),
+            format!("A120 Sync shop/web: {found}; needed: the trailer `Writ-Prune: {count}` in the commit message"),
+        ]
+    };
+    let many = "the commit prunes 16 of 50 objects; 15 are allowed (pruneLimit 30 %)";
+    assert_eq!(lines(&pruned(50, 34, None)), refused(many, 16));
+    for wrong in [0, 15, 17] {
+        assert_eq!(lines(&pruned(50, 34, Some(wrong))), refused(&format!("{many}; its trailer says {wrong}"), 16));
+    }
+    assert_eq!(lines(&pruned(50, 34, Some(16)))[0], "apply: 16 pruned, 34 unchanged");
+    assert_eq!(lines(&pruned(2, 0, None)), refused("the commit prunes all 2 objects", 2));
+    assert_eq!(lines(&pruned(2, 0, Some(2)))[0], "apply: 2 pruned");
+}
+
+#[test]
+fn kinds_that_hold_data_need_the_count_even_for_one() {
+    let manifests = [
+        ("v1", "Namespace"),
+        ("v1", "PersistentVolume"),
+        ("v1", "PersistentVolumeClaim"),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ];
+    for (version, kind) in manifests {
+        let spec = if kind.starts_with("Custom") {
+            "spec: {group: shop.example, scope: Namespaced, names: {kind: Cart, plural: carts}, versions: []}\n"
+        } else {
+            ""
+        };
+        let name = if spec.is_empty() { "carts" } else { "carts.shop.example" };
+        let one = format!("---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}}}\n{spec}");
+        let (before, after) = (state(0, &(configs(0..20) + &one)), state(1, &configs(0..20)));
+        let mut case = Case::new("Revert").with(&before);
+        let refusal = lines(&case.advance(&after, Some(&before)));
+        assert!(
+            refusal[1].contains(&format!("the commit prunes {kind}")) && refusal[1].contains("(1 of 21"),
+            "{refusal:?}"
+        );
+        case.trailer = Some(1);
+        assert_eq!(lines(&case.advance(&after, Some(&before)))[0], "apply: 1 pruned, 20 unchanged");
+    }
+}
+
+#[test]
+fn prune_is_withheld_after_a_failure_and_guarded_all_the_same() {
+    let (before, after) = (state(0, &configs(0..3)), state(1, &configs(0..2)));
+    let mut case = Case::new("Revert").with(&before);
+    case.pruning = PruneReadiness::Withheld;
+    check(&case.advance(&after, Some(&before)), &["apply: 2 unchanged"]);
+    assert_eq!(lines(&case.advance(&state(1, ""), Some(&before)))[0], "refuse");
+}
+
+#[test]
+fn what_must_stay_stays() {
+    let never = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {writ.dev/prune: never}}\n";
+    let before = state(0, &(config("a", "1") + never));
+    check(
+        &Case::new("Revert").with(&before).advance(&state(1, &config("a", "1")), Some(&before)),
+        &["apply: 1 unchanged"],
+    );
+    let mut off = Case::new("Revert").with(&before);
+    off.spec.prune = false;
+    check(&off.advance(&state(1, ""), Some(&before)), &["apply: "]);
+}
+
+#[test]
+fn what_cannot_be_guarded_is_not_pruned() {
+    let (before, after) = (state(0, &configs(0..5)), state(1, &configs(0..1)));
+    let mut case = Case::new("Revert")
+        .with(&before)
+        .set("ConfigMap shop/c001", Live::Unobserved)
+        .set("ConfigMap shop/c002", Live::Absent)
+        .edit("ConfigMap shop/c003", |live| live.lifecycle = Lifecycle::Terminating);
+    let taken = before.iter().find(|object| object.reference.name == "c004").unwrap();
+    case.cluster.owners.insert(taken.reference.clone(), other());
+    check(&case.advance(&after, Some(&before)), &["apply: 1 unchanged, 2 waiting"]);
+}
+
+// -- refusals -------------------------------------------------------------------------------------------
+
+#[test]
+fn every_reason_is_named_at_once() {
+    let trust_root = "---\napiVersion: writ.dev/v1alpha1\nkind: TrustRoot\nmetadata: {name: prod}\n";
+    let before = state(0, &configs(10..60));
+    let candidate = state(1, &(config("a", "1") + trust_root));
+    let mut case = Case::new("Revert").with(&before);
+    case.spec.service_account_name = None;
+    let mine = candidate.iter().find(|object| object.reference.name == "a").unwrap();
+    case.cluster.owners.insert(mine.reference.clone(), other());
+    case.findings.push(Finding {
+        code: plan::PlanCode::A124.entry(),
+        subject: Subject::Named("policy".into()),
+        rule: None,
+        found: "x".into(),
+        needed: "y".into(),
+        fix: "z".into(),
+    });
+    let decision = case.advance(&candidate, Some(&before));
+    check(
+        &decision,
+        &[
+            "refuse",
+            "A124 policy: x; needed: y",
+            "A123 Sync shop/web: spec.serviceAccountName is not set; needed: a ServiceAccount of namespace shop",
+            "A121 ConfigMap shop/a: declared by apps/web.yaml, but owned by Sync shop/base; needed: one owner for each object",
+            "A122 TrustRoot.writ.dev prod: apps/web.yaml declares a TrustRoot; needed: TrustRoots are written by platform admins, never applied from Git",
+            "A120 Sync shop/web: the commit prunes all 50 objects; needed: the trailer `Writ-Prune: 50` in the commit message",
+        ],
+    );
+    let Decision::Refuse(refusal) = decision else { unreachable!() };
+    assert_eq!(refusal.revision, commits()[1].id());
+    assert!(refusal.findings.iter().all(|finding| !finding.fix.is_empty()));
+}
+
+#[test]
+fn writs_own_namespace_needs_no_service_account() {
+    let own = SyncRef { namespace: "writ-system".into(), name: "web".into() };
+    let candidate = try_state(0, own.clone(), &config("a", "1")).unwrap();
+    let mut case = Case::new("Revert");
+    case.spec.service_account_name = None;
+    case.sync = own;
+    assert_eq!(lines(&case.advance(&candidate, None))[0], "apply: 1 created");
+}
+
+#[test]
+fn without_a_service_account_nothing_is_healed_or_removed() {
+    let accepted = state(0, &config("a", "1"));
+    let mut case = Case::new("Revert").with(&accepted).set("ConfigMap shop/a", Live::Absent);
+    case.spec.service_account_name = None;
+    assert!(lines(&case.drift(&accepted))[1].starts_with("A123 "));
+    assert!(lines(&case.ask(Question::Removal { applied: &accepted }))[1].starts_with("A123 "));
+}
+
+#[test]
+fn annotations_of_writ_are_known_or_refused() {
+    for annotation in ["writ.dev/adopt: yes-please", "writ.dev/prune: no-way", "writ.dev/prun: never"] {
+        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, annotations: {{{annotation}}}}}\n");
+        let Err(DesiredStateError::Annotations(findings)) = try_state(0, sync(), &text) else { panic!("{annotation}") };
+        assert_eq!(findings.iter().map(|finding| finding.code.code).collect::<Vec<_>>(), ["A124"]);
+    }
+}
+
+// -- drift ----------------------------------------------------------------------------------------------
+
+#[test]
+fn drift_is_reverted_flagged_or_left_by_mode() {
+    let accepted = state(0, &configs(0..3));
+    let case = |mode| {
+        Case::new(mode)
+            .with(&accepted)
+            .edit("ConfigMap shop/c000", |live| live.drift = vec![field("data.k", "\"1\"", Some("\"9\""))])
+            .set("ConfigMap shop/c001", Live::Absent)
+            .drift(&accepted)
+    };
+    check(&case("Off"), &["settled"]);
+    check(
+        &case("Flag"),
+        &[
+            "flag",
+            r#"D101 ConfigMap shop/c000 data.k: it is "9"; needed: "1""#,
+            "D102 ConfigMap shop/c001: it is gone; needed: the declared object",
+        ],
+    );
+    check(
+        &case("Revert"),
+        &[
+            "revert: 2 reverted, 1 unchanged",
+            "configuration reverted ConfigMap shop/c000",
+            r#"  data.k: "1" → "9""#,
+            "configuration reverted ConfigMap shop/c001",
+            r#"D101 ConfigMap shop/c000 data.k: it is "9""#,
+            "D102 ConfigMap shop/c001: it is gone",
+        ],
+    );
+}
+
+#[test]
+fn no_drift_and_nothing_known_are_settled() {
+    let accepted = state(0, &configs(0..2));
+    check(&Case::new("Revert").with(&accepted).drift(&accepted), &["settled"]);
+    let mut unobserved = Case::new("Revert");
+    unobserved.cluster.otherwise = Live::Unobserved;
+    check(&unobserved.drift(&accepted), &["settled"]);
+    let elsewhere: Vec<_> = state(0, &config("x", "1")).iter().map(|object| object.reference.clone()).collect();
+    check(&Case::new("Revert").ask(Question::Drift { accepted: &accepted, objects: &elsewhere }), &["settled"]);
+}
+
+#[test]
+fn an_object_named_twice_is_reverted_once() {
+    let accepted = state(0, &config("a", "1"));
+    let one = accepted.iter().next().unwrap().reference.clone();
+    let decision = Case::new("Revert").ask(Question::Drift { accepted: &accepted, objects: &[one.clone(), one] });
+    assert_eq!(lines(&decision)[0], "revert: 1 reverted");
+}
+
+#[test]
+fn what_another_sync_owns_is_not_taken_back() {
+    let accepted = state(0, &config("a", "1"));
+    let mut case = Case::new("Revert");
+    case.cluster.owners.insert(accepted.iter().next().unwrap().reference.clone(), other());
+    check(&case.drift(&accepted), &["settled"]);
+}
+
+#[test]
+fn the_code_says_what_happened_to_the_labels() {
+    let accepted = state(0, &config("a", "1"));
+    let code = |path: &str, after: Option<&str>| {
+        let drift = vec![field("data.k", "\"1\"", Some("\"9\"")), field(path, "\"mine\"", after)];
+        let case = Case::new("Flag").with(&accepted).edit("ConfigMap shop/a", |live| live.drift = drift);
+        let Decision::Flag(reports) = case.drift(&accepted) else { unreachable!() };
+        (reports[0].finding.code.code, reports[0].finding.subject.to_string())
+    };
+    let subject = |path: &str| format!("ConfigMap shop/a {path}");
+    let part_of = r#"metadata.labels["applyset.kubernetes.io/part-of"]"#;
+    let instance = r#"metadata.labels["writ.dev/instance"]"#;
+    assert_eq!(code(part_of, Some("\"theirs\"")), ("D105", subject(part_of)));
+    assert_eq!(code(part_of, None), ("D103", subject(part_of)));
+    assert_eq!(code(instance, None), ("D103", subject(instance)));
+    assert_eq!(code("metadata.labels", None), ("D103", subject("metadata.labels")));
+    assert_eq!(code("data.l", None), ("D101", subject("data.k")));
+}
+
+#[test]
+fn the_paths_of_labels_are_those_of_the_comparison() {
+    let accepted = state(0, &config("a", "1"));
+    let object = accepted.iter().next().unwrap();
+    let declared = object.value().unwrap();
+    let mut live = declared.clone();
+    live["metadata"]["labels"] = serde_json::json!({"applyset.kubernetes.io/part-of": "theirs"});
+    let kind = &object.reference.group_kind;
+    let found = plan::declared_differences(&declared, &live, kind, plan::Visibility::Shown);
+    let paths: Vec<_> = found.iter().map(|difference| difference.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [r#"metadata.labels["applyset.kubernetes.io/part-of"]"#, r#"metadata.labels["writ.dev/instance"]"#]
+    );
+}
+
+// -- removal --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_removed_sync_takes_its_objects_along_except_what_must_stay() {
+    let never = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {writ.dev/prune: never}}\n";
+    let applied = state(0, &(configs(0..2) + never));
+    let case =
+        Case::new("Revert").with(&applied).edit("ConfigMap shop/c001", |live| live.resource_version = "8".into());
+    check(
+        &case.ask(Question::Removal { applied: &applied }),
+        &[
+            "apply: 2 pruned",
+            "delete-configuration pruned ConfigMap shop/c000 u1@7",
+            "delete-configuration pruned ConfigMap shop/c001 u1@8",
+        ],
+    );
+}
+
+// -- states ---------------------------------------------------------------------------------------------
+
+#[test]
+fn states_share_objects_and_have_one_digest() {
+    let first = state(0, &configs(0..3));
+    let commit = commits()[1].clone();
+    let again = DesiredState::assemble(commit.clone(), commit.tree(), sync(), shared(&first)).unwrap();
+    assert_eq!(again.digest(), first.digest());
+    assert!(again.objects().zip(first.objects()).all(|(one, two)| Arc::ptr_eq(one, two)));
+    assert_ne!(state(0, &configs(0..2)).digest(), first.digest());
+    assert_ne!(state(0, &(configs(0..2) + &config("c002", "2"))).digest(), first.digest());
+}
+
+#[test]
+fn a_state_takes_only_its_own_objects_each_once_from_its_own_tree() {
+    let commit = commits()[1].clone();
+    let assemble = |tree, sync, objects| match DesiredState::assemble(commit.clone(), tree, sync, objects) {
+        Err(DesiredStateError::Annotations(findings)) => findings.iter().map(|finding| finding.code.code).collect(),
+        Err(DesiredStateError::OtherTree { .. }) => vec!["tree"],
+        Ok(_) => vec![],
+    };
+    let objects = shared(&state(0, &config("a", "1")));
+    assert_eq!(assemble(commit.tree(), sync(), objects.clone()), [] as [&str; 0]);
+    assert_eq!(assemble(commits()[0].tree(), sync(), objects.clone()), ["tree"]);
+    assert_eq!(assemble(commit.tree(), other(), objects.clone()), ["A129"]);
+    assert_eq!(assemble(commit.tree(), sync(), [objects.clone(), objects].concat()), ["M115"]);
+}
+
+#[test]
+fn the_digest_of_a_plan_covers_everything_that_is_done() {
+    let candidate = state(0, &config("a", "1"));
+    let digest = |case: &Case, candidate: &DesiredState| plan_of(case.advance(candidate, None)).digest();
+    let base = digest(&Case::new("Revert"), &candidate);
+    assert_eq!(digest(&Case::new("Flag"), &candidate), base);
+    let mut account = Case::new("Revert");
+    account.spec.service_account_name = Some("other".into());
+    let forced = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {writ.dev/adopt: force}}\n";
+    let others = [
+        digest(&account, &candidate),
+        digest(&Case::new("Revert"), &state(1, &config("a", "1"))),
+        digest(&Case::new("Revert"), &state(0, &config("a", "2"))),
+        digest(&Case::new("Revert"), &state(0, forced)),
+        digest(&Case::new("Revert").with(&candidate), &candidate),
+    ];
+    assert!(others.iter().all(|other| *other != base));
+    let pruned = |version: &str| {
+        let empty = state(1, &config("b", "1"));
+        let mut case = Case::new("Revert").with(&candidate);
+        case = case.edit("ConfigMap shop/a", |live| live.resource_version = version.into());
+        case.trailer = Some(1);
+        plan_of(case.advance(&empty, Some(&candidate))).digest()
+    };
+    assert_ne!(pruned("7"), pruned("8"));
+    assert_eq!(pruned("7"), pruned("7"));
+}
+
+#[test]
+fn the_body_carries_both_labels() {
+    let state = state(0, &config("a", "1"));
+    let object = state.iter().next().unwrap();
+    let labels = object.value().unwrap()["metadata"]["labels"].clone();
+    let id = plan::ApplySetId::of(&sync());
+    assert_eq!(labels, serde_json::json!({"applyset.kubernetes.io/part-of": id.as_str(), "writ.dev/instance": "prod"}));
+    assert_eq!(object.digest, Digest::of(&object.body));
+    assert_eq!(presence(Some(object.digest)).applied, Some(object.digest));
+    assert_eq!(rendered(&config("a", "1")).len(), 1);
+}
