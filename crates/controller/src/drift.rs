@@ -107,11 +107,13 @@ impl State {
         let object = accepted.as_ref().and_then(|state| state.get(&reference));
         let declared = object.map(declared_of);
         let sight = self.live.observe(&reference, Observation::from(seen), declared.as_ref());
-        if let (Sight::Drifted, Some(sync)) = (sight, owner) {
+        match (sight, owner) {
             // Before the first full list everything is looked at in one go.
-            if self.synced.contains(&reference.group_kind) {
+            (Sight::Drifted, Some(sync)) if self.synced.contains(&reference.group_kind) => {
                 self.heal(&sync, &[reference], now);
             }
+            (Sight::Settled, Some(sync)) => self.unflag(&sync, &[reference]),
+            _ => {}
         }
     }
 

@@ -137,6 +137,10 @@ impl State {
 
     /// Judges every GitSource and Sync anew: what an accepted commit declares may have changed.
     pub(crate) fn judge_orders(&mut self) {
+        if !self.knows_orders() {
+            // What is not there yet may still be in a list that is under way.
+            return;
+        }
         let sources: Vec<Key> = self.sources.keys().cloned().collect();
         for key in sources {
             self.judge_source(&key);

@@ -111,8 +111,13 @@ impl State {
             Ok(prepared) => prepared,
             Err(findings) => return self.refuse(sync, &key, findings, None, now),
         };
-        let pruning = if state.failures.is_empty() { PruneReadiness::Ready } else { PruneReadiness::Withheld };
-        let (accepted, applied) = (state.accepted.clone(), state.applied.clone().or_else(|| state.accepted.clone()));
+        if prepared.findings.is_empty()
+            && state.applied.as_ref().is_some_and(|applied| same(applied, &prepared.desired))
+        {
+            // Nothing is ordered that was not applied already; what left it since is drift.
+            return self.settle(sync, &prepared.desired, key);
+        }
+        let applied = state.applied.clone().or_else(|| state.accepted.clone());
         let decision = decide(&Inputs {
             sync,
             spec: &spec,
@@ -120,7 +125,8 @@ impl State {
             question: Question::Advance {
                 candidate: &prepared.desired,
                 applied: applied.as_deref(),
-                pruning,
+                // `cluster` withholds the deletions of a plan in which an apply fails.
+                pruning: PruneReadiness::Ready,
                 trailer: self.prune_trailer(sync),
             },
             live: &self.live,
@@ -131,16 +137,6 @@ impl State {
         match decision {
             Decision::Refuse(refusal) => self.refuse(sync, &key, refusal.findings, Some(&verdict), now),
             Decision::Apply(plan) => {
-                // The same revision, nothing to do, nothing new to record: a restart or a forced pass.
-                let same =
-                    accepted.as_ref().is_some_and(|accepted| accepted.commit().id() == prepared.desired.commit().id());
-                if same
-                    && applied_is(state_applied(self, sync), &prepared.desired)
-                    && plan.changes().is_empty()
-                    && plan.counts().waiting == 0
-                {
-                    return self.settle(sync, prepared.desired, key);
-                }
                 self.record_advance(sync, plan, prepared.desired, now);
             }
             // An advance is never answered like this.
@@ -148,13 +144,13 @@ impl State {
         }
     }
 
-    fn settle(&mut self, sync: &SyncRef, desired: Arc<DesiredState>, key: VerdictKey) {
+    fn settle(&mut self, sync: &SyncRef, desired: &Arc<DesiredState>, key: VerdictKey) {
         if let Some(state) = self.syncs.get_mut(sync) {
             state.phase = Phase::Idle;
             state.settled = Some(key);
             state.held = None;
             state.accepted = Some(desired.clone());
-            state.applied = Some(desired);
+            state.applied = Some(desired.clone());
         }
         self.refusals.clear(&format!("Sync {sync}"));
         self.dirty.insert(Dirty::Sync(sync.clone()));
@@ -327,10 +323,11 @@ impl State {
     }
 }
 
-fn state_applied<'a>(state: &'a State, sync: &SyncRef) -> Option<&'a Arc<DesiredState>> {
-    state.syncs.get(sync)?.applied.as_ref()
-}
-
-fn applied_is(applied: Option<&Arc<DesiredState>>, desired: &DesiredState) -> bool {
-    applied.is_some_and(|applied| applied.commit().id() == desired.commit().id())
+/// Whether two states are of one commit and declare the same bytes.
+fn same(applied: &DesiredState, candidate: &DesiredState) -> bool {
+    applied.commit().id() == candidate.commit().id()
+        && applied.len() == candidate.len()
+        && candidate
+            .iter()
+            .all(|object| applied.get(&object.reference).is_some_and(|before| before.digest == object.digest))
 }

@@ -191,6 +191,7 @@ impl Mirror {
         }
         inspect(&self.dir)?;
         self.clean()?;
+        self.forget_unreadable()?;
         let url = || remote.url().to_owned();
         let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
             Ok(Ok(fetched)) => Ok(fetched),
@@ -304,6 +305,31 @@ impl Mirror {
             }
         }
         Ok(())
+    }
+
+    /// libgit2 parses the history it offers to the server as known. A head that holds a commit it cannot
+    /// parse, which trust refuses, would keep every later fetch from succeeding: it is forgotten.
+    fn forget_unreadable(&self) -> Result<(), MirrorError> {
+        let Some(head) = self.incoming()? else { return Ok(()) };
+        let pins = self.pins()?;
+        if pins.iter().any(|(_, pinned)| *pinned == head) || self.is_readable(&head, &pins) {
+            return Ok(());
+        }
+        remove(&self.dir, &self.dir.join(INCOMING))
+    }
+
+    /// Whether libgit2 can walk from `head` down to what is pinned.
+    fn is_readable(&self, head: &CommitId, pins: &[(String, CommitId)]) -> bool {
+        let walk = || -> Result<(), git2::Error> {
+            let repository = self.objects.repository();
+            let mut walk = repository.revwalk()?;
+            walk.push(Oid::from_str(&head.to_string())?)?;
+            for (_, pinned) in pins {
+                walk.hide(Oid::from_str(&pinned.to_string())?)?;
+            }
+            walk.try_for_each(|id| repository.find_commit(id?).map(drop))
+        };
+        walk().is_ok()
     }
 
     fn commit_id(&self, id: Oid) -> Result<CommitId, MirrorError> {
