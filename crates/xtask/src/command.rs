@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{controlplane, demo, generate, layers, lint, test};
+use crate::{bench, controlplane, demo, generate, layers, lint, test};
 
 /// The repository's own commands.
 #[derive(Debug, Parser)]
@@ -16,6 +16,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures writ against a bare loop on the same control plane, and prints the ratios
+    Bench(bench::Arguments),
+    /// The bare loop that a bench compares writ with
+    #[command(hide = true)]
+    BenchReference,
     /// Builds the real Kubernetes control plane of the tests and the demo into target/controlplane, if its inputs changed
     Controlplane,
     /// Plays the main job as a story on a real control plane and a real Git server
@@ -35,6 +40,8 @@ pub(crate) fn parse_and_run() -> Result<()> {
     let arguments = Arguments::parse();
     let workspace = Workspace::find()?;
     match arguments.command {
+        Command::Bench(arguments) => bench::run(&workspace, &arguments),
+        Command::BenchReference => bench::reference(),
         Command::Controlplane => controlplane::run(&workspace),
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Generate(arguments) => generate::run(&workspace, &arguments),

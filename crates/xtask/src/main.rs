@@ -1,5 +1,6 @@
 //! Development only: the repository's own commands, `cargo xtask COMMAND`.
 
+mod bench;
 mod command;
 mod controlplane;
 mod demo;
@@ -8,6 +9,7 @@ mod layers;
 mod lint;
 mod process;
 mod progress;
+mod stage;
 mod summary;
 mod test;
 mod tools;

@@ -9,10 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use testkit::{
     ControlPlane, GitServer, KeyType, Keys, Metrics, Profile, Push, Remote, Rights, SignedRepo, SigningKey, Tenant,
-    Writ, WritCommand, install, wait_until, writ_kubeconfig,
+    Writ, WritCommand, install, wait_until,
 };
 
-use crate::workspace::Workspace;
+use crate::{
+    stage::{Controller, Order, text, writ},
+    workspace::Workspace,
+};
 
 /// Name of the repository on the Git server, of the GitSource and of the Sync.
 pub(crate) const SHOP: &str = "shop";
@@ -70,21 +73,12 @@ impl Stage {
         introduce(&program, &repo, &people, &workspace.path("examples/shop/policies"))?;
         let remote = server.remote(SHOP);
         repo.push(&remote, "main", Push::FastForward)?;
-        order(&program, &repo, &server, &tenant)?;
-        let command = WritCommand::new(&program)?;
-        let state = command.directory().join("state");
-        let log_public_key = log_key(&program, command.directory())?;
-        let metrics = free_address()?;
-        let command = command
-            .args(["controller"])
-            .env("WRIT_STATE_DIR", text(&state)?)
-            .env("WRIT_LOG_KEY", text(&command_key(&log_public_key))?)
-            .env("WRIT_LOG_ORIGIN", LOG_ORIGIN)
-            .env("WRIT_INSTANCE", tenant.instance())
-            .env("WRIT_IDENTITY", "writ-0")
-            .env("WRIT_LISTEN", &metrics)
-            .env("KUBECONFIG", text(&writ_kubeconfig(plane)?)?);
-        let mut writ = command.start()?;
+        let order = Order { program: &program, repository: &repo.path(), name: SHOP, path: "" };
+        order.give(&server, &tenant)?;
+        let controller = Controller::new(&program, &tenant, LOG_ORIGIN)?;
+        let (state, log_public_key) = (controller.state.clone(), controller.log_public_key.clone());
+        let metrics = controller.metrics.clone();
+        let mut writ = controller.start()?;
         writ.wait_until("the controller to be ready", PATIENCE, |_| Metrics::scrape(&metrics).map(drop))?;
         let canary = canary()?;
         Ok(Self {
@@ -206,78 +200,6 @@ fn introduce(program: &Path, repo: &SignedRepo, people: &People, policies: &Path
     }
     repo.commit_signed(&people.alice, "Introduce trust and policies")?;
     Ok(())
-}
-
-/// Puts TrustRoot, GitSource, Sync and the credentials into the cluster, as a platform admin does.
-fn order(program: &Path, repo: &SignedRepo, server: &GitServer, tenant: &Tenant<'_>) -> Result<()> {
-    tenant.kubectl(&[
-        "create",
-        "secret",
-        "generic",
-        "git-credentials",
-        &format!("--from-literal=username={}", server.username()),
-        &format!("--from-literal=password={}", server.password()),
-        &format!("--from-file=ca.crt={}", server.authority_file().display()),
-    ])?;
-    let path = repo.path();
-    let manifests = writ(
-        program,
-        &[
-            "trust",
-            "root",
-            "HEAD",
-            "--repo",
-            text(&path)?,
-            "--name",
-            tenant.namespace(),
-            "--namespace",
-            tenant.namespace(),
-            "--instance",
-            tenant.instance(),
-            "--source",
-            SHOP,
-            "--sync",
-            SHOP,
-            "--url",
-            &server.url(SHOP),
-            "--secret",
-            "git-credentials",
-            "--path",
-            "",
-            "--service-account",
-            tenant.service_account(),
-        ],
-    )?;
-    tenant.control_plane().apply(&manifests)
-}
-
-/// Makes the log's key; returns the file of the public one.
-fn log_key(program: &Path, directory: &Path) -> Result<PathBuf> {
-    let folder = directory.join("log-key");
-    std::fs::create_dir_all(&folder).context("cannot make the folder of the log key")?;
-    writ(program, &["audit", "key", "--name", LOG_ORIGIN, "--dir", text(&folder)?])?;
-    Ok(folder.join("key.pub"))
-}
-
-fn command_key(public: &Path) -> PathBuf {
-    public.with_extension("")
-}
-
-/// Runs the binary and returns its standard output; fails unless it exits with 0.
-fn writ(program: &Path, arguments: &[&str]) -> Result<String> {
-    let finished = WritCommand::new(program)?.args(arguments.iter().copied()).output()?;
-    ensure!(finished.code == Some(0), "`writ {}` failed: {}", arguments.join(" "), finished.stderr);
-    Ok(finished.stdout)
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
-}
-
-/// A loopback address nobody listens on.
-fn free_address() -> Result<String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
-    Ok(listener.local_addr()?.to_string())
 }
 
 /// A secret value made here and now.
