@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{bench, controlplane, demo, generate, layers, lint, test};
+use crate::{bench, controlplane, demo, fuzz, generate, layers, lint, test};
 
 /// The repository's own commands.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Controlplane,
     /// Plays the main job as a story on a real control plane and a real Git server
     Demo(demo::Arguments),
+    /// Attacks every parser of bytes from outside with libFuzzer
+    Fuzz(fuzz::Arguments),
     /// Writes what is generated: docs/codes.md, deploy/crds/writ.dev.yaml, docs/cli.md
     Generate(generate::Arguments),
     /// Fails on each forbidden dependency between crates, naming it
@@ -44,6 +46,7 @@ pub(crate) fn parse_and_run() -> Result<()> {
         Command::BenchReference => bench::reference(),
         Command::Controlplane => controlplane::run(&workspace),
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Command::Generate(arguments) => generate::run(&workspace, &arguments),
         Command::Layers => layers::run(&workspace),
         Command::Lint => lint::run(&workspace),

@@ -4,6 +4,7 @@ mod bench;
 mod command;
 mod controlplane;
 mod demo;
+mod fuzz;
 mod generate;
 mod layers;
 mod lint;

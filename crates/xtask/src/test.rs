@@ -10,7 +10,7 @@ use testkit::{ControlPlane, Profile};
 use crate::process::run as run_process;
 use crate::summary::Summary;
 use crate::workspace::Workspace;
-use crate::{controlplane, tools};
+use crate::{controlplane, fuzz, tools};
 
 /// Set to `1` for the tests' long runs: more seeds, minutes instead of seconds.
 const SOAK_VARIABLE: &str = "WRIT_TEST_SOAK";
@@ -61,12 +61,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let status = child.wait().context("cannot wait for cargo test")?;
     drop(running);
 
+    // Parsers are attacked when everything is tested, not when one crate is looked at.
+    let fuzzed = if arguments.packages.is_empty() && arguments.filter.is_none() {
+        fuzz::every_target(workspace, if arguments.soak { fuzz::SOAK_SECONDS } else { fuzz::SMOKE_SECONDS })
+    } else {
+        Ok(())
+    };
     println!("{summary}, {} s", started.elapsed().as_secs());
     summary.verdict()?;
     if !status.success() {
         bail!("cargo test failed: {status}");
     }
-    Ok(())
+    fuzzed
 }
 
 /// `cargo test` of the crates that were asked for; of all if none was.
