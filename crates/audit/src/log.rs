@@ -216,7 +216,9 @@ impl Log {
         if plan.as_deref() != Some(Hash(plan_digest).to_string().as_str()) {
             return Err(LogError::OutOfRange { index, size: self.len() });
         }
-        Ok(Receipt { index, plan_digest: Some(plan_digest), durability: Durability::Grouped })
+        // Checkpoints are signed over synced entries only.
+        let durability = if index < self.checkpoint().size() { Durability::Synced } else { Durability::Grouped };
+        Ok(Receipt { index, plan_digest: Some(plan_digest), durability })
     }
 
     /// Number of entries, also those not yet covered by the checkpoint.

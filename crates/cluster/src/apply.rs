@@ -102,6 +102,8 @@ pub enum Done {
     Pruned,
     /// It was to be deleted and was gone already.
     Gone,
+    /// It was to be deleted, which was not tried because an apply of the same plan failed.
+    Withheld,
 }
 
 /// Whether trying again helps.

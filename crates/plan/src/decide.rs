@@ -1,6 +1,9 @@
 //! The one decision: push, drift and removal are judged by the same function.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use manifest::{Finding, ObjectRef, Subject};
 
@@ -18,8 +21,9 @@ pub enum Question<'a> {
         candidate: &'a DesiredState,
         /// What was applied before; `None` on the first roll-out.
         applied: Option<&'a DesiredState>,
-        /// Whether every apply of the candidate has succeeded, so that pruning may begin.
-        pruning: PruneReadiness,
+        /// Revisions accepted since then of which some objects may have been applied: what they brought
+        /// and the candidate drops has to go as well.
+        partial: &'a [Arc<DesiredState>],
         /// What its commits say about pruning.
         trailer: PruneTrailer,
     },
@@ -35,15 +39,6 @@ pub enum Question<'a> {
         /// What it applied.
         applied: &'a DesiredState,
     },
-}
-
-/// Whether deletions may be part of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PruneReadiness {
-    /// No apply of this candidate has failed.
-    Ready,
-    /// An apply failed in an earlier attempt: prune is withheld until all have succeeded.
-    Withheld,
 }
 
 /// Everything a decision is made from.
@@ -71,8 +66,8 @@ pub struct Inputs<'a> {
 #[must_use]
 pub fn decide(inputs: &Inputs<'_>) -> Decision {
     match inputs.question {
-        Question::Advance { candidate, applied, pruning, trailer } => {
-            advance(inputs, candidate, applied, pruning, trailer)
+        Question::Advance { candidate, applied, partial, trailer } => {
+            advance(inputs, candidate, applied, partial, trailer)
         }
         Question::Drift { accepted, objects } => drift(inputs, accepted, objects),
         Question::Removal { applied } => removal(inputs, applied),
@@ -83,14 +78,15 @@ fn advance(
     inputs: &Inputs<'_>,
     candidate: &DesiredState,
     applied: Option<&DesiredState>,
-    pruning: PruneReadiness,
+    partial: &[Arc<DesiredState>],
     trailer: PruneTrailer,
 ) -> Decision {
     let mut findings = inputs.findings.to_vec();
     findings.extend(service_account(inputs));
     findings.extend(candidate.iter().filter_map(|object| ownership(inputs, object)));
-    let leaving = leaving(inputs, candidate, applied);
-    let total = applied.map_or(0, DesiredState::len);
+    let leaving = leaving(inputs, candidate, applied, partial);
+    let there = applied.into_iter().chain(partial.iter().map(AsRef::as_ref)).flat_map(DesiredState::iter);
+    let total = there.map(|object| &object.reference).collect::<BTreeSet<_>>().len();
     findings.extend(guard::check(
         inputs.sync,
         inputs.spec,
@@ -105,10 +101,8 @@ fn advance(
     for object in candidate.iter() {
         draft.apply(inputs, object, applied.and_then(|state| state.get(&object.reference)));
     }
-    if pruning == PruneReadiness::Ready {
-        for object in leaving {
-            draft.prune(inputs, object);
-        }
+    for object in leaving {
+        draft.prune(inputs, object);
     }
     draft.approve(inputs, candidate, Decision::Apply)
 }
@@ -118,14 +112,20 @@ fn leaving<'a>(
     inputs: &Inputs<'_>,
     candidate: &DesiredState,
     applied: Option<&'a DesiredState>,
+    partial: &'a [Arc<DesiredState>],
 ) -> Vec<&'a DesiredObject> {
-    let Some(applied) = applied.filter(|_| inputs.spec.prune) else {
+    if !inputs.spec.prune {
         return Vec::new();
-    };
-    applied
-        .iter()
-        .filter(|object| candidate.get(&object.reference).is_none() && object.pruning == Pruning::Allowed)
-        .collect()
+    }
+    let mut leaving = BTreeMap::new();
+    for object in applied.into_iter().chain(partial.iter().map(AsRef::as_ref)).flat_map(DesiredState::iter) {
+        // Another Sync may have taken what a revision declared and never brought.
+        let owned = inputs.claims.owner(&object.reference).is_none_or(|owner| owner == *inputs.sync);
+        if candidate.get(&object.reference).is_none() && owned {
+            leaving.insert(&object.reference, object);
+        }
+    }
+    leaving.into_values().filter(|object| object.pruning == Pruning::Allowed).collect()
 }
 
 fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) -> Decision {

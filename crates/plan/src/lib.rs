@@ -34,7 +34,7 @@ pub use code::PlanCode;
 pub use compare::{
     FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, as_served, declared_differences, differences,
 };
-pub use decide::{Inputs, PruneReadiness, Question, decide};
+pub use decide::{Inputs, Question, decide};
 pub use decision::{
     Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Refusal,
     VerdictInputs,

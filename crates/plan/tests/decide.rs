@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 
 use manifest::{Digest, Finding, Subject};
-use plan::{Decision, DesiredState, DesiredStateError, Lifecycle, Live, PruneReadiness, Question, SyncRef};
+use plan::{Decision, DesiredState, DesiredStateError, Lifecycle, Live, Question, SyncRef};
 use support::{
     Case, commits, config, configs, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
 };
@@ -250,12 +250,12 @@ fn kinds_that_hold_data_need_the_count_even_for_one() {
 }
 
 #[test]
-fn prune_is_withheld_after_a_failure_and_guarded_all_the_same() {
-    let (before, after) = (state(0, &configs(0..3)), state(1, &configs(0..2)));
-    let mut case = Case::new("Revert").with(&before);
-    case.pruning = PruneReadiness::Withheld;
-    check(&case.advance(&after, Some(&before)), &["apply: 2 unchanged"]);
-    assert_eq!(lines(&case.advance(&state(1, ""), Some(&before)))[0], "refuse");
+fn what_an_unfinished_revision_brought_goes_as_well() {
+    let (first, second, third) = (state(0, &configs(0..1)), state(1, &configs(0..3)), state(1, &configs(0..2)));
+    let mut case = Case::new("Revert").with(&second);
+    check(&case.advance(&third, Some(&first)), &["apply: 2 unchanged"]);
+    case.partial = vec![Arc::new(second)];
+    assert_eq!(lines(&case.advance(&third, Some(&first)))[0], "apply: 1 pruned, 2 unchanged");
 }
 
 #[test]

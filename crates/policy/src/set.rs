@@ -87,12 +87,14 @@ impl PolicySet {
 
     fn judge_all(&self, set: &RenderedSet, facts: &dyn Facts) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let defined = defined_resources(set);
         for rendered in set.iter() {
             let reference = &rendered.object.reference;
             let resource =
-                facts.resource(&reference.group_kind).unwrap_or_else(|| guess_resource(&reference.group_kind.kind));
+                facts.resource(&reference.group_kind).or_else(|| defined.get(&reference.group_kind).cloned());
             let operation = facts.operation(reference);
-            for policy in self.policies.iter().filter(|policy| policy.matches(rendered, &resource, operation)) {
+            for policy in self.policies.iter().filter(|policy| policy.matches(rendered, resource.as_deref(), operation))
+            {
                 findings.extend(policy.validations.iter().filter_map(|validation| policy.judge(validation, rendered)));
             }
             if findings.len() > MAX_FINDINGS {
@@ -105,7 +107,7 @@ impl PolicySet {
 }
 
 impl AdmissionPolicy {
-    fn matches(&self, rendered: &Rendered, resource: &str, operation: Operation) -> bool {
+    fn matches(&self, rendered: &Rendered, resource: Option<&str>, operation: Operation) -> bool {
         self.rules.iter().any(|rule| rule.matches(self.versions, rendered, resource, operation))
     }
 
@@ -151,7 +153,15 @@ impl AdmissionPolicy {
 }
 
 impl ResourceRule {
-    fn matches(&self, versions: VersionMatch, rendered: &Rendered, resource: &str, operation: Operation) -> bool {
+    /// A kind whose plural nobody knows matches every resource of its group: too much is judged
+    /// rather than too little.
+    fn matches(
+        &self,
+        versions: VersionMatch,
+        rendered: &Rendered,
+        resource: Option<&str>,
+        operation: Operation,
+    ) -> bool {
         let reference = &rendered.object.reference;
         let version = rendered.object.api_version.rsplit('/').next().unwrap_or_default();
         let any = |list: &[String], value: &str| list.iter().any(|item| item == "*" || item == value);
@@ -163,7 +173,8 @@ impl ResourceRule {
         scope
             && any(&self.groups, &reference.group_kind.group)
             && (versions == VersionMatch::Equivalent || any(&self.versions, version))
-            && (any(&self.resources, resource) || self.resources.iter().any(|item| item == "*/*"))
+            && (resource.is_none_or(|resource| any(&self.resources, resource))
+                || self.resources.iter().any(|item| item == "*/*"))
             && (self.names.is_empty() || any(&self.names, &reference.name))
             && any(&self.operations, operation.name())
     }
@@ -175,6 +186,10 @@ fn load(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<PolicySet, Vec<Finding>> 
     for (file, bytes) in files {
         let mut reader = Reader { file, findings: Vec::new() };
         if !is_yaml(file) {
+            if !file.file_name().is_some_and(|name| name.ends_with(".md")) {
+                reader.findings.push(no_policy(file));
+            }
+            loaded.findings.append(&mut reader.findings);
             continue;
         }
         match parse_yaml(file, bytes) {
@@ -184,6 +199,18 @@ fn load(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<PolicySet, Vec<Finding>> 
         loaded.findings.append(&mut reader.findings);
     }
     loaded.finish(set_digest(files))
+}
+
+/// A file that would silently not be in force.
+fn no_policy(file: &RepoPath) -> Finding {
+    Finding {
+        code: PolicyCode::W803.entry(),
+        subject: Subject::Path { path: file.clone(), line: None, column: None },
+        rule: None,
+        found: "the file is in no form of policy that is supported yet".to_owned(),
+        needed: "a file that ends in .yaml, .yml or .json, or a note that ends in .md".to_owned(),
+        fix: "rename it, or move it out of policies/".to_owned(),
+    }
 }
 
 fn is_yaml(file: &RepoPath) -> bool {
@@ -285,17 +312,20 @@ fn set_digest(files: &BTreeMap<RepoPath, Vec<u8>>) -> Digest {
     Digest::of_parts(files.iter().flat_map(|(path, bytes)| [path.as_str().as_bytes(), bytes.as_slice()]))
 }
 
-/// Upstream's rule for kinds whose resource nobody told (`meta.UnsafeGuessKindToResource`).
-fn guess_resource(kind: &str) -> String {
-    let lower = kind.to_lowercase();
-    match lower.as_str() {
-        "endpoints" => lower,
-        _ if lower.ends_with('s') => format!("{lower}es"),
-        _ => match lower.strip_suffix('y') {
-            Some(stem) => format!("{stem}ies"),
-            None => format!("{lower}s"),
-        },
-    }
+/// The plurals that CustomResourceDefinitions of the set itself give to their kinds.
+fn defined_resources(set: &RenderedSet) -> BTreeMap<GroupKind, String> {
+    let text =
+        |value: &serde_json::Value, path: &str| value.pointer(path).and_then(|text| text.as_str()).map(str::to_owned);
+    set.iter()
+        .map(|rendered| &rendered.object)
+        .filter(|object| {
+            object.reference.group_kind == GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition")
+        })
+        .filter_map(|object| {
+            let kind = GroupKind::new(&text(&object.value, "/spec/group")?, &text(&object.value, "/spec/names/kind")?);
+            Some((kind, text(&object.value, "/spec/names/plural")?))
+        })
+        .collect()
 }
 
 fn shorten(text: &str) -> String {
@@ -459,6 +489,29 @@ spec: {{policyName: limit, validationActions: [Deny]}}
         assert!(compile(binding).unwrap_err()[0].contains("names the policy limit, which is not there"));
         assert!(compile(&format!("{text}---\n{policy}")).unwrap_err()[0].contains("declared twice"));
         assert!(compile("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n").unwrap_err()[0].starts_with("W803"));
+    }
+
+    #[test]
+    fn a_kind_whose_plural_nobody_knows_is_judged_all_the_same() {
+        let set =
+            compile(&policy("false", "").replace("deployments", "gateways").replace("[apps]", "[gw.example]")).unwrap();
+        let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: PLURAL.gw.example}\nspec: {group: gw.example, scope: Namespaced, names: {kind: Gateway, plural: PLURAL}}\n---\n";
+        let gateway = "apiVersion: gw.example/v1\nkind: Gateway\nmetadata: {name: a}\n";
+        assert_eq!(judge(&set, &(crd.replace("PLURAL", "gateways") + gateway)).len(), 1);
+        assert_eq!(judge(&set, &(crd.replace("PLURAL", "others") + gateway)).len(), 0);
+        let all = compile(&policy("false", "")).unwrap();
+        assert_eq!(judge(&all, DEPLOYMENT).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_would_not_be_in_force_is_refused() {
+        let files = BTreeMap::from([
+            ("policies/deny.rego".parse().unwrap(), b"package main".to_vec()),
+            ("policies/README.md".parse().unwrap(), b"# notes".to_vec()),
+        ]);
+        let findings = PolicySet::compile(&files).unwrap_err();
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].to_string().starts_with("W803 PolicyUnsupported: policies/deny.rego: "), "{}", findings[0]);
     }
 
     #[test]

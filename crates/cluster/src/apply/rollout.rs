@@ -50,7 +50,9 @@ pub(super) async fn run<T: From<Outcome> + Send>(
     for wave in waves(plan.changes()) {
         let is_delete = wave.first().is_some_and(|change| change.wave.is_delete());
         if is_delete && !rollout.report.failures.is_empty() && plan.origin() != PlanOrigin::Removal {
-            rollout.report.withheld += wave.len() as u64;
+            for change in wave {
+                rollout.note(change, Ok(Done::Withheld), 0).await;
+            }
             continue;
         }
         // A set rather than a stream of closures: the compiler can then see that the whole is `Send`.
@@ -117,6 +119,7 @@ impl<T: From<Outcome> + Send> Rollout<'_, T> {
             Ok(Done::Created { .. }) => self.report.created += 1,
             Ok(Done::Configured { .. }) => self.report.configured += 1,
             Ok(Done::Pruned) => self.report.pruned += 1,
+            Ok(Done::Withheld) => self.report.withheld += 1,
             Ok(Done::Gone) => {}
             Err(failure) => self.report.failures.push((change.reference.clone(), failure.clone())),
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use manifest::{Digest, ObjectRef, RenderOptions, RepoPath, render_plain};
 use plan::{
     ApprovedPlan, Claims, Decision, DesiredState, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates, Presence,
-    PruneReadiness, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
+    PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
 };
 use testkit::{ControlPlane, Profile, Rights, Tenant};
 use tokio::sync::mpsc;
@@ -174,12 +174,7 @@ impl World {
     pub(crate) fn advance(&self, candidate: &DesiredState, applied: Option<&DesiredState>) -> ApprovedPlan {
         let trailer =
             applied.map_or(0, |applied| applied.iter().filter(|o| candidate.get(&o.reference).is_none()).count());
-        self.decide(Question::Advance {
-            candidate,
-            applied,
-            pruning: PruneReadiness::Ready,
-            trailer: PruneTrailer(Some(trailer as u64)),
-        })
+        self.decide(Question::Advance { candidate, applied, partial: &[], trailer: PruneTrailer(Some(trailer as u64)) })
     }
 
     pub(crate) fn drift(&self, accepted: &DesiredState, object: &ObjectRef) -> ApprovedPlan {

@@ -18,8 +18,8 @@ use manifest::{
 };
 use plan::{
     Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, Fidelity, FieldDiff, Inputs,
-    InstanceId, Lifecycle, Live, LiveStates, Presence, PruneReadiness, PruneTrailer, Question, SyncRef, SyncSpec,
-    VerdictInputs, decide,
+    InstanceId, Lifecycle, Live, LiveStates, Presence, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs,
+    decide,
 };
 use trust::{AuthorizedCommit, Start};
 
@@ -109,7 +109,7 @@ pub struct Case {
     pub sync: SyncRef,
     pub cluster: Cluster,
     pub findings: Vec<Finding>,
-    pub pruning: PruneReadiness,
+    pub partial: Vec<Arc<DesiredState>>,
     pub trailer: Option<u64>,
 }
 
@@ -123,7 +123,7 @@ impl Case {
             sync: sync(),
             cluster: Cluster { objects: BTreeMap::new(), owners: BTreeMap::new(), otherwise: Live::Absent },
             findings: Vec::new(),
-            pruning: PruneReadiness::Ready,
+            partial: Vec::new(),
             trailer: None,
         }
     }
@@ -169,7 +169,7 @@ impl Case {
 
     pub fn advance(&self, candidate: &DesiredState, applied: Option<&DesiredState>) -> Decision {
         let trailer = PruneTrailer(self.trailer);
-        self.ask(Question::Advance { candidate, applied, pruning: self.pruning, trailer })
+        self.ask(Question::Advance { candidate, applied, partial: &self.partial, trailer })
     }
 
     pub fn drift(&self, accepted: &DesiredState) -> Decision {
