@@ -1,0 +1,107 @@
+//! Bad input: nothing that is refused reaches the cluster, what was accepted is healed all the while, and the person sees code,
+//! cause and fix in status, event and log. Every test tells its story in `scenarios/`.
+
+mod commits;
+mod content;
+mod git_server;
+mod history;
+mod orders;
+mod trees;
+mod trust_file;
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::stage::{Owner, Setup, Stage, Story, Test, View};
+
+/// Stages that wait for their next test. What is refused changes nothing, so one stage serves many tests, one after the other.
+static POOL: Mutex<Vec<Stage<'static>>> = Mutex::new(Vec::new());
+
+/// A stage of the pool, given back at the end of the test.
+struct Lent(Option<Stage<'static>>);
+
+impl Lent {
+    /// A stage whose branch is at the first commit, which is applied, and where nothing is held.
+    fn stage() -> Result<Self> {
+        let waiting = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(mut stage) = waiting
+            && stage.restore().is_ok()
+        {
+            return Ok(Self(Some(stage)));
+        }
+        // None was free, or the test before left one that cannot be used any more.
+        Ok(Self(Some(Setup::shared()?.start()?)))
+    }
+}
+
+impl Deref for Lent {
+    type Target = Stage<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(stage) = self.0.take().filter(|_| !std::thread::panicking()) {
+            POOL.lock().unwrap_or_else(PoisonError::into_inner).push(stage);
+        }
+    }
+}
+
+/// Whether `writ verify` can tell the same offline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offline {
+    /// It can: the verdict is about commits.
+    Told,
+    /// It cannot: the verdict needs the cluster or the server.
+    NotTold,
+}
+
+/// Waits until `commit`, which was just pushed, is refused with `code`, and checks and tells everything that a person sees.
+fn refused(stage: &mut Stage<'_>, mut story: Story, owner: Owner, commit: &str, code: &str, offline: Offline) -> Test {
+    told(stage, &mut story, owner, commit, code)?;
+    if offline == Offline::Told {
+        story.verify(stage, commit)?;
+    }
+    unharmed(stage, &mut story)?;
+    story.end(stage)
+}
+
+/// Status, event, log line and log entry of a refusal.
+pub(crate) fn told(stage: &mut Stage<'_>, story: &mut Story, owner: Owner, commit: &str, code: &str) -> Test {
+    stage.names.call_commit(commit, "bad commit");
+    let resource = stage.held(owner, commit, code)?;
+    let held = |field: &str| resource["status"]["heldRevision"][field].as_str().unwrap_or_default().to_owned();
+    ensure!(!held("fix").is_empty(), "no fix in {}", resource["status"]);
+    ensure!(held("since").ends_with('Z'), "no time in {}", resource["status"]);
+    let (ready, reason, message) = View::condition(&resource, "Ready");
+    ensure!(ready == "False" && reason == held("reason"), "Ready={ready} {reason}");
+    ensure!(message.contains(code) && message.contains("Fix: "), "no code or fix in {message}");
+    story.status(stage, owner)?;
+    story.events(stage, owner, &held("reason"))?;
+    story.log(stage, code)?;
+    story.audit(stage, code)
+}
+
+/// What was accepted is what is there, and a hand edit of it is still reverted.
+fn unharmed(stage: &mut Stage<'_>, story: &mut Story) -> Test {
+    let value = stage.view.config_map("settings")?["data"]["value"].clone();
+    ensure!(value == "good", "the refused commit reached the cluster: {value}");
+    let applied = stage.view.sync(crate::stage::SYNC)?;
+    let applied = applied.pointer("/status/appliedRevision").and_then(Value::as_str).context("nothing is applied")?;
+    ensure!(applied == stage.good(), "applied is {applied}");
+    stage.heals()?;
+    story.then("nothing of it is in the cluster; a hand edit of ConfigMap settings is reverted as before.");
+    Ok(())
+}

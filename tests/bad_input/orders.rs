@@ -1,0 +1,137 @@
+//! Who owns an object, and whose orders are obeyed.
+
+use anyhow::{Result, ensure};
+
+use super::{Lent, Offline, refused, told, unharmed};
+use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map};
+
+#[test]
+fn object_that_another_sync_owns() -> Test {
+    let mut stage = Setup::shared()?.trust(any_kind).cluster_admin().start()?;
+    let mut story = Story::begin(&stage, "owned-by-another-sync", "An object that another Sync owns")?;
+    story.done("a signed commit declares a second Sync for the folder other/, which declares ConfigMap settings as well; git push");
+    stage.repo.write("other/settings.yaml", config_map("settings", "bad"))?;
+    let commit = stage.change("apps/second.yaml", &second_sync(&stage))?;
+    stage.applied(&commit)?;
+    stage.names.call_commit(&commit, "commit");
+    stage.wait("the second Sync is held with A121", |view| {
+        let sync = view.sync("second")?;
+        ensure!(sync["status"]["heldRevision"]["code"] == "A121", "status: {}", sync["status"]);
+        Ok(())
+    })?;
+    let sync = stage.view.sync("second")?;
+    let held = &sync["status"]["heldRevision"];
+    story.seen(
+        "kubectl get sync second",
+        &format!("{} {}\nfix: {}", held["code"], held["message"], held["fix"]).replace('"', ""),
+    );
+    story.log(&stage, "A121")?;
+    unharmed(&mut stage, &mut story)?;
+    story.end(&stage)
+}
+
+fn second_sync(stage: &Stage<'_>) -> String {
+    format!(
+        "apiVersion: writ.dev/v1alpha1\nkind: Sync\nmetadata:\n  name: second\nspec:\n  \
+         sourceRef:\n    name: {SOURCE}\n  path: other\n  serviceAccountName: {}\n  drift:\n    mode: Revert\n",
+        stage.tenant.service_account()
+    )
+}
+
+#[test]
+fn object_that_another_tool_owns() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "owned-by-another-tool", "An object that another tool owns")?;
+    story.done("ConfigMap taken is applied by another tool; a signed commit declares it with another value; git push");
+    stage.tenant.apply(&config_map("taken", "theirs"))?;
+    let commit = stage.change("apps/taken.yaml", &config_map("taken", "ours"))?;
+    stage.names.call_commit(&commit, "commit");
+    stage.wait("the conflict is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (ready, reason, message) = View::condition(&sync, "Ready");
+        ensure!(ready == "False" && message.contains("A102"), "Ready={ready} {reason}: {message}");
+        Ok(())
+    })?;
+    story.status(&stage, Owner::Sync)?;
+    story.events(&stage, Owner::Sync, "AdoptionConflict")?;
+    story.log(&stage, "A102")?;
+    ensure!(stage.view.config_map("taken")?["data"]["value"] == "theirs");
+    unharmed(&mut stage, &mut story)?;
+
+    story.done("the manifest says writ.dev/adopt: force; sam signs; git push");
+    let text = config_map("taken", "ours")
+        .replace("  name: taken\n", "  name: taken\n  annotations:\n    writ.dev/adopt: force\n");
+    let commit = stage.change("apps/taken.yaml", &text)?;
+    stage.applied(&commit)?;
+    ensure!(stage.view.config_map("taken")?["data"]["value"] == "ours");
+    story.then("ConfigMap taken has our value.");
+    story.end(&stage)
+}
+
+#[test]
+fn sync_edited_by_hand_in_the_cluster() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "sync-edited-by-hand", "A Sync that somebody edits in the cluster")?;
+    story.done("kubectl patch sync shop: drift.mode becomes Off");
+    patch_mode(&stage, "Off")?;
+    stage.wait("the order is refused", |view| {
+        let sync = view.sync(SYNC)?;
+        let (ready, reason, message) = View::condition(&sync, "Ready");
+        ensure!(ready == "False" && message.contains("A125"), "Ready={ready} {reason}: {message}");
+        Ok(())
+    })?;
+    story.status(&stage, Owner::Sync)?;
+    story.events(&stage, Owner::Sync, "UnsignedOrder")?;
+    story.log(&stage, "A125")?;
+    unharmed(&mut stage, &mut story)?;
+
+    story.done("kubectl patch sync shop: drift.mode is Revert again");
+    patch_mode(&stage, "Revert")?;
+    stage.wait("the Sync is ready", |view| {
+        let sync = view.sync(SYNC)?;
+        let (ready, reason, message) = View::condition(&sync, "Ready");
+        ensure!(ready == "True", "Ready={ready} {reason}: {message}");
+        Ok(())
+    })?;
+    story.then("the Sync is ready.");
+    story.end(&stage)
+}
+
+fn patch_mode(stage: &Stage<'_>, mode: &str) -> Result<()> {
+    let patch = format!(r#"{{"spec":{{"drift":{{"mode":"{mode}"}}}}}}"#);
+    stage.tenant.kubectl(&["patch", "sync", SYNC, "--type=merge", "-p", &patch]).map(drop)
+}
+
+#[test]
+fn commit_that_would_prune_everything() -> Test {
+    let mut stage = Lent::stage()?;
+    let mut story = Story::begin(&stage, "prunes-everything", "A commit that would prune everything")?;
+    story.done("git rm -r apps; sam signs; git push");
+    stage.repo.remove("apps")?;
+    let commit = stage.commit("remove everything")?;
+    refused(&mut stage, story, Owner::Sync, &commit, "A120", Offline::NotTold)
+}
+
+#[test]
+fn refusal_ends_with_the_next_good_commit() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
+    let bad = stage.repo.commit_unsigned("unsigned")?;
+    stage.push(testkit::Push::FastForward)?;
+    let mut story = Story::begin(&stage, "held-then-released", "What was held is released by a good head")?;
+    told(&mut stage, &mut story, Owner::Source, &bad, "W301")?;
+    let good = stage.good().to_owned();
+    stage.repo.reset(&good)?;
+    stage.repo.write("apps/settings.yaml", config_map("settings", "better"))?;
+    let commit = stage.repo.commit_signed(&stage.people.sre, "signed instead")?;
+    stage.push(testkit::Push::Force)?;
+    stage.names.call_commit(&commit, "signed commit");
+    stage.applied(&commit)?;
+    let source = stage.view.source()?;
+    ensure!(source["status"]["heldRevision"].is_null(), "{}", source["status"]);
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "better");
+    ensure!(stage.metrics()?.sum("writ_held", &[("namespace", &stage.view.namespace)]) == Some(0.0));
+    story.done("the commit is made again, signed; git push --force");
+    story.status(&stage, Owner::Source)?;
+    story.end(&stage)
+}

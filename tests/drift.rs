@@ -1,0 +1,235 @@
+//! Live changes that no accepted commit ordered.
+
+use anyhow::ensure;
+use serde_json::Value;
+
+use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View};
+
+const LABEL_INSTANCE: &str = "writ.dev/instance";
+
+/// The number of `revert` entries in the log that name an object with `word`.
+fn reverts(stage: &Stage<'_>, code: &str) -> anyhow::Result<usize> {
+    Ok(stage.entries(&["--kind", "revert", "--code", code])?.len())
+}
+
+/// Waits for the log line of a revert with `code` and tells status, event, line and entry.
+fn told(stage: &mut Stage<'_>, story: &mut Story, code: &str, reason: &str) -> Test {
+    stage.wait("the drift is told by an event", |view| {
+        let events = view.events("Sync", SYNC)?;
+        ensure!(events.iter().any(|event| event["reason"] == reason), "events: {events:?}");
+        Ok(())
+    })?;
+    story.events(stage, Owner::Sync, reason)?;
+    story.log(stage, code)?;
+    story.audit(stage, code)
+}
+
+#[test]
+fn hand_edit_is_reverted() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "drift-edited", "A declared value is edited by hand")?;
+    story.done("kubectl set image deployment/web web=evil.example/web:6");
+    stage.tenant.kubectl(&["set", "image", "deployment/web", "web=evil.example/web:6"])?;
+    stage.wait("the image is back", |view| {
+        let image = image(&view.deployment("web")?);
+        ensure!(image == "shop.example/web:1.0.0", "the image is {image}");
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D101", "Edited")?;
+    story.then("the image is the declared one again.");
+    ensure!(reverts(&stage, "D101")? == 1);
+    story.end(&stage)
+}
+
+fn image(deployment: &Value) -> String {
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn removed_field_is_restored() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let patch = r#"[{"op":"remove","path":"/data/value"}]"#;
+    stage.tenant.kubectl(&["patch", "configmap", "settings", "--type=json", "-p", patch])?;
+    stage.wait("the value is back", |view| {
+        let value = view.config_map("settings")?["data"]["value"].clone();
+        ensure!(value == "good", "the value is {value}");
+        Ok(())
+    })?;
+    ensure!(reverts(&stage, "D101")? == 1);
+    Ok(())
+}
+
+#[test]
+fn deleted_object_is_created_again() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let before = stage.view.config_map("settings")?["metadata"]["uid"].clone();
+    let mut story = Story::begin(&stage, "drift-deleted", "A declared object is deleted by hand")?;
+    story.done("kubectl delete configmap settings");
+    stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=false"])?;
+    stage.wait("it is there again", |view| {
+        let object = view.config_map("settings")?;
+        ensure!(object["metadata"]["uid"] != before, "it is still the old one");
+        ensure!(object["data"]["value"] == "good" && object["metadata"]["labels"][LABEL_INSTANCE].is_string());
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D102", "Deleted")?;
+    story.then("ConfigMap settings is there again, with another uid.");
+    ensure!(reverts(&stage, "D102")? == 1);
+    story.end(&stage)
+}
+
+/// A label that is stripped hides the object from the watch: the edit in the same request must not stay.
+#[test]
+fn stripped_label_is_restored() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let before = stage.view.config_map("settings")?["metadata"]["uid"].clone();
+    let mut story = Story::begin(&stage, "drift-stripped", "The label is stripped and a value edited in one request")?;
+    story.done("kubectl patch configmap settings: label writ.dev/instance removed, data.value edited, at once");
+    let patch = r#"{"metadata":{"labels":{"writ.dev/instance":null}},"data":{"value":"hidden"}}"#;
+    stage.tenant.kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", patch])?;
+    stage.wait("label and value are back", |view| {
+        let object = view.config_map("settings")?;
+        ensure!(object["metadata"]["labels"][LABEL_INSTANCE].is_string(), "labels: {}", object["metadata"]["labels"]);
+        ensure!(object["data"]["value"] == "good", "the value is {}", object["data"]["value"]);
+        ensure!(object["metadata"]["uid"] == before, "it was replaced");
+        Ok(())
+    })?;
+    story.log(&stage, " drift ")?;
+    story.then("label and value are back; the object is the same one (uid).");
+    story.end(&stage)
+}
+
+#[test]
+fn stripped_membership_is_restored() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let label = "applyset.kubernetes.io/part-of";
+    let before = stage.view.config_map("settings")?["metadata"]["labels"][label].clone();
+    let mut story = Story::begin(&stage, "drift-membership-stripped", "The label of the ApplySet is stripped")?;
+    story.done("kubectl label configmap settings applyset.kubernetes.io/part-of-");
+    stage.tenant.kubectl(&["label", "configmap", "settings", &format!("{label}-")])?;
+    stage.wait("the label is back", |view| {
+        let now = view.config_map("settings")?["metadata"]["labels"][label].clone();
+        ensure!(now == before, "it is {now}");
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D103", "Stripped")?;
+    story.end(&stage)
+}
+
+/// Deleted and made again by somebody else while writ was down: the name is ours, so the content is as well.
+#[test]
+fn replaced_object_is_taken_back() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.kill()?;
+    stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=true"])?;
+    stage.tenant.apply(&crate::stage::config_map("settings", "somebody else's"))?;
+    let theirs = stage.view.config_map("settings")?["metadata"]["uid"].clone();
+    stage.start()?;
+    stage.wait("value and labels are ours", |view| {
+        let object = view.config_map("settings")?;
+        ensure!(object["data"]["value"] == "good", "the value is {}", object["data"]["value"]);
+        ensure!(object["metadata"]["labels"][LABEL_INSTANCE].is_string(), "labels: {}", object["metadata"]["labels"]);
+        ensure!(object["metadata"]["uid"] == theirs, "it was deleted once more");
+        Ok(())
+    })?;
+    // It is watched again.
+    stage.heals()?;
+    ensure!(stage.entries(&["--kind", "advance"])?.len() == 2, "a restart is no advance");
+    stage.audit_verifies()
+}
+
+#[test]
+fn taken_ownership_is_restored() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let label = "applyset.kubernetes.io/part-of";
+    let before = stage.view.config_map("settings")?["metadata"]["labels"][label].clone();
+    let mut story = Story::begin(&stage, "drift-ownership", "Another tool takes an object into its ApplySet")?;
+    story.done("kubectl label --overwrite configmap settings applyset.kubernetes.io/part-of=applyset-other-v1");
+    stage.tenant.kubectl(&["label", "--overwrite", "configmap", "settings", &format!("{label}=applyset-other-v1")])?;
+    stage.wait("the label is ours again", |view| {
+        let now = view.config_map("settings")?["metadata"]["labels"][label].clone();
+        ensure!(now == before, "it is {now}");
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D105", "OwnershipTaken")?;
+    story.end(&stage)
+}
+
+/// What others add is neither reverted nor flagged.
+#[test]
+fn additions_by_others_stay() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.tenant.kubectl(&["annotate", "configmap", "settings", "owner=someone"])?;
+    stage.tenant.kubectl(&["set", "image", "deployment/web", "web=evil.example/web:6"])?;
+    // The revert of the second edit shows that the first was seen as well.
+    stage.wait("the image is back", |view| {
+        let image = image(&view.deployment("web")?);
+        ensure!(image == "shop.example/web:1.0.0", "the image is {image}");
+        Ok(())
+    })?;
+    ensure!(stage.view.config_map("settings")?["metadata"]["annotations"]["owner"] == "someone");
+    ensure!(stage.entries(&["--kind", "revert"])?.len() == 1);
+    Ok(())
+}
+
+#[test]
+fn flag_mode_tells_and_leaves_alone() -> Test {
+    let mut stage = Setup::shared()?.drift("Flag").start()?;
+    let mut story = Story::begin(&stage, "drift-flagged", "Drift with drift.mode Flag")?;
+    story.done("kubectl scale deployment web --replicas=7");
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.wait("the drift is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "True" && reason == "Edited", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D101", "Edited")?;
+    story.status(&stage, Owner::Sync)?;
+    ensure!(stage.view.deployment("web")?["spec"]["replicas"] == 7, "it was reverted");
+    ensure!(stage.entries(&["--kind", "revert"])?.is_empty());
+    ensure!(stage.entries(&["--kind", "flag"])?.len() == 1);
+    story.then("the seven replicas stay.");
+
+    story.done("kubectl scale deployment web --replicas=1");
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=1"])?;
+    stage.wait("nothing drifts any more", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    story.then("Drifted is False.");
+    story.end(&stage)
+}
+
+/// Nothing is told in mode Off. The next commit to the object puts it right all the same.
+#[test]
+fn off_mode_is_silent() -> Test {
+    let mut stage = Setup::shared()?.drift("Off").start()?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    let commit = stage.roll_out("apps/settings.yaml", &crate::stage::config_map("settings", "newer"))?;
+    ensure!(stage.view.deployment("web")?["spec"]["replicas"] == 7, "it was reverted");
+    ensure!(stage.entries(&["--kind", "revert"])?.is_empty() && stage.entries(&["--kind", "flag"])?.is_empty());
+    let sync = stage.view.sync(SYNC)?;
+    ensure!(View::condition(&sync, "Drifted").0 != "True", "{}", sync["status"]);
+    ensure!(sync["status"]["appliedRevision"] == commit.as_str());
+    Ok(())
+}
+
+/// Drift that happens while writ is down is found when it starts.
+#[test]
+fn drift_while_writ_is_down_is_reverted() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.stop()?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=false"])?;
+    stage.start()?;
+    stage.wait("both are as declared", |view| {
+        ensure!(view.deployment("web")?["spec"]["replicas"] == 1, "replicas are still edited");
+        ensure!(view.config_map("settings")?["data"]["value"] == "good");
+        Ok(())
+    })?;
+    ensure!(stage.entries(&["--kind", "advance"])?.len() == 2, "a restart is no advance");
+    stage.audit_verifies()
+}

@@ -1,0 +1,341 @@
+//! What survives: crashes at every step, an API server and a database that go away, refuse and dawdle, a state volume that is full.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use testkit::{Component, ControlPlane, Profile, RequestFilter, RequestTotals, hermetic_command, run};
+
+use crate::stage::{Owner, Proxy, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map};
+
+/// The named steps of a roll-out at which a crash is made (`controller::FaultPoint`), and whether a commit or drift leads there.
+const STEPS: [(&str, Cause); 10] = [
+    ("fetched", Cause::Commit),
+    ("judged", Cause::Commit),
+    ("verified-recorded", Cause::Commit),
+    ("prepared", Cause::Commit),
+    ("advance-recorded", Cause::Commit),
+    ("applied", Cause::Commit),
+    ("remembered", Cause::Commit),
+    ("outcome-recorded", Cause::Commit),
+    ("revert-recorded", Cause::Drift),
+    ("reverted", Cause::Drift),
+];
+/// Crashes of a normal run: each step twice.
+const SEEDS: u64 = 20;
+/// Crashes of a long run.
+const SOAK_SEEDS: u64 = 200;
+
+/// What leads to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Commit,
+    Drift,
+}
+
+/// Killed at each step of a roll-out: after a restart the cluster is at the accepted revision, nothing is left over, and the log has
+/// every decision once.
+#[test]
+fn killed_at_every_step() -> Test {
+    let soak = std::env::var_os("WRIT_TEST_SOAK").is_some_and(|value| value == "1");
+    let mut stage = Setup::shared()?.start()?;
+    for seed in 0..if soak { SOAK_SEEDS } else { SEEDS } {
+        let (point, cause) = STEPS[usize::try_from(seed)? % STEPS.len()];
+        crash(&mut stage, seed, point, cause).with_context(|| format!("seed {seed}, killed at {point}"))?;
+        println!("seed {seed}: killed at {point}, converged");
+    }
+    stage.audit_verifies()?;
+    every_decision_once(&stage)
+}
+
+fn crash(stage: &mut Stage<'_>, seed: u64, point: &str, cause: Cause) -> Test {
+    stage.kill()?;
+    let commit = match cause {
+        Cause::Commit => {
+            // Three objects change, some come, and those of the seed before leave.
+            let extra: Vec<String> =
+                (0..=seed % 3).map(|number| config_map(&format!("seed-{seed}-{number}"), "v")).collect();
+            stage.repo.write("apps/extra.yaml", extra.join("---\n"))?;
+            stage.change("apps/settings.yaml", &config_map("settings", &format!("of seed {seed}")))?
+        }
+        Cause::Drift => {
+            stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+            stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=false"])?;
+            stage.good().to_owned()
+        }
+    };
+    stage.start_and_die_at(point)?;
+    stage.start()?;
+    stage.applied(&commit)?;
+    converged(stage)
+}
+
+/// Exactly what the work tree declares is in the cluster with our label.
+fn converged(stage: &mut Stage<'_>) -> Test {
+    let settings = stage.repo.read("apps/settings.yaml")?;
+    let extra = stage.repo.read("apps/extra.yaml").unwrap_or_default();
+    let declared: BTreeSet<String> = [settings.as_str(), extra.as_str()]
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("  name: ").map(str::to_owned))
+        .collect();
+    stage.wait("the cluster is as declared", |view| {
+        let path = format!("/api/v1/namespaces/{0}/configmaps?labelSelector=writ.dev/instance={0}", view.namespace);
+        let list = view.get(&path)?;
+        let items = list["items"].as_array().context("no items")?;
+        let there: BTreeSet<String> =
+            items.iter().filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)).collect();
+        ensure!(there == declared, "there: {there:?}, declared: {declared:?}");
+        let value = view.config_map("settings")?["data"]["value"].clone();
+        ensure!(value.as_str().is_some_and(|value| settings.contains(value)), "the value is {value}");
+        let replicas = view.deployment("web")?["spec"]["replicas"].clone();
+        ensure!(replicas == 1, "replicas: {replicas}");
+        Ok(())
+    })
+}
+
+/// For each commit: one entry of the source gate, at least one advance of the Sync before its first outcome, one `applied`.
+fn every_decision_once(stage: &Stage<'_>) -> Test {
+    let mut verified: BTreeMap<String, u32> = BTreeMap::new();
+    let mut advanced: BTreeMap<String, u32> = BTreeMap::new();
+    let mut applied: BTreeMap<String, u32> = BTreeMap::new();
+    for (number, entry) in stage.entries(&[])?.iter().enumerate() {
+        ensure!(entry["index"] == number, "entry {number} is {}", entry["index"]);
+        let subject = |name: &str| entry["subject"][name].as_str().unwrap_or_default().to_owned();
+        let counted = match (entry["kind"].as_str(), subject("gate").as_str(), subject("result").as_str()) {
+            (Some("advance"), "source", _) => &mut verified,
+            (Some("advance"), "sync", _) => &mut advanced,
+            (Some("outcome"), _, "applied") => {
+                ensure!(advanced.contains_key(&subject("commit")), "applied before it was accepted: {entry}");
+                &mut applied
+            }
+            _ => continue,
+        };
+        *counted.entry(subject("commit")).or_default() += 1;
+    }
+    // The introduction's successors only: all commits that were ever pushed here.
+    let commits: BTreeSet<String> = stage
+        .repo
+        .git(&["rev-list", "--first-parent", "main", "--max-count=1000"])?
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    ensure!(verified.values().all(|&count| count == 1), "verified twice: {verified:?}");
+    ensure!(applied.values().all(|&count| count == 1), "applied twice: {applied:?}");
+    ensure!(
+        verified.keys().eq(advanced.keys()) && verified.keys().eq(applied.keys()),
+        "{verified:?} {advanced:?} {applied:?}"
+    );
+    ensure!(verified.keys().all(|commit| commits.contains(commit)), "an unknown commit in {verified:?}");
+    // The introduction itself was never a head.
+    ensure!(verified.len() + 1 == commits.len(), "{} of {} commits are in the log", verified.len(), commits.len());
+    Ok(())
+}
+
+/// Declares so many ConfigMaps that a fault finds their roll-out under way; the commit.
+fn push_many(stage: &mut Stage<'_>, count: usize, value: &str) -> Result<String> {
+    for file in 0..count.div_ceil(25) {
+        let names = (file * 25..count.min((file + 1) * 25)).map(|number| config_map(&format!("many-{number}"), value));
+        stage.repo.write(&format!("apps/many-{file}.yaml"), names.collect::<Vec<_>>().join("---\n"))?;
+    }
+    stage.commit("many")
+}
+
+fn all_there(stage: &mut Stage<'_>, count: usize, value: &str) -> Test {
+    stage.wait("all are there", |view| {
+        let list = view.get(&format!("/api/v1/namespaces/{}/configmaps?limit=5000", view.namespace))?;
+        let items = list["items"].as_array().context("no items")?;
+        let there = items.iter().filter(|item| item["data"]["value"] == value).count();
+        ensure!(there == count, "{there} of {count}");
+        Ok(())
+    })
+}
+
+/// Some of many ConfigMaps are there, so that the roll-out is under way.
+fn some_there(stage: &mut Stage<'_>) -> Test {
+    stage.wait("the roll-out has begun", |view| view.config_map("many-0").map(drop))
+}
+
+fn heals_replicas(stage: &mut Stage<'_>) -> Test {
+    stage.wait("the edit is reverted", |view| {
+        let replicas = view.deployment("web")?["spec"]["replicas"].clone();
+        ensure!(replicas == 1, "replicas: {replicas}");
+        Ok(())
+    })
+}
+
+#[test]
+fn api_server_killed_and_restarted() -> Test {
+    killed_and_restarted(Component::ApiServer)
+}
+
+#[test]
+fn etcd_killed_and_restarted() -> Test {
+    killed_and_restarted(Component::Etcd)
+}
+
+/// In mid apply, and in mid watch.
+fn killed_and_restarted(component: Component) -> Test {
+    const MANY: usize = 400;
+    let plane = ControlPlane::start(Profile::Api)?;
+    let mut stage = Setup::on(&plane).start()?;
+    let commit = push_many(&mut stage, MANY, "v")?;
+    some_there(&mut stage)?;
+    plane.kill(component)?;
+    let during = stage.log()?.contains(&format!("requests={}", MANY));
+    ensure!(!during, "the roll-out was over before the fault");
+    plane.restart(component)?;
+    stage.applied(&commit)?;
+    all_there(&mut stage, MANY, "v")?;
+
+    // Idle now: only watches are open.
+    plane.kill(component)?;
+    plane.restart(component)?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    heals_replicas(&mut stage)?;
+    stage.audit_verifies()?;
+    let commit = stage.roll_out("apps/settings.yaml", &config_map("settings", "after"))?;
+    let outcomes = stage.entries(&["--kind", "outcome"])?;
+    let applied = outcomes.iter().filter(|entry| entry["subject"]["commit"] == commit.as_str()).count();
+    ensure!(applied == 1, "{outcomes:?}");
+    Ok(())
+}
+
+/// writ is stopped in its tracks while objects are edited and deleted and the API server forgets that past: the watch cannot go on
+/// where it was (410 Gone).
+#[test]
+fn watch_that_cannot_go_on() -> Test {
+    let plane = ControlPlane::start(Profile::Api)?;
+    let mut stage = Setup::on(&plane).start()?;
+    let path = format!("/api/v1/namespaces/{}/configmaps", stage.view.namespace);
+    let version = stage.view.get(&path)?["metadata"]["resourceVersion"].as_str().context("no version")?.to_owned();
+    let pid = stage.running()?.pid().to_string();
+    let signal =
+        |name: &str| run(hermetic_command("/bin/kill", std::path::Path::new("/")).args([name, &pid])).map(drop);
+    signal("-STOP")?;
+    stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=false"])?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    plane.kill(Component::ApiServer)?;
+    plane.restart(Component::ApiServer)?;
+    let answer = plane.get(&format!("{path}?watch=1&timeoutSeconds=1&resourceVersion={version}"));
+    let gone = answer.map_or_else(|error| format!("{error:#}"), |text| text);
+    ensure!(gone.contains("410") || gone.contains("Expired"), "the API server still has that past: {gone}");
+    signal("-CONT")?;
+    heals_replicas(&mut stage)?;
+    stage.wait("the deleted object is back", |view| view.config_map("settings").map(drop))?;
+    stage.audit_verifies()
+}
+
+/// The API server takes one change at a time and answers 429 with Retry-After to the rest.
+#[test]
+fn api_server_that_answers_429() -> Test {
+    let flags =
+        ["--enable-priority-and-fairness=false", "--max-mutating-requests-inflight=1", "--max-requests-inflight=20"];
+    let plane = ControlPlane::start_with(Profile::Api, &flags)?;
+    let mut stage = Setup::on(&plane).start()?;
+    let before = RequestTotals::of(&plane)?;
+    let commit = push_many(&mut stage, 200, "v")?;
+    stage.applied(&commit)?;
+    all_there(&mut stage, 200, "v")?;
+    let refused =
+        RequestTotals::of(&plane)?.count_since(&before, &RequestFilter { code: Some(429), ..RequestFilter::default() });
+    ensure!(refused > 0, "the API server refused nothing: there was no fault");
+    println!("{refused} requests were answered with 429");
+    stage.audit_verifies()
+}
+
+#[test]
+fn slow_api_server() -> Test {
+    let plane = ControlPlane::shared(Profile::Api)?;
+    let proxy = Proxy::start(plane.server())?;
+    let mut stage = Setup::shared()?.api_server(&proxy.url()).start()?;
+    proxy.delay(Duration::from_millis(150));
+    let commit = push_many(&mut stage, 50, "v")?;
+    stage.applied(&commit)?;
+    all_there(&mut stage, 50, "v")?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    heals_replicas(&mut stage)
+}
+
+/// A file that takes whatever is left of writ's state volume, which only writ and its children see as mounted.
+fn fill(stage: &mut Stage<'_>) -> Result<std::path::PathBuf> {
+    use std::io::Write;
+    let inside = format!("/proc/{}/root{}/ballast", stage.running()?.pid(), stage.state().display());
+    let mut file = std::fs::File::create(&inside).with_context(|| format!("cannot create {inside}"))?;
+    let mut piece = vec![0_u8; 1 << 20];
+    while !piece.is_empty() {
+        match file.write(&piece) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
+            Err(error) => bail!("cannot fill the volume: {error}"),
+        }
+    }
+    Ok(inside.into())
+}
+
+#[test]
+fn state_volume_full() -> Test {
+    let mut stage = Setup::shared()?.volume("48m").start()?;
+    let good = stage.good().to_owned();
+    let mut story = Story::begin(&stage, "state-volume-full", "The state volume is full")?;
+    story.done("another file takes all that is left of the state volume; sam pushes a signed commit; somebody edits a Deployment");
+    let ballast = fill(&mut stage)?;
+    let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
+    stage.names.call_commit(&commit, "newer commit");
+    let owner = stage.wait("a condition says so", |view| {
+        for owner in [Owner::Sync, Owner::Source] {
+            let resource = owner.read(view)?;
+            let (ready, _, message) = View::condition(&resource, "Ready");
+            if ready == "False" && (message.contains("A140") || message.contains("W610")) {
+                return Ok(owner);
+            }
+        }
+        bail!("source: {}; sync: {}", view.source()?["status"], view.sync(SYNC)?["status"])
+    })?;
+    story.status(&stage, owner)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
+    ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
+    story.then("nothing is rolled out.");
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    heals_replicas(&mut stage)?;
+    story.then("the edit is reverted all the same.");
+
+    story.done("the file is removed");
+    std::fs::remove_file(&ballast)?;
+    stage.applied(&commit)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
+    ensure!(stage.metrics()?.sum("writ_log_full", &[]) == Some(0.0), "the metric still says that the log is full");
+    story.then("the commit is rolled out.");
+    story.end(&stage)
+}
+
+#[test]
+fn state_volume_read_only() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.stop()?;
+    let finished = stage.run_on_read_only_state()?;
+    ensure!(finished.code == Some(2) || finished.code == Some(1), "status {:?}\n{}", finished.code, finished.stderr);
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    ensure!(said.to_lowercase().contains("read-only"), "{said}");
+    // Nothing was harmed: on a writable volume it goes on.
+    stage.start()?;
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "newer")).map(drop)
+}
+
+/// The Git source alone may be away while everything else is healed: also after a restart.
+#[test]
+fn restart_while_the_git_server_is_down() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.stop()?;
+    stage.git.set_fault(Some(testkit::Fault::Down))?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.start()?;
+    heals_replicas(&mut stage)?;
+    let source: Value = stage.view.source()?;
+    ensure!(source["metadata"]["name"] == SOURCE);
+    stage.git.set_fault(None)?;
+    let commit = stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
+    ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == commit.as_str());
+    Ok(())
+}

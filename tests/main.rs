@@ -1,0 +1,23 @@
+//! End-to-end tests: the real binary, under the ServiceAccount and permissions of `deploy/`, against a real Kubernetes API server
+//! and a real Git server. Each test has a namespace, an instance id and a TrustRoot of its own; most share one control plane.
+//!
+//! | question | where |
+//! |---|---|
+//! | does a signed commit reach the cluster, and nothing else | `main_path` |
+//! | what happens to a hand edit | `drift` |
+//! | what is refused, and how a person learns why | `bad_input` |
+//! | what is deleted, and what is not | `prune` |
+//! | what survives crashes, outages and full disks | `faults` |
+//! | does a secret value leave the apply path | `secrets` |
+//!
+//! Stories in `scenarios/` are compared with what is seen; `WRIT_BLESS=1` writes them. `WRIT_TEST_SOAK=1` runs more seeds.
+
+#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+mod bad_input;
+mod drift;
+mod faults;
+mod main_path;
+mod prune;
+mod secrets;
+mod stage;

@@ -1,0 +1,224 @@
+//! A signed commit reaches the cluster, and costs no more requests than it must.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::{Result, anyhow, ensure};
+use serde_json::Value;
+use testkit::{ControlPlane, Profile, RequestFilter, RequestTotals};
+
+use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map, deployment};
+
+/// The control plane of the tests that count requests, one at a time: the server counts those of all its clients.
+fn counting() -> Result<(&'static ControlPlane, MutexGuard<'static, ()>)> {
+    static PLANE: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let plane = PLANE.get_or_init(|| ControlPlane::start(Profile::Api).map_err(|error| format!("{error:#}")));
+    Ok((plane.as_ref().map_err(|error| anyhow!("{error}"))?, turn))
+}
+
+/// Requests of the managed kinds since `before`, by verb: apply, and everything else that is no watch.
+fn requests(plane: &ControlPlane, before: &RequestTotals) -> Result<Vec<(String, u64)>> {
+    let now = RequestTotals::of(plane)?;
+    let mut counted = Vec::new();
+    for resource in ["configmaps", "deployments"] {
+        for verb in ["APPLY", "PATCH", "PUT", "POST", "DELETE", "DELETECOLLECTION", "GET", "LIST"] {
+            let filter = RequestFilter { verb: Some(verb), resource: Some(resource), ..RequestFilter::default() };
+            let count = now.count_since(before, &filter);
+            if count > 0 {
+                counted.push((format!("{verb} {resource}"), count));
+            }
+        }
+    }
+    Ok(counted)
+}
+
+#[test]
+fn signed_commit_is_applied() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let settings = stage.view.config_map("settings")?;
+    ensure!(settings["data"]["value"] == "good");
+    let labels = &settings["metadata"]["labels"];
+    ensure!(labels["writ.dev/instance"] == stage.tenant.instance(), "labels: {labels}");
+    let part_of = labels["applyset.kubernetes.io/part-of"].as_str().unwrap_or_default();
+    ensure!(part_of.starts_with("applyset-") && part_of.ends_with("-v1"), "labels: {labels}");
+    let sync = stage.view.sync(SYNC)?;
+    ensure!(sync["metadata"]["labels"]["applyset.kubernetes.io/id"] == part_of, "{}", sync["metadata"]);
+    let kinds = &sync["metadata"]["annotations"]["applyset.kubernetes.io/contains-group-kinds"];
+    ensure!(kinds == "ConfigMap,Deployment.apps", "contains-group-kinds: {kinds}");
+    ensure!(View::condition(&sync, "Drifted").0 == "False" && sync["status"]["objects"] == 2, "{}", sync["status"]);
+    let managers = settings["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    ensure!(managers.iter().all(|entry| entry["manager"] == "writ" && entry["operation"] == "Apply"), "{managers:?}");
+
+    let root = stage.wait("the TrustRoot shows the log's checkpoint", |view| {
+        let root = view.trust_root()?;
+        let checkpoint = root["status"]["log"]["checkpoint"].as_str().unwrap_or_default();
+        ensure!(checkpoint.starts_with("writ.dev/"), "status: {}", root["status"]);
+        ensure!(root["status"]["acceptedRevision"].is_string(), "status: {}", root["status"]);
+        Ok(root)
+    })?;
+    ensure!(root["status"]["acceptedRevision"] == stage.good());
+    stage.audit_verifies()?;
+    let kinds: Vec<Value> = stage.entries(&[])?.into_iter().map(|entry| entry["kind"].clone()).collect();
+    ensure!(kinds == ["boot", "advance", "advance", "outcome"], "{kinds:?}");
+    ensure!(
+        stage.metrics()?.sum("writ_managed_objects", &[("name", SYNC), ("namespace", &stage.view.namespace)])
+            == Some(2.0)
+    );
+    Ok(())
+}
+
+#[test]
+fn next_commit_changes_one_object_with_one_request() -> Test {
+    let (plane, _turn) = counting()?;
+    let mut stage = Setup::on(plane).start()?;
+    let before = RequestTotals::of(plane)?;
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
+    let counted = requests(plane, &before)?;
+    ensure!(counted == [("APPLY configmaps".to_owned(), 1)], "{counted:?}");
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
+    Ok(())
+}
+
+#[test]
+fn hand_edit_is_reverted_with_one_request() -> Test {
+    let (plane, _turn) = counting()?;
+    let mut stage = Setup::on(plane).start()?;
+    let before = RequestTotals::of(plane)?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.wait("the replicas are back", |view| {
+        let replicas = view.deployment("web")?["spec"]["replicas"].clone();
+        ensure!(replicas == 1, "replicas: {replicas}");
+        Ok(())
+    })?;
+    // kubectl reads the Deployment and patches its scale, the wait reads it again; no other client applies.
+    let counted = requests(plane, &before)?;
+    let of_writ: Vec<_> = counted.into_iter().filter(|(verb, _)| !verb.starts_with("GET ")).collect();
+    let applies = of_writ.iter().filter(|(verb, _)| verb.starts_with("APPLY")).map(|(_, count)| count).sum::<u64>();
+    ensure!(
+        applies == 1 && of_writ.iter().all(|(verb, _)| verb == "APPLY deployments" || verb == "PATCH deployments"),
+        "{of_writ:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn restart_without_news_writes_nothing() -> Test {
+    let (plane, _turn) = counting()?;
+    let mut stage = Setup::on(plane).start()?;
+    let versions = |view: &View<'_>| -> Result<Vec<Value>> {
+        Ok(vec![
+            view.config_map("settings")?["metadata"]["resourceVersion"].clone(),
+            view.deployment("web")?["metadata"]["resourceVersion"].clone(),
+        ])
+    };
+    let before = versions(&stage.view)?;
+    stage.stop()?;
+    let totals = RequestTotals::of(plane)?;
+    stage.start()?;
+    let first = stage.good().to_owned();
+    stage.applied(&first)?;
+    stage.poke()?;
+    stage.wait("the poke is answered", |view| {
+        let source = view.source()?;
+        ensure!(source["status"]["lastHandledReconcileAt"] == "poke-1", "{}", source["status"]);
+        Ok(())
+    })?;
+    let counted = requests(plane, &totals)?;
+    let writes: Vec<_> =
+        counted.iter().filter(|(verb, _)| !verb.starts_with("GET ") && !verb.starts_with("LIST ")).collect();
+    ensure!(writes.is_empty(), "{writes:?}");
+    ensure!(versions(&stage.view)? == before, "an object was written");
+    // It watches all the same, and one revert is all that it ever writes.
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.wait("the replicas are back", |view| {
+        let replicas = view.deployment("web")?["spec"]["replicas"].clone();
+        ensure!(replicas == 1, "replicas: {replicas}");
+        Ok(())
+    })?;
+    let counted = requests(plane, &totals)?;
+    let applies: Vec<_> = counted.iter().filter(|(verb, _)| verb.starts_with("APPLY")).collect();
+    ensure!(applies == [&("APPLY deployments".to_owned(), 1)], "{applies:?}");
+    ensure!(stage.entries(&["--kind", "advance"])?.len() == 2, "a restart is no advance");
+    Ok(())
+}
+
+#[test]
+fn crd_and_its_object_in_one_commit() -> Test {
+    let mut stage = Setup::shared()?.trust(any_kind).cluster_admin().start()?;
+    let group = format!("{}.example", stage.view.namespace);
+    stage.repo.write("apps/crd.yaml", definition(&group))?;
+    let order = format!("apiVersion: {group}/v1\nkind: Order\nmetadata:\n  name: first\nspec:\n  item: umbrella\n");
+    stage.roll_out("apps/order.yaml", &order)?;
+    let resource = format!("apis/{group}/v1/orders");
+    ensure!(stage.view.object(&resource, "first")?["spec"]["item"] == "umbrella");
+
+    // The new kind is watched as well.
+    stage.tenant.kubectl(&[
+        "patch",
+        &format!("orders.{group}"),
+        "first",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"item":"sword"}}"#,
+    ])?;
+    stage.wait("the order is back", |view| {
+        let item = view.object(&resource, "first")?["spec"]["item"].clone();
+        ensure!(item == "umbrella", "item: {item}");
+        Ok(())
+    })
+}
+
+/// A CustomResourceDefinition of a namespaced kind Order.
+fn definition(group: &str) -> String {
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: orders.{group}\nspec:\n  \
+         group: {group}\n  scope: Namespaced\n  names: {{kind: Order, plural: orders, singular: order}}\n  versions:\n    \
+         - name: v1\n      served: true\n      storage: true\n      schema:\n        openAPIV3Schema:\n          type: object\n\
+         \x20         properties:\n            spec:\n              type: object\n              properties:\n\
+         \x20               item: {{type: string}}\n"
+    )
+}
+
+/// What the tenant may not do, a commit for it cannot do either.
+#[test]
+fn writes_are_made_with_the_tenants_rights_only() -> Test {
+    let mut stage = Setup::shared()?.trust(any_kind).start()?;
+    let name = format!("{}-all", stage.view.namespace);
+    stage.names.call(&name, "role name");
+    let mut story = Story::begin(&stage, "forbidden", "A commit asks for more than its ServiceAccount may do")?;
+    story.done("a signed commit, allowed by the trust file, declares a ClusterRole; the ServiceAccount deployer is admin of its namespace only");
+    let role =
+        format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {name}\nrules: []\n");
+    let commit = stage.change("apps/role.yaml", &role)?;
+    stage.names.call_commit(&commit, "commit");
+    stage.wait("it is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (ready, reason, message) = View::condition(&sync, "Ready");
+        ensure!(ready == "False" && message.contains("A105"), "Ready={ready} {reason}: {message}");
+        Ok(())
+    })?;
+    story.status(&stage, Owner::Sync)?;
+    story.events(&stage, Owner::Sync, "Forbidden")?;
+    story.log(&stage, "A105")?;
+    story.end(&stage)
+}
+
+/// Many files, each of several documents, and Lists: all in one commit.
+#[test]
+fn forty_objects_in_one_commit() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    for file in 0..10 {
+        let documents: Vec<String> = (0..3).map(|number| config_map(&format!("many-{file}-{number}"), "v")).collect();
+        stage.repo.write(&format!("apps/many/{file}.yaml"), documents.join("---\n"))?;
+    }
+    let web: Vec<String> = (0..10).map(|number| deployment(&format!("web-{number}"), 1)).collect();
+    stage.roll_out("apps/webs.yaml", &web.join("---\n"))?;
+    count(&stage, 42)
+}
+
+fn count(stage: &Stage<'_>, objects: u64) -> Test {
+    let sync = stage.view.sync(SYNC)?;
+    ensure!(sync["status"]["objects"] == objects, "{}", sync["status"]);
+    Ok(())
+}

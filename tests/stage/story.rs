@@ -1,0 +1,208 @@
+//! Stories: what was done and what a person then sees, as text that is compared with `tests/scenarios/NAME.txt`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{SOURCE, SYNC, Stage, View};
+
+/// Set to `1`, stories are written instead of compared.
+const BLESS: &str = "WRIT_BLESS";
+
+/// Whose status tells what is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The GitSource: commits, trust, policies that do not compile.
+    Source,
+    /// The Sync: what a revision declares.
+    Sync,
+}
+
+impl Owner {
+    /// Its custom resource.
+    pub(crate) fn read(self, view: &View<'_>) -> Result<Value> {
+        match self {
+            Self::Source => view.source(),
+            Self::Sync => view.sync(SYNC),
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Source => "GitSource",
+            Self::Sync => "Sync",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Source => SOURCE,
+            Self::Sync => SYNC,
+        }
+    }
+}
+
+/// A story in the making.
+pub(crate) struct Story {
+    name: &'static str,
+    text: String,
+    log_from: usize,
+}
+
+impl Story {
+    /// Begins a story; what the log says is told from here on.
+    pub(crate) fn begin(stage: &Stage<'_>, name: &'static str, title: &str) -> Result<Self> {
+        Ok(Self { name, text: format!("{title}\n{}\n", "=".repeat(title.len())), log_from: stage.log()?.len() })
+    }
+
+    /// What somebody did.
+    pub(crate) fn done(&mut self, what: &str) {
+        write!(self.text, "\nDone: {what}\n").unwrap();
+    }
+
+    /// What came of it, in a sentence.
+    pub(crate) fn then(&mut self, what: &str) {
+        write!(self.text, "\nThen: {what}\n").unwrap();
+    }
+
+    /// A command and what it printed.
+    pub(crate) fn seen(&mut self, command: &str, output: &str) {
+        writeln!(self.text, "\n$ {command}").unwrap();
+        for line in output.trim_end().lines() {
+            writeln!(self.text, "{}", line.trim_end()).unwrap();
+        }
+    }
+
+    /// The status of a custom resource as a person reads it.
+    pub(crate) fn status(&mut self, stage: &Stage<'_>, owner: Owner) -> Result<()> {
+        let resource = owner.read(&stage.view)?;
+        let command = format!("kubectl describe {} {}", owner.kind().to_lowercase(), owner.name());
+        self.seen(&command, &described(&resource["status"], stage));
+        Ok(())
+    }
+
+    /// The Events about a custom resource with a reason, each once.
+    pub(crate) fn events(&mut self, stage: &Stage<'_>, owner: Owner, reason: &str) -> Result<()> {
+        let events = stage.view.events(owner.kind(), owner.name())?;
+        let mut lines: Vec<String> = Vec::new();
+        for event in events.iter().filter(|event| event["reason"] == reason) {
+            let field = |name: &str| event[name].as_str().unwrap_or_default();
+            let line = format!("{} {} {}: {}", field("type"), field("reason"), field("action"), field("note"));
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        // A pooled stage has events of earlier stories; the newest is of this one.
+        let newest = lines.pop().with_context(|| format!("no Event with reason {reason} in {events:?}"))?;
+        self.seen(&format!("kubectl events --for {}/{}", owner.kind().to_lowercase(), owner.name()), &newest);
+        Ok(())
+    }
+
+    /// The lines of the log since the story began that hold `word`, without their time.
+    pub(crate) fn log(&mut self, stage: &Stage<'_>, word: &str) -> Result<()> {
+        let log = stage.log()?;
+        let new = log.get(self.log_from..).unwrap_or_default();
+        let mut lines: Vec<String> = Vec::new();
+        for line in new.lines().filter(|line| line.contains(word)) {
+            let line = line.split_once(' ').map_or(line, |(_time, rest)| rest).trim().to_owned();
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        ensure!(!lines.is_empty(), "no line with {word} in the log since the story began:\n{new}");
+        self.seen("kubectl -n writ-system logs writ-0", &lines.join("\n"));
+        Ok(())
+    }
+
+    /// The newest entry of the audit log with a code.
+    pub(crate) fn audit(&mut self, stage: &Stage<'_>, code: &str) -> Result<()> {
+        let entries = stage.entries(&["--code", code])?;
+        let entry = entries.last().with_context(|| format!("no entry with {code} in the audit log"))?;
+        let mut text = format!("{} {}", entry["kind"].as_str().unwrap_or_default(), entry["codes"]);
+        for part in ["subject", "counts", "digests"] {
+            for (name, value) in entry[part].as_object().into_iter().flatten() {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                write!(text, "\n  {name}: {value}").unwrap();
+            }
+        }
+        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --code {code} --last 1"), &text);
+        Ok(())
+    }
+
+    /// `writ verify` of `revision` with its exit status, which must be 1.
+    pub(crate) fn verify(&mut self, stage: &Stage<'_>, revision: &str) -> Result<()> {
+        let finished = stage.verify(revision, &[])?;
+        let command = format!("writ verify --trust-root trust-root.yaml --from {} {revision}", stage.good());
+        let status = finished.code.map_or_else(|| "ended by a signal".to_owned(), |code| code.to_string());
+        self.seen(&command, &format!("{}{}[exit status {status}]", finished.stdout, finished.stderr));
+        ensure!(finished.code == Some(1), "writ verify ended with {status}\n{}{}", finished.stdout, finished.stderr);
+        Ok(())
+    }
+
+    /// Compares the story with its file, or writes it.
+    pub(crate) fn end(self, stage: &Stage<'_>) -> Result<()> {
+        let told = stage.names.scrub(&self.text);
+        let file = folder().join(format!("{}.txt", self.name));
+        if std::env::var_os(BLESS).is_some_and(|value| value == "1") {
+            return std::fs::write(&file, told).with_context(|| format!("cannot write {}", file.display()));
+        }
+        let kept =
+            std::fs::read_to_string(&file).with_context(|| format!("{} (WRIT_BLESS=1 writes it)", file.display()))?;
+        if told == kept {
+            return Ok(());
+        }
+        bail!("the story {} has changed (WRIT_BLESS=1 writes it anew):\n{}", self.name, difference(&kept, &told))
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios")
+}
+
+/// Revisions, what is held, and every condition on a line.
+fn described(status: &Value, stage: &Stage<'_>) -> String {
+    let mut text = String::new();
+    for name in ["fetchedRevision", "verifiedRevision", "candidateRevision", "acceptedRevision", "appliedRevision"] {
+        if let Some(revision) = status[name].as_str() {
+            writeln!(text, "{name}: {revision}").unwrap();
+        }
+    }
+    if let Some(held) = status["heldRevision"].as_object() {
+        writeln!(text, "heldRevision:").unwrap();
+        for name in ["revision", "code", "reason", "message", "fix", "signer", "since"] {
+            if let Some(value) = held.get(name).and_then(Value::as_str) {
+                writeln!(text, "  {name}: {value}").unwrap();
+            }
+        }
+    }
+    for name in ["objects", "drifted"] {
+        if let Some(count) = status[name].as_u64() {
+            writeln!(text, "{name}: {count}").unwrap();
+        }
+    }
+    let mut conditions: Vec<&Value> = status["conditions"].as_array().into_iter().flatten().collect();
+    conditions.sort_by_key(|condition| condition["type"].as_str());
+    for condition in conditions {
+        let field = |name: &str| condition[name].as_str().unwrap_or_default();
+        let message = field("message");
+        // When drift was seen last is of earlier stories on the same stage.
+        let message = if message.starts_with("last seen ") { "" } else { message };
+        writeln!(text, "{}={} {} {message}", field("type"), field("status"), field("reason")).unwrap();
+    }
+    stage.names.scrub(&text)
+}
+
+/// The lines that differ, with what both begin and end with left out.
+fn difference(kept: &str, told: &str) -> String {
+    let (kept, told): (Vec<&str>, Vec<&str>) = (kept.lines().collect(), told.lines().collect());
+    let head = kept.iter().zip(&told).take_while(|(a, b)| a == b).count();
+    let shorter = kept.len().min(told.len()) - head;
+    let tail = kept.iter().rev().zip(told.iter().rev()).take(shorter).take_while(|(a, b)| a == b).count();
+    let part = |lines: &[&str], sign: char| {
+        let middle = lines.iter().take(lines.len() - tail).skip(head);
+        middle.map(|line| format!("{sign} {line}\n")).collect::<String>()
+    };
+    format!("from line {}:\n{}{}", head + 1, part(&kept, '-'), part(&told, '+'))
+}
