@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use manifest::{Finding, ObjectRef, Subject};
+use manifest::{Finding, ObjectRef, Subject, shell_quote};
 
 use crate::{
     Claims, Decision, DesiredObject, DesiredState, DriftMode, LiveStates, PlanCode, PlanOrigin, PruneTrailer, Pruning,
@@ -186,7 +186,7 @@ fn ownership(inputs: &Inputs<'_>, object: &DesiredObject) -> Option<Finding> {
             rule: None,
             found: format!("{file} declares a TrustRoot"),
             needed: "TrustRoots are written by platform admins, never applied from Git".to_owned(),
-            fix: format!("git rm {file}, or move the document out of the Sync's path"),
+            fix: format!("git rm -- {}, or move the document out of the Sync's path", shell_quote(&file)),
         });
     }
     let owner = inputs.claims.owner(&object.reference).filter(|owner| owner != inputs.sync)?;

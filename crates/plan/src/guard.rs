@@ -46,7 +46,9 @@ pub(crate) fn check<'a>(
         rule: Some("pruneLimit".to_owned()),
         found: format!("{found}{said}"),
         needed: format!("the trailer `Writ-Prune: {count}` in the commit message"),
-        fix: format!("git commit --amend -S --trailer 'Writ-Prune: {count}' (or restore the files)"),
+        fix: format!(
+            "git commit --allow-empty -S -m 'Prune {count} objects' --trailer 'Writ-Prune: {count}' (or restore the files)"
+        ),
     })
 }
 

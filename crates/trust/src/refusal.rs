@@ -32,7 +32,7 @@ pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
                 code,
                 commit,
                 needed.to_owned(),
-                format!("remove it or make it an ordinary file: git rm --cached {path:?}"),
+                format!("remove it or make it an ordinary file: git rm --cached -- {}", manifest::shell_quote(path)),
             )
         }
         HistoryError::Limit { limit, .. } => {

@@ -42,7 +42,7 @@ impl SignatureFile {
             rule: None,
             found,
             needed,
-            fix: format!("git rm {path}"),
+            fix: format!("git rm -- {}", manifest::shell_quote(path.as_str())),
         };
         let folder = signatures_folder();
         let paths = history.list(commit, &folder).map_err(|error| unreadable(commit, &error))?;
