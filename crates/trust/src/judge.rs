@@ -26,6 +26,9 @@ pub const MAX_STEPS: usize = 10_000;
 pub enum Start {
     /// From the introduction that the TrustRoot pins, which is judged as well.
     Introduction,
+    /// As [`Start::Introduction`], with this commit as the floor: it must be on the way to the head, and nothing
+    /// before it is given out as accepted. For a revision that is known to have been accepted, but not proven.
+    Above(CommitId),
     /// From a commit that the caller takes as accepted; it is the floor.
     Accepted(CommitId),
     /// From a commit proven to have been accepted; it is the floor. If trust has changed since (the trust digest
@@ -80,6 +83,7 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
     let judge = Judge { history, root, now, head: *head };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from),
+        Start::Above(floor) => judge.run_from_introduction(Some(*floor)),
         Start::Accepted(commit) => {
             let state = judge.resume(commit, None).map(|state| (state, None));
             judge.run(*commit, state, &Floor::Below)

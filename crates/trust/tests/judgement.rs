@@ -173,6 +173,21 @@ fn history_only_moves_forward() {
     assert_eq!(code(&world.judge(&Start::Accepted(two), evil)), "W302");
 }
 
+/// A revision that is known to have been accepted, and not proven: nothing before it is given out as accepted.
+#[test]
+fn nothing_below_a_known_revision_is_accepted() {
+    let mut world = World::new();
+    let one = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let two = world.put(one, "bob", "apps/web.yaml", &config_map("web", 3));
+    let three = world.put(two, "mallory", "apps/web.yaml", "x");
+    assert_eq!(world.judge(&Start::Above(one), two).accepted().unwrap().id(), two);
+    assert_eq!(world.judge(&Start::Above(two), three).accepted().unwrap().id(), two);
+    let older = world.judge(&Start::Above(two), one);
+    assert_eq!((code(&older), older.accepted()), ("W401", None));
+    // Its steps are judged, not believed.
+    assert_eq!(code(&world.judge(&Start::Above(three), three)), "W202");
+}
+
 #[test]
 fn what_is_missing_refused_or_too_much_is_a_refusal() {
     let mut world = World::new();
