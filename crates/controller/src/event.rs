@@ -9,8 +9,8 @@ use plan::{ApprovedPlan, DesiredState, PlanOrigin, SyncRef, SyncSpec};
 use trust::CommitId;
 
 use crate::{
-    resume::{ResumedSource, ResumedSync},
-    source_gate::SourceOutcome,
+    resume::{ObeyedSource, ResumedSource, ResumedSync},
+    source_run::GateAnswer,
     state::Key,
     sync_gate::Prepared,
 };
@@ -32,9 +32,14 @@ pub(crate) enum Event {
         /// The source.
         source: Key,
         /// How.
-        outcome: Box<SourceOutcome>,
-        /// Error of the log, if the acceptance could not be recorded.
-        recorded: Result<(), LogError>,
+        answer: Box<GateAnswer>,
+    },
+    /// The GitSource spec that was obeyed before the restart.
+    SourceSpecResumed {
+        /// The source.
+        source: Key,
+        /// Its spec and TrustRoot, if the log has them.
+        outcome: Result<Option<Box<ObeyedSource>>, Finding>,
     },
     /// What the log knows of a Sync.
     SyncResumed {

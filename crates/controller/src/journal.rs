@@ -81,7 +81,8 @@ impl Journal {
         self.log.append(&entry, None, None, Durability::Synced)
     }
 
-    /// The source gate accepted a head.
+    /// The source gate accepted a head. `obeyed` is the GitSource's spec and the TrustRoot it was
+    /// accepted under: after a restart they stay in force while the ones in the cluster cannot be used.
     ///
     /// # Errors
     /// When the log cannot be written.
@@ -92,11 +93,12 @@ impl Journal {
         root: &TrustRootSpec,
         commit: &AuthorizedCommit,
         policies: Digest,
+        obeyed: &Value,
     ) -> Result<Receipt, LogError> {
-        let mut entry = entry(EntryKind::Advance, now, [("gate", "source"), ("source", source)]);
+        let mut entry = entry(EntryKind::Advance, now, [("gate", "source"), ("source", source), ("ref", &root.r#ref)]);
         describe_commit(&mut entry, root, commit);
         entry.digests.insert("policy".to_owned(), policies.to_string());
-        self.log.append(&entry, None, None, Durability::Synced)
+        self.log.append(&entry, Some(&manifest::canonical_json(obeyed)), None, Durability::Synced)
     }
 
     /// The sync gate accepted a revision and this plan is about to be applied.

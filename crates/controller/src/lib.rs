@@ -22,6 +22,7 @@ mod drift;
 mod event;
 mod expected;
 mod fault;
+mod floor;
 mod http;
 mod journal;
 mod live;
@@ -36,6 +37,9 @@ mod rollout;
 mod run;
 mod schedule;
 mod source_gate;
+mod source_run;
+#[cfg(test)]
+mod source_tests;
 mod sources;
 mod state;
 mod status;

@@ -1,17 +1,25 @@
 //! The source gate: one poll, one fetch if the head moved, the judgement of every commit since the
 //! last verified one, and the policy set of the head. Blocking; runs on a thread of its own.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use git::{FetchChild, Mirror, Objects, Remote, poll};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
-use trust::{
-    AuthorizedCommit, CommitId, History, HistoryError, Judgement, Start, TrustCode, TrustFile, TrustRootSpec, judge,
-};
+use trust::{AuthorizedCommit, CommitId, History, HistoryError, Judgement, TrustCode, TrustFile, TrustRootSpec, judge};
 
-use crate::fault::FaultPoint;
+use crate::{
+    fault::FaultPoint,
+    floor::{Floors, unreadable},
+    schedule::backoff,
+    state::Held,
+};
 
 /// Folder of the policies.
 const POLICIES: &str = "policies";
@@ -31,10 +39,23 @@ pub(crate) struct SourceJob {
     pub child: FetchChild,
     /// What trust starts from.
     pub root: Arc<TrustRootSpec>,
-    /// Where the judgement starts: the introduction, or the last verified commit.
-    pub start: Start,
-    /// The head and TrustRoot that were judged last; the same again need no judgement.
+    /// What is known of the revision that was accepted last.
+    pub floors: Floors,
+    /// Digest of the GitSource's obeyed spec.
+    pub spec: Digest,
+    /// What was judged last; the same again needs no judgement.
     pub judged: Option<Judged>,
+    /// Whether what the floor puts in force was read.
+    pub in_force: InForce,
+}
+
+/// Whether what the floor puts in force is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InForce {
+    /// It is, or there is no floor.
+    Known,
+    /// The mirror had lost it.
+    Lost,
 }
 
 /// What a judgement was about.
@@ -44,6 +65,61 @@ pub(crate) struct Judged {
     pub head: CommitId,
     /// Digest of the TrustRoot.
     pub root: Digest,
+    /// Digest of the GitSource's obeyed spec, which is recorded with every verdict.
+    pub spec: Digest,
+}
+
+/// What was judged last, and until when the verdict holds.
+#[derive(Debug, Clone)]
+pub(crate) struct LastJudged {
+    /// What was judged.
+    pub judged: Judged,
+    /// When it is judged again although nothing changed, and how often that was so.
+    again: Option<(Instant, u32)>,
+}
+
+impl LastJudged {
+    /// A verdict that holds.
+    #[must_use]
+    pub(crate) const fn of(judged: Judged) -> Self {
+        Self { judged, again: None }
+    }
+
+    /// A refusal that replaces `last`. If its reason may pass by itself, the pause until it is judged
+    /// again, which grows.
+    pub(crate) fn refused(
+        last: &mut Option<Self>,
+        judged: Judged,
+        findings: &[Finding],
+        random: u64,
+    ) -> Option<Duration> {
+        let attempts =
+            last.as_ref().filter(|last| last.judged == judged).and_then(|last| last.again).map_or(0, |again| again.1);
+        let attempts = attempts.saturating_add(1);
+        let pause = may_pass(findings).then(|| backoff(attempts, random));
+        *last = Some(Self { judged, again: pause.map(|pause| (Instant::now() + pause, attempts)) });
+        pause
+    }
+
+    /// Whether the verdict still holds.
+    #[must_use]
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        self.again.is_none_or(|(at, _)| now < at)
+    }
+}
+
+/// Whether the reason of a refusal may pass without a push: it lies in the time, in the state of the
+/// mirror, or in what is shown as accepted.
+#[must_use]
+pub(crate) fn may_pass(findings: &[Finding]) -> bool {
+    let passing = [TrustCode::W204, TrustCode::W403, TrustCode::W406, TrustCode::W407, TrustCode::W508];
+    findings.iter().any(|finding| passing.iter().any(|code| finding.code == code.entry()))
+}
+
+/// Whether what is held is held for the same codes.
+#[must_use]
+pub(crate) fn same_codes(held: &Held, findings: &[Finding]) -> bool {
+    held.findings.iter().map(|finding| finding.code).eq(findings.iter().map(|finding| finding.code))
 }
 
 /// A head that the source gate accepted.
@@ -81,9 +157,26 @@ pub(crate) enum SourceOutcome {
         signer: Option<String>,
         /// The refused commit; the head, or one before it.
         commit: CommitId,
+        /// The last good commit before it, if trust changes on the way there: who was removed by a
+        /// signed order cannot push that order away by putting a refused commit on top of it.
+        prefix: Option<Box<Verified>>,
     },
+    /// Another source of the repository was accepted meanwhile: the log has a newer floor.
+    Overtaken,
     /// No verdict: the server, the way to it or the mirror.
     Unreachable(Finding),
+}
+
+impl SourceOutcome {
+    /// Its name as a metric label.
+    #[must_use]
+    pub(crate) const fn result(&self) -> &'static str {
+        match self {
+            Self::Unchanged | Self::Overtaken => "same",
+            Self::Accepted { .. } | Self::Refused { .. } => "new",
+            Self::Unreachable(_) => "failed",
+        }
+    }
 }
 
 /// Runs the gate.
@@ -93,13 +186,15 @@ pub(crate) fn run(job: &SourceJob, now: Timestamp) -> SourceOutcome {
 }
 
 fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
-    let root = Digest::of(&job.root.canonical());
     let head = match poll(&job.remote) {
         Ok(Some(head)) => head,
         Ok(None) => return Err(Box::new(missing_ref(&job.remote))),
         Err(error) => return Err(Box::new(error.finding())),
     };
-    if job.judged.as_ref() == Some(&Judged { head, root }) {
+    let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec };
+    // A mirror that was removed is fetched again.
+    let whole = job.in_force == InForce::Known && job.mirror.is_dir();
+    if whole && job.judged.as_ref() == Some(&judged) {
         return Ok(SourceOutcome::Unchanged);
     }
     let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(git::GitError::from(error).finding()))?;
@@ -110,9 +205,21 @@ fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Findi
         mirror.fetch(&job.remote, &job.child).map_err(|error| Box::new(error.finding()))?.head
     };
     FaultPoint::Fetched.pass();
-    let judged = Judged { head, root };
-    let judgement = judge(mirror.objects(), &job.root, &job.start, &head, now);
-    Ok(conclude(mirror.objects(), judged, &judgement))
+    let judged = Judged { head, ..judged };
+    Ok(verdict(job, mirror.objects(), judged, now))
+}
+
+/// Judges a head whose history is there.
+pub(crate) fn verdict(job: &SourceJob, objects: &Objects, judged: Judged, now: Timestamp) -> SourceOutcome {
+    let start = match job.floors.start(objects, &format!("TrustRoot of {}", job.root.repo_id)) {
+        Ok(start) => start,
+        Err(finding) => {
+            let commit = judged.head;
+            return SourceOutcome::Refused { judged, findings: vec![*finding], signer: None, commit, prefix: None };
+        }
+    };
+    let judgement = judge(objects, &job.root, &start, &judged.head, now);
+    conclude(objects, judged, &judgement, job.floors.log.as_ref())
 }
 
 /// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
@@ -120,32 +227,48 @@ fn is_incoming(mirror: &Mirror, head: &CommitId) -> bool {
     mirror.incoming().is_ok_and(|incoming| incoming.as_ref() == Some(head))
 }
 
-fn conclude(objects: &Objects, judged: Judged, judgement: &Judgement) -> SourceOutcome {
-    let refuse = |commit: CommitId, findings: Vec<Finding>| {
+fn conclude(
+    objects: &Objects,
+    judged: Judged,
+    judgement: &Judgement,
+    floor: Option<&AuthorizedCommit>,
+) -> SourceOutcome {
+    let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
         let step = judgement.steps.iter().find(|step| step.commit == commit);
         let signer =
             step.and_then(|step| step.signer.as_ref()).map(|signer| format!("{} ({})", signer.principal, signer.key));
-        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit }
+        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix }
     };
     let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
     let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
         let findings = judgement.refusal().cloned().into_iter().collect();
-        return refuse(*failed, findings);
+        return refuse(*failed, findings, good_prefix(objects, judgement, floor));
     };
     if let Err((commit, findings)) = compile_steps(objects, judgement) {
-        return refuse(commit, findings);
+        return refuse(commit, findings, None);
     }
     match read_verified(objects, commit) {
         Ok(verified) => SourceOutcome::Accepted { judged, verified: Box::new(verified) },
-        Err(findings) => refuse(commit.id(), findings),
+        Err(findings) => refuse(commit.id(), findings, None),
     }
+}
+
+/// The last good commit of a refused push, if trust changes between the floor and it. Without a
+/// change of trust a push counts as a whole: nothing of it is in force while its head is refused.
+fn good_prefix(objects: &Objects, judgement: &Judgement, floor: Option<&AuthorizedCommit>) -> Option<Box<Verified>> {
+    let (good, floor) = (judgement.accepted()?, floor?);
+    if good.id() == floor.id() || good.trust_digest() == floor.trust_digest() {
+        return None;
+    }
+    compile_steps(objects, judgement).ok()?;
+    read_verified(objects, good).ok().map(Box::new)
 }
 
 /// Every step that changes `policies/` must leave a set that compiles.
 fn compile_steps(objects: &Objects, judgement: &Judgement) -> Result<(), (CommitId, Vec<Finding>)> {
     let mut before = judgement.from.as_ref();
     let folder: RepoPath = POLICIES.parse().unwrap_or_default();
-    for step in &judgement.steps {
+    for step in judgement.steps.iter().filter(|step| step.verdict.is_ok()) {
         let previous = before.filter(|previous| **previous != step.commit);
         let fail = |error: &HistoryError| (step.commit, vec![unreadable(&step.commit, error)]);
         let changes = objects.changes_below(previous, &step.commit, &folder).map_err(|error| fail(&error))?;
@@ -202,16 +325,5 @@ fn missing_ref(remote: &Remote) -> Finding {
         found: format!("the server has no {}", remote.reference().as_str()),
         needed: "the tracked branch".to_owned(),
         fix: format!("git push <remote> HEAD:{}", remote.reference().as_str()),
-    }
-}
-
-fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
-    Finding {
-        code: TrustCode::W403.entry(),
-        subject: Subject::Commit(commit.to_string()),
-        rule: None,
-        found: error.to_string(),
-        needed: "a mirror from which every file can be read".to_owned(),
-        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".to_owned(),
     }
 }

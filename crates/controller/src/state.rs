@@ -24,7 +24,7 @@ use crate::{
     options::Options,
     report::Reporter,
     schedule::Jitter,
-    source_gate::{Judged, Verified},
+    source_gate::{LastJudged, Verified},
     sync_gate::RenderCache,
 };
 
@@ -116,7 +116,7 @@ pub(crate) struct SourceState {
     /// Consecutive failures to reach the server.
     pub failures: u32,
     /// What was judged last.
-    pub judged: Option<Judged>,
+    pub(crate) judged: Option<LastJudged>,
     /// The proven start of the next judgement.
     pub floor: Option<AuthorizedCommit>,
     /// The verified revision.
@@ -223,6 +223,12 @@ pub(crate) struct State {
     pub roots: BTreeMap<String, RootState>,
     /// GitSources.
     pub sources: BTreeMap<Key, SourceState>,
+    /// The TrustRoot that each source was accepted under last.
+    pub(crate) last_roots: BTreeMap<Key, Arc<TrustRootSpec>>,
+    /// Sources whose obeyed spec was asked from the log.
+    pub(crate) asked_sources: BTreeSet<Key>,
+    /// Held while an acceptance is compared with the log's floor and recorded.
+    pub(crate) acceptance: Arc<Mutex<()>>,
     /// Syncs.
     pub syncs: BTreeMap<SyncRef, SyncState>,
     /// Managed objects.

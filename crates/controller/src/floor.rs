@@ -1,0 +1,121 @@
+//! Where the next judgement of a repository starts: at what the log proves, never below what the
+//! TrustRoot's status shows or its admin vouches for. The log alone is believed; the others are floors.
+
+use manifest::{Finding, Subject};
+use trust::{AuthorizedCommit, CommitId, History, HistoryError, Start, TrustCode};
+
+/// What is known of the revision that was accepted last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Floors {
+    /// The newest that the log proves.
+    pub log: Option<AuthorizedCommit>,
+    /// What the TrustRoot's status shows.
+    pub status: Option<CommitId>,
+    /// `resumeFrom` of the TrustRoot, unless the log's newest was accepted under the same one.
+    pub admin: Option<CommitId>,
+}
+
+impl Floors {
+    /// The start of the next judgement. `history` must hold everything that was fetched.
+    ///
+    /// # Errors
+    /// W407 when what is shown as accepted is neither in the log nor in line with it; W403 when the
+    /// history cannot be read.
+    pub(crate) fn start(&self, history: &dyn History, owner: &str) -> Result<Start, Box<Finding>> {
+        if let Some(vouched) = self.admin {
+            // Whoever vouches for a revision does not take back what descends from it.
+            let higher = match self.status {
+                Some(shown) => descends(history, &shown, &vouched)?.then_some(shown),
+                None => None,
+            };
+            let proven = match &self.log {
+                Some(log) if descends(history, &log.id(), &vouched)? => Some(log.clone()),
+                _ => None,
+            };
+            return match (proven, higher) {
+                (Some(log), _) => between(history, log, self.status, owner),
+                (None, higher) => Ok(Start::Above(higher.unwrap_or(vouched))),
+            };
+        }
+        match (&self.log, self.status) {
+            (Some(log), status) => between(history, log.clone(), status, owner),
+            (None, None) => Ok(Start::Introduction),
+            (None, Some(shown)) => Err(Box::new(lost(owner, &shown.to_string()))),
+        }
+    }
+}
+
+/// The log's newest, or what the status shows if that is ahead of it: then the steps between are judged again.
+fn between(
+    history: &dyn History,
+    log: AuthorizedCommit,
+    status: Option<CommitId>,
+    owner: &str,
+) -> Result<Start, Box<Finding>> {
+    let Some(shown) = status else { return Ok(Start::Resumed(log)) };
+    if descends(history, &log.id(), &shown)? {
+        return Ok(Start::Resumed(log));
+    }
+    if descends(history, &shown, &log.id())? {
+        return Ok(Start::Above(shown));
+    }
+    if !is_there(history, &log.id())? {
+        // Nothing can be compared with it; the judgement says that it is missing.
+        return Ok(Start::Resumed(log));
+    }
+    Err(Box::new(disputed(owner, &shown, &log.id())))
+}
+
+/// Whether `later` is `earlier` or descends from it; not if either is missing.
+pub(crate) fn descends(history: &dyn History, later: &CommitId, earlier: &CommitId) -> Result<bool, Box<Finding>> {
+    if later == earlier {
+        return Ok(true);
+    }
+    if !is_there(history, later)? || !is_there(history, earlier)? {
+        return Ok(false);
+    }
+    history.is_ancestor(earlier, later).map_err(|error| Box::new(unreadable(later, &error)))
+}
+
+fn is_there(history: &dyn History, commit: &CommitId) -> Result<bool, Box<Finding>> {
+    history.commit(commit).map(|found| found.is_some()).map_err(|error| Box::new(unreadable(commit, &error)))
+}
+
+/// A revision is shown as accepted, and the log knows none.
+pub(crate) fn lost(owner: &str, revision: &str) -> Finding {
+    accepted_state_lost(
+        owner,
+        format!("its status shows the accepted revision {revision}, of which the log knows nothing"),
+    )
+}
+
+/// A revision is shown as accepted that is not in line with the log.
+pub(crate) fn disputed(owner: &str, shown: &CommitId, logged: &CommitId) -> Finding {
+    accepted_state_lost(
+        owner,
+        format!("its status shows the accepted revision {shown}, which is not in one line with {logged} of the log"),
+    )
+}
+
+fn accepted_state_lost(owner: &str, found: String) -> Finding {
+    Finding {
+        code: TrustCode::W407.entry(),
+        subject: Subject::Named(owner.to_owned()),
+        rule: None,
+        found,
+        needed: "the log that recorded it, or an admin who vouches for a revision".to_owned(),
+        fix: "restore the state volume, or set spec.resumeFrom of the TrustRoot to the accepted revision".to_owned(),
+    }
+}
+
+/// Why a commit or what belongs to it cannot be read.
+pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
+    Finding {
+        code: TrustCode::W403.entry(),
+        subject: Subject::Commit(commit.to_string()),
+        rule: None,
+        found: error.to_string(),
+        needed: "a mirror from which every file can be read".to_owned(),
+        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".to_owned(),
+    }
+}

@@ -1,0 +1,335 @@
+//! Floors, restarts and refused pushes, over real commits, mirrors and logs.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use audit::Log;
+use cluster::crd::{GitSourceSpec, LocalName};
+use git::{FetchChild, Limits, Mirror, Remote, RemoteOptions};
+use jiff::Timestamp;
+use manifest::Digest;
+use tempfile::TempDir;
+use testkit::{KeyType, Keys, SignedRepo, SigningKey, TrustFile, hermetic_command, run};
+use trust::{AuthorizedCommit, CommitId, CommitObject, History as _, Introduction, RootKeys, TrustRootSpec};
+
+use crate::{
+    floor::Floors,
+    journal::Journal,
+    resume,
+    source_gate::{InForce, Judged, LastJudged, SourceJob, SourceOutcome, verdict},
+    source_run::{Recorded, record},
+    state::Key,
+};
+
+struct World {
+    keys: Keys,
+    root_key: SigningKey,
+    sre: SigningKey,
+    repo: SignedRepo,
+    root: Arc<TrustRootSpec>,
+    journal: Journal,
+    state: TempDir,
+}
+
+fn id(text: &str) -> CommitId {
+    text.parse().unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key { namespace: "shop".to_owned(), name: name.to_owned() }
+}
+
+fn spec() -> GitSourceSpec {
+    GitSourceSpec {
+        url: "https://127.0.0.1/config.git".to_owned(),
+        r#ref: "refs/heads/main".to_owned(),
+        interval: "1m".to_owned(),
+        secret_ref: None,
+        trust_root_ref: LocalName { name: "main".to_owned() },
+        policy_from: None,
+        allowed_namespaces: None,
+        suspend: false,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let keys = Keys::new().unwrap();
+        let root_key = keys.generate("root", KeyType::Ed25519).unwrap();
+        let sre = keys.generate("sam", KeyType::Ed25519).unwrap();
+        let repo = SignedRepo::new().unwrap();
+        let state = TempDir::new().unwrap();
+        let introduction = trust(&repo, &TrustFile::team("urn:shop", &root_key, &root_key, &sre), &root_key);
+        let raw = repo.read_object("commit", &introduction).unwrap();
+        let object = CommitObject::parse(id(&introduction), &raw).unwrap();
+        let root = TrustRootSpec {
+            repo_id: "urn:shop".to_owned(),
+            r#ref: "refs/heads/main".to_owned(),
+            introduction: Introduction {
+                commit: object.id,
+                payload_sha256: object.payload_sha256,
+                signer: root_key.fingerprint().unwrap().parse().unwrap(),
+            },
+            root_keys: RootKeys { threshold: 1, keys: vec![root_key.public().to_owned()] },
+            min_policy_version: 0,
+            mode: trust::TrustMode::Enforce,
+            limits: None,
+            resume_from: None,
+            orders: trust::TrustOrders::Signed,
+            bootstrap: Vec::new(),
+        };
+        let log_key = audit::LogKey::generate("writ.test/log").unwrap();
+        let public = log_key.public().to_string();
+        let log = Log::open(&state.path().join("log"), log_key, "writ.test/log").unwrap();
+        let journal = Journal::new(Arc::new(log), &public);
+        Self { keys, root_key, sre, repo, root: Arc::new(root), journal, state }
+    }
+
+    fn mirror(&self, source: &str) -> PathBuf {
+        self.state.path().join("mirror").join(source)
+    }
+
+    /// What a fetch leaves behind.
+    fn fetch(&self, source: &str) {
+        let mirror = self.mirror(source);
+        Mirror::open(&mirror).unwrap();
+        let mut git = hermetic_command("git", self.state.path());
+        git.current_dir(&mirror).args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
+        run(git.arg(self.repo.path()).arg("+HEAD:refs/writ/incoming")).unwrap();
+    }
+
+    fn config(&self, value: &str) -> CommitId {
+        let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{value: \"{value}\"}}\n");
+        self.repo.write("apps/a.yaml", text).unwrap();
+        id(&self.repo.commit_signed(&self.sre, value).unwrap())
+    }
+
+    fn job(&self, source: &str, floors: Floors) -> SourceJob {
+        let options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
+        SourceJob {
+            mirror: self.mirror(source),
+            remote: Remote::new(&spec().url, &spec().r#ref, &options).unwrap(),
+            child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new() },
+            root: self.root.clone(),
+            floors,
+            spec: spec().digest().unwrap(),
+            judged: None,
+            in_force: InForce::Known,
+        }
+    }
+
+    /// Fetches the head and judges it.
+    fn judge(&self, floors: Floors) -> SourceOutcome {
+        self.fetch("a");
+        let job = self.job("a", floors);
+        let head = id(&self.repo.head().unwrap());
+        let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec };
+        verdict(&job, Mirror::open(&job.mirror).unwrap().objects(), judged, Timestamp::now())
+    }
+
+    /// Judges and records the head, as source `a`.
+    fn accept(&self, floor: Option<&AuthorizedCommit>) -> AuthorizedCommit {
+        let floors = Floors { log: floor.cloned(), ..Floors::default() };
+        let SourceOutcome::Accepted { verified, .. } = self.judge(floors.clone()) else { panic!("not accepted") };
+        let recorded = self.record("a", floors, &verified);
+        assert!(matches!(recorded, Recorded::Done(Ok(()))), "{recorded:?}");
+        verified.commit
+    }
+
+    fn record(&self, source: &str, floors: Floors, verified: &crate::source_gate::Verified) -> Recorded {
+        let job = self.job(source, floors);
+        record(&job, &self.journal, &Mutex::new(()), &key(source), &spec(), verified, Timestamp::now()).unwrap()
+    }
+
+    fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
+        resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known)
+    }
+}
+
+/// Commits a trust file, signed as it must be.
+fn trust(repo: &SignedRepo, file: &TrustFile, root: &SigningKey) -> String {
+    repo.write(".writ/trust.yaml", file.text()).unwrap();
+    repo.sign_trust_file(root).unwrap();
+    repo.commit_signed(root, "trust").unwrap()
+}
+
+/// `ok`, or the code of the refusal.
+fn code(outcome: &SourceOutcome) -> &str {
+    match outcome {
+        SourceOutcome::Accepted { .. } => "ok",
+        SourceOutcome::Refused { findings, .. } => findings[0].code.code,
+        other => panic!("no verdict: {other:?}"),
+    }
+}
+
+#[test]
+fn the_floor_is_the_repositorys_whatever_the_source_is_called() {
+    let world = World::new();
+    let first = world.accept(None);
+    let shown = first.id().to_string();
+    // Another GitSource of the same TrustRoot: no accepted state was lost.
+    let resumed = world.resume("b", Some(&shown)).unwrap();
+    assert_eq!(resumed.floor.map(|floor| floor.id()), Some(first.id()));
+    assert_eq!(resumed.root.as_ref(), Some(&*world.root));
+    // Another repository: it was.
+    let mut other = (*world.root).clone();
+    other.repo_id = "urn:other".to_owned();
+    let lost = resume::source(&world.journal, &key("a"), &other, &world.mirror("a"), Some(&shown)).unwrap_err();
+    assert_eq!(lost.code.code, "W407");
+}
+
+#[test]
+fn two_sources_do_not_accept_side_by_side() {
+    let world = World::new();
+    let first = world.accept(None);
+    let floors = Floors { log: Some(first.clone()), ..Floors::default() };
+    world.config("one");
+    let SourceOutcome::Accepted { verified: late, .. } = world.judge(floors.clone()) else { panic!("not accepted") };
+    let second = world.accept(Some(&first));
+    assert_eq!(second.id(), late.commit.id());
+    assert!(matches!(world.record("b", floors, &late), Recorded::Overtaken));
+}
+
+#[test]
+fn a_status_ahead_of_the_log_is_a_floor() {
+    let world = World::new();
+    let first = world.accept(None);
+    let (two, three) = (world.config("two"), world.config("three"));
+    let judge = |status| world.judge(Floors { log: Some(first.clone()), status, admin: None });
+    assert_eq!(code(&judge(Some(three))), "ok");
+    assert_eq!(code(&judge(Some(first.id()))), "ok");
+    world.repo.reset(&two.to_string()).unwrap();
+    assert_eq!(code(&judge(None)), "ok");
+    // A replay: signed, above the log, below what was accepted.
+    assert_eq!(code(&judge(Some(three))), "W401");
+    world.repo.reset(&first.id().to_string()).unwrap();
+    assert_eq!(code(&judge(Some(three))), "W401");
+    let fork = world.config("fork");
+    assert_eq!(code(&judge(Some(three))), "W401");
+    // The log knows another line than the status.
+    let forked = world.accept(Some(&first));
+    assert_eq!(forked.id(), fork);
+    let dispute = |admin| world.judge(Floors { log: Some(forked.clone()), status: Some(three), admin });
+    assert_eq!(code(&dispute(None)), "W407");
+    assert_eq!(code(&dispute(Some(fork))), "W407");
+    world.repo.reset(&three.to_string()).unwrap();
+    assert_eq!(code(&dispute(Some(two))), "ok", "an admin vouches for the line of the status");
+}
+
+#[test]
+fn an_old_word_of_the_admin_lowers_no_floor() {
+    let world = World::new();
+    let first = world.accept(None);
+    let two = world.config("two");
+    let second = world.accept(Some(&first));
+    let three = world.config("three");
+    let third = world.accept(Some(&second));
+    world.repo.reset(&two.to_string()).unwrap();
+    let judge = |status| world.judge(Floors { log: Some(third.clone()), status, admin: Some(first.id()) });
+    assert_eq!(code(&judge(None)), "W401");
+    assert_eq!(code(&judge(Some(three))), "W401");
+}
+
+#[test]
+fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
+    let world = World::new();
+    let first = world.accept(None);
+    std::fs::remove_dir_all(world.mirror("a")).unwrap();
+    let resumed = world.resume("a", Some(&first.id().to_string())).unwrap();
+    assert!(resumed.verified.is_none());
+    let floor = resumed.floor.unwrap();
+    assert_eq!(resumed.problem.unwrap().code.code, "W403");
+    world.repo.write("apps/b.yaml", "a: 1").unwrap();
+    world.repo.commit_unsigned("unsigned").unwrap();
+    let outcome = world.judge(Floors { log: Some(floor.clone()), ..Floors::default() });
+    assert_eq!(code(&outcome), "W301");
+    let restored = resume::read_floor(&world.mirror("a"), &floor).unwrap();
+    assert_eq!(restored.commit.id(), first.id());
+    let pins = Mirror::open(&world.mirror("a")).unwrap().pins().unwrap();
+    assert!(pins.iter().any(|(_, pinned)| *pinned == first.id()), "{pins:?}");
+}
+
+#[test]
+fn a_restart_is_no_acceptance_and_knows_what_was_obeyed() {
+    let world = World::new();
+    let first = world.accept(None);
+    let before = world.journal.log().len();
+    let floors = Floors { log: Some(first), ..Floors::default() };
+    let SourceOutcome::Accepted { verified, .. } = world.judge(floors.clone()) else { panic!("not accepted") };
+    assert!(matches!(world.record("a", floors.clone(), &verified), Recorded::Done(Ok(()))));
+    assert_eq!(world.journal.log().len(), before);
+    let obeyed = resume::obeyed_source(&world.journal, &key("a")).unwrap().unwrap();
+    assert_eq!((&obeyed.spec, &obeyed.root), (&spec(), &*world.root));
+    // A source that reaches the same revision for the first time is recorded with its own spec.
+    assert!(resume::obeyed_source(&world.journal, &key("b")).unwrap().is_none());
+    world.fetch("b");
+    assert!(matches!(world.record("b", floors, &verified), Recorded::Done(Ok(()))));
+    assert_eq!(resume::obeyed_source(&world.journal, &key("b")).unwrap().unwrap().spec, spec());
+}
+
+#[test]
+fn a_revocation_holds_although_its_push_is_refused() {
+    let world = World::new();
+    let first = world.accept(None);
+    let floors = Floors { log: Some(first.clone()), ..Floors::default() };
+    // A good commit alone is not taken out of a refused push.
+    world.config("good");
+    world.repo.write("apps/b.yaml", "a: 1").unwrap();
+    world.repo.commit_unsigned("unsigned").unwrap();
+    let outcome = world.judge(floors.clone());
+    assert_eq!(code(&outcome), "W301");
+    assert!(matches!(outcome, SourceOutcome::Refused { prefix: None, .. }));
+    // Sam's key is revoked; the thief of the key pushes on top.
+    world.repo.reset(&first.id().to_string()).unwrap();
+    let other = world.keys.generate("kim", KeyType::Ed25519).unwrap();
+    let file = TrustFile::team("urn:shop", &world.root_key, &world.root_key, &other).version(2);
+    let file = file.revoke_key(&world.sre.fingerprint().unwrap(), "stolen");
+    let revoked = id(&trust(&world.repo, &file, &world.root_key));
+    world.config("evil");
+    let outcome = world.judge(floors.clone());
+    let SourceOutcome::Refused { prefix: Some(prefix), findings, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(findings[0].code.code.starts_with('W'));
+    assert_eq!(prefix.commit.id(), revoked);
+    assert!(matches!(world.record("a", floors, &prefix), Recorded::Done(Ok(()))));
+    // Without the revocation nothing of the thief's is accepted any more.
+    world.repo.reset(&first.id().to_string()).unwrap();
+    world.config("evil");
+    let floor = world.resume("a", None).unwrap().floor;
+    assert_eq!(code(&world.judge(Floors { log: floor, ..Floors::default() })), "W401");
+}
+
+#[test]
+fn a_refusal_whose_reason_may_pass_is_judged_again() {
+    let world = World::new();
+    world.repo.set_time(Timestamp::now().as_second() + 3_600);
+    world.config("from a clock that is ahead");
+    let SourceOutcome::Refused { judged, findings, .. } = world.judge(Floors::default()) else { panic!("accepted") };
+    assert_eq!(findings[0].code.code, "W406");
+    let now = std::time::Instant::now();
+    let mut last = None;
+    let first = LastJudged::refused(&mut last, judged.clone(), &findings, 0).unwrap();
+    let holds = |last: &Option<LastJudged>, at| last.as_ref().unwrap().holds(at);
+    assert!(holds(&last, now));
+    assert!(!holds(&last, std::time::Instant::now() + first));
+    let second = LastJudged::refused(&mut last, judged.clone(), &findings, 0).unwrap();
+    assert!(second > first, "the pause grows");
+    // An unsigned commit stays unsigned.
+    let mut unsigned = findings;
+    unsigned[0].code = trust::TrustCode::W301.entry();
+    assert_eq!(LastJudged::refused(&mut last, judged, &unsigned, 0), None);
+    assert!(holds(&last, now + std::time::Duration::from_secs(86_400)));
+}
+
+#[test]
+fn a_mirror_that_cannot_be_read_is_told() {
+    let world = World::new();
+    let first = world.accept(None);
+    let objects = Mirror::open(&world.mirror("a")).unwrap();
+    assert!(objects.objects().commit(&first.id()).unwrap().is_some());
+    std::fs::write(Path::new(&world.mirror("a")).join("config"), "[core]\n").unwrap();
+    let resumed = world.resume("a", None).unwrap();
+    assert_eq!(resumed.problem.unwrap().code.code, "W604");
+    assert!(resumed.verified.is_none());
+}
