@@ -1,6 +1,9 @@
 //! A recorded plan is carried out: what each answer teaches, and what comes of the whole.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use audit::{LogError, Receipt};
 use cluster::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Outcome, ParentInventory};
@@ -68,6 +71,10 @@ impl State {
         let accepted = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
         let object = accepted.as_ref().and_then(|state| state.get(&reference));
         let declared = object.map(declared_of);
+        if let (Some(mentioned), Ok(_)) = (self.relisting.get_mut(&reference.group_kind), &result) {
+            // A list that began before the answer cannot know of it.
+            mentioned.insert(reference.clone());
+        }
         let sight = match result {
             Ok(Done::Created { sighting, baseline }) => {
                 self.remember(object, &sighting, baseline, body, Remember::New);
@@ -82,7 +89,7 @@ impl State {
                 self.forget(&reference);
                 return;
             }
-            Err(_) => self.live.abandon(&reference, declared.as_ref()),
+            Ok(Done::Withheld) | Err(_) => self.live.abandon(&reference, declared.as_ref()),
         };
         if sight == Sight::Drifted {
             self.heal(&sync, &[reference], now);
@@ -97,7 +104,7 @@ impl State {
         declared: Option<&Declared<'_>>,
     ) -> Sight {
         match (body, declared) {
-            (Some(digest), Some(declared)) => self.live.applied(reference, Applied { digest, seen }, declared),
+            (Some(digest), Some(declared)) => self.live.applied(reference, &Applied { digest, seen }, declared),
             _ => self.live.abandon(reference, declared),
         }
     }
@@ -128,7 +135,7 @@ impl State {
             self.refresh_discovery();
         }
         match plan.origin {
-            PlanOrigin::Drift => self.reverted(sync, &report, plan, now),
+            PlanOrigin::Drift => self.reverted(sync, &report, plan),
             PlanOrigin::Advance => self.advanced(sync, &report, inventory, plan, now),
             PlanOrigin::Removal => self.removed(sync, &report),
         }
@@ -170,9 +177,11 @@ impl State {
         state.failures.clone_from(&failures);
         state.attempts = if complete { 0 } else { state.attempts.saturating_add(1) };
         if complete {
-            let before = std::mem::replace(&mut state.applied, state.accepted.clone());
+            let mut before = std::mem::take(&mut state.partial);
+            before.extend(std::mem::replace(&mut state.applied, state.accepted.clone()));
             state.settled = state.judging.take();
-            self.release(before.as_deref(), sync);
+            self.release(&before, sync);
+            self.unsettle_held();
         }
         if repeated {
             // The same again is not news for the log.
@@ -188,9 +197,9 @@ impl State {
     }
 
     /// Objects that are no longer declared belong to nobody.
-    fn release(&mut self, before: Option<&DesiredState>, sync: &SyncRef) {
+    fn release(&mut self, before: &[Arc<DesiredState>], sync: &SyncRef) {
         let Some(accepted) = self.syncs.get(sync).and_then(|state| state.accepted.clone()) else { return };
-        for object in before.into_iter().flat_map(DesiredState::iter) {
+        for object in before.iter().flat_map(|state| state.iter()) {
             if accepted.get(&object.reference).is_none() && self.live.owner_of(&object.reference) == Some(sync) {
                 self.live.release(&object.reference);
             }
@@ -259,6 +268,7 @@ impl State {
 pub(crate) fn declared_of(object: &DesiredObject) -> Declared<'_> {
     Declared {
         body: &object.body,
+        digest: object.digest,
         kind: &object.reference.group_kind,
         visibility: if object.sensitive { Visibility::Masked } else { Visibility::Shown },
     }

@@ -21,6 +21,8 @@ use crate::{
     state::{Dirty, Resume, State},
 };
 
+/// The most objects of one plan of reverts: its log entry stays far below what the log takes.
+const MAX_HEALED: usize = 500;
 /// Pause before a revert that failed is tried again.
 const RETRY_REVERT: Duration = Duration::from_secs(5);
 
@@ -34,7 +36,9 @@ impl State {
         }
         match watched.event {
             WatchEvent::Applied(seen) => self.object_seen(seen, now),
-            WatchEvent::Deleted { reference, .. } => self.object_gone(&reference, now),
+            WatchEvent::Deleted { reference, resource_version, .. } => {
+                self.object_gone(&reference, &resource_version, now);
+            }
             WatchEvent::Gap => {
                 self.live.lost(&kind);
                 self.synced.remove(&kind);
@@ -50,14 +54,25 @@ impl State {
     fn own_watched(&mut self, kind: &GroupKind, event: WatchEvent) {
         match event {
             WatchEvent::Synced => {
+                let mentioned = self.relisting.remove(kind);
                 self.synced.insert(kind.clone());
+                if let Some(mentioned) = mentioned {
+                    self.forget_unmentioned(kind, &mentioned);
+                }
                 self.judge_orders();
             }
-            WatchEvent::Gap => {}
+            WatchEvent::Gap => {
+                self.relisting.insert(kind.clone(), HashSet::new());
+            }
             WatchEvent::Failing(finding) => {
                 tracing::warn!(kind = %kind, code = finding.code.code, "the watch is interrupted: {finding}");
             }
-            event => self.custom_resource(kind, event),
+            event => {
+                if let (Some(mentioned), WatchEvent::Applied(seen)) = (self.relisting.get_mut(kind), &event) {
+                    mentioned.insert(seen.reference.clone());
+                }
+                self.custom_resource(kind, event);
+            }
         }
     }
 
@@ -94,7 +109,9 @@ impl State {
             object.reference.group_kind == *kind && self.was_applied(sync, &object.reference)
         };
         let objects: Vec<ObjectRef> = accepted.iter().filter(ours).map(|object| object.reference.clone()).collect();
-        self.heal(sync, &objects, now);
+        for some in objects.chunks(MAX_HEALED) {
+            self.heal(sync, some, now);
+        }
     }
 
     fn object_seen(&mut self, seen: Sighting, now: Timestamp) {
@@ -117,8 +134,8 @@ impl State {
         }
     }
 
-    fn object_gone(&mut self, reference: &ObjectRef, now: Timestamp) {
-        let sight = self.live.vanish(reference);
+    fn object_gone(&mut self, reference: &ObjectRef, resource_version: &str, now: Timestamp) {
+        let sight = self.live.vanish(reference, resource_version);
         let Some(sync) = self.live.owner_of(reference).cloned() else { return };
         if sight == Sight::Drifted && self.was_applied(&sync, reference) {
             self.heal(&sync, std::slice::from_ref(reference), now);
@@ -151,6 +168,9 @@ impl State {
             Decision::Refuse(refusal) => {
                 for finding in refusal.findings {
                     tracing::error!(sync = %sync, code = finding.code.code, "drift cannot be reverted: {finding}");
+                    for object in objects {
+                        self.note_revert_failure(sync, object, &finding);
+                    }
                 }
             }
             Decision::Settled => self.unflag(sync, objects),
@@ -234,6 +254,9 @@ impl State {
     }
 
     fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
+        for object in objects {
+            self.clear_revert_failure(sync, object);
+        }
         let Some(state) = self.syncs.get_mut(sync) else { return };
         let before = state.flagged.len();
         for object in objects {
@@ -245,16 +268,19 @@ impl State {
     }
 
     /// A revert was carried out, or not.
-    pub(crate) fn reverted(&mut self, sync: &SyncRef, report: &ApplyReport, plan: &AppliedPlan, _now: Timestamp) {
+    pub(crate) fn reverted(&mut self, sync: &SyncRef, report: &ApplyReport, plan: &AppliedPlan) {
         FaultPoint::Reverted.pass();
+        self.metrics.reverted(plan.started.elapsed());
         for (reference, failure) in &report.failures {
             let finding = &failure.finding;
             tracing::warn!(sync = %sync, object = %reference, code = finding.code.code, "the revert failed: {finding}");
+            self.note_revert_failure(sync, reference, finding);
             self.heal_later.insert(reference.clone(), Instant::now() + RETRY_REVERT);
         }
         for object in &plan.objects {
             if !report.failures.iter().any(|(reference, _)| reference == object) {
                 self.heal_later.remove(object);
+                self.clear_revert_failure(sync, object);
             }
         }
     }
@@ -270,6 +296,22 @@ impl State {
                 self.heal(&sync, &[object], now);
             }
         }
+    }
+
+    /// Opens the watches of these kinds again: what they delivered before somebody claimed it was not
+    /// compared with anything.
+    pub(crate) fn rewatch(&mut self, objects: &[ObjectRef]) {
+        let kinds: std::collections::BTreeSet<GroupKind> = objects
+            .iter()
+            .map(|object| object.group_kind.clone())
+            .filter(|kind| self.watches.contains_key(kind))
+            .collect();
+        for kind in kinds {
+            self.watches.remove(&kind);
+            self.synced.remove(&kind);
+            self.live.lost(&kind);
+        }
+        self.watch_kinds();
     }
 
     /// Watches every kind of every accepted or applied object that the cluster serves.

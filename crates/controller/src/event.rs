@@ -1,6 +1,6 @@
 //! Everything the event loop reacts to: one closed enum.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use audit::{LogError, Receipt};
 use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
@@ -93,6 +93,11 @@ pub(crate) enum Event {
         /// Why.
         why: String,
     },
+    /// The state volume was asked for room after the log could not be written.
+    LogRoom {
+        /// Why there is none.
+        room: Result<(), String>,
+    },
     /// The kinds that the cluster serves were asked for again.
     Discovered,
     /// What was applied is written down, or not.
@@ -115,6 +120,8 @@ pub(crate) struct AppliedPlan {
     pub waiting: u64,
     /// The objects it changed.
     pub objects: Vec<ObjectRef>,
+    /// When it was begun.
+    pub started: Instant,
 }
 
 impl AppliedPlan {
@@ -126,6 +133,7 @@ impl AppliedPlan {
             revision: plan.revision(),
             waiting: plan.counts().waiting,
             objects: plan.changes().iter().map(|change| change.reference.clone()).collect(),
+            started: Instant::now(),
         }
     }
 }

@@ -19,6 +19,9 @@ use trust::{AuthorizedCommit, TrustRootSpec};
 pub(crate) const REVERTS_PER_MINUTE: u32 = 10;
 /// The most objects whose reverts are counted: 10,000 managed objects, a small record each.
 pub(crate) const MAX_COUNTED_OBJECTS: usize = 10_000;
+/// The most bytes of differences in one body: half of what the log takes, the other half for 10,000
+/// objects by name and digest at 400 bytes each. Beyond it fields are counted, not listed.
+const MAX_DIFFERENCE_BYTES: usize = 4 << 20;
 /// The most findings written into one body: as many as a policy judgement gives.
 const MAX_LOGGED_FINDINGS: usize = 200;
 
@@ -328,21 +331,32 @@ fn plan_entry(kind: EntryKind, now: Timestamp, plan: &ApprovedPlan) -> Entry {
 }
 
 fn plan_body(plan: &ApprovedPlan) -> Value {
+    let mut budget = MAX_DIFFERENCE_BYTES;
     let changes: Vec<Value> = plan
         .changes()
         .iter()
         .map(|change| {
+            let size: usize = change.differences.iter().map(difference_bytes).sum();
+            let shown = if size <= budget { change.differences.as_slice() } else { &[] };
+            budget -= shown.iter().map(difference_bytes).sum::<usize>();
             json!({
                 "object": change.reference.to_string(),
                 "action": change.action.name(),
                 "wave": change.wave.name(),
                 // The digest of a Secret's body would tell whether a guess is right.
                 "sha256": if change.sensitive { None } else { change.digest },
-                "differences": change.differences.iter().map(difference_json).collect::<Vec<_>>(),
+                "differences": shown.iter().map(difference_json).collect::<Vec<_>>(),
+                "fields": change.differences.len(),
             })
         })
         .collect();
     json!({ "changes": changes })
+}
+
+fn difference_bytes(difference: &plan::FieldDiff) -> usize {
+    let text = |value: &Option<String>| value.as_ref().map_or(0, String::len);
+    // Quotes, names of the fields, escapes: at most as much again.
+    2 * (difference.path.len() + text(&difference.before) + text(&difference.after)) + 64
 }
 
 fn difference_json(difference: &plan::FieldDiff) -> Value {

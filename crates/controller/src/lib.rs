@@ -10,7 +10,8 @@
 //! | what happens when a Sync is gone | `removal` |
 //! | what survives a restart | `resume`, `expected`, `remember` |
 //! | what is written down | `journal` |
-//! | what people are told | `status`, `report`, `metrics`, `http` |
+//! | what people are told | `status`, `conditions`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | what is looked at now and then | `upkeep` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
 //! that is applied, one reporter. All of them send [`Event`](event::Event)s over one bounded
@@ -18,6 +19,7 @@
 
 mod apply;
 mod code;
+mod conditions;
 mod drift;
 mod event;
 mod expected;
@@ -28,11 +30,14 @@ mod journal;
 mod live;
 mod metrics;
 mod options;
+mod outbox;
 mod remember;
 mod removal;
+mod render_cache;
 mod report;
 mod resources;
 mod resume;
+mod revert_failures;
 mod rollout;
 mod run;
 mod schedule;
@@ -45,6 +50,7 @@ mod state;
 mod status;
 mod sync_gate;
 mod tasks;
+mod upkeep;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};

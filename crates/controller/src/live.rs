@@ -33,6 +33,8 @@ struct Seen {
     drift: Vec<FieldDiff>,
     /// Content hash of the state that was last found to be as expected.
     settled: Option<u128>,
+    /// Whether there was a declaration to compare with.
+    judged: bool,
 }
 
 /// One managed object.
@@ -44,7 +46,23 @@ struct Entry {
     /// Requests of ours that are under way; events are kept until they are answered.
     in_flight: u32,
     /// The last event that arrived meanwhile.
-    waiting: Option<Observation>,
+    waiting: Option<Waiting>,
+}
+
+/// An event that waits for the answer to a request of ours.
+#[derive(Debug)]
+enum Waiting {
+    Seen(Observation),
+    Gone { resource_version: String },
+}
+
+impl Waiting {
+    fn resource_version(&self) -> &str {
+        match self {
+            Self::Seen(observation) => &observation.resource_version,
+            Self::Gone { resource_version } => resource_version,
+        }
+    }
 }
 
 /// One sight of an object.
@@ -133,6 +151,11 @@ impl LiveTable {
     /// The watch of `kind` lost its place: until it has synced again absence proves nothing.
     pub(crate) fn lost(&mut self, kind: &GroupKind) {
         self.watched.remove(kind);
+        // A server that was restored counts versions anew: what comes next is believed.
+        let entries = self.objects.iter_mut().filter(|(reference, _)| reference.group_kind == *kind);
+        for seen in entries.filter_map(|(_, entry)| entry.seen.as_mut()) {
+            seen.judged = false;
+        }
     }
 
     /// A relist of `kind` begins: objects that it does not mention are gone.
@@ -175,44 +198,45 @@ impl LiveTable {
     ) -> Sight {
         let entry = self.entry(reference);
         if entry.in_flight > 0 {
-            entry.waiting = Some(observation);
+            entry.waiting = Some(Waiting::Seen(observation));
             return Sight::Waiting;
+        }
+        if entry.is_old(&observation.uid, &observation.resource_version) {
+            return Sight::Settled;
         }
         entry.judge(&observation, declared)
     }
 
     /// A watch saw that the object is gone, or no longer carries our label.
-    pub(crate) fn vanish(&mut self, reference: &ObjectRef) -> Sight {
+    pub(crate) fn vanish(&mut self, reference: &ObjectRef, resource_version: &str) -> Sight {
         let entry = self.entry(reference);
-        entry.waiting = None;
-        entry.seen = None;
-        if entry.in_flight > 0 { Sight::Waiting } else { Sight::Drifted }
+        if entry.in_flight > 0 {
+            entry.waiting = Some(Waiting::Gone { resource_version: resource_version.to_owned() });
+            return Sight::Waiting;
+        }
+        entry.judge_gone(resource_version)
     }
 
-    /// An apply was answered: from now on this is what is expected.
-    pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: Applied, declared: &Declared<'_>) -> Sight {
+    /// An apply was answered: from now on this is what is expected. An answer to an older body than
+    /// the declared one blesses nothing: it is judged like any other sight.
+    pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: &Applied, declared: &Declared<'_>) -> Sight {
         let entry = self.entry(reference);
         entry.in_flight = entry.in_flight.saturating_sub(1);
-        let response = serde_json::from_slice::<Value>(&applied.seen.json).unwrap_or(Value::Null);
-        let body = serde_json::from_slice::<Value>(declared.body).unwrap_or(Value::Null);
-        let served = as_served(&body, &response, &reference.group_kind);
-        let served = (served != body && declared.visibility == Visibility::Shown)
-            .then(|| Arc::from(manifest::canonical_json(&served)));
-        entry.expected = Some(Expected { applied: applied.digest, served });
-        entry.seen = Some(Seen {
-            uid: applied.seen.uid,
-            resource_version: applied.seen.resource_version.clone(),
-            lifecycle: applied.seen.lifecycle,
-            drift: Vec::new(),
-            settled: Some(applied.seen.content),
-        });
+        let blessed = applied.digest == declared.digest;
+        if blessed {
+            entry.expect(applied, declared);
+        }
         // An event that is not newer than the answer has nothing to add.
-        if entry
-            .waiting
-            .as_ref()
-            .is_some_and(|event| !is_newer(&event.resource_version, &applied.seen.resource_version))
-        {
+        let version = &applied.seen.resource_version;
+        if entry.waiting.as_ref().is_some_and(|waiting| !is_newer(waiting.resource_version(), version)) {
             entry.waiting = None;
+        }
+        if !blessed {
+            entry.seen = None;
+            let sight = entry.judge(&applied.seen, Some(declared));
+            if entry.waiting.is_none() {
+                return if entry.in_flight > 0 { Sight::Waiting } else { sight };
+            }
         }
         self.judge_waiting(reference, Some(declared))
     }
@@ -232,6 +256,19 @@ impl LiveTable {
     #[must_use]
     pub(crate) fn present(&self) -> HashSet<ObjectRef> {
         self.objects.iter().filter(|(_, entry)| entry.seen.is_some()).map(|(reference, _)| reference.clone()).collect()
+    }
+
+    /// How many owned objects are there of which nothing is known that we applied.
+    #[must_use]
+    pub(crate) fn without_record(&self) -> usize {
+        let known = |entry: &&Entry| entry.owner.is_some() && entry.seen.is_some() && entry.expected.is_none();
+        self.objects.values().filter(known).count()
+    }
+
+    /// How many labelled objects are there that no accepted revision declares.
+    #[must_use]
+    pub(crate) fn unclaimed(&self) -> usize {
+        self.objects.values().filter(|entry| entry.owner.is_none() && entry.seen.is_some()).count()
     }
 
     /// How many objects `sync` owns, and how many of them are drifted.
@@ -255,7 +292,11 @@ impl LiveTable {
         }
         match entry.waiting.take() {
             None => Sight::Settled,
-            Some(observation) => entry.judge(&observation, declared),
+            Some(Waiting::Seen(observation)) if entry.is_old(&observation.uid, &observation.resource_version) => {
+                Sight::Settled
+            }
+            Some(Waiting::Seen(observation)) => entry.judge(&observation, declared),
+            Some(Waiting::Gone { resource_version }) => entry.judge_gone(&resource_version),
         }
     }
 }
@@ -265,6 +306,8 @@ impl LiveTable {
 pub(crate) struct Declared<'a> {
     /// The body of the apply.
     pub body: &'a [u8],
+    /// Its digest.
+    pub digest: Digest,
     /// Group and kind, for merge keys.
     pub kind: &'a GroupKind,
     /// Whether differences may show values.
@@ -272,6 +315,41 @@ pub(crate) struct Declared<'a> {
 }
 
 impl Entry {
+    /// Whether an event tells of a time before what is known of the same object.
+    fn is_old(&self, uid: &str, resource_version: &str) -> bool {
+        let seen = self.seen.as_ref().filter(|seen| seen.judged && seen.uid == uid);
+        seen.is_some_and(|seen| is_newer(&seen.resource_version, resource_version))
+    }
+
+    fn judge_gone(&mut self, resource_version: &str) -> Sight {
+        let older =
+            self.seen.as_ref().is_some_and(|seen| seen.judged && !is_newer(resource_version, &seen.resource_version));
+        // The end of an earlier object of the same name, or of an earlier sight, is no news about this one.
+        if older {
+            return Sight::Settled;
+        }
+        self.seen = None;
+        Sight::Drifted
+    }
+
+    /// The answer to an apply of the declared body becomes what is expected.
+    fn expect(&mut self, applied: &Applied, declared: &Declared<'_>) {
+        let response = serde_json::from_slice::<Value>(&applied.seen.json).unwrap_or(Value::Null);
+        let body = serde_json::from_slice::<Value>(declared.body).unwrap_or(Value::Null);
+        let served = as_served(&body, &response, declared.kind);
+        let served = (served != body && declared.visibility == Visibility::Shown)
+            .then(|| Arc::from(manifest::canonical_json(&served)));
+        self.expected = Some(Expected { applied: applied.digest, served });
+        self.seen = Some(Seen {
+            uid: applied.seen.uid.clone(),
+            resource_version: applied.seen.resource_version.clone(),
+            lifecycle: applied.seen.lifecycle,
+            drift: Vec::new(),
+            settled: Some(applied.seen.content),
+            judged: true,
+        });
+    }
+
     fn judge(&mut self, observation: &Observation, declared: Option<&Declared<'_>>) -> Sight {
         let settled = self.seen.as_ref().and_then(|seen| seen.settled).filter(|hash| *hash == observation.content);
         let drift = match (settled, declared) {
@@ -283,7 +361,9 @@ impl Entry {
             uid: observation.uid.clone(),
             resource_version: observation.resource_version.clone(),
             lifecycle: observation.lifecycle,
-            settled: if drift.is_empty() { Some(observation.content) } else { None },
+            // Without a declaration nothing was compared, so nothing is settled.
+            settled: (drift.is_empty() && declared.is_some()).then_some(observation.content),
+            judged: declared.is_some(),
             drift,
         });
         sight
@@ -373,13 +453,23 @@ mod tests {
         }
 
         fn apply(&mut self, version: &str, response: &Value) -> Sight {
-            let declared = Declared { body: &self.body, kind: &self.kind, visibility: Visibility::Shown };
+            let declared = Declared {
+                body: &self.body,
+                digest: Digest::of(&self.body),
+                kind: &self.kind,
+                visibility: Visibility::Shown,
+            };
             let applied = Applied { digest: Digest::of(&self.body), seen: seen(version, response) };
-            self.table.applied(&reference(), applied, &declared)
+            self.table.applied(&reference(), &applied, &declared)
         }
 
         fn observe(&mut self, version: &str, object: &Value) -> Sight {
-            let declared = Declared { body: &self.body, kind: &self.kind, visibility: Visibility::Shown };
+            let declared = Declared {
+                body: &self.body,
+                digest: Digest::of(&self.body),
+                kind: &self.kind,
+                visibility: Visibility::Shown,
+            };
             self.table.observe(&reference(), seen(version, object), Some(&declared))
         }
     }
@@ -403,6 +493,51 @@ mod tests {
         fixture.table.begin(&reference());
         assert_eq!(fixture.observe("9", &drifted), Sight::Waiting);
         assert_eq!(fixture.apply("8", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Drifted);
+    }
+
+    #[test]
+    fn an_event_that_comes_after_the_answer_and_is_older_says_nothing() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.observe("4", &json!({"spec": {"replicas": 10}})), Sight::Settled);
+        assert_eq!(fixture.table.vanish(&reference(), "4"), Sight::Settled);
+        assert_eq!(fixture.table.vanish(&reference(), "6"), Sight::Drifted);
+    }
+
+    #[test]
+    fn a_deletion_during_a_request_is_not_forgotten() {
+        let mut fixture = Fixture::new();
+        fixture.table.begin(&reference());
+        assert_eq!(fixture.table.vanish(&reference(), "9"), Sight::Waiting);
+        assert_eq!(fixture.apply("7", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Drifted);
+        fixture.table.begin(&reference());
+        assert_eq!(fixture.table.vanish(&reference(), "10"), Sight::Waiting);
+        assert_eq!(fixture.apply("11", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Settled);
+    }
+
+    #[test]
+    fn the_answer_to_an_older_body_blesses_nothing() {
+        let mut fixture = Fixture::new();
+        fixture.table.begin(&reference());
+        fixture.body = json!({"spec": {"replicas": 4}}).to_string().into_bytes();
+        let declared = Declared {
+            body: &fixture.body,
+            digest: Digest::of(&fixture.body),
+            kind: &fixture.kind,
+            visibility: Visibility::Shown,
+        };
+        let late = Applied { digest: Digest::of(b"older"), seen: seen("8", &json!({"spec": {"replicas": 3}})) };
+        assert_eq!(fixture.table.applied(&reference(), &late, &declared), Sight::Drifted);
+    }
+
+    #[test]
+    fn what_was_seen_before_it_was_claimed_is_judged_afterwards() {
+        let mut table = LiveTable::default();
+        let drifted = json!({"spec": {"replicas": 10}});
+        assert_eq!(table.observe(&reference(), seen("5", &drifted), None), Sight::Settled);
+        let body = json!({"spec": {"replicas": 3}}).to_string().into_bytes();
+        let kind = GroupKind::new("apps", "Deployment");
+        let declared = Declared { body: &body, digest: Digest::of(&body), kind: &kind, visibility: Visibility::Shown };
+        assert_eq!(table.observe(&reference(), seen("5", &drifted), Some(&declared)), Sight::Drifted);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What `expected/` is told: what each answer taught about an object.
 
-use std::sync::PoisonError;
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use manifest::{Digest, ObjectRef};
 use plan::DesiredObject;
@@ -16,6 +19,24 @@ pub(crate) enum Remember {
     Keep,
 }
 
+/// Whether a write may wait for the one before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// If one is under way everything waits for a later turn.
+    WhenFree,
+    /// There is no later turn.
+    Now,
+}
+
+/// Says that the thread is free again, however the write ended.
+struct Done(Arc<AtomicBool>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl State {
     /// Writes to `expected/` what an answer taught.
     pub(crate) fn remember(
@@ -27,6 +48,10 @@ impl State {
         how: Remember,
     ) {
         let (Some(object), Some(applied)) = (object, body) else { return };
+        if applied != object.digest {
+            // The answer to an older body teaches nothing about the declared one.
+            return;
+        }
         let raw = |bytes: Vec<u8>| {
             String::from_utf8(bytes).ok().and_then(|text| serde_json::value::RawValue::from_string(text).ok())
         };
@@ -54,14 +79,20 @@ impl State {
     }
 
     /// Writes what was learnt since the last turn, with one sync, off the loop.
-    pub(crate) fn flush_expected(&mut self) {
+    pub(crate) fn flush_expected(&mut self, when: Flush) {
         if self.pending_records.is_empty() && self.forgotten.is_empty() {
+            return;
+        }
+        if when == Flush::WhenFree && self.expected_busy.load(Ordering::Acquire) {
+            // One thread and one sync at a time: the next turn takes all that came meanwhile.
             return;
         }
         let records = std::mem::take(&mut self.pending_records);
         let forgotten = std::mem::take(&mut self.forgotten);
-        let store = self.expected.clone();
+        let (store, busy) = (self.expected.clone(), self.expected_busy.clone());
+        busy.store(true, Ordering::Release);
         tokio::task::spawn_blocking(move || {
+            let _done = Done(busy);
             // A panic elsewhere left whole lines; the file is checked by digest anyway.
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = store.commit(&records, &forgotten) {

@@ -3,7 +3,7 @@
 use cluster::{ApplyReport, crd};
 use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
-use plan::{Decision, DeletionPolicy, Inputs, Question, SyncRef, decide};
+use plan::{Decision, DeletionPolicy, DesiredState, Inputs, Question, SyncRef, decide};
 
 use crate::state::{Phase, State, SyncState};
 
@@ -12,24 +12,25 @@ impl State {
     pub(crate) fn sync_deleted(&mut self, sync: &SyncRef) {
         let Some(state) = self.syncs.get(sync) else { return };
         let delete = state.obeyed.as_ref().is_some_and(|spec| spec.deletion_policy == DeletionPolicy::Delete);
-        if delete && !self.is_declared(sync) && state.applied.is_some() {
+        let source = self.source_of(sync).map(|(key, _)| key.clone());
+        let root = source.and_then(|key| self.root_of(&key));
+        if delete && self.dropped.remove(sync) && state.applied.is_some() && root.is_some() {
             return self.remove(sync, Timestamp::now());
         }
         tracing::info!(sync = %sync, "the Sync is gone; its objects stay");
         self.forget_sync(sync);
     }
 
-    /// Whether an accepted commit still declares this Sync: then its deletion was nobody's order.
-    fn is_declared(&self, sync: &SyncRef) -> bool {
-        let reference = ObjectRef {
-            cluster: self.cluster.id().clone(),
-            group_kind: GroupKind::new(crd::GROUP, "Sync"),
-            namespace: Some(sync.namespace.clone()),
-            name: sync.name.clone(),
-        };
-        self.syncs
-            .values()
-            .any(|state| state.accepted.as_ref().is_some_and(|accepted| accepted.get(&reference).is_some()))
+    /// Remembers the Syncs that `after` no longer declares although `before` did: an accepted commit
+    /// removed them, and nothing else may tear down what they applied.
+    pub(crate) fn note_dropped(&mut self, before: Option<&DesiredState>, after: &DesiredState) {
+        let ours = |object: &&ObjectRef| object.group_kind == GroupKind::new(crd::GROUP, "Sync");
+        let before = before.into_iter().flat_map(DesiredState::iter).map(|object| &object.reference).filter(ours);
+        let dropped = before.filter(|reference| after.get(reference).is_none());
+        self.dropped.extend(dropped.map(crate::resources::sync_of));
+        for declared in after.iter().map(|object| &object.reference).filter(ours) {
+            self.dropped.remove(&crate::resources::sync_of(declared));
+        }
     }
 
     /// Deletes what a removed Sync applied.
@@ -62,6 +63,8 @@ impl State {
 
     fn forget_sync(&mut self, sync: &SyncRef) {
         let Some(state) = self.syncs.remove(sync) else { return };
+        // Somebody may have waited for its objects.
+        self.unsettle_held();
         let states = [state.accepted, state.applied];
         for object in states.iter().flatten().flat_map(|state| state.iter()) {
             if self.live.owner_of(&object.reference) == Some(sync) {

@@ -1,79 +1,200 @@
-//! What people are told: Events and status, written by one task so that the loop never waits.
+//! What people are told: Events and statuses, delivered by one task so that the loop never waits.
+//! What the API server does not take is delivered again (see `outbox`).
 
-use cluster::{Cluster, EventWriter, Note, Regarding, StatusWriter, crd};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use cluster::{Cluster, EventWriter, Note, Regarding, RequestError, StatusError, StatusWriter, crd};
 use jiff::Timestamp;
 use manifest::Finding;
 use plan::{DriftReport, SyncRef};
 use tokio::sync::mpsc;
 
-use crate::state::{Key, State};
+use crate::{
+    metrics::Metrics,
+    outbox::{Announcement, Attempt, Fate, Message, Next, Outbox, Refusal, Stage, Status},
+    state::{Key, State},
+};
 
-/// Messages that wait: one status of each of a thousand custom resources, and their events.
-const QUEUE: usize = 2_048;
 /// The most findings announced at once: what fits on a screen; status and log have all.
-const MAX_ANNOUNCED: usize = 20;
+pub(crate) const MAX_ANNOUNCED: usize = 20;
 
-/// One message.
-#[derive(Debug)]
-pub(crate) enum Report {
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+enum DeliveryError {
+    /// A status.
+    #[error(transparent)]
+    Status(#[from] StatusError),
     /// An Event.
-    Event(Box<Regarding>, Note, Timestamp),
-    /// Status of a TrustRoot.
-    Root(Box<crd::TrustRoot>, Box<crd::TrustRootStatus>),
-    /// Status of a GitSource.
-    Source(Box<crd::GitSource>, Box<crd::GitSourceStatus>),
-    /// Status of a Sync.
-    Sync(Box<crd::Sync>, Box<crd::SyncStatus>),
+    #[error("an Event cannot be written")]
+    Event(#[from] RequestError),
+}
+
+impl DeliveryError {
+    fn refusal(&self) -> Refusal {
+        let request = match self {
+            Self::Event(request) => request,
+            Self::Status(StatusError::Write { source, .. }) => source,
+            Self::Status(StatusError::Encode { .. }) => return Refusal::Refused,
+        };
+        match request.status() {
+            Some(404) => Refusal::Gone,
+            // Statuses are written with the UID: the object was deleted and created again.
+            Some(409) if matches!(self, Self::Status(_)) => Refusal::Gone,
+            _ if request.is_transient() => Refusal::Away,
+            _ => Refusal::Refused,
+        }
+    }
 }
 
 /// Where messages are put.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {
-    queue: mpsc::Sender<Report>,
+    outbox: Arc<Mutex<Outbox>>,
+    /// Full while the task has not yet looked; closed when the last reporter is gone.
+    wake: mpsc::Sender<()>,
+    metrics: Arc<Metrics>,
 }
 
 impl Reporter {
-    /// Starts the task. It ends when the last clone of the reporter is gone and all is written.
+    /// Starts the task. It ends when the last clone of the reporter is gone and everything was tried.
     #[must_use]
-    pub(crate) fn start(cluster: Cluster, instance: &str) -> (Self, tokio::task::JoinHandle<()>) {
-        let (queue, mut messages) = mpsc::channel(QUEUE);
-        let mut events = EventWriter::new(instance);
-        let mut statuses = StatusWriter::default();
-        let task = tokio::spawn(async move {
-            while let Some(message) = messages.recv().await {
-                if let Err(error) = write(&cluster, &mut events, &mut statuses, &message).await {
-                    tracing::warn!(error = %chain(&*error), "a report was not written");
-                }
-            }
-        });
-        (Self { queue }, task)
+    pub(crate) fn start(
+        cluster: Cluster,
+        instance: &str,
+        metrics: Arc<Metrics>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (wake, woken) = mpsc::channel(1);
+        let outbox = Arc::new(Mutex::new(Outbox::default()));
+        let courier = Courier {
+            cluster,
+            outbox: outbox.clone(),
+            metrics: metrics.clone(),
+            events: EventWriter::new(instance),
+            statuses: StatusWriter::default(),
+        };
+        (Self { outbox, wake, metrics }, tokio::spawn(courier.run(woken)))
     }
 
-    /// Queues a message. If the queue is full the message is dropped and said so in the log: the
-    /// same state is reported again at the next change, and the audit log has it anyway.
-    pub(crate) fn send(&self, report: Report) {
-        if self.queue.try_send(report).is_err() {
-            tracing::warn!("too many reports are waiting for the API server; one was dropped");
+    /// Puts in a status; it takes the place of an older one of the same object.
+    pub(crate) fn status(&self, status: Status) {
+        self.put(|outbox| {
+            outbox.put_status(status, Instant::now());
+            Fate::Kept
+        });
+    }
+
+    /// Puts in an Event.
+    pub(crate) fn event(&self, event: Announcement) {
+        self.put(|outbox| outbox.put_event(event, Instant::now()));
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Outbox) -> Fate) {
+        let mut outbox = lock(&self.outbox);
+        if put(&mut outbox) == Fate::Dropped {
+            self.metrics.events_dropped.inc();
+            tracing::warn!("too many Events are waiting for the API server; the oldest is not told");
+        }
+        self.metrics.reports_waiting.set(outbox.len() as i64);
+        drop(outbox);
+        // Full: the task will look anyway. Closed: the process ends.
+        self.wake.try_send(()).ok();
+    }
+}
+
+/// Nothing that can panic happens under the lock.
+fn lock(outbox: &Mutex<Outbox>) -> MutexGuard<'_, Outbox> {
+    outbox.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Delivers.
+struct Courier {
+    cluster: Cluster,
+    outbox: Arc<Mutex<Outbox>>,
+    metrics: Arc<Metrics>,
+    events: EventWriter,
+    statuses: StatusWriter,
+}
+
+impl Courier {
+    async fn run(mut self, mut woken: mpsc::Receiver<()>) {
+        let mut stage = Stage::Open;
+        loop {
+            let next = lock(&self.outbox).next(Instant::now(), stage);
+            let until = match next {
+                Next::Deliver(attempt) => {
+                    self.deliver(attempt, stage).await;
+                    continue;
+                }
+                Next::Wait(_) if stage == Stage::Closing => return,
+                Next::Wait(until) => until,
+            };
+            let look = match until {
+                // A pause that is over: look again.
+                Some(at) => tokio::time::timeout_at(at.into(), woken.recv()).await.unwrap_or(Some(())),
+                None => woken.recv().await,
+            };
+            if look.is_none() {
+                stage = Stage::Closing;
+            }
         }
     }
-}
 
-async fn write(
-    cluster: &Cluster,
-    events: &mut EventWriter,
-    statuses: &mut StatusWriter,
-    message: &Report,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    match message {
-        Report::Event(regarding, note, now) => events.write(cluster, regarding, note, *now).await?,
-        Report::Root(object, status) => drop(statuses.write(cluster, object, status).await?),
-        Report::Source(object, status) => drop(statuses.write(cluster, object, status).await?),
-        Report::Sync(object, status) => drop(statuses.write(cluster, object, status).await?),
+    async fn deliver(&mut self, attempt: Box<Attempt>, stage: Stage) {
+        let failures = attempt.failures;
+        let result = self.write(&attempt.message).await;
+        let Err(error) = result else {
+            if failures > 0 {
+                tracing::info!(failures, "a report was written after all");
+            }
+            self.metrics.reports_waiting.set(lock(&self.outbox).len() as i64);
+            return;
+        };
+        // Whether the request took effect is not known: what is shown there may be anything.
+        self.statuses.forget();
+        self.metrics.report_failures.inc();
+        let refusal = error.refusal();
+        let is_event = matches!(attempt.message, Message::Event(_));
+        let mut outbox = lock(&self.outbox);
+        let fate = match stage {
+            Stage::Open => outbox.failed(*attempt, refusal, Instant::now()),
+            Stage::Closing => Fate::Dropped,
+        };
+        self.metrics.reports_waiting.set(outbox.len() as i64);
+        drop(outbox);
+        if refusal == Refusal::Gone {
+            return tracing::debug!(error = %chain(&error), "a report about something that is gone");
+        }
+        match fate {
+            Fate::Dropped => {
+                if is_event {
+                    self.metrics.events_dropped.inc();
+                }
+                tracing::warn!(error = %chain(&error), "a report was not written and is given up");
+            }
+            // Once: an outage is one line for each report, not one for each attempt.
+            Fate::Kept if failures == 0 => {
+                tracing::warn!(error = %chain(&error), "a report was not written; it is tried again");
+            }
+            Fate::Kept => tracing::debug!(error = %chain(&error), failures, "a report was not written again"),
+        }
     }
-    Ok(())
+
+    async fn write(&mut self, message: &Message) -> Result<(), DeliveryError> {
+        let (cluster, statuses) = (&self.cluster, &mut self.statuses);
+        match message {
+            Message::Event(event) => self.events.write(cluster, &event.regarding, &event.note, event.at).await?,
+            Message::Status(Status::Root(object, status)) => drop(statuses.write(cluster, object, status).await?),
+            Message::Status(Status::Source(object, status)) => drop(statuses.write(cluster, object, status).await?),
+            Message::Status(Status::Sync(object, status)) => drop(statuses.write(cluster, object, status).await?),
+        }
+        Ok(())
+    }
 }
 
-/// An error with its causes, on one line.
+/// An error with its causes, on one line. Errors of requests say reason and fields, never values.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -88,17 +209,18 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 impl State {
     /// Tells a Sync's owners what was found.
     pub(crate) fn announce_sync(&self, sync: &SyncRef, findings: &[Finding]) {
-        let Some(state) = self.syncs.get(sync) else { return };
-        let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, state.resource.metadata.uid.clone());
-        self.announce(&regarding, findings, "Reconcile");
+        self.announce_about(sync, findings, "Reconcile");
     }
 
     /// Tells a Sync's owners what drifted.
     pub(crate) fn announce_drift(&self, sync: &SyncRef, reports: &[DriftReport]) {
         let findings: Vec<Finding> = reports.iter().map(|report| report.finding.clone()).collect();
-        let Some(state) = self.syncs.get(sync) else { return };
-        let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, state.resource.metadata.uid.clone());
-        self.announce(&regarding, &findings, "Drift");
+        self.announce_about(sync, &findings, "Drift");
+    }
+
+    /// Tells a Sync's owners that drift could not be reverted.
+    pub(crate) fn announce_revert_failure(&self, sync: &SyncRef, finding: &Finding) {
+        self.announce_about(sync, std::slice::from_ref(finding), "Revert");
     }
 
     /// Tells a GitSource's owners what was found.
@@ -108,10 +230,25 @@ impl State {
         self.announce(&regarding, findings, "Verify");
     }
 
+    /// Tells the platform's admins what was found: about every TrustRoot, since the log is that of all.
+    pub(crate) fn announce_roots(&self, finding: &Finding) {
+        for (name, root) in &self.roots {
+            let regarding = regarding("TrustRoot", None, name, root.resource.metadata.uid.clone());
+            self.announce(&regarding, std::slice::from_ref(finding), "Log");
+        }
+    }
+
+    fn announce_about(&self, sync: &SyncRef, findings: &[Finding], action: &'static str) {
+        let Some(state) = self.syncs.get(sync) else { return };
+        let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, state.resource.metadata.uid.clone());
+        self.announce(&regarding, findings, action);
+    }
+
     fn announce(&self, regarding: &Regarding, findings: &[Finding], action: &'static str) {
-        let now = Timestamp::now();
+        let at = Timestamp::now();
         for finding in findings.iter().take(MAX_ANNOUNCED) {
-            self.reporter.send(Report::Event(Box::new(regarding.clone()), Note::of(finding, action), now));
+            let note = Note::of(finding, action);
+            self.reporter.event(Announcement { regarding: regarding.clone(), note, at });
         }
     }
 }
@@ -123,5 +260,173 @@ fn regarding(kind: &str, namespace: Option<&str>, name: &str, uid: Option<String
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
         uid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use axum::{
+        Router,
+        body::Bytes,
+        extract::State as Shared,
+        http::{Method, StatusCode, Uri},
+    };
+    use cluster::Access;
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// What the API server was told: statuses by name, notes of Events; and how it answers.
+    #[derive(Debug, Default)]
+    struct Server {
+        statuses: BTreeMap<String, Value>,
+        notes: Vec<String>,
+        writes: usize,
+        answer: Option<StatusCode>,
+    }
+
+    type Seen = Arc<watch::Sender<Server>>;
+
+    async fn answer(Shared(seen): Shared<Seen>, method: Method, uri: Uri, body: Bytes) -> (StatusCode, String) {
+        if method == Method::GET {
+            let list = json!({"kind": "APIGroupDiscoveryList", "items": [], "metadata": {"uid": "cluster-1"}});
+            return (StatusCode::OK, list.to_string());
+        }
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let mut status = StatusCode::OK;
+        seen.send_modify(|server| {
+            server.writes += 1;
+            if let Some(answer) = server.answer {
+                status = answer;
+            } else if uri.path().ends_with("/status") {
+                server.statuses.insert(body["metadata"]["name"].as_str().unwrap().to_owned(), body["status"].clone());
+            } else {
+                server.notes.push(body["note"].as_str().unwrap().to_owned());
+            }
+        });
+        (status, json!({"message": "no leader"}).to_string())
+    }
+
+    struct Stage {
+        reporter: Reporter,
+        task: tokio::task::JoinHandle<()>,
+        seen: Seen,
+        metrics: Arc<Metrics>,
+    }
+
+    impl Stage {
+        async fn start() -> Self {
+            let seen: Seen = Arc::new(watch::Sender::new(Server::default()));
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = Router::new().fallback(answer).with_state(seen.clone());
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+            let folder = tempfile::tempdir().unwrap();
+            let kubeconfig = folder.path().join("kubeconfig");
+            let config = json!({
+                "apiVersion": "v1", "kind": "Config", "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+                "users": [{"name": "u", "user": {}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            });
+            std::fs::write(&kubeconfig, config.to_string()).unwrap();
+            let cluster = Cluster::connect(Access::Kubeconfig(&kubeconfig)).await.unwrap();
+            let metrics = Arc::new(Metrics::default());
+            let (reporter, task) = Reporter::start(cluster, "writ", metrics.clone());
+            Self { reporter, task, seen, metrics }
+        }
+
+        fn set(&self, answer: Option<StatusCode>) {
+            self.seen.send_modify(|server| server.answer = answer);
+        }
+
+        fn sync(&self, name: &str, objects: u64) {
+            let resource = serde_json::from_value(json!({
+                "apiVersion": "writ.dev/v1alpha1", "kind": "Sync",
+                "metadata": {"name": name, "namespace": "shop", "uid": name},
+                "spec": {"sourceRef": {"name": "config"}, "path": "web", "drift": {"mode": "Revert"}},
+            }))
+            .unwrap();
+            let status = crd::SyncStatus { objects: Some(objects), ..crd::SyncStatus::default() };
+            self.reporter.status(Status::Sync(Box::new(resource), Box::new(status)));
+        }
+
+        fn event(&self, text: &str) {
+            let regarding = regarding("Sync", Some("shop"), "web", None);
+            let note =
+                Note { severity: cluster::Severity::Warning, reason: "Held", action: "Verify", text: text.into() };
+            self.reporter.event(Announcement { regarding, note, at: Timestamp::UNIX_EPOCH });
+        }
+
+        async fn until(&self, what: impl FnMut(&Server) -> bool) {
+            let mut seen = self.seen.subscribe();
+            let reached = tokio::time::timeout(DEADLINE, seen.wait_for(what)).await.is_ok();
+            assert!(reached, "{:?}", self.seen.borrow());
+        }
+
+        fn objects(&self, name: &str) -> Option<u64> {
+            self.seen.borrow().statuses.get(name)?["objects"].as_u64()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_is_told_when_the_api_server_is_back() {
+        let stage = Stage::start().await;
+        stage.set(Some(StatusCode::SERVICE_UNAVAILABLE));
+        stage.sync("web", 1);
+        stage.event("the head is refused");
+        stage.until(|server| server.writes >= 2).await;
+        stage.sync("web", 2);
+        stage.set(None);
+        stage.until(|server| server.statuses.contains_key("web") && !server.notes.is_empty()).await;
+        assert_eq!(stage.objects("web"), Some(2));
+        assert_eq!(stage.seen.borrow().notes, ["the head is refused"]);
+        assert!(stage.metrics.report_failures.get() >= 2);
+        assert_eq!(stage.metrics.events_dropped.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_nothing_is_taken_for_written() {
+        let stage = Stage::start().await;
+        stage.sync("web", 1);
+        stage.until(|server| server.statuses.contains_key("web")).await;
+        stage.set(Some(StatusCode::GATEWAY_TIMEOUT));
+        stage.sync("web", 2);
+        stage.until(|server| server.writes == 2).await;
+        // It may have taken effect: going back to what was written before is a write, too.
+        stage.seen.send_modify(|server| server.statuses.clear());
+        stage.sync("web", 1);
+        stage.set(None);
+        stage.until(|server| server.statuses.contains_key("web")).await;
+        assert_eq!(stage.objects("web"), Some(1));
+    }
+
+    #[tokio::test]
+    async fn at_the_end_what_waits_is_tried_once_more() {
+        let stage = Stage::start().await;
+        stage.set(Some(StatusCode::SERVICE_UNAVAILABLE));
+        stage.sync("a", 1);
+        stage.until(|server| server.writes == 1).await;
+        stage.set(None);
+        stage.sync("b", 2);
+        drop(stage.reporter);
+        tokio::time::timeout(DEADLINE, stage.task).await.unwrap().unwrap();
+        let names: Vec<String> = stage.seen.borrow().statuses.keys().cloned().collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn the_status_of_what_is_gone_is_given_up() {
+        let stage = Stage::start().await;
+        stage.set(Some(StatusCode::NOT_FOUND));
+        stage.sync("a", 1);
+        drop(stage.reporter);
+        tokio::time::timeout(DEADLINE, stage.task).await.unwrap().unwrap();
+        assert_eq!((stage.seen.borrow().writes, stage.metrics.reports_waiting.get()), (1, 0));
     }
 }

@@ -66,6 +66,13 @@ impl State {
         if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
             return;
         }
+        if let Some(root) = self.roots.get_mut(&name)
+            && root.resource.spec == resource.spec
+        {
+            // Our own status, most likely.
+            *root.resource = resource;
+            return;
+        }
         let problem = resource.spec.check().into_iter().next().map(|error| {
             finding(
                 ControllerCode::A142,
@@ -135,6 +142,25 @@ impl State {
         self.dirty.insert(Dirty::Sync(sync));
     }
 
+    /// What a full list of one of our own kinds did not mention was deleted while nobody watched.
+    pub(crate) fn forget_unmentioned(&mut self, kind: &GroupKind, mentioned: &std::collections::HashSet<ObjectRef>) {
+        let named: std::collections::HashSet<(Option<&str>, &str)> =
+            mentioned.iter().map(|object| (object.namespace.as_deref(), object.name.as_str())).collect();
+        match kind.kind.as_str() {
+            "TrustRoot" => self.roots.retain(|name, _| named.contains(&(None, name.as_str()))),
+            "GitSource" => {
+                self.sources.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+            }
+            _ => {
+                let there = |sync: &SyncRef| named.contains(&(Some(sync.namespace.as_str()), sync.name.as_str()));
+                let gone: Vec<SyncRef> = self.syncs.keys().filter(|sync| !there(sync)).cloned().collect();
+                for sync in gone {
+                    self.sync_deleted(&sync);
+                }
+            }
+        }
+    }
+
     /// Judges every GitSource and Sync anew: what an accepted commit declares may have changed.
     pub(crate) fn judge_orders(&mut self) {
         if !self.knows_orders() {
@@ -154,6 +180,9 @@ impl State {
     fn judge_source(&mut self, key: &Key) {
         let Some(source) = self.sources.get(key) else { return };
         let spec = source.resource.spec.clone();
+        // A change of the TrustRoot is itself an order: whoever is obeyed now judges it.
+        let root =
+            source.obeyed.as_ref().map_or(&spec.trust_root_ref.name, |obeyed| &obeyed.trust_root_ref.name).clone();
         let manager = last_writer(&source.resource.metadata);
         let name = format!("GitSource {key}");
         let verdict = match (spec.unsupported().first(), spec.digest()) {
@@ -169,7 +198,7 @@ impl State {
                     digest,
                     written_by: manager.as_deref(),
                 };
-                self.judge(&order, BootstrapKind::GitSource, &spec.trust_root_ref.name)
+                self.judge(&order, BootstrapKind::GitSource, &root)
             }
         };
         let Some(source) = self.sources.get_mut(key) else { return };
@@ -262,8 +291,12 @@ impl State {
             )));
         }
         let key = Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() };
-        match self.sources.get(&key) {
-            Some(source) => Ok(source.resource.spec.trust_root_ref.name.clone()),
+        match self.sources.get(&key).map(|source| &source.obeyed) {
+            Some(Some(obeyed)) => Ok(obeyed.trust_root_ref.name.clone()),
+            Some(None) => {
+                let found = format!("GitSource {key} is not obeyed");
+                Err(Box::new(finding(ControllerCode::A141, &name, &found, "a GitSource that is obeyed")))
+            }
             None => {
                 let found = format!("GitSource {key} is not there");
                 Err(Box::new(finding(ControllerCode::A141, &name, &found, "an existing GitSource")))
@@ -281,7 +314,7 @@ impl State {
             TrustOrders::Signed => OrderMode::Signed,
             TrustOrders::Cluster => OrderMode::Cluster,
         };
-        let declared = self.declared_order(order);
+        let declared = self.declared_order(order, root);
         let bootstrap = bootstrap(spec, kind, order);
         match judge_order(order, declared, bootstrap, mode) {
             Obedience::Obeyed => Ok(()),
@@ -290,14 +323,20 @@ impl State {
     }
 
     /// The digest of the spec that an accepted commit declares for this object.
-    fn declared_order(&self, order: &Order<'_>) -> Option<Digest> {
+    fn declared_order(&self, order: &Order<'_>, root: &str) -> Option<Digest> {
         let reference = ObjectRef {
             cluster: self.cluster.id().clone(),
             group_kind: GroupKind::new(crd::GROUP, order.kind),
             namespace: Some(order.namespace.to_owned()),
             name: order.name.to_owned(),
         };
-        let declared = self.syncs.values().filter_map(|sync| sync.accepted.as_ref()?.get(&reference)).next()?;
+        // Only repositories of the same TrustRoot give orders here.
+        let gives_orders = |sync: &SyncRef| {
+            let source = self.source_of(sync).and_then(|(_, source)| source.obeyed.as_ref());
+            source.is_some_and(|obeyed| obeyed.trust_root_ref.name == root)
+        };
+        let mut syncs = self.syncs.iter().filter(|(sync, _)| gives_orders(sync));
+        let declared = syncs.find_map(|(_, sync)| sync.accepted.as_ref()?.get(&reference))?;
         let value: serde_json::Value = serde_json::from_slice(&declared.body).ok()?;
         let spec = value.get("spec")?.clone();
         match order.kind {
@@ -346,9 +385,11 @@ fn new_sync(resource: crd::Sync, requested: Option<String>) -> SyncState {
         phase: Phase::Idle,
         candidate: None,
         settled: None,
+        advance: None,
         judging: None,
         accepted: None,
         applied: None,
+        partial: Vec::new(),
         held: None,
         failures: Vec::new(),
         attempts: 0,

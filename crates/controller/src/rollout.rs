@@ -7,8 +7,8 @@ use cluster::Current;
 use jiff::Timestamp;
 use manifest::Finding;
 use plan::{
-    ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PruneReadiness, PruneTrailer, Question, SyncRef,
-    VerdictInputs, decide,
+    ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, PruneTrailer, Question, SyncRef, VerdictInputs,
+    decide,
 };
 
 use crate::{
@@ -22,6 +22,9 @@ use crate::{
     sync_gate::{self, Prepared, SyncJob},
 };
 
+/// The most revisions in a row that may stay incomplete and are remembered for pruning: a push every
+/// ten minutes for a working day.
+const MAX_PARTIAL: usize = 48;
 /// The trailer that lifts the prune guard.
 const PRUNE_TRAILER: &str = "Writ-Prune:";
 
@@ -42,15 +45,16 @@ impl State {
             Phase::Waiting { until } => until <= Instant::now(),
             Phase::Preparing | Phase::Applying => false,
         };
-        if !idle || state.resume != Resume::Done || !self.is_observed(sync) {
+        if !idle || state.resume != Resume::Done {
             return;
         }
+        // The cheap question first: this is asked at every turn.
         let Some((verified, key)) = self.verdict_key(sync) else { return };
+        if state.settled.as_ref() == Some(&key) || !self.is_observed(sync) {
+            return;
+        }
         let Some(job) = self.sync_job(sync, &verified) else { return };
         let Some(state) = self.syncs.get_mut(sync) else { return };
-        if state.settled.as_ref() == Some(&key) {
-            return;
-        }
         state.phase = Phase::Preparing;
         state.candidate = Some(key.commit);
         state.judging = Some(key);
@@ -107,6 +111,11 @@ impl State {
         let Some(state) = self.syncs.get(sync) else { return };
         let Some(spec) = state.obeyed.clone() else { return self.idle(sync) };
         let Some(key) = state.judging.clone() else { return self.idle(sync) };
+        if self.verdict_key(sync).is_none_or(|(_, current)| current != key) {
+            // Judged by what is no longer in force: the verdict is worth nothing.
+            self.idle(sync);
+            return self.consider(sync);
+        }
         let prepared = match outcome {
             Ok(prepared) => prepared,
             Err(findings) => return self.refuse(sync, &key, findings, None, now),
@@ -117,7 +126,7 @@ impl State {
             // Nothing is ordered that was not applied already; what left it since is drift.
             return self.settle(sync, &prepared.desired, key);
         }
-        let applied = state.applied.clone().or_else(|| state.accepted.clone());
+        let (applied, partial) = (state.applied.clone(), state.partial.clone());
         let decision = decide(&Inputs {
             sync,
             spec: &spec,
@@ -125,8 +134,7 @@ impl State {
             question: Question::Advance {
                 candidate: &prepared.desired,
                 applied: applied.as_deref(),
-                // `cluster` withholds the deletions of a plan in which an apply fails.
-                pruning: PruneReadiness::Ready,
+                partial: &partial,
                 trailer: self.prune_trailer(sync),
             },
             live: &self.live,
@@ -174,6 +182,13 @@ impl State {
             time: now,
             fidelity: Fidelity::Raw,
         })
+    }
+
+    /// Refused candidates are judged again: what they were refused for may have gone.
+    pub(crate) fn unsettle_held(&mut self) {
+        for state in self.syncs.values_mut().filter(|state| state.held.is_some()) {
+            state.settled = None;
+        }
     }
 
     /// What trust and policy say now; if the source or its TrustRoot is gone, what they said last:
@@ -244,6 +259,7 @@ impl State {
     ) {
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Applying;
+        let known = state.advance;
         let spec = state.obeyed.as_deref().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_default();
         let Some(root) = self.source_of(sync).map(|(key, _)| key.clone()).and_then(|key| self.root_of(&key)) else {
             return self.idle(sync);
@@ -254,10 +270,15 @@ impl State {
                 self.live.claim(&object.reference, sync);
             }
         }
+        let known = known.filter(|(digest, _)| *digest == plan.digest()).map(|(_, index)| index);
         let (journal, failed) = (self.journal.clone(), sync.clone());
         self.blocking(
             move || {
-                let receipt = journal.advance(now, &root, desired.commit(), &plan, &spec);
+                let receipt = match known {
+                    // The same plan once more: its entry stands.
+                    Some(index) => journal.log().recall(index, *plan.digest().as_bytes()),
+                    None => journal.advance(now, &root, desired.commit(), &plan, &spec),
+                };
                 FaultPoint::AdvanceRecorded.pass();
                 Event::Recorded { plan: Box::new(plan), desired, receipt }
             },
@@ -289,8 +310,20 @@ impl State {
             configured = counts.configured, pruned = counts.pruned, unchanged = counts.unchanged, "accepted"
         );
         let current = self.current(&sync);
+        let before = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
+        if plan.origin() == PlanOrigin::Advance {
+            self.note_dropped(before.as_deref(), desired);
+        }
         if let Some(state) = self.syncs.get_mut(&sync) {
+            state.advance = Some((plan.digest(), receipt.index()));
             state.last_current = current;
+            if !state.partial.iter().any(|before| same(before, desired)) {
+                if state.partial.len() >= MAX_PARTIAL {
+                    tracing::error!(sync = %sync, "too many revisions in a row were not completed; the oldest is forgotten");
+                    state.partial.remove(0);
+                }
+                state.partial.push(desired.clone());
+            }
             state.accepted = Some(desired.clone());
             state.held = None;
             state.flagged.clear();

@@ -21,9 +21,12 @@ use crate::{
     live::{Expected, LiveTable},
     metrics::Metrics,
     options::Options,
+    remember::Flush,
     report::Reporter,
+    revert_failures::RevertFailures,
     schedule::Jitter,
     state::State,
+    upkeep::Upkeep,
 };
 
 /// Events that wait for the loop: the largest burst is a full list of 10,000 objects, which waits in
@@ -104,7 +107,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     journal.boot(Timestamp::now(), options.instance.as_str(), options.version)?;
     tracing::info!(%address, instance = options.instance.as_str(), cluster = cluster.id().as_str(), "started");
     let (events, mut inbox) = mpsc::channel(EVENT_QUEUE);
-    let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str());
+    let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str(), metrics.clone());
     let mut state = new_state(options, cluster, journal, metrics, expected, events, reporter);
     for record in loaded.records.into_values() {
         let served = record.served.map(|served| Arc::from(served.get().as_bytes()));
@@ -164,8 +167,12 @@ fn new_state(
         reverts: RevertCounts::default(),
         revert_entries: HashMap::new(),
         heal_later: BTreeMap::new(),
+        dropped: BTreeSet::new(),
+        revert_failures: RevertFailures::default(),
+        upkeep: Upkeep::default(),
         dirty: BTreeSet::new(),
         pending_records: Vec::new(),
+        expected_busy: Arc::default(),
         forgotten: Vec::new(),
         reporter,
         log_problem: None,
@@ -208,7 +215,7 @@ async fn drive(
         }
         probes.turned(started.elapsed().as_secs());
         probes.set_ready(state.knows_orders());
-        state.flush_expected();
+        state.flush_expected(Flush::WhenFree);
         if reported.elapsed() >= STATUS_PAUSE && inbox.is_empty() {
             state.flush_status(Timestamp::now());
             reported = Instant::now();
@@ -266,7 +273,7 @@ async fn stop_gracefully(mut state: State, mut inbox: mpsc::Receiver<Event>, rep
             Err(_) => {}
         }
     }
-    state.flush_expected();
+    state.flush_expected(Flush::Now);
     state.flush_status(Timestamp::now());
     drop(state);
     tokio::time::timeout(STOP_GRACE, reports).await.ok();
@@ -289,9 +296,11 @@ impl State {
             Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),
+            Event::LogRoom { room } => self.log_room(room),
             Event::Broken { sync, objects, why } => self.broken(&sync, &objects, &why),
             Event::Discovered => {
                 self.watch_kinds();
+                self.unsettle_held();
                 self.consider_all();
             }
         }
@@ -315,6 +324,7 @@ impl State {
         self.run_sources(now);
         self.resume_syncs();
         self.heal_due(now);
+        self.upkeep();
         self.consider_all();
     }
 

@@ -438,6 +438,10 @@ impl State {
                 state.last_current = current;
                 state.accepted.clone_from(&resumed.accepted);
                 state.applied.clone_from(&resumed.applied);
+                // What was accepted and not completed may be there in part.
+                let applied = resumed.applied.as_ref().map(|applied| applied.commit().id());
+                let begun = resumed.accepted.iter().filter(|accepted| Some(accepted.commit().id()) != applied);
+                state.partial = begun.cloned().collect();
                 let objects: Vec<_> = [&resumed.accepted, &resumed.applied]
                     .into_iter()
                     .flatten()
@@ -446,7 +450,7 @@ impl State {
                 for object in &objects {
                     self.live.claim(object, sync);
                 }
-                self.watch_kinds();
+                self.rewatch(&objects);
                 self.judge_orders();
             }
             Err(finding) => {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -22,10 +22,12 @@ use crate::{
     live::LiveTable,
     metrics::Metrics,
     options::Options,
+    render_cache::RenderCache,
     report::Reporter,
+    revert_failures::RevertFailures,
     schedule::Jitter,
     source_gate::{LastJudged, Verified},
-    sync_gate::RenderCache,
+    upkeep::Upkeep,
 };
 
 /// Namespace and name of a GitSource.
@@ -71,6 +73,14 @@ impl Held {
                 && held.findings.first().map(|finding| finding.code) == findings.first().map(|finding| finding.code)
         });
         Self { since: same.map_or(now, |held| held.since), revision, findings, signer }
+    }
+
+    /// The same refusal as was shown before the restart stands since then.
+    pub(crate) fn stands_since(&mut self, shown: Option<&crd::HeldRevision>) {
+        let code = self.findings.first().map(|finding| finding.code.code);
+        let same = shown.filter(|shown| shown.revision == self.revision && Some(shown.code.as_str()) == code);
+        let before: Option<Timestamp> = same.and_then(|shown| shown.since.parse().ok());
+        self.since = before.map_or(self.since, |before| before.min(self.since));
     }
 }
 
@@ -179,12 +189,16 @@ pub(crate) struct SyncState {
     pub candidate: Option<CommitId>,
     /// What the last verdict was given by, if nothing is left to do about it.
     pub settled: Option<VerdictKey>,
+    /// Plan and log entry of the newest advance.
+    pub(crate) advance: Option<(Digest, u64)>,
     /// The verdict under way.
     pub judging: Option<VerdictKey>,
     /// The revision in force.
     pub accepted: Option<Arc<DesiredState>>,
     /// The revision whose every object was applied.
     pub applied: Option<Arc<DesiredState>>,
+    /// Revisions accepted since then whose objects may have been applied in part.
+    pub(crate) partial: Vec<Arc<DesiredState>>,
     /// The candidate, if it is refused.
     pub held: Option<Held>,
     /// What failed in the last roll-out.
@@ -247,10 +261,18 @@ pub(crate) struct State {
     pub revert_entries: HashMap<Digest, u64>,
     /// Objects whose revert failed, and when it is tried again.
     pub heal_later: BTreeMap<ObjectRef, Instant>,
+    /// Syncs that an accepted commit removed and that are still there.
+    pub(crate) dropped: BTreeSet<SyncRef>,
+    /// Objects whose drift could not be reverted.
+    pub(crate) revert_failures: RevertFailures,
+    /// What was found when it was looked at last.
+    pub(crate) upkeep: Upkeep,
     /// Custom resources whose status may have changed.
     pub dirty: BTreeSet<Dirty>,
     /// Records for `expected/` that were not written yet.
     pub pending_records: Vec<ExpectedRecord>,
+    /// Whether a write of `expected/` is under way.
+    pub(crate) expected_busy: Arc<AtomicBool>,
     /// Objects that `expected/` is to forget.
     pub forgotten: Vec<ObjectRef>,
     /// Jitter of polls.

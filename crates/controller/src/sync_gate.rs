@@ -2,22 +2,21 @@
 //! on a thread of its own. What to do with them is `plan::decide`'s.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use cluster::Discovery;
-use git::{Mirror, Objects};
+use git::Mirror;
 use manifest::{
-    ClusterId, CrdScopes, Finding, GroupKind, ObjectRef, RenderOptions, Rendered, RenderedSet, RepoPath, Scope,
-    ScopeLookup, render_plain,
+    ClusterId, CrdScopes, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Scope, ScopeLookup,
 };
 use plan::{DesiredState, DesiredStateError, InstanceId, SyncRef, SyncSpec};
 use policy::Operation;
-use trust::{AuthorizedCommit, HistoryError};
+use trust::AuthorizedCommit;
 
-use crate::{fault::FaultPoint, source_gate::Verified};
+use crate::{fault::FaultPoint, render_cache::RenderCache, source_gate::Verified};
 
 /// What one run of the gate needs.
 #[derive(Debug, Clone)]
@@ -56,10 +55,7 @@ pub(crate) struct Prepared {
 /// # Errors
 /// What keeps the set from being rendered: every mistake of every file.
 pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Vec<Finding>> {
-    let (set, desired) = render(job, &verified.commit)?;
-    let mut findings = kinds(job, &set, verified);
-    let facts = Facts { discovery: &job.discovery, present: &job.present };
-    findings.extend(verified.policies.judge(&set, &facts));
+    let (desired, findings) = render(job, &verified.commit, Some(verified))?;
     FaultPoint::Prepared.pass();
     Ok(Prepared { desired: Arc::new(desired), findings })
 }
@@ -70,19 +66,22 @@ pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Ve
 /// # Errors
 /// When the mirror has lost it or it no longer renders.
 pub(crate) fn resume(job: &SyncJob, commit: &AuthorizedCommit) -> Result<Arc<DesiredState>, Vec<Finding>> {
-    render(job, commit).map(|(_, desired)| Arc::new(desired))
+    render(job, commit, None).map(|(desired, _)| Arc::new(desired))
 }
 
-fn render(job: &SyncJob, commit: &AuthorizedCommit) -> Result<(RenderedSet, DesiredState), Vec<Finding>> {
+fn render(
+    job: &SyncJob,
+    commit: &AuthorizedCommit,
+    verified: Option<&Verified>,
+) -> Result<(DesiredState, Vec<Finding>), Vec<Finding>> {
     let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()])?;
-    let set = {
+    let (objects, findings) = {
         // One Sync renders at a time in its own cache; a panic elsewhere left only whole entries.
         let mut cache = job.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.render(job, mirror.objects(), commit)?
+        cache.render(job, mirror.objects(), commit, verified)?
     };
-    let desired = DesiredState::new(commit.clone(), commit.tree(), job.sync.clone(), &job.instance, &set);
-    match desired {
-        Ok(desired) => Ok((set, desired)),
+    match DesiredState::assemble(commit.clone(), commit.tree(), job.sync.clone(), objects) {
+        Ok(desired) => Ok((desired, findings)),
         Err(DesiredStateError::Annotations(findings)) => Err(findings),
         Err(error @ DesiredStateError::OtherTree { .. }) => Err(vec![unreadable(commit, &error.to_string())]),
     }
@@ -91,7 +90,7 @@ fn render(job: &SyncJob, commit: &AuthorizedCommit) -> Result<(RenderedSet, Desi
 /// Kinds are judged a second time here, on the rendered identity, against every rule that covers a
 /// file the object came from. Objects in writ's own namespace, or that bind its ServiceAccount, need
 /// a rule that names their kind.
-fn kinds(job: &SyncJob, set: &RenderedSet, verified: &Verified) -> Vec<Finding> {
+pub(crate) fn kinds(job: &SyncJob, set: &RenderedSet, verified: &Verified) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rendered in set.iter() {
         let reference = &rendered.object.reference;
@@ -147,9 +146,10 @@ fn own_ground(reference: &ObjectRef, file: &RepoPath) -> Finding {
     }
 }
 
-struct Facts<'a> {
-    discovery: &'a Discovery,
-    present: &'a HashSet<ObjectRef>,
+/// What policies ask about an object.
+pub(crate) struct Facts<'a> {
+    pub discovery: &'a Discovery,
+    pub present: &'a HashSet<ObjectRef>,
 }
 
 impl policy::Facts for Facts<'_> {
@@ -162,92 +162,10 @@ impl policy::Facts for Facts<'_> {
     }
 }
 
-/// Files of one Sync that were rendered before, by the id of their blob: a commit that changes one
-/// file of five thousand parses one.
-#[derive(Debug, Default)]
-pub(crate) struct RenderCache {
-    files: BTreeMap<RepoPath, CachedFile>,
-    /// What the files were rendered with; anything else invalidates them.
-    options: Option<(Option<String>, String)>,
-}
-
-#[derive(Debug)]
-struct CachedFile {
-    blob: String,
-    objects: Vec<Rendered>,
-}
-
-impl RenderCache {
-    fn render(
-        &mut self,
-        job: &SyncJob,
-        objects: &Objects,
-        commit: &AuthorizedCommit,
-    ) -> Result<RenderedSet, Vec<Finding>> {
-        let read = |error: &HistoryError| vec![unreadable(commit, &error.to_string())];
-        let options = (job.spec.target_namespace.clone(), job.sync.namespace.clone());
-        if self.options.as_ref() != Some(&options) {
-            self.files.clear();
-            self.options = Some(options);
-        }
-        let entries: BTreeMap<RepoPath, String> = objects
-            .entries(&commit.id(), &job.spec.path)
-            .map_err(|error| read(&error))?
-            .into_iter()
-            .filter(|(path, _)| !is_ours(path))
-            .map(|(path, entry)| (path, entry.id))
-            .collect();
-        self.files.retain(|path, cached| entries.get(path) == Some(&cached.blob));
-        let mut changed = Vec::new();
-        for (path, blob) in &entries {
-            if !self.files.contains_key(path) {
-                changed.push((path, blob, objects.blob(blob).map_err(|error| read(&error))?));
-            }
-        }
-        let fresh = self.render_changed(job, &changed)?;
-        for (path, blob, _) in &changed {
-            self.files.insert((*path).clone(), CachedFile { blob: (*blob).clone(), objects: Vec::new() });
-        }
-        for rendered in fresh.into_objects() {
-            let file = rendered.sources.first().map(|origin| origin.file.clone());
-            if let Some(cached) = file.and_then(|file| self.files.get_mut(&file)) {
-                cached.objects.push(rendered);
-            }
-        }
-        let all = RenderedSet::new(self.files.values().flat_map(|file| file.objects.iter().cloned()));
-        if all.is_err() {
-            // Two files declare one object: neither may stay behind as if it had been accepted.
-            self.files.clear();
-        }
-        all
-    }
-
-    fn render_changed(
-        &self,
-        job: &SyncJob,
-        changed: &[(&RepoPath, &String, Vec<u8>)],
-    ) -> Result<RenderedSet, Vec<Finding>> {
-        let known = self.files.values().flat_map(|file| file.objects.iter().map(|rendered| &rendered.object.value));
-        let scopes = Scopes { discovery: &job.discovery, defined: CrdScopes::of(known) };
-        let options = RenderOptions {
-            cluster: job.cluster.clone(),
-            default_namespace: &job.sync.namespace,
-            target_namespace: job.spec.target_namespace.as_deref(),
-            scopes: &scopes,
-            sensitive_kinds: &[],
-        };
-        render_plain(changed.iter().map(|(path, _, bytes)| (*path, bytes.as_slice())), &options)
-    }
-}
-
-/// The folders with a meaning of their own declare nothing to apply.
-fn is_ours(path: &RepoPath) -> bool {
-    matches!(path.segments().next(), Some(".writ" | "policies" | "waivers"))
-}
-
-struct Scopes<'a> {
-    discovery: &'a Discovery,
-    defined: CrdScopes,
+/// Which kinds have namespaces: what the cluster serves, what the files define, what Kubernetes brings.
+pub(crate) struct Scopes<'a> {
+    pub discovery: &'a Discovery,
+    pub defined: CrdScopes,
 }
 
 impl ScopeLookup for Scopes<'_> {
@@ -256,7 +174,7 @@ impl ScopeLookup for Scopes<'_> {
     }
 }
 
-fn unreadable(commit: &AuthorizedCommit, why: &str) -> Finding {
+pub(crate) fn unreadable(commit: &AuthorizedCommit, why: &str) -> Finding {
     Finding {
         code: trust::TrustCode::W403.entry(),
         subject: manifest::Subject::Commit(commit.id().to_string()),

@@ -1,0 +1,334 @@
+//! What the conditions of the custom resources say.
+//!
+//! `Ready`, `Reconciling` and `Stalled` are what kstatus (and `kubectl wait`, and other GitOps tools)
+//! read: `Stalled=True` needs a person, `Reconciling=True` needs time, `Ready=True` needs neither.
+//! `Drifted`, `PolicyCompliant` and `SourceVerified` say more about one promise each. `Healthy` and
+//! `ArtifactsVerified` are `Unknown` with the reason [`NOT_SUPPORTED`]: nobody looked, so neither
+//! `True` nor `False` would be the truth; whoever waits for them sees why.
+
+use cluster::crd::{Condition, ConditionStatus, HeldRevision, set_condition};
+use jiff::Timestamp;
+use manifest::Finding;
+use plan::DriftMode;
+
+use crate::state::{Held, Phase, SourceState, SyncState};
+
+/// Reason of a condition that this version does not judge.
+pub(crate) const NOT_SUPPORTED: &str = "NotSupported";
+/// The most failures named in a condition; the Events and the log have all.
+const MAX_NAMED: usize = 5;
+/// The longest text of `heldRevision`, in bytes, as of a condition's message: what people read, and a
+/// hundredth of what an object may weigh.
+const MAX_TEXT: usize = 2_048;
+
+/// What one condition says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    kind: &'static str,
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    /// It holds.
+    pub(crate) fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status: ConditionStatus::True, reason, message: message.into() }
+    }
+
+    /// It does not hold.
+    pub(crate) fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status: ConditionStatus::False, reason, message: message.into() }
+    }
+
+    /// It is not known.
+    pub(crate) fn unknown(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status: ConditionStatus::Unknown, reason, message: message.into() }
+    }
+
+    /// Whether it says what a judgement of the revision said.
+    #[must_use]
+    pub(crate) fn is_of_judgement(&self) -> bool {
+        matches!(self.kind, "Ready" | "Stalled" | "SourceVerified" | "PolicyCompliant")
+    }
+
+    /// It does not hold because of this.
+    pub(crate) fn refused(kind: &'static str, finding: &Finding) -> Self {
+        Self::no(kind, finding.code.reason, finding.to_string())
+    }
+}
+
+/// Sets conditions among those that are there.
+pub(crate) fn set(
+    conditions: &mut Vec<Condition>,
+    verdicts: impl IntoIterator<Item = Verdict>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    for Verdict { kind, status, reason, message } in verdicts {
+        set_condition(conditions, kind, status, reason, &message, generation, now);
+    }
+}
+
+/// Conditions of a TrustRoot. `log`: what is wrong with the log that it anchors.
+#[must_use]
+pub(crate) fn of_root(problem: Option<&Finding>, log: Option<&Finding>) -> [Verdict; 4] {
+    let ready = match problem {
+        None => Verdict::yes("Ready", "Usable", ""),
+        Some(problem) => Verdict::refused("Ready", problem),
+    };
+    let intact = match log {
+        None => Verdict::yes("LogIntact", "Published", ""),
+        Some(finding) => Verdict::refused("LogIntact", finding),
+    };
+    [ready, intact, Verdict::no("Reconciling", "Settled", ""), stalled(problem)]
+}
+
+/// Conditions of a GitSource.
+#[must_use]
+pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
+    let held = source.held.as_ref().and_then(|held| held.findings.first());
+    let verified = source.verified.as_ref().map(|verified| format!("verified {}", verified.commit.id()));
+    let is_verified = match (held, &verified) {
+        (Some(finding), _) => Verdict::refused("SourceVerified", finding),
+        (None, Some(verified)) => Verdict::yes("SourceVerified", "Verified", verified),
+        (None, None) => Verdict::unknown("SourceVerified", "Pending", ""),
+    };
+    let ready = match (source.order.as_ref().or(source.unreachable.as_ref()).or(held), &verified) {
+        (Some(finding), _) => Verdict::refused("Ready", finding),
+        (None, Some(verified)) => Verdict::yes("Ready", "Verified", verified),
+        (None, None) => Verdict::unknown("Ready", "Progressing", "the first judgement is under way"),
+    };
+    let suspended = source.obeyed.as_ref().is_some_and(|spec| spec.suspend);
+    let reconciling = match (&source.unreachable, &verified, held) {
+        _ if suspended => Verdict::no("Reconciling", "Suspended", "spec.suspend is set: nothing is fetched"),
+        (Some(finding), ..) => Verdict::yes("Reconciling", "Retrying", finding.message()),
+        (None, None, None) => Verdict::yes("Reconciling", "Judging", ""),
+        _ => Verdict::no("Reconciling", "Settled", ""),
+    };
+    [is_verified, ready, reconciling, stalled(source.order.as_ref().or(held))]
+}
+
+/// Conditions of a Sync. `log`: the log takes no entries; `unreverted`: drift that stays.
+#[must_use]
+pub(crate) fn of_sync<'a>(
+    state: &'a SyncState,
+    log: Option<&Finding>,
+    unreverted: impl ExactSizeIterator<Item = &'a Finding>,
+) -> [Verdict; 7] {
+    let last = state.last_drift.as_ref().map(|(at, text)| format!("last seen {at}: {text}"));
+    let mode = state.obeyed.as_ref().filter(|_| state.accepted.is_some()).map(|spec| spec.drift.mode);
+    [
+        sync_ready(state, log),
+        reconciling(state.phase),
+        stalled(state.order.as_ref().or_else(|| state.held.as_ref()?.findings.first())),
+        drifted(mode, unreverted, state.flagged.values(), last.unwrap_or_default()),
+        policy_compliant(state.held.as_ref(), state.accepted.is_some()),
+        Verdict::unknown("Healthy", NOT_SUPPORTED, "the health of applied objects is not judged by this version"),
+        Verdict::unknown("ArtifactsVerified", NOT_SUPPORTED, "images and models are not judged by this version"),
+    ]
+}
+
+fn sync_ready(state: &SyncState, log: Option<&Finding>) -> Verdict {
+    if let Some(finding) = log.or(state.order.as_ref()) {
+        return Verdict::refused("Ready", finding);
+    }
+    if let Some(held) = &state.held {
+        let reason = held.findings.first().map_or("Held", |finding| finding.code.reason);
+        return Verdict::no("Ready", reason, some_of(held.findings.iter(), 1));
+    }
+    if !state.failures.is_empty() {
+        let count = objects(state.failures.len(), "was", "were");
+        return Verdict::no(
+            "Ready",
+            "ApplyFailed",
+            format!("{count} not applied: {}", some_of(state.failures.iter(), MAX_NAMED)),
+        );
+    }
+    match (&state.accepted, &state.applied) {
+        (Some(accepted), Some(applied)) if accepted.commit().id() == applied.commit().id() => {
+            Verdict::yes("Ready", "Applied", format!("applied {}", applied.commit().id()))
+        }
+        (Some(accepted), _) => Verdict::unknown("Ready", "Progressing", format!("applying {}", accepted.commit().id())),
+        (None, _) => Verdict::unknown("Ready", "Pending", "no revision is accepted yet"),
+    }
+}
+
+fn reconciling(phase: Phase) -> Verdict {
+    match phase {
+        Phase::Idle => Verdict::no("Reconciling", "Settled", ""),
+        Phase::Preparing => Verdict::yes("Reconciling", "Judging", ""),
+        Phase::Applying => Verdict::yes("Reconciling", "Applying", ""),
+        Phase::Waiting { .. } => Verdict::yes("Reconciling", "Retrying", ""),
+    }
+}
+
+/// Drift that is put back at once is not shown as such: it is over before anybody reads it. `mode`
+/// is `None` while nothing is accepted.
+fn drifted<'a>(
+    mode: Option<DriftMode>,
+    unreverted: impl ExactSizeIterator<Item = &'a Finding>,
+    flagged: impl ExactSizeIterator<Item = &'a Finding>,
+    last: String,
+) -> Verdict {
+    let (count, mut unreverted, mut flagged) = (unreverted.len(), unreverted.peekable(), flagged.peekable());
+    if let Some(first) = unreverted.peek() {
+        let reason = first.code.reason;
+        let text = format!("{} not put back: {}", objects(count, "is", "are"), some_of(unreverted, MAX_NAMED));
+        return Verdict::yes("Drifted", reason, text);
+    }
+    if let Some(first) = flagged.peek() {
+        let reason = first.code.reason;
+        return Verdict::yes("Drifted", reason, some_of(flagged, MAX_NAMED));
+    }
+    match mode {
+        None => Verdict::unknown("Drifted", "Pending", "no revision is accepted yet"),
+        Some(DriftMode::Off) => Verdict::unknown("Drifted", "Off", "drift.mode is Off: nobody looks"),
+        Some(DriftMode::Revert | DriftMode::Flag) => Verdict::no("Drifted", "AsDeclared", last),
+    }
+}
+
+fn policy_compliant(held: Option<&Held>, is_accepted: bool) -> Verdict {
+    let mut findings = held.iter().flat_map(|held| &held.findings);
+    match findings.find(|finding| finding.code.code.starts_with("W8")) {
+        Some(finding) => Verdict::refused("PolicyCompliant", finding),
+        None if is_accepted => Verdict::yes("PolicyCompliant", "Compliant", ""),
+        None => Verdict::unknown("PolicyCompliant", "Pending", ""),
+    }
+}
+
+fn stalled(problem: Option<&Finding>) -> Verdict {
+    match problem {
+        Some(finding) => Verdict::yes("Stalled", finding.code.reason, &finding.fix),
+        None => Verdict::no("Stalled", "Progressing", ""),
+    }
+}
+
+/// What `heldRevision` says.
+#[must_use]
+pub(crate) fn held_revision(held: &Held) -> HeldRevision {
+    let first = held.findings.first();
+    HeldRevision {
+        revision: held.revision.clone(),
+        code: first.map_or("", |finding| finding.code.code).to_owned(),
+        reason: first.map_or("", |finding| finding.code.reason).to_owned(),
+        message: first.map(|finding| cut(finding.message())).unwrap_or_default(),
+        fix: first.map(|finding| cut(finding.fix.clone())).unwrap_or_default(),
+        signer: held.signer.clone().map(cut),
+        since: held.since.to_string(),
+    }
+}
+
+/// `1 object was`, `2 objects were`.
+fn objects(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 object {one}") } else { format!("{count} objects {many}") }
+}
+
+/// The first findings, and how many more there are.
+fn some_of<'a>(mut findings: impl Iterator<Item = &'a Finding>, most: usize) -> String {
+    let named: Vec<String> = findings.by_ref().take(most).map(ToString::to_string).collect();
+    let text = named.join("; ");
+    match findings.count() {
+        0 => text,
+        more => format!("{text} (and {more} more)"),
+    }
+}
+
+/// At most [`MAX_TEXT`] bytes.
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use manifest::Subject;
+
+    use super::*;
+    use crate::code::ControllerCode;
+
+    fn finding(found: &str) -> Finding {
+        Finding {
+            code: ControllerCode::A140.entry(),
+            subject: Subject::Named("ConfigMap shop/a".into()),
+            rule: None,
+            found: found.into(),
+            needed: "room".into(),
+            fix: "make room".into(),
+        }
+    }
+
+    fn check_drift(mode: Option<DriftMode>, unreverted: usize, flagged: usize) -> String {
+        let findings: Vec<Finding> = (0..unreverted.max(flagged)).map(|n| finding(&format!("f{n}"))).collect();
+        let verdict = drifted(mode, findings[..unreverted].iter(), findings[..flagged].iter(), "last".to_owned());
+        let message = verdict.message.split(':').next().unwrap();
+        format!("{:?} {} {message}", verdict.status, verdict.reason)
+    }
+
+    #[test]
+    fn drift_that_stays_is_shown() {
+        let revert = Some(DriftMode::Revert);
+        assert_eq!(check_drift(revert, 0, 0), "False AsDeclared last");
+        assert_eq!(check_drift(revert, 1, 0), "True StateVolume 1 object is not put back");
+        assert_eq!(check_drift(revert, 7, 0), "True StateVolume 7 objects are not put back");
+        assert_eq!(check_drift(Some(DriftMode::Flag), 0, 2), "True StateVolume A140 StateVolume");
+        assert_eq!(check_drift(Some(DriftMode::Off), 0, 0), "Unknown Off drift.mode is Off");
+        assert_eq!(check_drift(None, 0, 0), "Unknown Pending no revision is accepted yet");
+    }
+
+    #[test]
+    fn of_many_findings_some_are_named_and_the_rest_is_counted() {
+        let findings: Vec<Finding> = (0..7).map(|n| finding(&format!("f{n}"))).collect();
+        let text = some_of(findings.iter(), MAX_NAMED);
+        assert!(text.contains("f4") && !text.contains("f5") && text.ends_with("(and 2 more)"), "{text}");
+        assert!(!some_of(findings[..5].iter(), MAX_NAMED).contains("more"));
+    }
+
+    #[test]
+    fn a_stalled_trust_root_and_a_damaged_log_are_two_things() {
+        let word = |verdicts: [Verdict; 4]| verdicts.map(|verdict| format!("{}={:?}", verdict.kind, verdict.status));
+        let problem = finding("x");
+        assert_eq!(word(of_root(None, None)), ["Ready=True", "LogIntact=True", "Reconciling=False", "Stalled=False"]);
+        assert_eq!(
+            word(of_root(None, Some(&problem))),
+            ["Ready=True", "LogIntact=False", "Reconciling=False", "Stalled=False"]
+        );
+        assert_eq!(
+            word(of_root(Some(&problem), None)),
+            ["Ready=False", "LogIntact=True", "Reconciling=False", "Stalled=True"]
+        );
+    }
+
+    #[test]
+    fn the_same_refusal_stands_since_it_was_shown_first() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let since = |revision: &str, code: &str| {
+            let mut held = Held { revision: "c".into(), findings: vec![finding("x")], signer: None, since: at(90) };
+            let mut shown = held_revision(&Held { since: at(30), ..held.clone() });
+            revision.clone_into(&mut shown.revision);
+            code.clone_into(&mut shown.code);
+            held.stands_since(Some(&shown));
+            held.since
+        };
+        assert_eq!(since("c", "A140"), at(30));
+        assert_eq!(since("c", "A143"), at(90));
+        assert_eq!(since("d", "A140"), at(90));
+    }
+
+    #[test]
+    fn what_is_held_is_cut_to_what_people_read() {
+        let long = finding(&"é".repeat(5_000));
+        let held =
+            Held { revision: "c".into(), findings: vec![long], signer: Some("s".into()), since: Timestamp::UNIX_EPOCH };
+        let shown = held_revision(&held);
+        assert!(shown.message.len() <= MAX_TEXT && shown.message.ends_with('…'), "{}", shown.message.len());
+        assert_eq!(
+            (shown.fix.as_str(), shown.code.as_str(), shown.since.as_str()),
+            ("make room", "A140", "1970-01-01T00:00:00Z")
+        );
+    }
+}
