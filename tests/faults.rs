@@ -183,7 +183,7 @@ fn killed_and_restarted(component: Component) -> Test {
     let commit = push_many(&mut stage, MANY, "v")?;
     some_there(&mut stage)?;
     plane.kill(component)?;
-    let during = stage.log()?.contains(&format!("requests={}", MANY));
+    let during = stage.log()?.contains(&format!("requests={MANY}"));
     ensure!(!during, "the roll-out was over before the fault");
     plane.restart(component)?;
     stage.applied(&commit)?;
@@ -219,7 +219,7 @@ fn watch_that_cannot_go_on() -> Test {
     plane.kill(Component::ApiServer)?;
     plane.restart(Component::ApiServer)?;
     let answer = plane.get(&format!("{path}?watch=1&timeoutSeconds=1&resourceVersion={version}"));
-    let gone = answer.map_or_else(|error| format!("{error:#}"), |text| text);
+    let gone = answer.unwrap_or_else(|error| format!("{error:#}"));
     ensure!(gone.contains("410") || gone.contains("Expired"), "the API server still has that past: {gone}");
     signal("-CONT")?;
     heals_replicas(&mut stage)?;

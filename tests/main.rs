@@ -12,7 +12,7 @@
 //!
 //! Stories in `scenarios/` are compared with what is seen; `WRIT_BLESS=1` writes them. `WRIT_TEST_SOAK=1` runs more seeds.
 
-#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 mod bad_input;
 mod drift;

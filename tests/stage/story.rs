@@ -100,13 +100,17 @@ impl Story {
         Ok(())
     }
 
-    /// The lines of the log since the story began that hold `word`, without their time.
+    /// The lines of the log since the story began that hold `word`.
     pub(crate) fn log(&mut self, stage: &Stage<'_>, word: &str) -> Result<()> {
         let log = stage.log()?;
         let new = log.get(self.log_from..).unwrap_or_default();
         let mut lines: Vec<String> = Vec::new();
         for line in new.lines().filter(|line| line.contains(word)) {
-            let line = line.split_once(' ').map_or(line, |(_time, rest)| rest).trim().to_owned();
+            // `TIME LEVEL MODULE: MESSAGE`: time and module are of no interest here.
+            let mut words = line.split_whitespace().skip(1);
+            let level = words.next().unwrap_or_default();
+            let message = words.skip(1).collect::<Vec<_>>().join(" ");
+            let line = format!("{level} {message}");
             if !lines.contains(&line) {
                 lines.push(line);
             }
@@ -124,7 +128,7 @@ impl Story {
         for part in ["subject", "counts", "digests"] {
             for (name, value) in entry[part].as_object().into_iter().flatten() {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                write!(text, "\n  {name}: {value}").unwrap();
+                write!(text, "\n  {name}: {value}")?;
             }
         }
         self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --code {code} --last 1"), &text);
@@ -184,7 +188,8 @@ fn described(status: &Value, stage: &Stage<'_>) -> String {
     }
     let mut conditions: Vec<&Value> = status["conditions"].as_array().into_iter().flatten().collect();
     conditions.sort_by_key(|condition| condition["type"].as_str());
-    for condition in conditions {
+    // Whether work is under way at the moment of looking is nothing a story can promise.
+    for condition in conditions.into_iter().filter(|condition| condition["type"] != "Reconciling") {
         let field = |name: &str| condition[name].as_str().unwrap_or_default();
         let message = field("message");
         // When drift was seen last is of earlier stories on the same stage.
