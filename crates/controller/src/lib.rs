@@ -14,7 +14,7 @@
 //! | what is looked at now and then | `upkeep` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
-//! that is applied, one reporter. All of them send [`Event`](event::Event)s over one bounded
+//! that is applied, one reporter. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
 mod apply;

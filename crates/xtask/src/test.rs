@@ -42,6 +42,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let mut cargo = cargo_test(workspace, arguments);
     cargo.arg("--no-fail-fast");
     cargo.env_remove(SOAK_VARIABLE);
+    // The end-to-end tests wait more than they compute: more of them at once than there are cores.
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        cargo.env("RUST_TEST_THREADS", "4");
+    }
     if arguments.soak {
         cargo.env(SOAK_VARIABLE, "1");
     }
