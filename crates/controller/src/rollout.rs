@@ -53,6 +53,10 @@ impl State {
         if state.settled.as_ref() == Some(&key) || !self.is_observed(sync) {
             return;
         }
+        if self.source_of(sync).and_then(|(key, _)| self.root_of(key)).is_none() {
+            // Without its TrustRoot nothing advances.
+            return;
+        }
         let Some(job) = self.sync_job(sync, &verified) else { return };
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;

@@ -127,7 +127,6 @@ impl State {
             return;
         }
         let count = self.live.unclaimed();
-        self.metrics.unexpected.set(self.live.without_record() as i64);
         self.metrics.unclaimed.set(i64::try_from(count).unwrap_or(i64::MAX));
         self.metrics.unexpected.set(i64::try_from(self.live.without_record()).unwrap_or(i64::MAX));
         if count > self.upkeep.unclaimed {

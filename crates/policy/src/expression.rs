@@ -176,7 +176,7 @@ impl Expression {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(ExpressionError::TooCostly(format!("{} bytes; at most {MAX_SOURCE_BYTES}", source.len())));
         }
-        let program = env.compile(source).map_err(|error| ExpressionError::Compile(error.to_string()))?;
+        let program = env.compile(source).map_err(|error| ExpressionError::Compile(one_line(&error.to_string())))?;
         let mut walk = Walk::default();
         walk.node(program.expression(), 0, &mut Vec::new());
         if walk.shape.nodes > MAX_NODES {
@@ -215,9 +215,14 @@ impl Expression {
         match self.program.execute(&context) {
             Ok(Cel::Bool(verdict)) => Ok(verdict),
             Ok(other) => Err(EvaluationError::NotBoolean(type_name(&other))),
-            Err(error) => Err(EvaluationError::Failed(error.to_string())),
+            Err(error) => Err(EvaluationError::Failed(one_line(&error.to_string()))),
         }
     }
+}
+
+/// The library points at places with lines of their own; a message of ours is one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl Shape {
