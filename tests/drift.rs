@@ -7,9 +7,9 @@ use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View};
 
 const LABEL_INSTANCE: &str = "writ.dev/instance";
 
-/// The number of `revert` entries in the log that name an object with `word`.
-fn reverts(stage: &Stage<'_>, code: &str) -> anyhow::Result<usize> {
-    Ok(stage.entries(&["--kind", "revert", "--code", code])?.len())
+/// The log has one revert with `code`.
+fn one_revert(stage: &Stage<'_>, code: &str) -> Test {
+    stage.entries_once(&["--kind", "revert", "--code", code], 1).map(drop)
 }
 
 /// Waits for the log line of a revert with `code` and tells status, event, line and entry.
@@ -37,7 +37,7 @@ fn hand_edit_is_reverted() -> Test {
     })?;
     told(&mut stage, &mut story, "D101", "Edited")?;
     story.then("the image is the declared one again.");
-    ensure!(reverts(&stage, "D101")? == 1);
+    one_revert(&stage, "D101")?;
     story.end(&stage)
 }
 
@@ -55,7 +55,7 @@ fn removed_field_is_restored() -> Test {
         ensure!(value == "good", "the value is {value}");
         Ok(())
     })?;
-    ensure!(reverts(&stage, "D101")? == 1);
+    one_revert(&stage, "D101")?;
     Ok(())
 }
 
@@ -74,7 +74,7 @@ fn deleted_object_is_created_again() -> Test {
     })?;
     told(&mut stage, &mut story, "D102", "Deleted")?;
     story.then("ConfigMap settings is there again, with another uid.");
-    ensure!(reverts(&stage, "D102")? == 1);
+    one_revert(&stage, "D102")?;
     story.end(&stage)
 }
 
@@ -168,7 +168,7 @@ fn additions_by_others_stay() -> Test {
         Ok(())
     })?;
     ensure!(stage.view.config_map("settings")?["metadata"]["annotations"]["owner"] == "someone");
-    ensure!(stage.entries(&["--kind", "revert"])?.len() == 1);
+    stage.entries_once(&["--kind", "revert"], 1)?;
     Ok(())
 }
 
@@ -188,7 +188,7 @@ fn flag_mode_tells_and_leaves_alone() -> Test {
     story.status(&stage, Owner::Sync)?;
     ensure!(stage.view.deployment("web")?["spec"]["replicas"] == 7, "it was reverted");
     ensure!(stage.entries(&["--kind", "revert"])?.is_empty());
-    ensure!(stage.entries(&["--kind", "flag"])?.len() == 1);
+    stage.entries_once(&["--kind", "flag"], 1)?;
     story.then("the seven replicas stay.");
 
     story.done("kubectl scale deployment web --replicas=1");

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use testkit::{Component, ControlPlane, Profile, RequestFilter, RequestTotals, hermetic_command, run};
+use testkit::{Component, ControlPlane, Profile, RequestFilter, RequestTotals, hermetic_command, run, wait_until};
 
-use crate::stage::{Owner, Proxy, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map};
+use crate::stage::{Owner, Proxy, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map};
 
 /// The named steps of a roll-out at which a crash is made (`controller::FaultPoint`), and whether a commit or drift leads there.
 const STEPS: [(&str, Cause); 10] = [
@@ -46,7 +46,7 @@ fn killed_at_every_step() -> Test {
         println!("seed {seed}: killed at {point}, converged");
     }
     stage.audit_verifies()?;
-    every_decision_once(&stage)
+    wait_until("the last outcome is published", WITHIN, || every_decision_once(&stage))
 }
 
 fn crash(stage: &mut Stage<'_>, seed: u64, point: &str, cause: Cause) -> Test {
@@ -196,9 +196,15 @@ fn killed_and_restarted(component: Component) -> Test {
     heals_replicas(&mut stage)?;
     stage.audit_verifies()?;
     let commit = stage.roll_out("apps/settings.yaml", &config_map("settings", "after"))?;
-    let outcomes = stage.entries(&["--kind", "outcome"])?;
-    let applied = outcomes.iter().filter(|entry| entry["subject"]["commit"] == commit.as_str()).count();
-    ensure!(applied == 1, "{outcomes:?}");
+    // Once, and no more than once.
+    let applied = || -> Result<usize> {
+        let outcomes = stage.entries(&["--kind", "outcome"])?;
+        Ok(outcomes.iter().filter(|entry| entry["subject"]["commit"] == commit.as_str()).count())
+    };
+    wait_until("the outcome is published", WITHIN, || match applied()? {
+        1 => Ok(()),
+        count => bail!("{count} outcomes"),
+    })?;
     Ok(())
 }
 

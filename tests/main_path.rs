@@ -59,7 +59,7 @@ fn signed_commit_is_applied() -> Test {
     })?;
     ensure!(root["status"]["acceptedRevision"] == stage.good());
     stage.audit_verifies()?;
-    let kinds: Vec<Value> = stage.entries(&[])?.into_iter().map(|entry| entry["kind"].clone()).collect();
+    let kinds: Vec<Value> = stage.entries_once(&[], 4)?.into_iter().map(|entry| entry["kind"].clone()).collect();
     ensure!(kinds == ["boot", "advance", "advance", "outcome"], "{kinds:?}");
     ensure!(
         stage.metrics()?.sum("writ_managed_objects", &[("name", SYNC), ("namespace", &stage.view.namespace)])

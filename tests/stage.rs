@@ -319,6 +319,15 @@ impl Stage<'_> {
         }
     }
 
+    /// The same, as soon as there are `count` of them: reverts and outcomes are published with the next group, milliseconds later.
+    pub(crate) fn entries_once(&self, more: &[&str], count: usize) -> Result<Vec<Value>> {
+        wait_until(&format!("{count} entries {more:?}"), WITHIN, || {
+            let entries = self.entries(more)?;
+            ensure!(entries.len() == count, "{entries:?}");
+            Ok(entries)
+        })
+    }
+
     /// `writ audit verify` must find nothing.
     pub(crate) fn audit_verifies(&self) -> Result<()> {
         let (log, key) = (self.state().join("log"), self.log_key_file());

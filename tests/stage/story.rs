@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use testkit::wait_until;
 
-use super::{SOURCE, SYNC, Stage, View};
+use super::{SOURCE, SYNC, Stage, View, WITHIN};
 
 /// Set to `1`, stories are written instead of compared.
 const BLESS: &str = "WRIT_BLESS";
@@ -106,11 +107,7 @@ impl Story {
         let new = log.get(self.log_from..).unwrap_or_default();
         let mut lines: Vec<String> = Vec::new();
         for line in new.lines().filter(|line| line.contains(word)) {
-            // `TIME LEVEL MODULE: MESSAGE`: time and module are of no interest here.
-            let mut words = line.split_whitespace().skip(1);
-            let level = words.next().unwrap_or_default();
-            let message = words.skip(1).collect::<Vec<_>>().join(" ");
-            let line = format!("{level} {message}");
+            let line = without_time_and_module(line);
             if !lines.contains(&line) {
                 lines.push(line);
             }
@@ -122,8 +119,10 @@ impl Story {
 
     /// The newest entry of the audit log with a code.
     pub(crate) fn audit(&mut self, stage: &Stage<'_>, code: &str) -> Result<()> {
-        let entries = stage.entries(&["--code", code])?;
-        let entry = entries.last().with_context(|| format!("no entry with {code} in the audit log"))?;
+        let entry = wait_until("the entry is published", WITHIN, || {
+            let newest = stage.entries(&["--code", code])?.pop();
+            newest.with_context(|| format!("no entry with {code} in the audit log"))
+        })?;
         let mut text = format!("{} {}", entry["kind"].as_str().unwrap_or_default(), entry["codes"]);
         for part in ["subject", "counts", "digests"] {
             for (name, value) in entry[part].as_object().into_iter().flatten() {
@@ -158,6 +157,17 @@ impl Story {
             return Ok(());
         }
         bail!("the story {} has changed (WRIT_BLESS=1 writes it anew):\n{}", self.name, difference(&kept, &told))
+    }
+}
+
+/// `LEVEL MESSAGE` of a line `TIME LEVEL MODULE: MESSAGE`; a line that goes on an earlier one stays as it is.
+fn without_time_and_module(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        [time, level, _module, message @ ..] if time.ends_with('Z') && time.contains('T') => {
+            format!("{level} {}", message.join(" "))
+        }
+        _ => line.to_owned(),
     }
 }
 
