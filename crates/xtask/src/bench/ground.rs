@@ -65,8 +65,11 @@ impl<'a> Ground<'a> {
         Ok(Self { tenant, repo, server, hand, api, key, remote, controller, writ: None, _keys: keys })
     }
 
-    /// Starts the controller and waits until it knows its orders.
+    /// Starts the controller, unless it runs, and waits until it answers; its process id.
     pub(super) fn start_writ(&mut self) -> Result<u32> {
+        if let Some(writ) = &self.writ {
+            return Ok(writ.pid());
+        }
         let mut writ = self.controller.start()?;
         let address = self.controller.metrics.clone();
         writ.wait_until("the controller to be ready", PATIENCE, |_| Metrics::scrape(&address).map(drop))?;
