@@ -207,8 +207,10 @@ impl State {
         }
         self.revert_entries.insert(plan.digest(), receipt.index());
         FaultPoint::RevertRecorded.pass();
-        self.report_drift(sync, plan.reports(), now, logged);
+        // The request first: what people are told must not race it for the API server.
+        let reports = plan.reports().to_vec();
         self.start(plan, receipt);
+        self.report_drift(sync, &reports, now, logged);
     }
 
     fn report_drift(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp, logged: bool) {
