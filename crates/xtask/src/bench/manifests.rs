@@ -56,7 +56,7 @@ impl Kind {
 
 fn deployment(name: &str, replicas: u32) -> Value {
     let labels = json!({"app": name, "app.kubernetes.io/name": "web", "app.kubernetes.io/part-of": "bench"});
-    let environment: Vec<Value> = (0..8)
+    let environment: Vec<Value> = (0..12)
         .map(|number| json!({"name": format!("SETTING_{number}"), "value": format!("value-{number}-of-{name}")}))
         .collect();
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": 8080}, "periodSeconds": 10, "timeoutSeconds": 2});
