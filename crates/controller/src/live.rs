@@ -334,11 +334,7 @@ impl Entry {
 
     /// The answer to an apply of the declared body becomes what is expected.
     fn expect(&mut self, applied: &Applied, declared: &Declared<'_>) {
-        let response = serde_json::from_slice::<Value>(&applied.seen.json).unwrap_or(Value::Null);
-        let body = serde_json::from_slice::<Value>(declared.body).unwrap_or(Value::Null);
-        let served = as_served(&body, &response, declared.kind);
-        let served = (served != body && declared.visibility == Visibility::Shown)
-            .then(|| Arc::from(manifest::canonical_json(&served)));
+        let served = served_otherwise(declared, &applied.seen.json).map(Arc::from);
         self.expected = Some(Expected { applied: applied.digest, served });
         self.seen = Some(Seen {
             uid: applied.seen.uid.clone(),
@@ -377,6 +373,17 @@ impl Entry {
             _ => vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }],
         }
     }
+}
+
+/// The declared fields with the server's values, as canonical JSON, where those are not the declared
+/// ones. An answer that cannot be read teaches nothing: then the declaration itself is expected.
+pub(crate) fn served_otherwise(declared: &Declared<'_>, answer: &[u8]) -> Option<Vec<u8>> {
+    if declared.visibility == Visibility::Masked {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(declared.body).ok()?;
+    let served = as_served(&body, &serde_json::from_slice(answer).ok()?, declared.kind);
+    (served != body).then(|| manifest::canonical_json(&served))
 }
 
 /// Whether `version` is newer than `than`. Kubernetes compares resource versions of one resource as
@@ -538,6 +545,18 @@ mod tests {
         let kind = GroupKind::new("apps", "Deployment");
         let declared = Declared { body: &body, digest: Digest::of(&body), kind: &kind, visibility: Visibility::Shown };
         assert_eq!(table.observe(&reference(), seen("5", &drifted), Some(&declared)), Sight::Drifted);
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_leaves_the_declaration_expected() {
+        let (body, kind) = (br#"{"spec":{"replicas":3}}"#, GroupKind::new("apps", "Deployment"));
+        let declared = Declared { body, digest: Digest::of(body), kind: &kind, visibility: Visibility::Shown };
+        assert_eq!(served_otherwise(&declared, b"{"), None);
+        assert_eq!(served_otherwise(&declared, br#"{"spec":{"replicas":3,"more":1}}"#), None);
+        assert_eq!(
+            served_otherwise(&declared, br#"{"spec":{"replicas":4}}"#),
+            Some(br#"{"spec":{"replicas":4}}"#.to_vec())
+        );
     }
 
     #[test]

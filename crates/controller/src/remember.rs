@@ -8,7 +8,7 @@ use std::sync::{
 use manifest::{Digest, ObjectRef};
 use plan::DesiredObject;
 
-use crate::{expected::ExpectedRecord, state::State};
+use crate::{apply::declared_of, expected::ExpectedRecord, live::served_otherwise, state::State};
 
 /// Whether a record is written even if nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,16 +59,14 @@ impl State {
         if how == Remember::Keep && known.is_some_and(|known| known.applied == applied) {
             return;
         }
-        let response: serde_json::Value = serde_json::from_slice(seen.raw.json()).unwrap_or_default();
-        let declared: serde_json::Value = serde_json::from_slice(&object.body).unwrap_or_default();
-        let served = plan::as_served(&declared, &response, &object.reference.group_kind);
+        let served = served_otherwise(&declared_of(object), seen.raw.json());
         let record = ExpectedRecord {
             object: object.reference.clone(),
             uid: seen.uid.clone(),
             resource_version: seen.resource_version.clone(),
             generation: seen.generation,
             applied,
-            served: (!object.sensitive && served != declared).then(|| raw(manifest::canonical_json(&served))).flatten(),
+            served: served.and_then(raw),
             baseline: baseline.and_then(raw),
         };
         self.pending_records.push(record);
