@@ -1,25 +1,40 @@
 //! Group commit: one thread syncs the journal, publishes and settles for all who append.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::LogError;
 use crate::journal::{self, JOURNAL_BYTES};
 use crate::publish::Publisher;
 use crate::shared::{Shared, State};
 use crate::storage::parents;
+use crate::tile::WIDTH;
 
 /// Within this time an entry written as [`Durability::Grouped`](crate::Durability::Grouped) is synced.
 const GROUP_WINDOW: Duration = Duration::from_millis(10);
+/// A checkpoint is signed at most this often, unless somebody waits for it or a bundle is full. Each one replaces three
+/// files, so that one per group would cost more than all the rest of an append.
+pub(crate) const PUBLISH_WINDOW: Duration = Duration::from_secs(1);
 /// The journal is settled when this much of it is used, before anybody has to wait for it.
 const SETTLE_AT: u64 = JOURNAL_BYTES / 4 * 3;
 /// Bytes to zero so that no record starts there: more than a record's numbers, at most a record.
 const HEAD: u64 = 50;
 
 /// Starts the thread; it ends after [`Shared::close`].
-pub(crate) fn start(shared: &Arc<Shared>, publisher: Publisher) -> Result<JoinHandle<()>, LogError> {
-    let committer = Committer { shared: Arc::clone(shared), publisher };
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    publisher: Publisher,
+    publish_window: Duration,
+) -> Result<JoinHandle<()>, LogError> {
+    let committer = Committer {
+        shared: Arc::clone(shared),
+        publisher,
+        publish_window,
+        publish_at: Instant::now(),
+        durable_dirs: BTreeSet::new(),
+    };
     thread::Builder::new()
         .name("audit-committer".to_owned())
         .spawn(move || committer.run())
@@ -29,6 +44,11 @@ pub(crate) fn start(shared: &Arc<Shared>, publisher: Publisher) -> Result<JoinHa
 struct Committer {
     shared: Arc<Shared>,
     publisher: Publisher,
+    publish_window: Duration,
+    /// When the next checkpoint may be signed without anybody asking for it.
+    publish_at: Instant,
+    /// Directories of bodies whose own names survive a power cut.
+    durable_dirs: BTreeSet<String>,
 }
 
 /// However the thread ends, nobody waits for it any longer.
@@ -47,16 +67,19 @@ impl Committer {
         let _dead = Dead(&shared);
         let mut state = shared.lock();
         loop {
-            let idle = |state: &mut State| state.synced == state.next && !state.settle_wanted && !state.closing;
-            state = shared.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
-            let gathering = |state: &mut State| state.waiters.is_empty() && !state.settle_wanted && !state.closing;
-            state = shared
-                .work
-                .wait_timeout_while(state, GROUP_WINDOW, gathering)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.wait_for_work(&shared, state);
+            if state.synced < state.next {
+                let gathering = |state: &mut State| state.waiters.is_empty() && !state.is_urgent();
+                state = shared
+                    .work
+                    .wait_timeout_while(state, GROUP_WINDOW, gathering)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
             state = self.sync(&shared, state);
-            state = self.publish(&shared, state);
+            if state.is_urgent() || state.unpublished.len() as u64 >= WIDTH || self.publish_at <= Instant::now() {
+                state = self.publish(&shared, state);
+            }
             if state.closing {
                 state.closing_fault = self.finish(&shared, &mut state);
                 return;
@@ -70,15 +93,25 @@ impl Committer {
         }
     }
 
+    /// Waits until something is written, asked for, or due.
+    fn wait_for_work<'a>(&self, shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let idle = |state: &mut State| state.synced == state.next && !state.is_urgent();
+        if state.unpublished.is_empty() {
+            return shared.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        }
+        let left = self.publish_at.saturating_duration_since(Instant::now());
+        shared.work.wait_timeout_while(state, left, idle).unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Syncs what is written by now. The lock is free meanwhile: what is appended then shares the next sync.
-    fn sync<'a>(&self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn sync<'a>(&mut self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         if state.synced == state.next {
             return state;
         }
         let (target, position) = (state.next, state.position);
         let bodies = std::mem::take(&mut state.bodies);
         drop(state);
-        let result = sync_files(shared, &bodies);
+        let result = self.sync_files(shared, &bodies);
         let mut state = shared.lock();
         if result.is_err() {
             state.suspect_bodies.extend(bodies);
@@ -90,6 +123,8 @@ impl Committer {
 
     /// Publishes what is synced, also without the lock.
     fn publish<'a>(&mut self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.publish_wanted = false;
+        self.publish_at = Instant::now() + self.publish_window;
         let entries = synced_entries(&state, self.publisher.size());
         if entries.is_empty() {
             return state;
@@ -118,7 +153,7 @@ impl Committer {
         if state.synced < state.next {
             let (target, position) = (state.next, state.position);
             let bodies = std::mem::take(&mut state.bodies);
-            let result = sync_files(shared, &bodies);
+            let result = self.sync_files(shared, &bodies);
             if result.is_err() {
                 state.suspect_bodies.extend(bodies);
             }
@@ -141,6 +176,22 @@ impl Committer {
         Ok(())
     }
 
+    fn sync_files(&mut self, shared: &Shared, bodies: &[String]) -> Result<(), LogError> {
+        let storage = &*shared.storage;
+        for path in bodies {
+            let fault = |error| LogError::storage("sync", path, error);
+            storage.sync(path).map_err(fault)?;
+            let mut above = parents(path);
+            let Some(own) = above.next() else { continue };
+            storage.sync_dir(own).map_err(fault)?;
+            if !self.durable_dirs.contains(own) {
+                above.try_for_each(|directory| storage.sync_dir(directory)).map_err(fault)?;
+                self.durable_dirs.insert(own.to_owned());
+            }
+        }
+        storage.sync(journal::PATH).map_err(|error| LogError::storage("sync", journal::PATH, error))
+    }
+
     fn wipe(&self, shared: &Shared, from: u64, to: u64) -> Result<(), LogError> {
         let zeros = vec![0; (to - from) as usize];
         let result = shared.storage.write_at(journal::PATH, from, &zeros);
@@ -157,17 +208,6 @@ impl Committer {
 /// Entries that survive a power cut and are in no tile yet.
 fn synced_entries(state: &State, published: u64) -> Vec<Arc<[u8]>> {
     state.unpublished.iter().take(state.synced.saturating_sub(published) as usize).cloned().collect()
-}
-
-fn sync_files(shared: &Shared, bodies: &[String]) -> Result<(), LogError> {
-    let storage = &*shared.storage;
-    for path in bodies {
-        storage.sync(path).map_err(|error| LogError::storage("sync", path, error))?;
-        for directory in parents(path) {
-            storage.sync_dir(directory).map_err(|error| LogError::storage("sync", path, error))?;
-        }
-    }
-    storage.sync(journal::PATH).map_err(|error| LogError::storage("sync", journal::PATH, error))
 }
 
 /// Takes over how the sync of all below `target` went and tells those who wait.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::checkpoint::Checkpoint;
 use crate::committer;
@@ -113,13 +114,18 @@ impl Log {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(LogError::Locked { dir: dir.display().to_string() }),
             Err(error) => return Err(LogError::storage("lock", LOCK, error.into())),
         }
-        Self::open_on(Arc::new(Disk::new(dir)), key, Some(lock))
+        Self::open_on(Arc::new(Disk::new(dir)), key, Some(lock), committer::PUBLISH_WINDOW)
     }
 
-    pub(crate) fn open_on(storage: Arc<dyn Storage>, key: LogKey, lock: Option<File>) -> Result<Self, LogError> {
+    pub(crate) fn open_on(
+        storage: Arc<dyn Storage>,
+        key: LogKey,
+        lock: Option<File>,
+        publish_window: Duration,
+    ) -> Result<Self, LogError> {
         let publisher = recovery::recover(&storage, key)?;
         let shared = Arc::new(Shared::new(storage, &publisher)?);
-        let committer = committer::start(&shared, publisher)?;
+        let committer = committer::start(&shared, publisher, publish_window)?;
         Ok(Self { shared, committer: Mutex::new(Some(committer)), kinds: Mutex::default(), _lock: lock })
     }
 
@@ -164,12 +170,11 @@ impl Log {
                 .write(&temporary, body)
                 .map_err(|error| LogError::storage("write", &path, error))
                 .and_then(|()| {
-                    // The directory is made by writing an empty file of the final name when it is new.
                     storage
                         .rename(&temporary, &path)
                         .or_else(|error| match error.kind() {
                             std::io::ErrorKind::NotFound => {
-                                storage.write(&path, b"").and_then(|()| storage.rename(&temporary, &path))
+                                storage.make_parents(&path).and_then(|()| storage.rename(&temporary, &path))
                             }
                             _ => Err(error),
                         })
@@ -216,8 +221,7 @@ impl Log {
         if plan.as_deref() != Some(Hash(plan_digest).to_string().as_str()) {
             return Err(LogError::OutOfRange { index, size: self.len() });
         }
-        // Checkpoints are signed over synced entries only.
-        let durability = if index < self.checkpoint().size() { Durability::Synced } else { Durability::Grouped };
+        let durability = if index < self.shared.lock().synced { Durability::Synced } else { Durability::Grouped };
         Ok(Receipt { index, plan_digest: Some(plan_digest), durability })
     }
 

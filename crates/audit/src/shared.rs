@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) waiters: Vec<Waiter>,
     /// Somebody waits for room in the journal.
     pub(crate) settle_wanted: bool,
+    /// Somebody waits for a checkpoint that covers what is written.
+    pub(crate) publish_wanted: bool,
     /// Counts finished attempts to settle.
     pub(crate) settlings: u64,
     pub(crate) settle_fault: Option<LogError>,
@@ -59,6 +61,13 @@ pub(crate) struct Shared {
     pub(crate) shown: RwLock<Checkpoint>,
     pub(crate) reserve: Reserve,
     pub(crate) bodies: AtomicU64,
+}
+
+impl State {
+    /// Somebody waits for more than a sync.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        self.settle_wanted || self.publish_wanted || self.closing
+    }
 }
 
 /// One append that waits for its entry to be synced.
@@ -92,6 +101,7 @@ impl Shared {
             journal_unusable: false,
             waiters: Vec::new(),
             settle_wanted: false,
+            publish_wanted: false,
             settlings: 0,
             settle_fault: None,
             publish_fault: None,
@@ -242,6 +252,8 @@ impl Shared {
             if let Some(fault) = state.publish_fault.clone() {
                 return Err(fault);
             }
+            state.publish_wanted = true;
+            self.work.notify_one();
             state = self.wait(state);
         }
     }

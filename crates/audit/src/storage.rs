@@ -13,6 +13,8 @@ pub(crate) trait Storage: Send + Sync {
     fn read(&self, path: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
     /// Writes a whole file, replacing what was there; makes its parent directories. Not durable.
     fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the directories above a path. Not durable.
+    fn make_parents(&self, path: &str) -> io::Result<()>;
     /// Overwrites a part of an existing file. Not durable.
     fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Gives an existing or new file this length with blocks allocated for all of it.
@@ -60,6 +62,10 @@ impl Disk {
     }
 }
 
+fn make_parents(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
 /// `None` instead of an error for what does not exist.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -81,13 +87,15 @@ impl Storage for Disk {
         let path = self.root.join(path);
         match fs::write(&path, bytes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent)?;
-                }
+                make_parents(&path)?;
                 fs::write(&path, bytes)
             }
             result => result,
         }
+    }
+
+    fn make_parents(&self, path: &str) -> io::Result<()> {
+        make_parents(&self.root.join(path))
     }
 
     fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -25,9 +25,14 @@ fn number(entry: &Entry) -> u64 {
     entry.subject["number"].parse().unwrap()
 }
 
+/// A log that publishes after every sync, so that every run does the same operations.
 fn open(model: &Arc<Model>, key: &str) -> Result<Log, LogError> {
+    open_with(model, key, Duration::ZERO)
+}
+
+fn open_with(model: &Arc<Model>, key: &str, publish_window: Duration) -> Result<Log, LogError> {
     let key = LogKey::parse(key).map_err(LogError::Checkpoint)?;
-    Log::open_on(Arc::clone(model) as Arc<dyn Storage>, key, None)
+    Log::open_on(Arc::clone(model) as Arc<dyn Storage>, key, None, publish_window)
 }
 
 fn numbers(log: &Log) -> Vec<u64> {
@@ -412,4 +417,46 @@ fn files_put_back_or_taken_away_are_noticed_at_open() {
     check("tile/0/000.p/6", None, "tile/0/000.p/6");
     check("tile/entries/000.p/6", Some(b"\0\x01x"), "tile/entries/000.p/6");
     open().unwrap();
+}
+
+#[test]
+fn within_the_window_a_checkpoint_is_signed_only_for_those_who_ask() {
+    let (text, public) = keys();
+    let model = Model::new();
+    let log = open_with(&model, &text, Duration::from_secs(3600)).unwrap();
+    let append = |index| {
+        let body = format!("body {index}");
+        log.append(&numbered(EntryKind::Revert, index), Some(body.as_bytes()), Some([1; 32]), Durability::Synced)
+            .unwrap()
+    };
+    append(0);
+    // The first is due at once, so that a quiet log is never behind.
+    assert_eq!(log.prove(0).unwrap().checkpoint.size(), 1);
+    for index in 1..4 {
+        append(index);
+    }
+    assert_eq!((log.len(), log.checkpoint().size()), (4, 1));
+    assert_eq!(log.recall(3, [1; 32]).unwrap().durability(), Durability::Synced, "synced, though not published");
+    assert_eq!(numbers(&log), [0, 1, 2, 3]);
+
+    let proof = log.prove(2).unwrap();
+    assert_eq!((proof.checkpoint.size(), log.checkpoint().size()), (4, 4));
+    append(4);
+    let cut = model.after(Crash::Power);
+    let recovered = open(&cut, &text).unwrap();
+    assert_eq!(numbers(&recovered), [0, 1, 2, 3, 4], "what no checkpoint covers is in the journal");
+    recovered.close().unwrap();
+    assert_eq!(verified(&cut, &public, &[proof.checkpoint]).entries, 5);
+}
+
+#[test]
+fn a_full_bundle_is_published_within_the_window() {
+    let (text, _) = keys();
+    let model = Model::new();
+    let log = open_with(&model, &text, Duration::from_secs(3600)).unwrap();
+    for index in 0..2 * WIDTH {
+        log.append(&numbered(EntryKind::Revert, index), None, None, Durability::Synced).unwrap();
+    }
+    let held_back = log.len() - log.checkpoint().size();
+    assert!(held_back <= WIDTH, "{held_back} entries wait in memory");
 }

@@ -234,6 +234,13 @@ impl Storage for Model {
         disk.put(inode, 0, bytes)
     }
 
+    fn make_parents(&self, path: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.step(true).map_err(|(error, _)| error)?;
+        disk.dirs.extend(super::parents(path).filter(|dir| !dir.is_empty()).map(str::to_owned));
+        Ok(())
+    }
+
     fn write_at(&self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk();
         let inode = disk.existing(path)?;
