@@ -18,8 +18,10 @@ use crate::{
     verified::{Grounds, made_at, trust_digest},
 };
 
-/// Most steps of one judgement: at about 1 ms each, 10 s.
-pub const MAX_STEPS: usize = 10_000;
+/// Most steps of one judgement, from the introduction if it must be (after an edit of the TrustRoot, or with a lost log):
+/// a hundred commits a day for five years. At less than 1 ms each they take up to 200 s; their ids take 7 MB. Whoever
+/// gets there names a later introduction.
+pub const MAX_STEPS: usize = 200_000;
 
 /// From where a judgement starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +29,19 @@ pub enum Start {
     /// From the introduction that the TrustRoot pins, which is judged as well.
     Introduction,
     /// As [`Start::Introduction`], with this commit as the floor: it must be on the way to the head, and nothing
-    /// before it is given out as accepted. For a revision that is known to have been accepted, but not proven.
+    /// before it is given out as accepted or listed. For a revision that is known to have been accepted, but not proven.
     Above(CommitId),
     /// From a commit that the caller takes as accepted; it is the floor.
     Accepted(CommitId),
     /// From a commit proven to have been accepted; it is the floor. If trust has changed since (the trust digest
-    /// differs), everything from the introduction is judged again.
+    /// differs), everything from the introduction is judged again, as for [`Start::Above`].
     Resumed(AuthorizedCommit),
 }
 
 /// The verdict on a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// The commit it starts from, not itself a step; `None` if that commit is refused.
+    /// The commit that the steps follow, not itself a step; `None` if that commit is refused.
     pub from: Option<CommitId>,
     /// The head that was judged.
     pub to: CommitId,
@@ -82,8 +84,8 @@ impl Judgement {
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
     let judge = Judge { history, root, now, head: *head };
     let mut judgement = match start {
-        Start::Introduction => judge.run_from_introduction(root.resume_from),
-        Start::Above(floor) => judge.run_from_introduction(Some(*floor)),
+        Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
+        Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
         Start::Accepted(commit) => {
             let state = judge.resume(commit, None).map(|state| (state, None));
             judge.run(*commit, state, &Floor::Below)
@@ -92,7 +94,7 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
             Ok(state) if trust_digest(root, &state.policy) == commit.trust_digest => {
                 judge.run(commit.id, Ok((state, Some(commit.clone()))), &Floor::Below)
             }
-            Ok(_) => judge.run_from_introduction(Some(commit.id)),
+            Ok(_) => judge.run_from_introduction(Some(commit.id), UpToFloor::Passed),
             Err(refused) => judge.run(commit.id, Err(refused), &Floor::Below),
         },
     };
@@ -114,7 +116,16 @@ enum Floor {
     /// It is at or before the start: all steps are above it.
     Below,
     /// It is this commit, which must be among the steps.
-    At(CommitId),
+    At(CommitId, UpToFloor),
+}
+
+/// What becomes of good steps up to a floor; a refused one is always listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UpToFloor {
+    /// They are part of the answer.
+    Listed,
+    /// They were accepted before, and are too many to keep.
+    Passed,
 }
 
 /// A refusal with what is known of the commit.
@@ -128,12 +139,12 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn run_from_introduction(&self, floor: Option<CommitId>) -> Judgement {
+    fn run_from_introduction(&self, floor: Option<CommitId>, up_to: UpToFloor) -> Judgement {
         let introduction = self.root.introduction.commit;
         let floor = match floor {
             None => Floor::None,
             Some(floor) if floor == introduction => Floor::Below,
-            Some(floor) => Floor::At(floor),
+            Some(floor) => Floor::At(floor, up_to),
         };
         let state = self.introduce().map(|(state, commit)| (state, Some(commit)));
         self.run(introduction, state, &floor)
@@ -155,9 +166,9 @@ impl Judge<'_> {
             }
         };
         judgement.from = Some(from);
-        judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(_)));
+        judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(..)));
         let chain = self.chain(&from).and_then(|chain| match floor {
-            Floor::At(floor) if !chain.contains(floor) => Err(self.not_descendant(floor)),
+            Floor::At(floor, _) if !chain.contains(floor) => Err(self.not_descendant(floor)),
             _ => Ok(chain),
         });
         let chain = match chain {
@@ -168,18 +179,22 @@ impl Judge<'_> {
             }
         };
         // Nothing older than a floor is ever given out as accepted, whatever is refused after it.
-        let mut reached = !matches!(floor, Floor::At(_));
+        let mut reached = !matches!(floor, Floor::At(..));
         for commit in chain {
             let above = reached && !matches!(floor, Floor::None);
             match self.step(&state, commit, above) {
                 Ok((next, authorized)) => {
-                    judgement.steps.push(StepVerdict {
-                        commit,
-                        payload_sha256: authorized.payload_sha256,
-                        verdict: Ok(()),
-                        signer: authorized.signer.clone(),
-                    });
-                    reached |= matches!(floor, Floor::At(at) if *at == commit);
+                    if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
+                        judgement.steps.push(StepVerdict {
+                            commit,
+                            payload_sha256: authorized.payload_sha256,
+                            verdict: Ok(()),
+                            signer: authorized.signer.clone(),
+                        });
+                    } else {
+                        judgement.from = Some(commit);
+                    }
+                    reached |= matches!(floor, Floor::At(at, _) if *at == commit);
                     judgement.accepted = reached.then_some(authorized);
                     state = next;
                 }
@@ -305,7 +320,7 @@ impl Judge<'_> {
         let mut at = self.head;
         while at != *from {
             if chain.len() == MAX_STEPS {
-                return Err(over_budget(&self.head, "steps from the last accepted commit", MAX_STEPS));
+                return Err(self.too_far(from));
             }
             let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
             let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
@@ -318,6 +333,15 @@ impl Judge<'_> {
         }
         chain.reverse();
         Ok(chain)
+    }
+
+    /// W403: the head is too many steps away.
+    fn too_far(&self, from: &CommitId) -> Finding {
+        if *from != self.root.introduction.commit {
+            return over_budget(&self.head, "steps from the last accepted commit", MAX_STEPS);
+        }
+        let fix = "name a later introduction in the TrustRoot: writ trust root REV prints it".to_owned();
+        Finding { fix, ..over_budget(&self.head, "steps from the introduction", MAX_STEPS) }
     }
 
     /// W401 or W402, with the relation of the two commits in words.

@@ -1,0 +1,90 @@
+//! Histories that are long: what is above a floor is listed, what is below it is judged, and there is an end.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
+
+mod memory;
+
+use manifest::RepoPath;
+use memory::{BASE, World, at, code, config_map, path};
+use trust::{Change, CommitId, History, HistoryError, MAX_STEPS, Start, judge};
+
+/// A history without end above an introduction: every commit has another parent.
+struct Endless<'a>(&'a World);
+
+impl History for Endless<'_> {
+    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
+        if let Some(known) = self.0.memory.commit(id)? {
+            return Ok(Some(known));
+        }
+        let number = u64::from_str_radix(&id.to_string()[..16], 16).unwrap();
+        Ok(Some(format!("parent {:016x}{}\n", number + 1, "0".repeat(24)).into_bytes()))
+    }
+
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
+        self.0.memory.changes(from, to)
+    }
+
+    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.0.memory.read(commit, path)
+    }
+
+    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
+        self.0.memory.list(commit, folder)
+    }
+
+    fn side_commits(&self, _: &CommitId, _: &CommitId, _: usize) -> Result<Vec<CommitId>, HistoryError> {
+        Ok(Vec::new())
+    }
+
+    fn is_ancestor(&self, _: &CommitId, _: &CommitId) -> Result<bool, HistoryError> {
+        Ok(false)
+    }
+}
+
+#[test]
+fn a_history_without_end_is_refused_and_the_fix_is_one_that_helps() {
+    let mut world = World::new();
+    let good = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let head: CommitId = format!("{:040x}", 0).parse().unwrap();
+    for (start, away, fix) in [
+        (Start::Above(good), "steps from the introduction", "name a later introduction in the TrustRoot: "),
+        (Start::Accepted(good), "steps from the last accepted commit", "advance in smaller portions"),
+    ] {
+        let judgement = judge(&Endless(&world), &world.root, &start, &head, at(BASE + 3_600));
+        let finding = judgement.refusal().unwrap();
+        assert_eq!((finding.code.code, &finding.found), ("W403", &format!("more than {MAX_STEPS} {away}")));
+        assert!(finding.fix.starts_with(fix), "{}", finding.fix);
+        assert_eq!((judgement.steps.len(), judgement.steps[0].commit), (1, head));
+    }
+}
+
+#[test]
+fn steps_up_to_a_floor_are_judged_and_not_kept() {
+    let mut world = World::new();
+    let mut tips = vec![world.introduction];
+    for number in 1..=6 {
+        let tip = world.put(*tips.last().unwrap(), "bob", "apps/web.yaml", &config_map("web", number));
+        tips.push(tip);
+    }
+    let above = world.judge(&Start::Above(tips[4]), tips[6]);
+    assert_eq!((above.from, above.steps.len()), (Some(tips[4]), 2));
+    assert_eq!(above.accepted().unwrap().id(), tips[6]);
+    // With the floor in the TrustRoot, and nothing accepted yet, all of them are listed.
+    world.root.resume_from = Some(tips[4]);
+    let whole = world.judge(&Start::Introduction, tips[6]);
+    assert_eq!((whole.from, whole.steps.len()), (Some(tips[0]), 6));
+    assert_eq!(whole.accepted().unwrap().id(), tips[6]);
+    // The proof stands on the TrustRoot before its edit: judged again from the introduction, to the same verdict.
+    let proven = above.accepted().unwrap().clone();
+    world.root.min_policy_version = 1;
+    let again = world.judge(&Start::Resumed(proven.clone()), tips[6]);
+    assert_eq!((again.refusal(), again.from, again.steps.len()), (None, Some(tips[6]), 0));
+    assert_ne!(again.accepted().unwrap().trust_digest(), proven.trust_digest());
+    // A bad step below the floor is told.
+    let unsigned = world.push(tips[1], None, |tree| _ = tree.insert(path("apps/x.yaml"), Vec::new()));
+    let later = world.put(unsigned, "bob", "apps/web.yaml", &config_map("web", 9));
+    let refused = world.judge(&Start::Above(later), later);
+    assert_eq!((refused.from, refused.steps.len()), (Some(tips[1]), 1));
+    assert_eq!((code(&refused), refused.accepted()), ("W301", None));
+}
