@@ -21,8 +21,8 @@ use crate::{
     state::Held,
 };
 
-/// Folder of the policies.
-const POLICIES: &str = "policies";
+/// Folders of what judges: policies, and waivers of them.
+const JUDGING: [&str; 2] = ["policies", "waivers"];
 /// The trust file.
 const TRUST_FILE: &str = ".writ/trust.yaml";
 /// The most bytes of one policy set: 2,000 policies of 4 KiB.
@@ -264,15 +264,18 @@ fn good_prefix(objects: &Objects, judgement: &Judgement, floor: Option<&Authoriz
     read_verified(objects, good).ok().map(Box::new)
 }
 
-/// Every step that changes `policies/` must leave a set that compiles.
+/// Every step that changes `policies/` or `waivers/` must leave a set that compiles.
 fn compile_steps(objects: &Objects, judgement: &Judgement) -> Result<(), (CommitId, Vec<Finding>)> {
     let mut before = judgement.from.as_ref();
-    let folder: RepoPath = POLICIES.parse().unwrap_or_default();
     for step in judgement.steps.iter().filter(|step| step.verdict.is_ok()) {
         let previous = before.filter(|previous| **previous != step.commit);
         let fail = |error: &HistoryError| (step.commit, vec![unreadable(&step.commit, error)]);
-        let changes = objects.changes_below(previous, &step.commit, &folder).map_err(|error| fail(&error))?;
-        if !changes.is_empty() {
+        let mut changed = false;
+        for folder in judging_folders() {
+            let changes = objects.changes_below(previous, &step.commit, &folder).map_err(|error| fail(&error))?;
+            changed |= !changes.is_empty();
+        }
+        if changed {
             load_policies(objects, &step.commit).map_err(|findings| (step.commit, findings))?;
         }
         before = Some(&step.commit);
@@ -301,20 +304,27 @@ pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Res
 }
 
 fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<Finding>> {
-    let folder: RepoPath = POLICIES.parse().unwrap_or_default();
-    let files = objects.files(commit, &folder).map_err(|error| vec![unreadable(commit, &error)])?;
-    let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut files = BTreeMap::new();
+    for folder in judging_folders() {
+        files.extend(objects.files(commit, &folder).map_err(|error| vec![unreadable(commit, &error)])?);
+    }
+    let bytes: usize = files.values().map(Vec::len).sum();
     if bytes > MAX_POLICY_BYTES {
         return Err(vec![Finding {
             code: policy::PolicyCode::W802.entry(),
-            subject: Subject::Path { path: folder, line: None, column: None },
+            subject: Subject::Named(JUDGING.join("/ and ") + "/"),
             rule: None,
-            found: format!("the files under policies/ have {bytes} bytes"),
+            found: format!("the files there have {bytes} bytes"),
             needed: format!("at most {MAX_POLICY_BYTES}"),
             fix: "remove policies that are not needed".to_owned(),
         }]);
     }
-    PolicySet::compile(&files.into_iter().collect::<BTreeMap<_, _>>())
+    PolicySet::compile(&files)
+}
+
+fn judging_folders() -> impl Iterator<Item = RepoPath> {
+    // A name that did not parse would be the root: everything would have to be a policy.
+    JUDGING.into_iter().map(|folder| folder.parse().unwrap_or_default())
 }
 
 fn missing_ref(remote: &Remote) -> Finding {

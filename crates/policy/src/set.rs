@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use manifest::{Digest, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Subject, parse_yaml};
+use manifest::{
+    Digest, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Subject, parse_yaml, shell_quote,
+};
 
 use crate::{
     AdmissionBinding, AdmissionPolicy, EVALUATION_STACK_BYTES, EvaluationError, MAX_STEPS, PolicyCode,
@@ -15,6 +17,9 @@ use crate::{
 pub const MAX_POLICIES: usize = 2_000;
 /// The most findings of one judgement; the rest is counted. 200 fill several screens already.
 pub const MAX_FINDINGS: usize = 200;
+
+/// The folder of the waivers.
+const WAIVERS: &str = "waivers";
 
 /// What an apply of an object will be to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +55,7 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Loads the files under `policies/`.
+    /// Loads the files under `policies/` and `waivers/`.
     ///
     /// # Errors
     /// Every mistake of every file: the set is loaded as a whole or not at all.
@@ -185,11 +190,15 @@ fn load(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<PolicySet, Vec<Finding>> 
     let mut loaded = Loaded::default();
     for (file, bytes) in files {
         let mut reader = Reader { file, findings: Vec::new() };
+        if file.file_name().is_some_and(|name| name.ends_with(".md")) {
+            continue;
+        }
+        if file.segments().next() == Some(WAIVERS) {
+            loaded.findings.push(no_waiver(file));
+            continue;
+        }
         if !is_yaml(file) {
-            if !file.file_name().is_some_and(|name| name.ends_with(".md")) {
-                reader.findings.push(no_policy(file));
-            }
-            loaded.findings.append(&mut reader.findings);
+            loaded.findings.push(no_policy(file));
             continue;
         }
         match parse_yaml(file, bytes) {
@@ -203,13 +212,28 @@ fn load(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<PolicySet, Vec<Finding>> 
 
 /// A file that would silently not be in force.
 fn no_policy(file: &RepoPath) -> Finding {
+    not_in_force(
+        file,
+        "the file is in no form of policy that is supported yet",
+        "a file that ends in .yaml, .yml or .json, or a note that ends in .md",
+        "rename it, or move it out of policies/".to_owned(),
+    )
+}
+
+/// A waiver would silently waive nothing.
+fn no_waiver(file: &RepoPath) -> Finding {
+    let fix = format!("git rm -- {} # and change the policy that it was to waive", shell_quote(file.as_str()));
+    not_in_force(file, "waivers are not supported yet", "no file under waivers/ but notes that end in .md", fix)
+}
+
+fn not_in_force(file: &RepoPath, found: &str, needed: &str, fix: String) -> Finding {
     Finding {
         code: PolicyCode::W803.entry(),
         subject: Subject::Path { path: file.clone(), line: None, column: None },
         rule: None,
-        found: "the file is in no form of policy that is supported yet".to_owned(),
-        needed: "a file that ends in .yaml, .yml or .json, or a note that ends in .md".to_owned(),
-        fix: "rename it, or move it out of policies/".to_owned(),
+        found: found.to_owned(),
+        needed: needed.to_owned(),
+        fix,
     }
 }
 
@@ -508,10 +532,19 @@ spec: {{policyName: limit, validationActions: [Deny]}}
         let files = BTreeMap::from([
             ("policies/deny.rego".parse().unwrap(), b"package main".to_vec()),
             ("policies/README.md".parse().unwrap(), b"# notes".to_vec()),
+            ("policies/limit.YAML".parse().unwrap(), b"{}".to_vec()),
+            ("waivers/README.md".parse().unwrap(), b"# notes".to_vec()),
+            ("waivers/it's.yaml".parse().unwrap(), b"{}".to_vec()),
         ]);
         let findings = PolicySet::compile(&files).unwrap_err();
-        assert_eq!(findings.len(), 1);
-        assert!(findings[0].to_string().starts_with("W803 PolicyUnsupported: policies/deny.rego: "), "{}", findings[0]);
+        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found[0].starts_with("W803 PolicyUnsupported: policies/deny.rego: "), "{}", found[0]);
+        assert!(found[1].starts_with("W803 PolicyUnsupported: policies/limit.YAML: "), "{}", found[1]);
+        assert_eq!(
+            found[2],
+            "W803 PolicyUnsupported: waivers/it's.yaml: waivers are not supported yet; needed: no file under waivers/ but notes that end in .md. Fix: git rm -- 'waivers/it'\\''s.yaml' # and change the policy that it was to waive"
+        );
     }
 
     #[test]
