@@ -31,8 +31,8 @@ pub use mirror::{MAX_PIN_BYTES, Mirror, MirrorError};
 pub use objects::{MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_TREE_BYTES, Objects};
 pub use poll::poll;
 pub use remote::{
-    BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_REF_BYTES, MAX_URL_BYTES,
-    Remote, RemoteError, RemoteOptions,
+    BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_URL_BYTES, Remote,
+    RemoteError, RemoteOptions,
 };
 pub use walk::MAX_VISITED_COMMITS;
 pub use wire::Fetched;

@@ -12,8 +12,6 @@ use crate::http::Client;
 
 /// The longest url accepted, in bytes: what every server and proxy in use accepts (2 KiB).
 pub const MAX_URL_BYTES: usize = 2_048;
-/// The longest ref name accepted, in bytes: what a file name may have (255).
-pub const MAX_REF_BYTES: usize = 255;
 /// The largest bundle of certificates, in bytes: 500 authorities (there are about 150 public ones) of 2 KiB each.
 pub const MAX_CA_BYTES: usize = 1 << 20;
 /// The largest user name, password or token, in bytes: half of the 16 KiB that servers allow for all headers.
@@ -80,30 +78,8 @@ impl FromStr for BranchRef {
 
     /// The rules of `git check-ref-format`, for branches only.
     fn from_str(text: &str) -> Result<Self, RemoteError> {
-        let refuse = |reason| RemoteError::Ref { name: text.chars().take(MAX_REF_BYTES).collect(), reason };
-        if text.len() > MAX_REF_BYTES {
-            return Err(refuse("it is longer than 255 bytes"));
-        }
-        if text.starts_with("refs/tags/") {
-            return Err(refuse("tags are not supported yet, only branches (refs/heads/…)"));
-        }
-        let Some(name) = text.strip_prefix("refs/heads/") else {
-            return Err(refuse("only branches by their full name are supported (refs/heads/…)"));
-        };
-        let forbidden = |character: char| {
-            character.is_control()
-                || character.is_whitespace()
-                || matches!(character, '~' | '^' | ':' | '?' | '*' | '[' | '\\')
-        };
-        let component = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
-        if name.contains(forbidden)
-            || name.contains("..")
-            || name.contains("@{")
-            || name.ends_with('.')
-            || name.split('/').any(component)
-        {
-            return Err(refuse("it is not a valid ref name (git check-ref-format)"));
-        }
+        let refuse = |reason| RemoteError::Ref { name: text.chars().take(trust::MAX_BRANCH_BYTES).collect(), reason };
+        trust::check_branch(text).map_err(refuse)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -244,7 +220,7 @@ impl Default for Limits {
 }
 
 /// What a remote may need beyond url and ref.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoteOptions {
     /// PEM certificates that alone are trusted for this remote; `None`: the system's.
     pub ca: Option<Vec<u8>>,

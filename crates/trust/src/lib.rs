@@ -4,6 +4,7 @@
 //! an argument.
 
 mod armor;
+mod branch;
 mod code;
 mod commit_headers;
 mod commit_id;
@@ -28,6 +29,7 @@ mod trust_file;
 mod verified;
 
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
+pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};

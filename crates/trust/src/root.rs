@@ -7,7 +7,7 @@ use manifest::{Digest, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Fingerprint, PublicKey};
+use crate::{CommitId, Fingerprint, PublicKey, branch::check_branch};
 
 /// The most root keys: a group of people who meet, with room for replacements.
 pub const MAX_ROOT_KEYS: usize = 32;
@@ -201,9 +201,8 @@ impl TrustRootSpec {
         if self.repo_id.is_empty() || self.repo_id.len() > 256 {
             invalid("repoId", "needs 1 to 256 bytes".to_owned());
         }
-        let branch = self.r#ref.strip_prefix("refs/heads/").unwrap_or_default();
-        if branch.is_empty() || branch.len() > 256 || branch.contains(char::is_whitespace) {
-            invalid("ref", "needs the full name of a branch, such as refs/heads/main".to_owned());
+        if let Err(reason) = check_branch(&self.r#ref) {
+            invalid("ref", reason.to_owned());
         }
         let keys = self.root_keys.keys.len();
         if keys > MAX_ROOT_KEYS {

@@ -104,6 +104,16 @@ fn every_mistake_has_its_place() {
     let table = [
         ("kind: TrustPolicy", "kind: Policy", "2:7 W502 kind is not TrustPolicy"),
         ("repoId: urn:writ:test\n", "", "1:1 W502 the trust file has no repoId"),
+        (
+            "ref: refs/heads/main",
+            "ref: main",
+            "4:6 W502 ref: only branches by their full name are supported (refs/heads/…)",
+        ),
+        (
+            "ref: refs/heads/main",
+            "ref: refs/heads/a b",
+            "4:6 W502 ref: it is not a valid ref name (git check-ref-format)",
+        ),
         ("version: 1\n", "version: 0\n", "5:10 W502 version is 0"),
         ("version: 1\n", "version: \"1\"\n", "5:10 W502 version is text"),
         ("expires: 2027-06-01T00:00:00Z", "expires: soon", "6:10 W502 expires is \"soon\""),
@@ -211,7 +221,7 @@ fn a_trust_root_is_read_and_checked() {
     refuse("/spec", "mode", "Audit".into(), "spec.mode: Audit is not supported yet");
     refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits is not supported yet");
     refuse("/spec", "url", "x".into(), "unknown field");
-    refuse("/spec", "ref", "main".into(), "refs/heads/main");
+    refuse("/spec", "ref", "main".into(), "refs/heads/");
     refuse("/spec", "repoId", "".into(), "repoId");
     refuse("/spec/rootKeys", "threshold", 3.into(), "can never be reached");
     refuse("/spec/rootKeys", "threshold", 0.into(), "can never be reached");

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Crypto, PublicKey, TrustCode,
+    branch::check_branch,
     glob::PathPattern,
     kinds::{KindPattern, KindPatterns},
 };
@@ -74,6 +75,9 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     let crypto = root.get("crypto").map_or_else(|| Some(Crypto::default()), |node| read_crypto(reader, node));
     let repo_id = reader.required_text(root, what, "repoId").map(str::to_owned);
     let git_ref = reader.required_text(root, what, "ref").map(str::to_owned);
+    if let (Some(node), Some(Err(reason))) = (root.get("ref"), git_ref.as_deref().map(check_branch)) {
+        reader.wrong(node.position, format!("ref: {reason}"), "a branch such as refs/heads/main");
+    }
     let version = reader.required(root, what, "version").and_then(|node| reader.number(node, "version", MAX_VERSION));
     let expires = reader.required(root, what, "expires").and_then(|node| reader.instant(node, "expires"));
     let principals =
