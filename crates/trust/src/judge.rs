@@ -12,7 +12,7 @@ use crate::{
     TrustRootSpec, VerifiedCommit,
     declared_kinds::over_budget,
     instants::Instants,
-    refusal::{refuse, sign_again, unreadable},
+    refusal::{mend_signature, refuse, sign_again, unreadable},
     step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::SignatureFile,
     verified::{Grounds, made_at, trust_digest},
@@ -272,9 +272,8 @@ impl Judge<'_> {
         payload_in_force(&object, &state.policy).map_err(refused)?;
         let made = self.time(state, &object).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
-        let fix = sign_again(Some(&state.commit), id == self.head);
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants)
-            .map_err(|finding| refused(Finding { fix, ..finding }))?;
+            .map_err(|finding| refused(mend_signature(finding, Some(&state.commit), id == self.head)))?;
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id).map_err(refused)?;

@@ -2,7 +2,10 @@
 
 use manifest::{Finding, Subject};
 
-use crate::{BadEntry, CommitId, HistoryError, TrustCode, repair::SIGN};
+use crate::{
+    BadEntry, CommitId, HistoryError, TrustCode,
+    repair::{SIGN, SIGN_WITH},
+};
 
 /// A finding about a commit.
 pub(crate) fn refuse(code: TrustCode, commit: &CommitId, found: String, needed: String, fix: String) -> Finding {
@@ -55,10 +58,26 @@ pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
 /// What `git` needs to sign a commit again, ready to be pasted: the head by amending it, an earlier one by replaying
 /// everything after its predecessor.
 pub(crate) fn sign_again(predecessor: Option<&CommitId>, is_head: bool) -> String {
+    sign(SIGN, predecessor, is_head)
+}
+
+/// What to do about the signature that `finding` refuses. Where the key itself is what is wrong, signing with it again
+/// would change nothing: the command names another one, and the finding's own words follow it.
+pub(crate) fn mend_signature(finding: Finding, predecessor: Option<&CommitId>, is_head: bool) -> Finding {
+    const OF_THE_KEY: [TrustCode; 3] = [TrustCode::W202, TrustCode::W204, TrustCode::W304];
+    let fix = if OF_THE_KEY.iter().any(|code| finding.code == code.entry()) {
+        format!("{} # {}", sign(SIGN_WITH, predecessor, is_head), finding.fix)
+    } else {
+        sign_again(predecessor, is_head)
+    };
+    Finding { fix, ..finding }
+}
+
+fn sign(options: &str, predecessor: Option<&CommitId>, is_head: bool) -> String {
     match predecessor {
         Some(predecessor) if !is_head => {
-            format!("git {SIGN} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}")
+            format!("git {options} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}")
         }
-        _ => format!("git {SIGN} commit --amend --no-edit --gpg-sign"),
+        _ => format!("git {options} commit --amend --no-edit --gpg-sign"),
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const fn remake(code: TrustCode) -> &'static str {
 pub(crate) const SIGN: &str =
     "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
 
+/// Options of `git` that sign with a key that only the person knows of: the usual one was refused.
+pub(crate) const SIGN_WITH: &str = "-c gpg.format=ssh -c user.signingkey=KEY_FILE";
+
 /// Signs a commit again, and with it whatever follows it on the branch: the same command for the newest and for an
 /// older one.
 pub(crate) fn resign(commit: &CommitObject) -> String {

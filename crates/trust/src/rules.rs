@@ -178,7 +178,8 @@ fn credited(credit: &BTreeSet<String>) -> String {
     if credit.is_empty() { "nobody".to_owned() } else { list(credit.iter().map(String::as_str)) }
 }
 
-fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+/// Names for a message; the first ten of many.
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     let shown: Vec<&str> = names.iter().copied().take(LISTED).collect();
     match names.len().saturating_sub(LISTED) {

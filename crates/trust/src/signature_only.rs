@@ -32,7 +32,10 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
     })?;
     let Some(first) = allowed.lines_of(key).next() else {
         let needed = "a key that the allowed-signers file lists";
-        return Err(refuse(TrustCode::W202, format!("signed by {fingerprint}"), needed, resign(commit)));
+        let fix = format!(
+            "if NAME holds the key, add the line: NAME namespaces=\"git\" {key}; else have it signed with a listed key"
+        );
+        return Err(refuse(TrustCode::W202, format!("signed by {fingerprint}"), needed, fix));
     };
     // As with Git, the first line in force at that time decides, also if a later one would allow more.
     let Some(line) = allowed.lines_of(key).find(|line| line.allows_time(at)) else {
@@ -47,7 +50,8 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
     };
     if !line.allows_namespace(NAMESPACE_GIT) {
         let found = format!("{fingerprint} of {} is not listed for commits", line.principal);
-        return Err(refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", resign(commit)));
+        let fix = "add git to the namespaces of the line, if the key may sign commits".to_owned();
+        return Err(refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", fix));
     }
     Ok(Signer { principal: line.principal.clone(), format: SignatureFormat::Ssh, key: fingerprint })
 }

@@ -9,7 +9,7 @@ use crate::{
     TrustRootSpec, VerifiedCommit,
     declared_kinds::{judge_kinds, over_budget},
     instants::Instants,
-    refusal::{refuse, sign_again, unreadable},
+    refusal::{mend_signature, refuse, unreadable},
     trust_file::{SignatureFile, trust_file_path},
     verified::made_at,
 };
@@ -97,9 +97,9 @@ impl Step<'_> {
 
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
-        let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| Finding {
-            fix: format!("on the side branch: {}", sign_again(object.parents.first(), false)),
-            ..finding
+        let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| {
+            let finding = mend_signature(finding, object.parents.first(), false);
+            Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
         let changes = changes(self.history, object.parents.first(), &object.id)?;
         let signer = BTreeSet::from([verified.signer().principal.clone()]);

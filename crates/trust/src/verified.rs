@@ -5,7 +5,7 @@ use manifest::{Digest, Finding};
 
 use crate::{
     CommitId, CommitObject, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec,
-    instants::Instants, refusal::refuse, step::Step,
+    instants::Instants, refusal::refuse, rules::list, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -47,15 +47,17 @@ impl VerifiedCommit {
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
         let key = signature.key().fingerprint();
-        let fix = || "sign it with a key that .writ/trust.yaml names and that is in force".to_owned();
+        let names = list(policy.principals.keys().map(String::as_str));
+        let fix = || format!("sign with a key in force of {names}");
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
             let found = format!("signed with key {key}, which is revoked ({reason})");
             return Err(refuse(TrustCode::W304, &object.id, found, "a key that is not revoked".to_owned(), fix()));
         }
         let Some((principal, held)) = policy.holder(&key) else {
             let found = format!("signed with key {key}, which belongs to no principal");
-            let needed = format!("a key of one of the {} principals of .writ/trust.yaml", policy.principals.len());
-            return Err(refuse(TrustCode::W202, &object.id, found, needed, fix()));
+            let needed = format!("a key that .writ/trust.yaml lists, of {names}");
+            let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
+            return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
         };
         if let Err(reason) = instants.within(held.not_after) {
             let found = format!("key {key} of {principal} {reason}");

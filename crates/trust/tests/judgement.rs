@@ -45,7 +45,15 @@ fn signatures_and_authority() {
     let unsigned = world.push(start, None, |tree| _ = tree.insert(path("apps/x.yaml"), Vec::new()));
     assert_eq!(world.code(unsigned), "W301");
     let unknown = world.put(start, "mallory", "apps/x.yaml", &map);
-    assert_eq!(world.code(unknown), "W202");
+    let judgement = world.judge(&Start::Introduction, unknown);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W202");
+    // Not with the key that was just refused: with one that is listed, or once this one is.
+    let wanted = format!(
+        "git -c gpg.format=ssh -c user.signingkey=KEY_FILE commit --amend --no-edit --gpg-sign # sign with a key in force of alice, bob, carol, dave, erin, frank, relbot; or root principals have this one added there: {}",
+        person("mallory").public()
+    );
+    assert_eq!(finding.fix, wanted);
     let outside = world.put(start, "alice", "apps/x.yaml", &map);
     let judgement = world.judge(&Start::Introduction, outside);
     let finding = judgement.refusal().unwrap();
