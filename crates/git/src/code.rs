@@ -17,9 +17,9 @@ manifest::codes! {
         },
         /// A limit was reached.
         W603 = "FetchLimit" {
-            meaning: "The repository, or one object of it, is larger than the limits of this source allow.",
-            action: "Move large files out of the repository, or raise the limit that the message names.",
-            example: "W603 FetchLimit: https://git.example.com/shop: more than 268435456 bytes were sent; needed: at most 268435456 bytes. Fix: raise limits.bytes or shrink the repository",
+            meaning: "The repository, or one object of it, is larger than a fetch may be.",
+            action: "Keep large files out of the repository and out of its history: what a later commit removes is fetched all the same. The limits are fixed.",
+            example: "W603 FetchLimit: https://git.example.com/shop: more than 268435456 bytes were sent; needed: at most 268435456 bytes. Fix: keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough",
         },
         /// The mirror holds what can change the meaning of history.
         W604 = "RefusedRefs" {
@@ -42,8 +42,8 @@ manifest::codes! {
         /// The server stalled or took too long.
         W607 = "RemoteTimeout" {
             meaning: "The server stalled, or the exchange took longer than its limit.",
-            action: "Look at the server's load and the network; raise the time limit if the repository is merely large.",
-            example: "W607 RemoteTimeout: https://git.example.com/shop: nothing arrived in time (reading); needed: an answer within 20 s. Fix: check the server, or raise limits.pollSeconds",
+            action: "Look at the server's load and the network; the source is asked again by itself. The limits are fixed.",
+            example: "W607 RemoteTimeout: https://git.example.com/shop: the server fell silent (limit 20 s); needed: an answer within 20 s. Fix: curl -I 'https://git.example.com/shop/info/refs?service=git-upload-pack'",
         },
         /// The ref does not exist on the remote.
         W608 = "RefMissing" {

@@ -68,7 +68,7 @@ fn remote_advice(error: &RemoteError) -> (String, String) {
             pair("username and password, or a bearer token", "correct the secret named by spec.secretRef")
         }
         RemoteError::Limit { name, ceiling, .. } => {
-            (format!("a number from 1 to {ceiling}"), format!("correct limits.{name}"))
+            (format!("a number from 1 to {ceiling}"), format!("report this: no resource sets {name}"))
         }
     }
 }

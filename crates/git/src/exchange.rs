@@ -160,7 +160,12 @@ impl ExchangeError {
 
     /// What would have been needed, and what mends it.
     pub(crate) fn advice(&self, url: &str) -> (String, String) {
-        let probe = format!("curl -I '{url}/info/refs?service=git-upload-pack'");
+        let probe = format!("curl -I {}", manifest::shell_quote(&format!("{url}/info/refs?service=git-upload-pack")));
+        // What is in the history is fetched, whatever later commits remove.
+        let drop =
+            "keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough";
+        let begin =
+            "begin a repository with less history, and name it in a new TrustRoot: writ trust root REV prints it";
         let pair = |needed: &str, fix: &str| (needed.to_owned(), fix.to_owned());
         match self {
             Self::HostUnknown | Self::Connection { .. } => ("a Git server that can be reached".to_owned(), probe),
@@ -186,27 +191,20 @@ impl ExchangeError {
                 ("the answer of a Git server that speaks protocol v2 and smart http".to_owned(), probe)
             }
             Self::Server { .. } => ("a Git server that serves the repository".to_owned(), probe),
-            Self::TimedOut { seconds, .. } => (
-                format!("an answer within {seconds} s"),
-                "check the server, or raise limits.pollSeconds or limits.fetchSeconds".to_owned(),
-            ),
-            Self::Bytes { limit } => (
-                format!("at most {limit} bytes"),
-                "move large files out of the repository, or raise limits.bytes".to_owned(),
-            ),
-            Self::Objects { limit } => {
-                (format!("at most {limit} objects"), "shrink the repository, or raise limits.objects".to_owned())
-            }
-            Self::ObjectBytes { limit } => (
-                format!("objects of at most {limit} bytes"),
-                "move large files out of the repository, or raise limits.objectBytes".to_owned(),
-            ),
-            Self::RefMissing { reference } => ("the branch".to_owned(), format!("git push origin HEAD:{reference}")),
+            Self::TimedOut { seconds, .. } => (format!("an answer within {seconds} s"), probe),
+            Self::Bytes { limit } => (format!("at most {limit} bytes"), drop.to_owned()),
+            Self::Objects { limit } => (format!("at most {limit} objects"), begin.to_owned()),
+            Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop.to_owned()),
+            Self::RefMissing { reference } => ("the branch".to_owned(), push(&format!("HEAD:{reference}"))),
             Self::NotACommit { reference } => {
-                ("a branch that names a commit".to_owned(), format!("git push --force origin COMMIT:{reference}"))
+                ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}")))
             }
         }
     }
+}
+
+fn push(what: &str) -> String {
+    format!("git push origin {}", manifest::shell_quote(what))
 }
 
 /// Words of a server, shortened, on one line and without control characters.

@@ -91,9 +91,12 @@ impl ChildError {
     pub(crate) fn advice(&self) -> (String, String) {
         let (needed, fix) = match self {
             Self::Start(_) => ("permission and memory to start a process", "look at the limits of the pod"),
-            Self::Deadline { .. } => ("a fetch within its time", "check the server, or raise limits.fetchSeconds"),
+            Self::Deadline { .. } => (
+                "a fetch within its time",
+                "look at the load of the server and at the way to it; it is tried again by itself",
+            ),
             Self::Limit { .. } => {
-                ("a repository within its limits", "shrink the repository, or raise limits.bytes and limits.objects")
+                ("a repository within the limits of a fetch", "keep large files elsewhere, also out of the history")
             }
             Self::Silent { .. } => ("an answer of the fetch process", "report this with the message"),
             Self::Broken { .. } => ("a mirror that can be written", "check space and permissions of the state volume"),

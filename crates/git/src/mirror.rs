@@ -131,10 +131,13 @@ impl MirrorError {
             Self::File { .. } => {
                 pair("a directory that can be read and written", "check space and permissions of the state volume")
             }
-            Self::Foreign { .. } => ("a mirror that only writ wrote".to_owned(), format!("rm -r '{}'", self.place())),
-            Self::Library { .. } => {
-                ("an undamaged mirror".to_owned(), format!("rm -r '{}' (it is fetched anew)", self.place()))
+            Self::Foreign { .. } => {
+                ("a mirror that only writ wrote".to_owned(), format!("rm -r {}", manifest::shell_quote(&self.place())))
             }
+            Self::Library { .. } => (
+                "an undamaged mirror".to_owned(),
+                format!("rm -r {} # it is fetched anew", manifest::shell_quote(&self.place())),
+            ),
             Self::Busy { .. } => pair("one fetch at a time", "wait for the other one"),
             Self::PinName { .. } => pair("letters, digits, dots, dashes, underscores and slashes", "use another name"),
         }
