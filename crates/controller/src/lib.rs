@@ -4,7 +4,7 @@
 //! |---|---|
 //! | what happens when | `run`, `event` |
 //! | whose orders are obeyed | `resources` |
-//! | when a repository is asked, and what its head is worth | `sources`, `source_gate` |
+//! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `drift`, `live` |
 //! | what happens when a Sync is gone | `removal` |
@@ -42,9 +42,11 @@ mod rollout;
 mod run;
 mod schedule;
 mod source_gate;
+mod source_remote;
 mod source_run;
 #[cfg(test)]
 mod source_tests;
+mod source_turns;
 mod sources;
 mod state;
 mod status;

@@ -158,6 +158,7 @@ fn new_state(
         last_roots: BTreeMap::new(),
         asked_sources: BTreeSet::new(),
         acceptance: Arc::default(),
+        turns: Arc::default(),
         syncs: BTreeMap::new(),
         live: LiveTable::default(),
         watches: BTreeMap::new(),

@@ -334,6 +334,6 @@ fn missing_ref(remote: &Remote) -> Finding {
         rule: None,
         found: format!("the server has no {}", remote.reference().as_str()),
         needed: "the tracked branch".to_owned(),
-        fix: format!("git push <remote> HEAD:{}", remote.reference().as_str()),
+        fix: format!("git push origin {}", manifest::shell_quote(&format!("HEAD:{}", remote.reference()))),
     }
 }

@@ -3,13 +3,14 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use audit::LogError;
 use cluster::{Cluster, crd::GitSourceSpec};
-use git::{Credentials, FetchChild, Limits, Remote, RemoteOptions};
+use git::FetchChild;
 use jiff::Timestamp;
-use manifest::{Digest, Finding, Sensitive};
+use manifest::{Digest, Finding};
 use trust::TrustRootSpec;
 
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
     resources::finding,
     resume,
     source_gate::{self, InForce, Judged, SourceJob, SourceOutcome, Verified},
+    source_remote::{KeptRemote, remote},
+    source_turns::Turns,
     state::Key,
 };
 
@@ -31,6 +34,10 @@ pub(crate) struct GateTask {
     pub journal: Journal,
     /// Held from the look at the log's floor to the record of the next one.
     pub acceptance: Arc<Mutex<()>>,
+    /// Whose turn it is.
+    pub turns: Arc<Turns>,
+    /// The remote that was used last.
+    pub kept: Option<Arc<KeptRemote>>,
     /// The source.
     pub key: Key,
     /// Its obeyed spec.
@@ -62,6 +69,8 @@ pub(crate) struct GateJob {
 pub(crate) struct GateAnswer {
     /// The TrustRoot that was judged by.
     pub root: Arc<TrustRootSpec>,
+    /// The remote that was used.
+    pub remote: Option<Arc<KeptRemote>>,
     /// How it ended.
     pub outcome: SourceOutcome,
     /// Error of the log, if the acceptance could not be recorded.
@@ -72,23 +81,28 @@ pub(crate) struct GateAnswer {
 
 impl GateAnswer {
     fn of(root: Arc<TrustRootSpec>, outcome: SourceOutcome) -> Self {
-        Self { root, outcome, recorded: Ok(()), restored: None }
+        Self { root, remote: None, outcome, recorded: Ok(()), restored: None }
     }
 }
 
 impl GateTask {
     /// Runs the gate.
     pub(crate) async fn run(self, now: Timestamp) -> GateAnswer {
-        let Self { cluster, journal, acceptance, key, spec, job } = self;
+        let Self { cluster, journal, acceptance, turns, kept, key, spec, job } = self;
         let root = job.root.clone();
-        let remote = match remote(&cluster, &key, &spec, &root.r#ref).await {
-            Ok(remote) => remote,
+        let used = match remote(&cluster, &key, &spec, &root.r#ref, kept).await {
+            Ok(used) => used,
             Err(finding) => return GateAnswer::of(root, SourceOutcome::Unreachable(finding)),
         };
         let GateJob { mirror, child, root: _, floors, spec: digest, judged, in_force } = job;
+        let remote = used.remote().clone();
         let job = SourceJob { mirror, remote, child, root: root.clone(), floors, spec: digest, judged, in_force };
-        let owner = format!("GitSource {key}");
-        let run = tokio::task::spawn_blocking(move || gate(&job, &journal, &acceptance, &key, &spec, now));
+        let (owner, namespace, asked) = (format!("GitSource {key}"), key.namespace.clone(), Instant::now());
+        let run = turns.run(&namespace, move || {
+            // It may have waited for its turn.
+            let now = now.checked_add(asked.elapsed()).unwrap_or(now);
+            GateAnswer { remote: Some(used), ..gate(&job, &journal, &acceptance, &key, &spec, now) }
+        });
         run.await.unwrap_or_else(|panic| {
             let found = format!("the judgement ended unexpectedly: {panic}");
             let finding = finding(ControllerCode::A143, &owner, &found, "a verdict");
@@ -162,60 +176,4 @@ pub(crate) fn record(
     let recorded = journal.verified(now, &key.to_string(), &job.root, &verified.commit, policies, &obeyed).map(drop);
     FaultPoint::VerifiedRecorded.pass();
     Ok(Recorded::Done(recorded))
-}
-
-/// Makes the remote of a source from its spec and Secret.
-async fn remote(cluster: &Cluster, key: &Key, spec: &GitSourceSpec, tracked: &str) -> Result<Remote, Finding> {
-    let owner = format!("GitSource {key}");
-    if spec.r#ref != tracked {
-        let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
-        return Err(finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot"));
-    }
-    let mut options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
-    if let Some(secret) = &spec.secret_ref {
-        let found = cluster.secret(&key.namespace, &secret.name).await.map_err(|error| {
-            finding(
-                ControllerCode::A141,
-                &owner,
-                &format!("Secret {}/{} cannot be read: {error}", key.namespace, secret.name),
-                "a readable Secret",
-            )
-        })?;
-        let data = found.ok_or_else(|| {
-            finding(
-                ControllerCode::A141,
-                &owner,
-                &format!("Secret {}/{} is not there", key.namespace, secret.name),
-                "an existing Secret",
-            )
-        })?;
-        options.ca = data.get("ca.crt").map(|ca| ca.expose().clone());
-        options.credentials = credentials(&data).map_err(|what| {
-            finding(
-                ControllerCode::A141,
-                &owner,
-                &format!("Secret {}/{}: {what}", key.namespace, secret.name),
-                "username and password, or bearerToken, as UTF-8",
-            )
-        })?;
-    }
-    Remote::new(&spec.url, &spec.r#ref, &options).map_err(|error| git::GitError::from(error).finding())
-}
-
-fn credentials(data: &cluster::SecretData) -> Result<Option<Credentials>, &'static str> {
-    let text = |name: &str| {
-        data.get(name)
-            .map(|value| {
-                String::from_utf8(value.expose().clone()).map(Sensitive::new).map_err(|_| "a value is not UTF-8")
-            })
-            .transpose()
-    };
-    match (text("username")?, text("password")?, text("bearerToken")?) {
-        (None, None, None) => Ok(None),
-        (None, None, Some(token)) => Ok(Some(Credentials::Bearer(token))),
-        (Some(username), Some(password), None) => {
-            Ok(Some(Credentials::Basic { username: username.into_exposed(), password }))
-        }
-        _ => Err("it has neither username and password nor bearerToken alone"),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use audit::Log;
@@ -20,16 +20,17 @@ use crate::{
     resume,
     source_gate::{InForce, Judged, LastJudged, SourceJob, SourceOutcome, verdict},
     source_run::{Recorded, record},
+    source_turns::{MAX_GATES_OF_NAMESPACE, Turns},
     state::Key,
 };
 
-struct World {
+pub(crate) struct World {
     keys: Keys,
-    root_key: SigningKey,
-    sre: SigningKey,
-    repo: SignedRepo,
-    root: Arc<TrustRootSpec>,
-    journal: Journal,
+    pub(crate) root_key: SigningKey,
+    pub(crate) sre: SigningKey,
+    pub(crate) repo: SignedRepo,
+    pub(crate) root: Arc<TrustRootSpec>,
+    pub(crate) journal: Journal,
     state: TempDir,
 }
 
@@ -55,7 +56,7 @@ fn spec() -> GitSourceSpec {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let keys = Keys::new().unwrap();
         let root_key = keys.generate("root", KeyType::Ed25519).unwrap();
         let sre = keys.generate("sam", KeyType::Ed25519).unwrap();
@@ -87,7 +88,7 @@ impl World {
         Self { keys, root_key, sre, repo, root: Arc::new(root), journal, state }
     }
 
-    fn mirror(&self, source: &str) -> PathBuf {
+    pub(crate) fn mirror(&self, source: &str) -> PathBuf {
         self.state.path().join("mirror").join(source)
     }
 
@@ -121,7 +122,7 @@ impl World {
     }
 
     /// Fetches the head and judges it.
-    fn judge(&self, floors: Floors) -> SourceOutcome {
+    pub(crate) fn judge(&self, floors: Floors) -> SourceOutcome {
         self.fetch("a");
         let job = self.job("a", floors);
         let head = id(&self.repo.head().unwrap());
@@ -138,7 +139,7 @@ impl World {
         verified.commit
     }
 
-    fn record(&self, source: &str, floors: Floors, verified: &crate::source_gate::Verified) -> Recorded {
+    pub(crate) fn record(&self, source: &str, floors: Floors, verified: &crate::source_gate::Verified) -> Recorded {
         let job = self.job(source, floors);
         record(&job, &self.journal, &Mutex::new(()), &key(source), &spec(), verified, Timestamp::now()).unwrap()
     }
@@ -149,7 +150,7 @@ impl World {
 }
 
 /// Commits a trust file, signed as it must be.
-fn trust(repo: &SignedRepo, file: &TrustFile, root: &SigningKey) -> String {
+pub(crate) fn trust(repo: &SignedRepo, file: &TrustFile, root: &SigningKey) -> String {
     repo.write(".writ/trust.yaml", file.text()).unwrap();
     repo.sign_trust_file(root).unwrap();
     repo.commit_signed(root, "trust").unwrap()
@@ -332,4 +333,42 @@ fn a_mirror_that_cannot_be_read_is_told() {
     let resumed = world.resume("a", None).unwrap();
     assert_eq!(resumed.problem.unwrap().code.code, "W604");
     assert!(resumed.verified.is_none());
+}
+
+/// Sixteen threads, as the binary has them, and thirty servers of two tenants that do not answer.
+#[test]
+fn stalled_servers_do_not_keep_another_source_from_being_recorded() {
+    const SERVERS: usize = 30;
+    let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(16).enable_time().build().unwrap();
+    let turns = Arc::new(Turns::default());
+    let (stalled, stalls) = std::sync::mpsc::channel();
+    let answer = Arc::new(RwLock::new(()));
+    let silence = answer.write().unwrap();
+    for number in 0..SERVERS {
+        let (turns, stalled, answer) = (turns.clone(), stalled.clone(), answer.clone());
+        runtime.spawn(async move {
+            let wait = move || {
+                stalled.send(()).unwrap();
+                drop(answer.read());
+            };
+            turns.run(["tenant-a", "tenant-b"][number % 2], wait).await
+        });
+    }
+    for _ in 0..2 * MAX_GATES_OF_NAMESPACE {
+        stalls.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    }
+    let world = World::new();
+    let SourceOutcome::Accepted { verified, .. } = world.judge(Floors::default()) else { panic!("not accepted") };
+    let (job, journal) = (world.job("a", Floors::default()), world.journal.clone());
+    let recorded = turns
+        .run("shop", move || record(&job, &journal, &Mutex::new(()), &key("a"), &spec(), &verified, Timestamp::now()));
+    let recorded = runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(60), recorded).await });
+    assert!(matches!(recorded.unwrap().unwrap(), Ok(Recorded::Done(Ok(())))));
+    assert!(resume::obeyed_source(&world.journal, &key("a")).unwrap().is_some());
+    assert!(stalls.try_recv().is_err(), "no tenant has more turns than its own");
+    drop(silence);
+    // Everybody's turn comes.
+    for _ in 2 * MAX_GATES_OF_NAMESPACE..SERVERS {
+        stalls.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    }
 }

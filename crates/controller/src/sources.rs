@@ -98,6 +98,8 @@ impl State {
             cluster: self.cluster.clone(),
             journal: self.journal.clone(),
             acceptance: self.acceptance.clone(),
+            turns: self.turns.clone(),
+            kept: source.remote.clone(),
             key: key.clone(),
             spec,
             job: GateJob {
@@ -169,11 +171,12 @@ impl State {
 
     /// One run of the gate ended.
     pub(crate) fn source_judged(&mut self, key: &Key, answer: GateAnswer, now: Timestamp) {
-        let GateAnswer { root, outcome, recorded, restored } = answer;
+        let GateAnswer { root, remote, outcome, recorded, restored } = answer;
         let random = self.jitter.draw();
         let current = self.root_of(key).is_some_and(|current| current == root);
         let Some(source) = self.sources.get_mut(key) else { return };
         source.running = false;
+        source.remote = remote;
         let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
         source.due = Instant::now() + next_poll(&interval, random);
         let requested = source.resource.annotation(crate::resources::REQUESTED_AT).map(str::to_owned);

@@ -8,7 +8,6 @@ use std::{
 };
 
 use cluster::{Cluster, Current, ParentInventory, Watch, crd};
-use git::Remote;
 use jiff::Timestamp;
 use manifest::{Digest, Finding, GroupKind, ObjectRef};
 use plan::{DesiredState, SyncRef, SyncSpec};
@@ -27,6 +26,8 @@ use crate::{
     revert_failures::RevertFailures,
     schedule::Jitter,
     source_gate::{LastJudged, Verified},
+    source_remote::KeptRemote,
+    source_turns::Turns,
     upkeep::Upkeep,
 };
 
@@ -115,8 +116,8 @@ pub(crate) struct SourceState {
     pub obeyed: Option<Arc<crd::GitSourceSpec>>,
     /// Why the spec in the cluster is not obeyed.
     pub order: Option<Finding>,
-    /// The checked remote, for the spec and Secret it was made of.
-    pub remote: Option<Remote>,
+    /// The remote that was used last without an error, with its connection.
+    pub(crate) remote: Option<Arc<KeptRemote>>,
     /// Whether the log was asked.
     pub resume: Resume,
     /// Whether the gate is running.
@@ -243,6 +244,8 @@ pub(crate) struct State {
     pub(crate) asked_sources: BTreeSet<Key>,
     /// Held while an acceptance is compared with the log's floor and recorded.
     pub(crate) acceptance: Arc<Mutex<()>>,
+    /// Which gates may run.
+    pub(crate) turns: Arc<Turns>,
     /// Syncs.
     pub syncs: BTreeMap<SyncRef, SyncState>,
     /// Managed objects.

@@ -18,7 +18,8 @@ use crate::{
 /// Threads that run tasks: two keep the watches going while one decodes a large list, more than four find nothing to
 /// do, and each has an allocator arena of its own.
 const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
-/// Threads for blocking work (log, mirrors, name resolution): each of a handful of sources and the log has one.
+/// Threads for blocking work: six for gates of sources (more never run at once), the rest for the log, renders,
+/// `expected/` and name resolution.
 const BLOCKING_THREADS: usize = 16;
 /// How long blocking work may go on after the controller has stopped: a fetch ends within its own limits, and nothing
 /// is lost when it does not.

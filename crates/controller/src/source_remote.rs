@@ -1,0 +1,114 @@
+//! The remote of a source: made of its spec and Secret, kept with its connection until one of them is another.
+
+use std::sync::Arc;
+
+use cluster::{Cluster, SecretData, crd::GitSourceSpec};
+use git::{Credentials, Limits, Remote, RemoteError, RemoteOptions};
+use manifest::{Finding, Sensitive};
+
+use crate::{code::ControllerCode, resources::finding, state::Key};
+
+/// A remote with its connection, and what it was made of.
+#[derive(Debug)]
+pub(crate) struct KeptRemote {
+    url: String,
+    reference: String,
+    options: RemoteOptions,
+    remote: Remote,
+}
+
+impl KeptRemote {
+    /// The remote of these; the one that is kept if it was made of the same.
+    pub(crate) fn of(
+        kept: Option<Arc<Self>>,
+        url: &str,
+        reference: &str,
+        options: RemoteOptions,
+    ) -> Result<Arc<Self>, RemoteError> {
+        let same = |kept: &Arc<Self>| kept.url == url && kept.reference == reference && kept.options == options;
+        if let Some(kept) = kept.filter(same) {
+            return Ok(kept);
+        }
+        let remote = Remote::new(url, reference, &options)?;
+        Ok(Arc::new(Self { url: url.to_owned(), reference: reference.to_owned(), options, remote }))
+    }
+
+    /// The remote.
+    pub(crate) const fn remote(&self) -> &Remote {
+        &self.remote
+    }
+}
+
+/// The remote of a source. Its Secret is read each time: nothing else tells that a credential was withdrawn.
+pub(crate) async fn remote(
+    cluster: &Cluster,
+    key: &Key,
+    spec: &GitSourceSpec,
+    tracked: &str,
+    kept: Option<Arc<KeptRemote>>,
+) -> Result<Arc<KeptRemote>, Finding> {
+    let owner = format!("GitSource {key}");
+    if spec.r#ref != tracked {
+        let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
+        return Err(finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot"));
+    }
+    let mut options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
+    if let Some(secret) = &spec.secret_ref {
+        let refuse = |what: String, needed: &str| {
+            let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
+            finding(ControllerCode::A141, &owner, &found, needed)
+        };
+        let found = cluster.secret(&key.namespace, &secret.name).await;
+        let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
+        let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
+        options.ca = data.get("ca.crt").map(|ca| ca.expose().clone());
+        options.credentials = credentials(&data)
+            .map_err(|what| refuse(what.to_owned(), "username and password, or bearerToken, as UTF-8"))?;
+    }
+    KeptRemote::of(kept, &spec.url, &spec.r#ref, options).map_err(|error| git::GitError::from(error).finding())
+}
+
+fn credentials(data: &SecretData) -> Result<Option<Credentials>, &'static str> {
+    let text = |name: &str| {
+        data.get(name)
+            .map(|value| {
+                String::from_utf8(value.expose().clone())
+                    .map(Sensitive::new)
+                    .map_err(|_| "has a value that is not UTF-8")
+            })
+            .transpose()
+    };
+    match (text("username")?, text("password")?, text("bearerToken")?) {
+        (None, None, None) => Ok(None),
+        (None, None, Some(token)) => Ok(Some(Credentials::Bearer(token))),
+        (Some(username), Some(password), None) => {
+            Ok(Some(Credentials::Basic { username: username.into_exposed(), password }))
+        }
+        _ => Err("has neither username and password nor bearerToken alone"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(token: &str) -> RemoteOptions {
+        let credentials = Some(Credentials::Bearer(Sensitive::new(token.to_owned())));
+        RemoteOptions { ca: None, credentials, limits: Limits::default() }
+    }
+
+    #[test]
+    fn a_connection_is_kept_until_spec_or_secret_change() {
+        const URL: &str = "https://127.0.0.1/config.git";
+        let of = |kept: Option<&Arc<KeptRemote>>, url, token| {
+            KeptRemote::of(kept.cloned(), url, "refs/heads/main", options(token)).unwrap()
+        };
+        let first = of(None, URL, "token-one");
+        assert!(Arc::ptr_eq(&first, &of(Some(&first), URL, "token-one")));
+        assert!(!Arc::ptr_eq(&first, &of(Some(&first), URL, "token-two")));
+        assert!(!Arc::ptr_eq(&first, &of(Some(&first), "https://127.0.0.1/other.git", "token-one")));
+        let kept = KeptRemote::of(Some(first.clone()), URL, "refs/heads/other", options("token-one")).unwrap();
+        assert!(!Arc::ptr_eq(&first, &kept));
+        assert!(!format!("{first:?}").contains("token-one"));
+    }
+}
