@@ -11,7 +11,8 @@ use std::{
 
 use manifest::{Digest, GroupKind, ObjectRef};
 use plan::{
-    Claims, FieldDiff, Lifecycle, Live, LiveStates, Presence, SyncRef, Visibility, as_served, declared_differences,
+    Claims, DriftSeen, FieldDiff, Lifecycle, Live, LiveStates, Presence, SyncRef, Visibility, as_served,
+    declared_differences,
 };
 use serde_json::Value;
 
@@ -396,14 +397,15 @@ fn is_newer(version: &str, than: &str) -> bool {
 }
 
 impl LiveStates for LiveTable {
-    fn live(&self, reference: &ObjectRef) -> Live {
+    fn live(&self, reference: &ObjectRef) -> Live<'_> {
         match self.objects.get(reference) {
             Some(Entry { seen: Some(seen), expected, .. }) => Live::Present(Presence {
-                uid: seen.uid.clone(),
-                resource_version: seen.resource_version.clone(),
+                uid: &seen.uid,
+                resource_version: &seen.resource_version,
                 applied: expected.as_ref().map(|expected| expected.applied),
                 lifecycle: seen.lifecycle,
-                drift: seen.drift.clone(),
+                drift: &seen.drift,
+                seen: DriftSeen::Event,
             }),
             _ if self.watched.contains(&reference.group_kind) => Live::Absent,
             _ => Live::Unobserved,
@@ -412,8 +414,8 @@ impl LiveStates for LiveTable {
 }
 
 impl Claims for LiveTable {
-    fn owner(&self, reference: &ObjectRef) -> Option<SyncRef> {
-        self.owner_of(reference).cloned()
+    fn owner(&self, reference: &ObjectRef) -> Option<&SyncRef> {
+        self.owner_of(reference)
     }
 }
 

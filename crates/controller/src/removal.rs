@@ -42,7 +42,7 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
-            question: Question::Removal { applied: &applied },
+            question: Question::Removal { applied: &applied, trailer: plan::PruneTrailer::default() },
             live: &self.live,
             claims: &self.live,
             findings: &[],

@@ -5,6 +5,7 @@
 mod canonical;
 mod code;
 mod complete;
+mod counted;
 mod declared;
 mod digest;
 mod field_path;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use canonical::canonical_json;
 pub use code::CodeEntry;
+pub use counted::counted;
 pub use declared::{Declared, declared, declares_objects};
 pub use digest::{Digest, ParseDigestError};
 pub use field_path::{FieldPath, MAX_FIELD_PATH_SEGMENTS, ParseFieldPathError, Segment};

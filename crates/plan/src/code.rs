@@ -75,5 +75,11 @@ manifest::codes! {
             action: "With drift mode Revert the label is put back. To move an object between Syncs, remove it from one folder and add it to the other in one commit.",
             example: "D105 OwnershipTaken: ConfigMap shop/settings: part-of is now applyset-x-v1; needed: its own Sync. Fix: move it in Git",
         },
+        /// Our own write does not stay as it was sent.
+        D106 = "Contested" {
+            meaning: "The answer to writ's own write holds another value than the declared one: a mutating webhook or policy rewrites the object on its way in, the kind has no such field, or a feature of the cluster is off. writ does not take the other value for its own; it writes again, ever more seldom, and reports.",
+            action: "Find what rewrites the field and stop it, or declare the value that is stored. A field that the kind does not have is removed from the manifest.",
+            example: "D106 Contested: Deployment.apps shop/web spec.template.spec.containers[name=web].image: it is \"evil:1\" in the answer to our own write; needed: \"a:1\". Fix: kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies to find what rewrites it, or declare in apps/web.yaml:1 what is stored",
+        },
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! Additions by others are not differences here: only fields that `expected` has are looked at.
 
+use std::collections::HashMap;
+
 use manifest::{FieldPath, GroupKind, Segment, merge_key_default, merge_keys};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::server_form::ServerForm;
 
 /// The most differences listed per object: what fits on three screens; the rest is counted.
 pub const MAX_DIFFERENCES: usize = 100;
@@ -30,31 +34,25 @@ pub struct FieldDiff {
     pub after: Option<String>,
 }
 
-/// Compares what is expected with what is live: every field of `expected` must be in `live` with
-/// the same value. Fields that only `live` has are ignored.
+/// Compares a declaration with what is live: every field of `declared` must be in `live` with the
+/// same value, or with the form the API server gives to it. Fields that only `live` has are ignored.
 #[must_use]
 pub fn declared_differences(
-    expected: &Value,
+    declared: &Value,
     live: &Value,
     kind: &GroupKind,
     visibility: Visibility,
 ) -> Vec<FieldDiff> {
-    let mut walk = Walk { kind, visibility, mode: Mode::Declared, path: Vec::new(), found: Vec::new() };
-    walk.value(expected, live);
-    walk.found
+    Walk::new(kind, visibility, Mode::Declared).between(declared, live)
 }
 
-/// Compares two declarations in both directions.
+/// Compares two declarations in both directions, as they are written.
 #[must_use]
 pub fn differences(before: &Value, after: &Value, kind: &GroupKind, visibility: Visibility) -> Vec<FieldDiff> {
-    let mut walk = Walk { kind, visibility, mode: Mode::Both, path: Vec::new(), found: Vec::new() };
-    walk.value(before, after);
-    walk.found
+    Walk::new(kind, visibility, Mode::Both).between(before, after)
 }
 
 /// What the server made of a declaration: the fields of `declared` with the values of `response`.
-/// This is what later observations are compared with, so that `cpu: "0.5"` served as `500m` is no
-/// difference.
 #[must_use]
 pub fn as_served(declared: &Value, response: &Value, kind: &GroupKind) -> Value {
     served(declared, response, kind, &mut Vec::new())
@@ -63,7 +61,7 @@ pub fn as_served(declared: &Value, response: &Value, kind: &GroupKind) -> Value 
 fn served<'a>(declared: &'a Value, response: &Value, kind: &GroupKind, names: &mut Vec<&'a str>) -> Value {
     match (declared, response) {
         (Value::Object(declared), Value::Object(response)) => {
-            let mut fields = serde_json::Map::new();
+            let mut fields = Map::new();
             for (name, value) in declared {
                 if let Some(answer) = response.get(name) {
                     names.push(name);
@@ -73,11 +71,11 @@ fn served<'a>(declared: &'a Value, response: &Value, kind: &GroupKind, names: &m
             }
             Value::Object(fields)
         }
-        (Value::Array(declared), Value::Array(response)) => match list_keys(kind, names) {
+        (Value::Array(declared), Value::Array(response)) => match merge_keys(kind, names) {
             Some(keys) => Value::Array(
                 declared
                     .iter()
-                    .filter_map(|item| Some(served(item, find(item, response, keys)?, kind, names)))
+                    .filter_map(|item| Some(served(item, Items::of(response, keys).find(item)?, kind, names)))
                     .collect(),
             ),
             None if declared.len() == response.len() => Value::Array(
@@ -95,88 +93,119 @@ enum Mode {
     Both,
 }
 
+/// One step of the way to a field; a [`Segment`] is made of it only when the field differs.
+enum Step<'a> {
+    Field(&'a str),
+    Index(usize),
+    Item(&'a Value, Keys),
+}
+
+type Keys = &'static [&'static str];
+
 struct Walk<'a> {
     kind: &'a GroupKind,
+    form: ServerForm<'a>,
     visibility: Visibility,
     mode: Mode,
-    path: Vec<Segment>,
+    steps: Vec<Step<'a>>,
+    /// The names of the fields among the steps.
+    names: Vec<&'a str>,
     found: Vec<FieldDiff>,
 }
 
-impl Walk<'_> {
-    fn value(&mut self, before: &Value, after: &Value) {
+impl<'a> Walk<'a> {
+    fn new(kind: &'a GroupKind, visibility: Visibility, mode: Mode) -> Self {
+        let form = ServerForm::of(kind);
+        Self { kind, form, visibility, mode, steps: Vec::new(), names: Vec::new(), found: Vec::new() }
+    }
+
+    fn between(mut self, before: &'a Value, after: &'a Value) -> Vec<FieldDiff> {
+        self.value(before, after);
+        self.found
+    }
+
+    fn value(&mut self, before: &'a Value, after: &'a Value) {
         match (before, after) {
-            (Value::Object(before), Value::Object(after)) => self.object(before, after),
+            (Value::Object(fields), Value::Object(after)) => self.object(before, fields, after),
             (Value::Array(before), Value::Array(after)) => self.array(before, after),
-            (before, after) if same_scalar(before, after) => {}
+            (before, after) if before == after => {}
+            (before, after) if self.mode == Mode::Declared && self.form.same(&self.names, before, after) => {}
             (before, after) => self.push(Some(before), Some(after)),
         }
     }
 
-    fn object(&mut self, before: &serde_json::Map<String, Value>, after: &serde_json::Map<String, Value>) {
+    fn object(&mut self, whole: &'a Value, before: &'a Map<String, Value>, after: &'a Map<String, Value>) {
         for (name, value) in before {
-            self.path.push(Segment::Field(name.clone()));
+            self.enter(name);
             match after.get(name) {
+                _ if self.mode == Mode::Declared && self.form.is_filled(whole, name, value) => {}
                 Some(other) => self.value(value, other),
-                None if is_nothing(value) => {}
+                None if self.mode == Mode::Declared && self.form.drops(&self.names, value) => {}
                 None => self.push(Some(value), None),
             }
-            self.path.pop();
+            self.leave();
         }
         if self.mode == Mode::Both {
             for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
-                self.path.push(Segment::Field(name.clone()));
+                self.enter(name);
                 self.push(None, Some(value));
-                self.path.pop();
+                self.leave();
             }
         }
     }
 
-    fn array(&mut self, before: &[Value], after: &[Value]) {
-        let names: Vec<&str> = self
-            .path
-            .iter()
-            .filter_map(|segment| match segment {
-                Segment::Field(name) => Some(name.as_str()),
-                _ => None,
-            })
-            .collect();
-        let Some(keys) = list_keys(self.kind, &names) else {
-            return self.atomic(before, after);
-        };
+    fn array(&mut self, before: &'a [Value], after: &'a [Value]) {
+        let set: Keys = &[];
+        let keys = merge_keys(self.kind, &self.names).or_else(|| self.form.is_set(&self.names).then_some(set));
+        let Some(keys) = keys else { return self.atomic(before, after) };
+        let others = Items::of(after, keys);
         for item in before {
-            self.path.push(address(item, keys));
-            match find(item, after, keys) {
+            self.steps.push(Step::Item(item, keys));
+            match others.find(item) {
                 Some(other) => self.value(item, other),
                 None => self.push(Some(item), None),
             }
-            self.path.pop();
+            self.steps.pop();
         }
         if self.mode == Mode::Both {
-            for item in after.iter().filter(|item| find(item, before, keys).is_none()) {
-                self.path.push(address(item, keys));
+            let known = Items::of(before, keys);
+            for item in after.iter().filter(|item| known.find(item).is_none()) {
+                self.steps.push(Step::Item(item, keys));
                 self.push(None, Some(item));
-                self.path.pop();
+                self.steps.pop();
             }
         }
     }
 
     /// A list without merge keys belongs to one owner as a whole.
-    fn atomic(&mut self, before: &[Value], after: &[Value]) {
-        if before.len() != after.len() {
+    fn atomic(&mut self, before: &'a [Value], after: &'a [Value]) {
+        let declared = self.mode == Mode::Declared;
+        let added = |item: &&Value| declared && self.form.is_admitted(&self.names, item) && !before.contains(item);
+        let others: Vec<&Value> = after.iter().filter(|item| !added(item)).collect();
+        if before.len() != others.len() {
             return self.push(Some(&Value::Array(before.to_vec())), Some(&Value::Array(after.to_vec())));
         }
-        for (index, (item, other)) in before.iter().zip(after).enumerate() {
-            self.path.push(Segment::Index(index));
+        for (index, (item, other)) in before.iter().zip(others).enumerate() {
+            self.steps.push(Step::Index(index));
             self.value(item, other);
-            self.path.pop();
+            self.steps.pop();
         }
+    }
+
+    fn enter(&mut self, name: &'a str) {
+        self.steps.push(Step::Field(name));
+        self.names.push(name);
+    }
+
+    fn leave(&mut self) {
+        self.steps.pop();
+        self.names.pop();
     }
 
     fn push(&mut self, before: Option<&Value>, after: Option<&Value>) {
         match self.found.len() {
             count if count < MAX_DIFFERENCES => {
-                let path = FieldPath::new(self.path.clone()).to_string();
+                let path = FieldPath::new(self.steps.iter().map(Step::segment).collect()).to_string();
                 self.found.push(FieldDiff { path, before: self.show(before), after: self.show(after) });
             }
             MAX_DIFFERENCES => self.found.push(FieldDiff {
@@ -196,6 +225,19 @@ impl Walk<'_> {
     }
 }
 
+impl Step<'_> {
+    fn segment(&self) -> Segment {
+        match self {
+            Self::Field(name) => Segment::Field((*name).to_owned()),
+            Self::Index(index) => Segment::Index(*index),
+            Self::Item(item, []) => Segment::Item([(String::new(), (*item).clone())].into()),
+            Self::Item(item, keys) => {
+                Segment::Item(keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone()))).collect())
+            }
+        }
+    }
+}
+
 pub(crate) fn shorten(text: &str) -> String {
     if text.chars().nth(MAX_SHOWN_CHARACTERS).is_none() {
         return text.to_owned();
@@ -204,38 +246,45 @@ pub(crate) fn shorten(text: &str) -> String {
     format!("{head}… ({} bytes)", text.len())
 }
 
-/// The server drops empty maps, empty lists and nulls of optional fields.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
-}
+/// From this many items on a list is indexed: below, looking at each is cheaper.
+const INDEXED_FROM: usize = 16;
 
-fn same_scalar(before: &Value, after: &Value) -> bool {
-    match (before, after) {
-        (Value::Number(before), Value::Number(after)) => {
-            before == after || (before.is_f64() || after.is_f64()) && before.as_f64() == after.as_f64()
-        }
-        (before, after) => before == after,
-    }
-}
-
-/// The keys by which a list is merged; none (but some list) for a set of plain values.
-fn list_keys(kind: &GroupKind, path: &[&str]) -> Option<&'static [&'static str]> {
-    if path == ["metadata", "finalizers"] { Some(&[]) } else { merge_keys(kind, path) }
-}
-
-/// The item of `items` that is the same item as `item`. A set of plain values (no merge keys) is
+/// The items of a merged list, found by their merge keys. A set of plain values (no merge keys) is
 /// addressed by value; a missing key has the server's default.
-fn find<'a>(item: &Value, items: &'a [Value], keys: &[&str]) -> Option<&'a Value> {
-    items.iter().find(
-        |other| {
-            if keys.is_empty() { *other == item } else { keys.iter().all(|key| same_key(item, other, key)) }
-        },
-    )
+enum Items<'a> {
+    Few(&'a [Value], Keys),
+    Many(HashMap<String, &'a Value>, Keys),
+}
+
+impl<'a> Items<'a> {
+    fn of(items: &'a [Value], keys: Keys) -> Self {
+        if items.len() < INDEXED_FROM {
+            return Self::Few(items, keys);
+        }
+        // The first of several counts, as it does below.
+        Self::Many(items.iter().rev().map(|item| (identity(item, keys), item)).collect(), keys)
+    }
+
+    fn find(&self, item: &Value) -> Option<&'a Value> {
+        match self {
+            Self::Few(items, []) => items.iter().find(|other| *other == item),
+            Self::Few(items, keys) => items.iter().find(|other| keys.iter().all(|key| same_key(item, other, key))),
+            Self::Many(index, keys) => index.get(&identity(item, keys)).copied(),
+        }
+    }
+}
+
+/// What makes an item the same item, as text: values in JSON hold no line ends.
+fn identity(item: &Value, keys: Keys) -> String {
+    if keys.is_empty() {
+        return item.to_string();
+    }
+    let part = |key: &&str| match (item.get(key), merge_key_default(key)) {
+        (Some(value), _) => format!("{value}\n"),
+        (None, Some(default)) => format!("{}\n", Value::from(default)),
+        (None, None) => "\n".to_owned(),
+    };
+    keys.iter().map(part).collect()
 }
 
 fn same_key(item: &Value, other: &Value, key: &str) -> bool {
@@ -246,98 +295,6 @@ fn same_key(item: &Value, other: &Value, key: &str) -> bool {
     }
 }
 
-fn address(item: &Value, keys: &[&str]) -> Segment {
-    if keys.is_empty() {
-        return Segment::Item([(String::new(), item.clone())].into());
-    }
-    Segment::Item(keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone()))).collect())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn deployment() -> GroupKind {
-        GroupKind::new("apps", "Deployment")
-    }
-
-    fn check(expected: &Value, live: &Value) -> Vec<String> {
-        declared_differences(expected, live, &deployment(), Visibility::Shown)
-            .into_iter()
-            .map(|diff| {
-                format!("{}: {} → {}", diff.path, diff.before.unwrap_or_default(), diff.after.unwrap_or_default())
-            })
-            .collect()
-    }
-
-    fn containers(items: &Value) -> Value {
-        json!({"spec": {"template": {"spec": {"containers": items}}}})
-    }
-
-    #[test]
-    fn additions_and_defaults_are_no_differences() {
-        let declared = containers(&json!([{"name": "web", "image": "a:1", "ports": [{"containerPort": 80}]}]));
-        let live = containers(&json!([
-            {"name": "sidecar", "image": "x"},
-            {"name": "web", "image": "a:1", "imagePullPolicy": "Always", "ports": [{"containerPort": 80, "protocol": "TCP"}]}
-        ]));
-        assert_eq!(check(&declared, &live), [] as [&str; 0]);
-    }
-
-    #[test]
-    fn edits_are_addressed_by_merge_key() {
-        let declared = containers(&json!([{"name": "web", "image": "a:1"}, {"name": "gone", "image": "b"}]));
-        let live = containers(&json!([{"name": "x"}, {"name": "web", "image": "evil"}]));
-        assert_eq!(
-            check(&declared, &live),
-            [
-                r#"spec.template.spec.containers[name=web].image: "a:1" → "evil""#,
-                r#"spec.template.spec.containers[name=gone]: {"image":"b","name":"gone"} → "#,
-            ]
-        );
-    }
-
-    #[test]
-    fn a_list_without_merge_keys_is_one_value() {
-        let declared = json!({"spec": {"x": [1, 2]}});
-        assert_eq!(check(&declared, &json!({"spec": {"x": [1, 2]}})), [] as [&str; 0]);
-        assert_eq!(check(&declared, &json!({"spec": {"x": [1, 3]}})), ["spec.x[1]: 2 → 3"]);
-        assert_eq!(check(&declared, &json!({"spec": {"x": [1, 2, 3]}})), ["spec.x: [1,2] → [1,2,3]"]);
-    }
-
-    #[test]
-    fn what_the_server_made_of_a_declaration_is_expected() {
-        let declared = containers(&json!([{"name": "web", "resources": {"limits": {"cpu": "0.5"}}}]));
-        let answer = containers(&json!([{"name": "web", "image": "d", "resources": {"limits": {"cpu": "500m"}}}]));
-        let expected = as_served(&declared, &answer, &deployment());
-        assert_eq!(expected, containers(&json!([{"name": "web", "resources": {"limits": {"cpu": "500m"}}}])));
-        assert_eq!(check(&expected, &answer), [] as [&str; 0]);
-    }
-
-    #[test]
-    fn secrets_are_masked_and_long_values_cut() {
-        let secret = GroupKind::new("", "Secret");
-        let found = declared_differences(
-            &json!({"data": {"k": "aGk="}}),
-            &json!({"data": {"k": "bG8="}}),
-            &secret,
-            Visibility::Masked,
-        );
-        assert_eq!(found, [FieldDiff { path: "data.k".into(), before: Some("***".into()), after: Some("***".into()) }]);
-        let long = check(&json!({"a": "x".repeat(5000)}), &json!({"a": 1}));
-        assert!(long[0].len() < 300, "{}", long[0].len());
-    }
-
-    #[test]
-    fn the_list_of_differences_is_bounded() {
-        let many = |value: u32| Value::Object((0..500).map(|i| (format!("k{i}"), json!(value))).collect());
-        assert_eq!(check(&many(1), &many(2)).len(), MAX_DIFFERENCES + 1);
-    }
-
-    #[test]
-    fn both_directions_list_what_is_new() {
-        let found = differences(&json!({"a": 1}), &json!({"b": 2}), &deployment(), Visibility::Shown);
-        assert_eq!(found.iter().map(|diff| diff.path.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    }
-}
+#[path = "compare_tests.rs"]
+mod tests;

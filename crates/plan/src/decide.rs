@@ -38,6 +38,8 @@ pub enum Question<'a> {
     Removal {
         /// What it applied.
         applied: &'a DesiredState,
+        /// What the commits that removed it, and those since, say about pruning.
+        trailer: PruneTrailer,
     },
 }
 
@@ -70,7 +72,7 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
             advance(inputs, candidate, applied, partial, trailer)
         }
         Question::Drift { accepted, objects } => drift(inputs, accepted, objects),
-        Question::Removal { applied } => removal(inputs, applied),
+        Question::Removal { applied, trailer } => removal(inputs, applied, trailer),
     }
 }
 
@@ -85,21 +87,16 @@ fn advance(
     findings.extend(service_account(inputs));
     findings.extend(candidate.iter().filter_map(|object| ownership(inputs, object)));
     let leaving = leaving(inputs, candidate, applied, partial);
-    let there = applied.into_iter().chain(partial.iter().map(AsRef::as_ref)).flat_map(DesiredState::iter);
-    let total = there.map(|object| &object.reference).collect::<BTreeSet<_>>().len();
-    findings.extend(guard::check(
-        inputs.sync,
-        inputs.spec,
-        total,
-        leaving.iter().map(|object| &object.reference),
-        trailer,
-    ));
+    let references = leaving.iter().map(|object| &object.reference);
+    findings.extend(guard::check(inputs.sync, inputs.spec, count(applied, partial), references, trailer));
     if !findings.is_empty() {
         return refuse(inputs, candidate, findings);
     }
     let mut draft = Draft::new(PlanOrigin::Advance);
-    for object in candidate.iter() {
-        draft.apply(inputs, object, applied.and_then(|state| state.get(&object.reference)));
+    for (object, before) in candidate.beside(applied) {
+        if let Some(object) = object {
+            draft.apply(inputs, object, before);
+        }
     }
     for object in leaving {
         draft.prune(inputs, object);
@@ -107,10 +104,19 @@ fn advance(
     draft.approve(inputs, candidate, Decision::Apply)
 }
 
+/// How many objects these revisions declare.
+fn count(applied: Option<&DesiredState>, partial: &[Arc<DesiredState>]) -> usize {
+    if partial.is_empty() {
+        return applied.map_or(0, DesiredState::len);
+    }
+    let states = applied.into_iter().chain(partial.iter().map(AsRef::as_ref));
+    states.flat_map(DesiredState::iter).map(|object| &object.reference).collect::<BTreeSet<_>>().len()
+}
+
 /// The objects a candidate would prune.
 fn leaving<'a>(
     inputs: &Inputs<'_>,
-    candidate: &DesiredState,
+    candidate: &'a DesiredState,
     applied: Option<&'a DesiredState>,
     partial: &'a [Arc<DesiredState>],
 ) -> Vec<&'a DesiredObject> {
@@ -118,11 +124,14 @@ fn leaving<'a>(
         return Vec::new();
     }
     let mut leaving = BTreeMap::new();
-    for object in applied.into_iter().chain(partial.iter().map(AsRef::as_ref)).flat_map(DesiredState::iter) {
-        // Another Sync may have taken what a revision declared and never brought.
-        let owned = inputs.claims.owner(&object.reference).is_none_or(|owner| owner == *inputs.sync);
-        if candidate.get(&object.reference).is_none() && owned {
-            leaving.insert(&object.reference, object);
+    for state in applied.into_iter().chain(partial.iter().map(AsRef::as_ref)) {
+        for (kept, object) in candidate.beside(Some(state)) {
+            // Another Sync may have taken what a revision declared and never brought.
+            if let (None, Some(object)) = (kept, object)
+                && inputs.claims.owner(&object.reference).is_none_or(|owner| owner == inputs.sync)
+            {
+                leaving.insert(&object.reference, object);
+            }
         }
     }
     leaving.into_values().filter(|object| object.pruning == Pruning::Allowed).collect()
@@ -151,12 +160,21 @@ fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) ->
     draft.approve(inputs, accepted, Decision::Revert)
 }
 
-fn removal(inputs: &Inputs<'_>, applied: &DesiredState) -> Decision {
-    if let Some(finding) = service_account(inputs) {
-        return refuse(inputs, applied, vec![finding]);
+fn removal(inputs: &Inputs<'_>, applied: &DesiredState, trailer: PruneTrailer) -> Decision {
+    let ours = |object: &&DesiredObject| {
+        object.pruning == Pruning::Allowed
+            && inputs.claims.owner(&object.reference).is_none_or(|owner| owner == inputs.sync)
+    };
+    let leaving: Vec<&DesiredObject> = applied.iter().filter(ours).collect();
+    let references = leaving.iter().map(|object| &object.reference);
+    let mut findings: Vec<Finding> = service_account(inputs).into_iter().collect();
+    // Whatever may stay, a removal takes all that may go.
+    findings.extend(guard::check(inputs.sync, inputs.spec, leaving.len(), references, trailer));
+    if !findings.is_empty() {
+        return refuse(inputs, applied, findings);
     }
     let mut draft = Draft::new(PlanOrigin::Removal);
-    for object in applied.iter().filter(|object| object.pruning == Pruning::Allowed) {
+    for object in leaving {
         draft.prune(inputs, object);
     }
     draft.approve(inputs, applied, Decision::Apply)
@@ -177,26 +195,34 @@ fn service_account(inputs: &Inputs<'_>) -> Option<Finding> {
 }
 
 fn ownership(inputs: &Inputs<'_>, object: &DesiredObject) -> Option<Finding> {
-    let subject = Subject::Object { reference: object.reference.clone(), field: None };
-    let file = object.sources.first().map_or_else(|| "the manifest".to_owned(), |origin| origin.file.to_string());
-    if object.reference.group_kind.group == "writ.dev" && object.reference.group_kind.kind == "TrustRoot" {
-        return Some(Finding {
-            code: PlanCode::A122.entry(),
-            subject,
-            rule: None,
-            found: format!("{file} declares a TrustRoot"),
-            needed: "TrustRoots are written by platform admins, never applied from Git".to_owned(),
-            fix: format!("git rm -- {}, or move the document out of the Sync's path", shell_quote(&file)),
-        });
+    let forbidden = object.reference.group_kind.group == "writ.dev" && object.reference.group_kind.kind == "TrustRoot";
+    let owner = inputs.claims.owner(&object.reference).filter(|owner| *owner != inputs.sync);
+    // Nearly every object passes: what would be said is made only where something is.
+    if !forbidden && owner.is_none() {
+        return None;
     }
-    let owner = inputs.claims.owner(&object.reference).filter(|owner| owner != inputs.sync)?;
+    let file = object.sources.first().map_or_else(|| "the manifest".to_owned(), |origin| origin.file.to_string());
+    let (code, found, needed, fix) = match owner {
+        Some(owner) if !forbidden => (
+            PlanCode::A121,
+            format!("declared by {file}, but owned by Sync {owner}"),
+            "one owner for each object",
+            format!("remove it from {file}, or from the folder of Sync {owner}"),
+        ),
+        _ => (
+            PlanCode::A122,
+            format!("{file} declares a TrustRoot"),
+            "TrustRoots are written by platform admins, never applied from Git",
+            format!("git rm -- {}, or move the document out of the Sync's path", shell_quote(&file)),
+        ),
+    };
     Some(Finding {
-        code: PlanCode::A121.entry(),
-        subject,
+        code: code.entry(),
+        subject: Subject::Object { reference: object.reference.clone(), field: None },
         rule: None,
-        found: format!("declared by {file}, but owned by Sync {owner}"),
-        needed: "one owner for each object".to_owned(),
-        fix: format!("remove it from {file}, or from the folder of Sync {owner}"),
+        found,
+        needed: needed.to_owned(),
+        fix,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What one accepted commit wants one Sync to be.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
 };
@@ -177,6 +178,28 @@ impl DesiredState {
     #[must_use]
     pub fn get(&self, reference: &ObjectRef) -> Option<&DesiredObject> {
         self.objects.get(reference).map(Arc::as_ref)
+    }
+
+    /// The objects of both states side by side, ordered by identity.
+    pub(crate) fn beside<'a>(
+        &'a self,
+        other: Option<&'a Self>,
+    ) -> impl Iterator<Item = (Option<&'a DesiredObject>, Option<&'a DesiredObject>)> {
+        let mut ours = self.objects.values().peekable();
+        let mut theirs = other.map(|other| other.objects.values()).into_iter().flatten().peekable();
+        std::iter::from_fn(move || {
+            let order = match (ours.peek(), theirs.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                // An object that both states share need not be compared.
+                (Some(one), Some(two)) if Arc::ptr_eq(one, two) => Ordering::Equal,
+                (Some(one), Some(two)) => one.reference.cmp(&two.reference),
+            };
+            let one = if order.is_le() { ours.next() } else { None };
+            let two = if order.is_ge() { theirs.next() } else { None };
+            Some((one.map(Arc::as_ref), two.map(Arc::as_ref)))
+        })
     }
 
     /// How many objects.

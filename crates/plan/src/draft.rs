@@ -5,7 +5,7 @@ use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
 use crate::{
     Action, Adoption, ApprovedPlan, Change, Conflicts, Counts, Decision, DesiredObject, DesiredState, DriftMode,
     DriftReport, FieldDiff, Inputs, Lifecycle, Live, PlanCode, PlanOrigin, Presence, SyncRef, Visibility, Wave,
-    compare, decide::refuse, desired::identity, drift_report, lint,
+    compare, decide::refuse, desired::identity, drift_report::Absence, lint,
 };
 
 /// A plan in the making.
@@ -27,20 +27,20 @@ impl Draft {
     /// One object of a candidate.
     pub(crate) fn apply(&mut self, inputs: &Inputs<'_>, object: &DesiredObject, before: Option<&DesiredObject>) {
         let live = inputs.live.live(&object.reference);
-        if waits(inputs, &object.reference, &live) {
+        if waits(inputs, &object.reference, live) {
             self.counts.waiting += 1;
             return;
         }
         let absent = live == Live::Absent;
         let presence = match live {
             Live::Present(presence) => Some(presence),
-            Live::Unobserved | Live::Absent => None,
+            Live::Unobserved | Live::Unserved | Live::Absent => None,
         };
-        let known = presence.as_ref().and_then(|presence| presence.applied);
+        let known = presence.and_then(|presence| presence.applied);
         let heals = inputs.spec.drift.mode == DriftMode::Revert;
         let untouched = before.is_some_and(|before| before.digest == object.digest);
         let same = known == Some(object.digest);
-        let drifted = presence.as_ref().is_some_and(|presence| !presence.drift.is_empty());
+        let drifted = presence.is_some_and(|presence| !presence.drift.is_empty());
         if before.is_none() && known.is_none() {
             let conflicts = match object.adoption {
                 Adoption::Refuse => Conflicts::Refuse,
@@ -57,12 +57,12 @@ impl Draft {
         }
         let differences = match (before, presence) {
             (_, Some(presence)) if same => {
-                self.reports.push(drift_report::of_fields(object, &presence.drift));
-                presence.drift
+                self.reports.push(DriftReport::of_fields(object, presence.drift, presence.seen));
+                presence.drift.to_vec()
             }
             (Some(before), _) => {
                 if untouched && absent {
-                    self.reports.push(drift_report::of_absence(object));
+                    self.reports.push(DriftReport::of_absence(object, Absence::Deleted));
                 }
                 self.declared_differences(before, object)
             }
@@ -78,18 +78,20 @@ impl Draft {
             return;
         }
         let live = inputs.live.live(&object.reference);
-        if waits(inputs, &object.reference, &live) {
+        if waits(inputs, &object.reference, live) {
             self.counts.waiting += 1;
             return;
         }
         let (report, differences) = match live {
-            Live::Unobserved => return,
-            Live::Absent => (drift_report::of_absence(object), Vec::new()),
+            Live::Unobserved | Live::Unserved => return,
+            Live::Absent => (DriftReport::of_absence(object, Absence::Deleted), Vec::new()),
             Live::Present(presence) if presence.drift.is_empty() => {
                 self.counts.unchanged += 1;
                 return;
             }
-            Live::Present(presence) => (drift_report::of_fields(object, &presence.drift), presence.drift),
+            Live::Present(presence) => {
+                (DriftReport::of_fields(object, presence.drift, presence.seen), presence.drift.to_vec())
+            }
         };
         self.reports.push(report);
         self.counts.reverted += 1;
@@ -102,7 +104,7 @@ impl Draft {
             return;
         }
         match inputs.live.live(&object.reference) {
-            Live::Absent => {}
+            Live::Absent | Live::Unserved => {}
             // Without UID and version there is nothing to guard the deletion with: it waits.
             Live::Unobserved => self.counts.waiting += 1,
             Live::Present(presence) if presence.lifecycle == Lifecycle::Terminating => self.counts.waiting += 1,
@@ -111,7 +113,7 @@ impl Draft {
                 self.changes.push(Change {
                     reference: object.reference.clone(),
                     api_version: object.api_version.clone(),
-                    action: Action::Prune { uid, resource_version },
+                    action: Action::Prune { uid: uid.to_owned(), resource_version: resource_version.to_owned() },
                     wave: Wave::of_delete(&object.reference.group_kind),
                     body: None,
                     digest: Some(object.digest),
@@ -191,24 +193,25 @@ impl Draft {
 
 /// Whether a write would be lost: the object is on its way out, or it is not there and its
 /// Namespace is.
-fn waits(inputs: &Inputs<'_>, reference: &ObjectRef, live: &Live) -> bool {
-    let terminating = |live: &Live| matches!(live, Live::Present(Presence { lifecycle: Lifecycle::Terminating, .. }));
+fn waits(inputs: &Inputs<'_>, reference: &ObjectRef, live: Live<'_>) -> bool {
+    let terminating =
+        |live: Live<'_>| matches!(live, Live::Present(Presence { lifecycle: Lifecycle::Terminating, .. }));
     match (live, &reference.namespace) {
-        (Live::Unobserved | Live::Absent, Some(namespace)) => {
+        (Live::Unobserved | Live::Unserved | Live::Absent, Some(namespace)) => {
             let namespace = ObjectRef {
                 cluster: reference.cluster.clone(),
                 group_kind: GroupKind::new("", "Namespace"),
                 namespace: None,
                 name: namespace.clone(),
             };
-            terminating(&inputs.live.live(&namespace))
+            terminating(inputs.live.live(&namespace))
         }
         (live, _) => terminating(live),
     }
 }
 
 fn owned_by_another(inputs: &Inputs<'_>, reference: &ObjectRef) -> bool {
-    inputs.claims.owner(reference).is_some_and(|owner| owner != *inputs.sync)
+    inputs.claims.owner(reference).is_some_and(|owner| owner != inputs.sync)
 }
 
 /// How many parts of the digest one change gives.

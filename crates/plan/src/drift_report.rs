@@ -1,24 +1,54 @@
 //! What is said of an object that left the declaration.
 
-use manifest::{FieldPath, Finding, Segment, Subject};
+use manifest::{FieldPath, Finding, Segment, Subject, counted};
 
-use crate::{DesiredObject, DriftReport, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PlanCode};
+use crate::{DesiredObject, DriftReport, DriftSeen, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PlanCode};
 
-/// The object is not there.
-pub(crate) fn of_absence(object: &DesiredObject) -> DriftReport {
-    report(object, PlanCode::D102, None, "it is gone".to_owned(), "the declared object".to_owned(), &[])
+/// How an object came to be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Absence {
+    /// It was deleted.
+    Deleted,
+    /// It is there, without the label we watch by.
+    Stripped,
+    /// Another object has its name.
+    Replaced,
 }
 
-/// Declared fields differ; `differences` is not empty.
-pub(crate) fn of_fields(object: &DesiredObject, differences: &[FieldDiff]) -> DriftReport {
-    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-    // What decided the code is what is named.
-    let (code, first) = deciding(differences);
-    let more = differences.len().saturating_sub(1);
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more fields)") };
-    let found = first.map_or_else(String::new, |first| format!("it is {}{more}", shown(&first.after)));
-    let needed = first.map_or_else(String::new, |first| shown(&first.before));
-    report(object, code, first.map(|first| first.path.clone()), found, needed, differences)
+impl DriftReport {
+    /// The object is not there, or not to be seen.
+    #[must_use]
+    pub fn of_absence(object: &DesiredObject, absence: Absence) -> Self {
+        let (code, found) = match absence {
+            Absence::Deleted => (PlanCode::D102, "it is gone".to_owned()),
+            Absence::Stripped => (PlanCode::D103, format!("it no longer carried the label {INSTANCE_LABEL}")),
+            Absence::Replaced => (PlanCode::D104, "another object has its name".to_owned()),
+        };
+        let fix = keep(object);
+        report(object, code, None, found, "the declared object".to_owned(), fix, &[])
+    }
+
+    /// Declared fields differ; `differences` is not empty.
+    #[must_use]
+    pub fn of_fields(object: &DesiredObject, differences: &[FieldDiff], seen: DriftSeen) -> Self {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+        // What decided the code is what is named.
+        let (code, first) = deciding(differences);
+        let more = differences.len().saturating_sub(1);
+        let more = if more == 0 { String::new() } else { format!(" (and {})", counted(more, "more field")) };
+        let found = first.map_or_else(String::new, |first| format!("it is {}{more}", shown(&first.after)));
+        let needed = first.map_or_else(String::new, |first| shown(&first.before));
+        let (code, found, fix) = match (code, seen) {
+            (PlanCode::D101, DriftSeen::Answer) => {
+                (PlanCode::D106, format!("{found} in the answer to our own write"), find(object))
+            }
+            (PlanCode::D101 | PlanCode::D103, DriftSeen::Replacement) => {
+                (PlanCode::D104, format!("another object has its name; {found}"), keep(object))
+            }
+            (code, _) => (code, found, keep(object)),
+        };
+        report(object, code, first.map(|first| first.path.clone()), found, needed, fix, differences)
+    }
 }
 
 /// Labels of ownership before other fields: who owns the object matters more than what it says.
@@ -39,16 +69,32 @@ fn deciding(differences: &[FieldDiff]) -> (PlanCode, Option<&FieldDiff>) {
     }
 }
 
+fn file(object: &DesiredObject) -> String {
+    object.sources.first().map_or_else(|| "Git".to_owned(), |origin| format!("{}:{}", origin.file, origin.line))
+}
+
+fn keep(object: &DesiredObject) -> String {
+    format!("to keep the change, commit it to {}", file(object))
+}
+
+/// Whoever rewrites what is written is asked for by name; a field that the kind does not have is dropped.
+fn find(object: &DesiredObject) -> String {
+    format!(
+        "kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies to find what rewrites it, or declare in {} \
+         what is stored",
+        file(object)
+    )
+}
+
 fn report(
     object: &DesiredObject,
     code: PlanCode,
     field: Option<String>,
     found: String,
     needed: String,
+    fix: String,
     differences: &[FieldDiff],
 ) -> DriftReport {
-    let file =
-        object.sources.first().map_or_else(|| "Git".to_owned(), |origin| format!("{}:{}", origin.file, origin.line));
     DriftReport {
         finding: Finding {
             code: code.entry(),
@@ -56,7 +102,7 @@ fn report(
             rule: None,
             found,
             needed,
-            fix: format!("to keep the change, commit it to {file}"),
+            fix,
         },
         reference: object.reference.clone(),
         differences: differences.to_vec(),

@@ -1,6 +1,6 @@
 //! The prune guard: a commit that deletes much must say so.
 
-use manifest::{Finding, GroupKind, ObjectRef, Subject};
+use manifest::{Finding, GroupKind, ObjectRef, Subject, counted};
 
 use crate::{PlanCode, SyncRef, SyncSpec};
 
@@ -28,9 +28,12 @@ pub(crate) fn check<'a>(
     // Rounded up: 30 % of 34 objects is 11, not 10.
     let limit = (applied * usize::from(spec.prune_limit)).div_ceil(100).max(PRUNE_ALWAYS_ALLOWED);
     let found = if count >= applied {
-        format!("the commit prunes all {count} objects")
+        match count {
+            1 => "the commit prunes the only object".to_owned(),
+            _ => format!("the commit prunes all {count} objects"),
+        }
     } else if let Some(object) = protected {
-        format!("the commit prunes {object} ({count} of {applied} objects in all)")
+        format!("the commit prunes {object} ({count} of {} in all)", counted(applied, "object"))
     } else if count > limit {
         format!(
             "the commit prunes {count} of {applied} objects; {limit} are allowed (pruneLimit {} %)",
@@ -47,7 +50,8 @@ pub(crate) fn check<'a>(
         found: format!("{found}{said}"),
         needed: format!("the trailer `Writ-Prune: {count}` in the commit message"),
         fix: format!(
-            "git commit --allow-empty -S -m 'Prune {count} objects' --trailer 'Writ-Prune: {count}' (or restore the files)"
+            "git commit --allow-empty -S -m 'Prune {}' --trailer 'Writ-Prune: {count}' (or restore the files)",
+            counted(count, "object")
         ),
     })
 }
@@ -94,7 +98,7 @@ mod tests {
             guard(100, &["ConfigMap"; 31], None).unwrap(),
             "the commit prunes 31 of 100 objects; 30 are allowed (pruneLimit 30 %)"
         );
-        assert_eq!(guard(1, &["ConfigMap"], None).unwrap(), "the commit prunes all 1 objects");
+        assert_eq!(guard(1, &["ConfigMap"], None).unwrap(), "the commit prunes the only object");
         assert!(guard(100, &["PersistentVolumeClaim"], None).unwrap().contains("PersistentVolumeClaim shop/o0"));
     }
 

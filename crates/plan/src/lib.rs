@@ -10,6 +10,7 @@
 //! | what becomes of each object | `draft` |
 //! | what is said of drift | `drift_report` |
 //! | which fields differ | `compare` |
+//! | which forms of a value are the same | `server_form` |
 //! | in which order | `order` |
 //! | how much may be deleted | `guard` |
 //! | whose order a Sync or GitSource spec is | `orders` |
@@ -28,6 +29,7 @@ mod lint;
 mod live;
 mod order;
 mod orders;
+mod server_form;
 mod sync;
 
 pub use code::PlanCode;
@@ -44,9 +46,10 @@ pub use desired::{
     PRUNE_ANNOTATION,
 };
 pub use desired_object::{Adoption, DesiredObject, Pruning};
+pub use drift_report::Absence;
 pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
 pub use lint::lint;
-pub use live::{Claims, Lifecycle, Live, LiveStates, Presence};
+pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Presence};
 pub use order::Wave;
 pub use orders::{Obedience, Order, OrderMode, judge_order};
 pub use sync::{

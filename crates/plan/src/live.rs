@@ -5,29 +5,44 @@ use manifest::{Digest, ObjectRef};
 use crate::{FieldDiff, SyncRef};
 
 /// What is known of one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Live {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live<'a> {
     /// Its kind is not watched yet: nothing is known.
     Unobserved,
+    /// The cluster does not serve its kind, and that is certain: no object of it can be there.
+    Unserved,
     /// Its kind is watched and the object is not there, or no longer carries our label.
     Absent,
     /// It is there.
-    Present(Presence),
+    Present(Presence<'a>),
 }
 
 /// An object that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presence {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence<'a> {
     /// Its UID.
-    pub uid: String,
+    pub uid: &'a str,
     /// The version it was last seen at.
-    pub resource_version: String,
+    pub resource_version: &'a str,
     /// Digest of the body that was last applied to it, if we know that we did.
     pub applied: Option<Digest>,
     /// Whether it, or its namespace, is being deleted.
     pub lifecycle: Lifecycle,
-    /// Declared fields that differ from what that apply made; empty: as expected.
-    pub drift: Vec<FieldDiff>,
+    /// Declared fields that differ from the declaration; empty: as declared.
+    pub drift: &'a [FieldDiff],
+    /// Where the differences were seen.
+    pub seen: DriftSeen,
+}
+
+/// Where differences were seen: it says who is behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DriftSeen {
+    /// In an event, after an answer that was as declared: somebody changed the object.
+    Event,
+    /// In the answer to our own write: something rewrites it on its way in, or drops the field.
+    Answer,
+    /// In an object with another UID than the one we applied to.
+    Replacement,
 }
 
 /// Whether an object is on its way out.
@@ -42,11 +57,11 @@ pub enum Lifecycle {
 /// Facts about live objects, looked up by identity.
 pub trait LiveStates {
     /// What is known of `reference`.
-    fn live(&self, reference: &ObjectRef) -> Live;
+    fn live(&self, reference: &ObjectRef) -> Live<'_>;
 }
 
 /// Facts about which Sync owns which object.
 pub trait Claims {
     /// The Sync that owns `reference`, if one does.
-    fn owner(&self, reference: &ObjectRef) -> Option<SyncRef>;
+    fn owner(&self, reference: &ObjectRef) -> Option<&SyncRef>;
 }

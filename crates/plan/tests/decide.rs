@@ -7,9 +7,12 @@ mod support;
 use std::sync::Arc;
 
 use manifest::{Digest, Finding, Subject};
-use plan::{Decision, DesiredState, DesiredStateError, Lifecycle, Live, Question, SyncRef};
+use plan::{
+    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, Lifecycle, Live, PruneTrailer,
+    Question, SyncRef,
+};
 use support::{
-    Case, commits, config, configs, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
+    Case, commits, config, configs, drift, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
 };
 
 #[track_caller]
@@ -126,7 +129,7 @@ fn an_advance_heals_what_it_does_not_touch_only_in_mode_revert() {
     let drifted = |mode| {
         Case::new(mode)
             .with(&before)
-            .edit("ConfigMap shop/c000", |live| live.drift = vec![field("data.k", "\"1\"", Some("\"9\""))])
+            .edit("ConfigMap shop/c000", |live| live.drift = drift([field("data.k", "\"1\"", Some("\"9\""))]))
             .set("ConfigMap shop/c001", Live::Absent)
             .advance(&after, Some(&before))
     };
@@ -152,7 +155,7 @@ fn an_advance_that_touches_a_drifted_object_applies_it_in_every_mode() {
     for mode in ["Revert", "Flag", "Off"] {
         let edited = Case::new(mode)
             .with(&before)
-            .edit("ConfigMap shop/a", |live| live.drift = vec![field("data.k", "\"1\"", Some("\"9\""))]);
+            .edit("ConfigMap shop/a", |live| live.drift = drift([field("data.k", "\"1\"", Some("\"9\""))]));
         let expected = ["apply: 1 configured", "configuration configured ConfigMap shop/a", r#"  data.k: "1" → "2""#];
         check(&edited.advance(&after, Some(&before)), &expected);
         let gone = edited.set("ConfigMap shop/a", Live::Absent);
@@ -336,7 +339,9 @@ fn without_a_service_account_nothing_is_healed_or_removed() {
     let mut case = Case::new("Revert").with(&accepted).set("ConfigMap shop/a", Live::Absent);
     case.spec.service_account_name = None;
     assert!(lines(&case.drift(&accepted))[1].starts_with("A123 "));
-    assert!(lines(&case.ask(Question::Removal { applied: &accepted }))[1].starts_with("A123 "));
+    assert!(
+        lines(&case.ask(Question::Removal { applied: &accepted, trailer: PruneTrailer(None) }))[1].starts_with("A123 ")
+    );
 }
 
 #[test]
@@ -356,7 +361,7 @@ fn drift_is_reverted_flagged_or_left_by_mode() {
     let case = |mode| {
         Case::new(mode)
             .with(&accepted)
-            .edit("ConfigMap shop/c000", |live| live.drift = vec![field("data.k", "\"1\"", Some("\"9\""))])
+            .edit("ConfigMap shop/c000", |live| live.drift = drift([field("data.k", "\"1\"", Some("\"9\""))]))
             .set("ConfigMap shop/c001", Live::Absent)
             .drift(&accepted)
     };
@@ -413,8 +418,8 @@ fn what_another_sync_owns_is_not_taken_back() {
 fn the_code_says_what_happened_to_the_labels() {
     let accepted = state(0, &config("a", "1"));
     let code = |path: &str, after: Option<&str>| {
-        let drift = vec![field("data.k", "\"1\"", Some("\"9\"")), field(path, "\"mine\"", after)];
-        let case = Case::new("Flag").with(&accepted).edit("ConfigMap shop/a", |live| live.drift = drift);
+        let found = drift([field("data.k", "\"1\"", Some("\"9\"")), field(path, "\"mine\"", after)]);
+        let case = Case::new("Flag").with(&accepted).edit("ConfigMap shop/a", |live| live.drift = found);
         let Decision::Flag(reports) = case.drift(&accepted) else { unreachable!() };
         (reports[0].finding.code.code, reports[0].finding.subject.to_string())
     };
@@ -426,6 +431,35 @@ fn the_code_says_what_happened_to_the_labels() {
     assert_eq!(code(instance, None), ("D103", subject(instance)));
     assert_eq!(code("metadata.labels", None), ("D103", subject("metadata.labels")));
     assert_eq!(code("data.l", None), ("D101", subject("data.k")));
+}
+
+#[test]
+fn who_is_behind_a_difference_decides_its_code() {
+    let accepted = state(0, &config("a", "1"));
+    let part_of = r#"metadata.labels["applyset.kubernetes.io/part-of"]"#;
+    let report = |path: &str, after: Option<&str>, seen: DriftSeen| {
+        let found = drift([field(path, "\"mine\"", after)]);
+        let case = Case::new("Revert").with(&accepted).edit("ConfigMap shop/a", |live| {
+            live.drift = found;
+            live.seen = seen;
+        });
+        let Decision::Revert(plan) = case.drift(&accepted) else { unreachable!() };
+        let finding = &plan.reports()[0].finding;
+        (finding.code.code, finding.found.clone(), finding.fix.starts_with("kubectl get mutatingwebhookconfigurations"))
+    };
+    assert_eq!(report("data.k", Some("\"9\""), DriftSeen::Event), ("D101", "it is \"9\"".into(), false));
+    assert_eq!(
+        report("data.k", Some("\"9\""), DriftSeen::Answer),
+        ("D106", "it is \"9\" in the answer to our own write".into(), true)
+    );
+    assert_eq!(
+        report("data.k", Some("\"9\""), DriftSeen::Replacement),
+        ("D104", "another object has its name; it is \"9\"".into(), false)
+    );
+    assert_eq!(report(part_of, None, DriftSeen::Replacement).0, "D104");
+    assert_eq!(report(part_of, Some("\"theirs\""), DriftSeen::Replacement).0, "D105");
+    let absence = |absence| DriftReport::of_absence(accepted.iter().next().unwrap(), absence).finding.code.code;
+    assert_eq!([Absence::Deleted, Absence::Stripped, Absence::Replaced].map(absence), ["D102", "D103", "D104"]);
 }
 
 #[test]
@@ -450,16 +484,49 @@ fn the_paths_of_labels_are_those_of_the_comparison() {
 fn a_removed_sync_takes_its_objects_along_except_what_must_stay() {
     let never = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {writ.dev/prune: never}}\n";
     let applied = state(0, &(configs(0..2) + never));
-    let case =
-        Case::new("Revert").with(&applied).edit("ConfigMap shop/c001", |live| live.resource_version = "8".into());
+    let case = Case::new("Revert").with(&applied).edit("ConfigMap shop/c001", |live| live.resource_version = "8");
     check(
-        &case.ask(Question::Removal { applied: &applied }),
+        &case.ask(Question::Removal { applied: &applied, trailer: PruneTrailer(Some(2)) }),
         &[
             "apply: 2 pruned",
             "delete-configuration pruned ConfigMap shop/c000 u1@7",
             "delete-configuration pruned ConfigMap shop/c001 u1@8",
         ],
     );
+}
+
+#[test]
+fn a_removal_says_how_much_it_takes_along() {
+    let applied = state(0, &configs(0..3));
+    let mut case = Case::new("Revert").with(&applied);
+    let ask = |case: &Case, said: Option<u64>| {
+        lines(&case.ask(Question::Removal { applied: &applied, trailer: PruneTrailer(said) })).remove(0)
+    };
+    let refused = case.ask(Question::Removal { applied: &applied, trailer: PruneTrailer(None) });
+    check(
+        &refused,
+        &[
+            "refuse",
+            "A120 Sync shop/web: the commit prunes all 3 objects; needed: the trailer `Writ-Prune: 3` in the commit message",
+        ],
+    );
+    assert_eq!(ask(&case, Some(2)), "refuse");
+    assert_eq!(ask(&case, Some(3)), "apply: 3 pruned");
+    // What another Sync took over stays, and is not counted.
+    let taken = applied.iter().next().unwrap().reference.clone();
+    case.cluster.owners.insert(taken, other());
+    assert_eq!(ask(&case, Some(3)), "refuse");
+    assert_eq!(ask(&case, Some(2)), "apply: 2 pruned");
+}
+
+#[test]
+fn an_object_of_a_kind_that_is_served_no_more_is_gone() {
+    let (before, after) = (state(0, &configs(0..3)), state(1, &configs(0..2)));
+    let mut case = Case::new("Revert").with(&before).set("ConfigMap shop/c002", Live::Unserved);
+    check(&case.advance(&after, Some(&before)), &["apply: 2 unchanged"]);
+    // Unlike one of which nothing is known yet.
+    case = case.set("ConfigMap shop/c002", Live::Unobserved);
+    check(&case.advance(&after, Some(&before)), &["apply: 2 unchanged, 1 waiting"]);
 }
 
 // -- states ---------------------------------------------------------------------------------------------
@@ -507,10 +574,10 @@ fn the_digest_of_a_plan_covers_everything_that_is_done() {
         digest(&Case::new("Revert").with(&candidate), &candidate),
     ];
     assert!(others.iter().all(|other| *other != base));
-    let pruned = |version: &str| {
+    let pruned = |version: &'static str| {
         let empty = state(1, &config("b", "1"));
         let mut case = Case::new("Revert").with(&candidate);
-        case = case.edit("ConfigMap shop/a", |live| live.resource_version = version.into());
+        case = case.edit("ConfigMap shop/a", |live| live.resource_version = version);
         case.trailer = Some(1);
         plan_of(case.advance(&empty, Some(&candidate))).digest()
     };

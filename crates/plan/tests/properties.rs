@@ -6,9 +6,9 @@ mod support;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use plan::{Action, Decision, Lifecycle, Live, PlanOrigin, Question, SyncRef, lint};
+use plan::{Action, Decision, Lifecycle, Live, PlanOrigin, PruneTrailer, Question, SyncRef, lint};
 use proptest::prelude::*;
-use support::{Case, field, lines, presence, rendered, state};
+use support::{Case, drift, field, lines, presence, rendered, state};
 
 /// What somebody must not see.
 const CANARY: &str = "canary-7f3a91";
@@ -17,6 +17,7 @@ const CANARY: &str = "canary-7f3a91";
 #[derive(Debug, Clone, Copy)]
 enum Seen {
     Unobserved,
+    Unserved,
     Absent,
     AsApplied,
     Edited,
@@ -27,6 +28,7 @@ enum Seen {
 fn seen() -> impl Strategy<Value = Seen> {
     prop::sample::select(vec![
         Seen::Unobserved,
+        Seen::Unserved,
         Seen::Absent,
         Seen::AsApplied,
         Seen::AsApplied,
@@ -96,10 +98,11 @@ impl Situation {
             let as_applied = presence(Some(object.digest));
             let live = match self.seen[number] {
                 Seen::Unobserved => Live::Unobserved,
+                Seen::Unserved => Live::Unserved,
                 Seen::Absent => Live::Absent,
                 Seen::AsApplied => Live::Present(as_applied),
                 Seen::Edited => {
-                    let drift = vec![field("data.k", "***", Some("***"))];
+                    let drift = drift([field("data.k", "***", Some("***"))]);
                     Live::Present(plan::Presence { drift, ..as_applied })
                 }
                 Seen::Terminating => Live::Present(plan::Presence { lifecycle: Lifecycle::Terminating, ..as_applied }),
@@ -119,7 +122,7 @@ impl Situation {
         let decisions = [
             case.advance(&after, Some(&before)),
             case.drift(&before),
-            case.ask(Question::Removal { applied: &before }),
+            case.ask(Question::Removal { applied: &before, trailer: PruneTrailer(self.trailer) }),
         ];
         decisions.into_iter().map(|decision| (self.case().0, decision)).collect()
     }
@@ -141,7 +144,7 @@ proptest! {
                             Some(Live::Present(presence)) if presence.lifecycle == Lifecycle::Terminating
                         );
                         prop_assert!(!terminating, "{change:?}");
-                        let never_ours = matches!(case.cluster.objects.get(&change.reference), Some(Live::Unobserved))
+                        let never_ours = matches!(case.cluster.objects.get(&change.reference), Some(Live::Unobserved | Live::Unserved))
                             && matches!(change.action, Action::Prune { .. } | Action::Revert);
                         prop_assert!(!never_ours, "{change:?}");
                     }
@@ -174,7 +177,7 @@ proptest! {
                 presence.lifecycle == Lifecycle::Terminating
                     || presence.applied == Some(object.digest) && presence.drift.is_empty()
             }
-            Live::Absent | Live::Unobserved => false,
+            Live::Absent | Live::Unobserved | Live::Unserved => false,
         });
         let to_prune = before.iter().filter(|object| after.get(&object.reference).is_none()).any(|object| {
             !case.cluster.owners.contains_key(&object.reference)

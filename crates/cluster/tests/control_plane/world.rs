@@ -1,6 +1,10 @@
 //! One tenant on the shared control plane, with a log of its own and plans made by `plan::decide`.
 
-use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::{Ref, RefCell},
+    collections::BTreeMap,
+    time::Duration,
+};
 
 use audit::{Durability, Entry, EntryKind, Log};
 use cluster::{
@@ -9,7 +13,7 @@ use cluster::{
 use jiff::Timestamp;
 use manifest::{Digest, ObjectRef, RenderOptions, RepoPath, render_plain};
 use plan::{
-    ApprovedPlan, Claims, Decision, DesiredState, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates, Presence,
+    ApprovedPlan, Claims, Decision, DesiredState, DriftSeen, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates, Presence,
     PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
 };
 use testkit::{ControlPlane, Profile, Rights, Tenant};
@@ -33,22 +37,38 @@ pub(crate) struct World {
     pub(crate) sync: SyncRef,
     pub(crate) instance: InstanceId,
     pub(crate) inventory: RefCell<ParentInventory>,
-    live: RefCell<BTreeMap<ObjectRef, Presence>>,
+    live: RefCell<BTreeMap<ObjectRef, There>>,
     log: Log,
     key: String,
     _dir: tempfile::TempDir,
 }
 
-struct Seen<'a>(&'a World);
+/// An object as it was applied.
+struct There {
+    uid: String,
+    resource_version: String,
+    applied: Option<Digest>,
+}
+
+struct Seen<'a>(Ref<'a, BTreeMap<ObjectRef, There>>);
 
 impl LiveStates for Seen<'_> {
-    fn live(&self, reference: &ObjectRef) -> Live {
-        self.0.live.borrow().get(reference).cloned().map_or(Live::Absent, Live::Present)
+    fn live(&self, reference: &ObjectRef) -> Live<'_> {
+        self.0.get(reference).map_or(Live::Absent, |there| {
+            Live::Present(Presence {
+                uid: &there.uid,
+                resource_version: &there.resource_version,
+                applied: there.applied,
+                lifecycle: Lifecycle::Stable,
+                drift: &[],
+                seen: DriftSeen::Event,
+            })
+        })
     }
 }
 
 impl Claims for Seen<'_> {
-    fn owner(&self, _reference: &ObjectRef) -> Option<SyncRef> {
+    fn owner(&self, _reference: &ObjectRef) -> Option<&SyncRef> {
         None
     }
 }
@@ -154,7 +174,7 @@ impl World {
             time: Timestamp::now(),
             fidelity: Fidelity::Raw,
         };
-        let seen = Seen(self);
+        let seen = Seen(self.live.borrow());
         let inputs = Inputs {
             sync: &self.sync,
             spec: &Self::spec_of(&self.tenant),
@@ -212,14 +232,12 @@ impl World {
         let mut outcomes = Vec::new();
         while let Some(outcome) = receiver.recv().await {
             if let Ok(Done::Created { sighting, .. } | Done::Configured { sighting }) = &outcome.result {
-                let presence = Presence {
+                let there = There {
                     uid: sighting.uid.clone(),
                     resource_version: sighting.resource_version.clone(),
                     applied: outcome.body,
-                    lifecycle: Lifecycle::Stable,
-                    drift: Vec::new(),
                 };
-                self.live.borrow_mut().insert(outcome.reference.clone(), presence);
+                self.live.borrow_mut().insert(outcome.reference.clone(), there);
             }
             outcomes.push(outcome);
         }

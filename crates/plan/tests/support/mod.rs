@@ -17,9 +17,9 @@ use manifest::{
     ScopeLookup, render_plain,
 };
 use plan::{
-    Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, Fidelity, FieldDiff, Inputs,
-    InstanceId, Lifecycle, Live, LiveStates, Presence, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs,
-    decide,
+    Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity, FieldDiff,
+    Inputs, InstanceId, Lifecycle, Live, LiveStates, Presence, PruneTrailer, Question, SyncRef, SyncSpec,
+    VerdictInputs, decide,
 };
 use trust::{AuthorizedCommit, Start};
 
@@ -86,20 +86,20 @@ pub fn configs(names: impl IntoIterator<Item = u32>) -> String {
 
 /// The cluster as a table; what is not in it is `otherwise`.
 pub struct Cluster {
-    pub objects: BTreeMap<ObjectRef, Live>,
+    pub objects: BTreeMap<ObjectRef, Live<'static>>,
     pub owners: BTreeMap<ObjectRef, SyncRef>,
-    pub otherwise: Live,
+    pub otherwise: Live<'static>,
 }
 
 impl LiveStates for Cluster {
-    fn live(&self, reference: &ObjectRef) -> Live {
-        self.objects.get(reference).unwrap_or(&self.otherwise).clone()
+    fn live(&self, reference: &ObjectRef) -> Live<'_> {
+        *self.objects.get(reference).unwrap_or(&self.otherwise)
     }
 }
 
 impl Claims for Cluster {
-    fn owner(&self, reference: &ObjectRef) -> Option<SyncRef> {
-        self.owners.get(reference).cloned()
+    fn owner(&self, reference: &ObjectRef) -> Option<&SyncRef> {
+        self.owners.get(reference)
     }
 }
 
@@ -136,14 +136,14 @@ impl Case {
         self
     }
 
-    pub fn edit(mut self, text: &str, edit: impl FnOnce(&mut Presence)) -> Self {
+    pub fn edit(mut self, text: &str, edit: impl FnOnce(&mut Presence<'static>)) -> Self {
         let live = self.cluster.objects.iter_mut().find(|(reference, _)| reference.to_string() == text).unwrap().1;
         let Live::Present(presence) = live else { unreachable!("{text} is not there") };
         edit(presence);
         self
     }
 
-    pub fn set(mut self, text: &str, live: Live) -> Self {
+    pub fn set(mut self, text: &str, live: Live<'static>) -> Self {
         *self.cluster.objects.iter_mut().find(|(reference, _)| reference.to_string() == text).unwrap().1 = live;
         self
     }
@@ -178,14 +178,20 @@ impl Case {
     }
 }
 
-pub fn presence(applied: Option<Digest>) -> Presence {
+pub fn presence(applied: Option<Digest>) -> Presence<'static> {
     Presence {
-        uid: "u1".into(),
-        resource_version: "7".into(),
+        uid: "u1",
+        resource_version: "7",
         applied,
         lifecycle: Lifecycle::Stable,
-        drift: Vec::new(),
+        drift: &[],
+        seen: DriftSeen::Event,
     }
+}
+
+/// Differences of a test, which live as long as it does.
+pub fn drift<const N: usize>(differences: [FieldDiff; N]) -> &'static [FieldDiff] {
+    Box::leak(Box::new(differences))
 }
 
 pub fn field(path: &str, before: &str, after: Option<&str>) -> FieldDiff {
