@@ -100,7 +100,7 @@ pub(crate) fn read_floor(mirror: &Path, floor: &AuthorizedCommit) -> Result<Veri
 pub(crate) fn pin(mirror: &Path, commit: &AuthorizedCommit) -> Result<(), Finding> {
     let mirror = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     let id = commit.id();
-    mirror.pin(&format!("verified/{id}"), &id).map_err(|error| git::GitError::from(error).finding())
+    mirror.pin_line("verified", &id).map_err(|error| git::GitError::from(error).finding())
 }
 
 /// The commit that the log has as the floor of the TrustRoot's repository and ref.

@@ -13,6 +13,7 @@ mod http;
 mod library;
 mod mirror;
 mod objects;
+mod pins;
 pub mod pktline;
 mod poll;
 mod remote;
@@ -27,8 +28,9 @@ pub use code::GitCode;
 pub use error::GitError;
 pub use exchange::{ExchangeError, Waiting};
 pub use fetch::{ChildError, FetchChild};
-pub use mirror::{MAX_PIN_BYTES, Mirror, MirrorError};
+pub use mirror::{Mirror, MirrorError};
 pub use objects::{MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_TREE_BYTES, Objects};
+pub use pins::MAX_PIN_BYTES;
 pub use poll::poll;
 pub use remote::{
     BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_URL_BYTES, Remote,

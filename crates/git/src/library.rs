@@ -11,6 +11,9 @@ const CACHE_BYTES: isize = 8 << 20;
 const WINDOW_BYTES: usize = 4 << 20;
 /// All mapped windows: sixteen; mapped pages count towards the resident size.
 const MAPPED_BYTES: usize = 64 << 20;
+/// Packs that are open at once, the least recently used is closed first: a mirror has one pack for each fetch, and the
+/// fetch child has 512 descriptors.
+const OPEN_PACKS: usize = 128;
 
 /// Makes the settings; the result of the first call holds for the process.
 ///
@@ -34,6 +37,7 @@ fn settings() -> Result<(), git2::Error> {
         opts::set_cache_max_size(CACHE_BYTES)?;
         opts::set_mwindow_size(WINDOW_BYTES)?;
         opts::set_mwindow_mapped_limit(MAPPED_BYTES)?;
+        opts::set_mwindow_file_limit(OPEN_PACKS)?;
     }
     opts::strict_hash_verification(true);
     opts::strict_object_creation(true);

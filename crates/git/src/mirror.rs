@@ -19,7 +19,7 @@ use crate::{
     exchange::quoted,
     fetch::{FetchChild, run},
     library,
-    objects::{Objects, oid},
+    objects::Objects,
     remote::Remote,
     wire::{Fetched, Request},
 };
@@ -28,15 +28,10 @@ use crate::{
 pub(crate) const ARRIVED: &str = "refs/writ/arrived";
 /// The last fetched head.
 pub(crate) const INCOMING: &str = "refs/writ/incoming";
-/// The longest name of a pin, in bytes.
-pub const MAX_PIN_BYTES: usize = 200;
-
-const PINS: &str = "refs/writ/pins/";
 /// The whole configuration of a mirror; another one was not written by us.
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
-/// Locks of this crate, beside libgit2's own.
+/// The lock of fetches, beside libgit2's own.
 const FETCH_LOCK: &str = "writ-fetch.lock";
-const PIN_LOCK: &str = "writ-pins.lock";
 /// What would change the meaning of the objects, or lead out of the mirror.
 const REFUSED: [&str; 10] = [
     "refs/replace",
@@ -219,75 +214,6 @@ impl Mirror {
         }
     }
 
-    /// Keeps `commit` under a name (`accepted/shop`, `applied/3f1c…`), moving it if it exists.
-    ///
-    /// # Errors
-    /// When the name is malformed, the commit is not there, or the mirror cannot be written.
-    pub fn pin(&self, name: &str, commit: &CommitId) -> Result<(), MirrorError> {
-        let (reference, _lock) = self.lock_pin(name)?;
-        let id = oid(commit).ok_or_else(|| self.library_text("pin a commit", "an id of another hash function"))?;
-        let repository = self.objects.repository();
-        let kind = repository
-            .odb()
-            .and_then(|odb| odb.read_header(id))
-            .map_err(|error| self.library("find the commit to pin", &error))?;
-        if kind.1 != git2::ObjectType::Commit {
-            return Err(self.library_text("pin a commit", "the object is none"));
-        }
-        repository.reference(&reference, id, true, "").map(drop).map_err(|error| self.library("pin a commit", &error))
-    }
-
-    /// Removes a pin; it is no error if there is none.
-    ///
-    /// # Errors
-    /// When the name is malformed or the mirror cannot be written.
-    pub fn unpin(&self, name: &str) -> Result<(), MirrorError> {
-        let (reference, _lock) = self.lock_pin(name)?;
-        match self.objects.repository().find_reference(&reference).and_then(|mut pin| pin.delete()) {
-            Err(error) if error.code() != git2::ErrorCode::NotFound => Err(self.library("remove a pin", &error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// All pins by name.
-    ///
-    /// # Errors
-    /// When the mirror cannot be read.
-    pub fn pins(&self) -> Result<Vec<(String, CommitId)>, MirrorError> {
-        let failed = |error: git2::Error| self.library("list the pins", &error);
-        let mut pins = Vec::new();
-        for reference in self.objects.repository().references_glob(&format!("{PINS}*")).map_err(failed)? {
-            let reference = reference.map_err(failed)?;
-            let name = reference.name().map_err(failed)?;
-            if let (Some(name), Some(id)) = (name.strip_prefix(PINS), reference.target()) {
-                pins.push((name.to_owned(), self.commit_id(id)?));
-            }
-        }
-        pins.sort();
-        Ok(pins)
-    }
-
-    fn lock_pin(&self, name: &str) -> Result<(String, File), MirrorError> {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let segment = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && !part.ends_with('.')
-                && !part.ends_with(".lock")
-                && !part.contains("..")
-                && part.bytes().all(letter)
-        };
-        if name.len() > MAX_PIN_BYTES || !name.split('/').all(segment) {
-            return Err(MirrorError::PinName { path: self.dir.clone(), name: quoted(name) });
-        }
-        let lock = lock_file(&self.dir, PIN_LOCK)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| file(&self.dir, "lock the pins", error.into()))?;
-        let reference = format!("{PINS}{name}");
-        // Only a crash leaves this behind, and we hold the lock that stands above it.
-        remove(&self.dir, &self.dir.join(format!("{reference}.lock")))?;
-        Ok((reference, lock))
-    }
-
     /// Removes what an interrupted fetch leaves: packs without index or the reverse, their
     /// temporary files, the arrived ref, locks of refs. Only under the fetch lock.
     fn clean(&self) -> Result<(), MirrorError> {
@@ -335,15 +261,15 @@ impl Mirror {
         walk().is_ok()
     }
 
-    fn commit_id(&self, id: Oid) -> Result<CommitId, MirrorError> {
+    pub(crate) fn commit_id(&self, id: Oid) -> Result<CommitId, MirrorError> {
         id.to_string().parse().map_err(|_| self.library_text("read an id", "it is none"))
     }
 
-    fn library(&self, operation: &'static str, error: &git2::Error) -> MirrorError {
+    pub(crate) fn library(&self, operation: &'static str, error: &git2::Error) -> MirrorError {
         self.library_text(operation, error.message())
     }
 
-    fn library_text(&self, operation: &'static str, detail: &str) -> MirrorError {
+    pub(crate) fn library_text(&self, operation: &'static str, detail: &str) -> MirrorError {
         MirrorError::Library { path: self.dir.clone(), operation, detail: quoted(detail) }
     }
 }
@@ -354,11 +280,11 @@ impl std::fmt::Debug for Mirror {
     }
 }
 
-fn file(path: &Path, operation: &'static str, source: io::Error) -> MirrorError {
+pub(crate) fn file(path: &Path, operation: &'static str, source: io::Error) -> MirrorError {
     MirrorError::File { path: path.to_owned(), operation, source }
 }
 
-fn remove(mirror: &Path, path: &Path) -> Result<(), MirrorError> {
+pub(crate) fn remove(mirror: &Path, path: &Path) -> Result<(), MirrorError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(file(mirror, "remove what an interrupted write left", error))
@@ -367,7 +293,7 @@ fn remove(mirror: &Path, path: &Path) -> Result<(), MirrorError> {
     }
 }
 
-fn lock_file(dir: &Path, name: &str) -> Result<File, MirrorError> {
+pub(crate) fn lock_file(dir: &Path, name: &str) -> Result<File, MirrorError> {
     OpenOptions::new()
         .create(true)
         .write(true)

@@ -7,6 +7,8 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod packs;
+
 use std::{
     collections::BTreeSet,
     error::Error,
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         ("a_child_without_its_parent_ends", a_child_without_its_parent_ends),
         ("a_mirror_that_others_wrote_to_is_w604", a_mirror_that_others_wrote_to_is_w604),
         ("pins_stay", pins_stay),
+        ("one_pin_keeps_a_line", packs::one_pin_keeps_a_line),
+        ("a_mirror_that_was_fetched_600_times_goes_on", packs::a_mirror_that_was_fetched_600_times_goes_on),
         ("one_fetch_at_a_time", one_fetch_at_a_time),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];

@@ -1,0 +1,103 @@
+//! A mirror that was fetched very often: one pack for each fetch, more than the child may have open.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    path::Path,
+};
+
+use git::Mirror;
+use manifest::RepoPath;
+use testkit::{Push, hermetic_command, run};
+use trust::{CommitId, History as _};
+
+use super::Setting;
+
+/// More than the descriptors of the child.
+const FETCHES: u32 = 600;
+
+/// Commits of one changed file each, every one in a pack of its own, as `git fast-import` reads them.
+fn import(repository: &Path, home: &Path, branch: &str, commits: u32) {
+    let mut stream = String::new();
+    for number in 1..=commits {
+        let time = 1_767_225_600 + number;
+        let content = format!("value: {number}\n");
+        write!(stream, "commit {branch}\nmark :{number}\ncommitter A <a@example.com> {time} +0000\ndata 1\nx\n")
+            .unwrap();
+        if number > 1 {
+            writeln!(stream, "from :{}", number - 1).unwrap();
+        }
+        write!(stream, "M 100644 inline a.yaml\ndata {}\n{content}\ncheckpoint\n\n", content.len()).unwrap();
+    }
+    let file = home.join("import");
+    fs::write(&file, stream).unwrap();
+    let mut git = hermetic_command("git", home);
+    git.current_dir(repository).args(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--force"]);
+    run(git.stdin(File::open(file).unwrap())).unwrap();
+}
+
+fn packs(mirror: &Mirror) -> usize {
+    let named = |end: &str| {
+        let files = fs::read_dir(mirror.dir().join("objects/pack")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().ends_with(end)).count()
+    };
+    assert_eq!(named(".pack"), named(".idx"));
+    named(".pack")
+}
+
+fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+pub(super) fn a_mirror_that_was_fetched_600_times_goes_on() {
+    let setting = Setting::new();
+    let home = setting.dir.path();
+    import(&setting.repo.path(), home, "refs/heads/main", FETCHES + 1);
+    setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();
+    import(setting.mirror.dir(), home, "refs/writ/incoming", FETCHES);
+    assert_eq!(packs(&setting.mirror), FETCHES as usize);
+    let before = open_files();
+    let fetched = setting.fetch(&setting.remote()).unwrap();
+    // Only what is new: the child could read what all the packs hold.
+    assert_eq!(fetched.objects, 3);
+    // All of it can be read, by a mirror that was open all the time and by a fresh one.
+    for mirror in [&setting.mirror, &Mirror::open(setting.mirror.dir()).unwrap()] {
+        let path: RepoPath = "a.yaml".parse().unwrap();
+        let (mut at, mut number): (CommitId, _) = (fetched.head, FETCHES + 1);
+        loop {
+            assert_eq!(mirror.read(&at, &path).unwrap(), Some(format!("value: {number}\n").into_bytes()));
+            let raw = String::from_utf8(mirror.commit(&at).unwrap().unwrap()).unwrap();
+            let Some(parent) = raw.lines().find_map(|line| line.strip_prefix("parent ")) else { break };
+            (at, number) = (parent.parse().unwrap(), number - 1);
+        }
+        assert_eq!(number, 1);
+    }
+    assert!(open_files() < before + 200, "{} files are open", open_files());
+}
+
+pub(super) fn one_pin_keeps_a_line() {
+    let setting = Setting::new();
+    let ids: Vec<CommitId> = ["1", "2", "3"].map(|content| setting.commit("a", content)).into();
+    setting.push(Push::FastForward);
+    setting.fetch(&setting.remote()).unwrap();
+    let mirror = &setting.mirror;
+    mirror.pin("applied/shop", &ids[0]).unwrap();
+    for id in &ids {
+        mirror.pin_line("verified", id).unwrap();
+    }
+    let name = |id: &CommitId| format!("verified/{id}");
+    assert_eq!(mirror.pins().unwrap(), [("applied/shop".to_owned(), ids[0]), (name(&ids[2]), ids[2])]);
+    // An older one is pinned beside it, and goes with the next.
+    mirror.pin_line("verified", &ids[1]).unwrap();
+    assert_eq!(mirror.pins().unwrap().len(), 3);
+    // Another line keeps its own.
+    setting.repo.orphan("other").unwrap();
+    let unrelated = setting.commit("b", "2");
+    setting.push(Push::Force);
+    setting.fetch(&setting.remote()).unwrap();
+    mirror.pin_line("verified", &unrelated).unwrap();
+    mirror.pin_line("verified", &ids[2]).unwrap();
+    let mut wanted = vec![("applied/shop".to_owned(), ids[0]), (name(&ids[2]), ids[2]), (name(&unrelated), unrelated)];
+    wanted.sort();
+    assert_eq!(mirror.pins().unwrap(), wanted);
+}
