@@ -48,7 +48,10 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<Outcome> {
             };
             tracing::info!(signal = name, "stopping");
         };
-        controller::run(options, stop).await.context("the controller cannot run")
+        // As a task of a worker, not of this thread: what a watch delivers is then decided and sent without waking
+        // another thread, which on busy cores takes longer than all the rest of a revert.
+        let running = tokio::spawn(controller::run(options, stop));
+        running.await.context("the controller has panicked")?.context("the controller cannot run")
     });
     runtime.shutdown_timeout(SHUTDOWN);
     result.map(|()| Outcome::Fine)
