@@ -12,12 +12,12 @@ use manifest::{Digest, Finding, ObjectRef};
 use plan::{ApprovedPlan, DesiredObject, DesiredState, PlanOrigin, SyncRef, Visibility};
 
 use crate::{
+    drift::Occasion,
     event::{AppliedPlan, Event},
     fault::FaultPoint,
     journal::RolloutResult,
     live::{Applied, Declared, Observation, Sight},
     metrics::ChangeLabels,
-    remember::Remember,
     state::{Dirty, Phase, State},
 };
 
@@ -67,21 +67,23 @@ impl State {
 
     /// One change was answered.
     pub(crate) fn outcome(&mut self, outcome: Outcome, now: Timestamp) {
+        FaultPoint::ObjectApplied.pass();
         let Outcome { sync, reference, body, result, .. } = outcome;
         let accepted = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
         let object = accepted.as_ref().and_then(|state| state.get(&reference));
         let declared = object.map(declared_of);
-        if let (Some(mentioned), Ok(_)) = (self.relisting.get_mut(&reference.group_kind), &result) {
+        if result.is_ok() {
             // A list that began before the answer cannot know of it.
-            mentioned.insert(reference.clone());
+            self.mention(&reference);
         }
+        self.tell_absence(&reference, object, &result, now);
         let sight = match result {
             Ok(Done::Created { sighting, baseline }) => {
-                self.remember(object, &sighting, baseline, body, Remember::New);
+                self.remember(object, &sighting, baseline, body);
                 self.answered(&reference, sighting.into(), body, declared.as_ref())
             }
             Ok(Done::Configured { sighting }) => {
-                self.remember(object, &sighting, None, body, Remember::Keep);
+                self.remember(object, &sighting, None, body);
                 self.answered(&reference, sighting.into(), body, declared.as_ref())
             }
             Ok(Done::Pruned | Done::Gone) => {
@@ -89,10 +91,16 @@ impl State {
                 self.forget(&reference);
                 return;
             }
-            Ok(Done::Withheld) | Err(_) => self.live.abandon(&reference, declared.as_ref()),
+            Ok(Done::Withheld) | Err(_) => {
+                // Whatever was seen meanwhile: the plan that failed is tried again.
+                self.live.abandon(&reference, declared.as_ref());
+                return;
+            }
         };
-        if sight == Sight::Drifted {
-            self.heal(&sync, &[reference], now);
+        match sight {
+            Sight::Drifted => self.heal(&sync, &[reference], Occasion::Seen, now),
+            Sight::Contested => self.contested(&sync, &reference, now),
+            Sight::Settled | Sight::Waiting => {}
         }
     }
 
@@ -147,6 +155,7 @@ impl State {
         for reference in &plan.objects {
             self.live.abandon(reference, None);
         }
+        self.tell_absences(&plan.objects, Timestamp::now());
         // Trust or policy moved on: the candidate is judged again.
         if let Some(state) = self.syncs.get_mut(sync) {
             state.settled = None;
@@ -204,6 +213,8 @@ impl State {
                 self.live.release(&object.reference);
             }
         }
+        // What nobody declares any more is not watched any more.
+        self.watch_kinds();
     }
 
     fn record_outcome(
@@ -215,9 +226,11 @@ impl State {
         now: Timestamp,
     ) {
         let (journal, sync, revision) = (self.journal.clone(), sync.clone(), plan.revision.to_string());
-        let failed = sync.clone();
+        let (failed, expected) = (sync.clone(), self.expected.clone());
         self.blocking(
             move || {
+                // What the roll-out taught is on disk before the log says that it is done.
+                crate::remember::write(&expected);
                 FaultPoint::Remembered.pass();
                 let result = journal.outcome(now, &sync, &revision, result, &failures).map(drop);
                 FaultPoint::OutcomeRecorded.pass();
@@ -247,6 +260,7 @@ impl State {
         for reference in objects {
             self.live.abandon(reference, None);
         }
+        self.tell_absences(objects, Timestamp::now());
         if let Some(state) = self.syncs.get_mut(sync) {
             state.attempts = state.attempts.saturating_add(1);
         }

@@ -1,100 +1,48 @@
 //! Live objects: what the watches see of them, and putting back what drifted. No Git, signature or
 //! registry work happens here.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use cluster::{ApplyReport, Sighting, WatchEvent, WatchTarget, Watched};
+use audit::{LogError, Receipt};
+use cluster::{ApplyReport, Sighting, WatchTarget};
 use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
-use plan::{ApprovedPlan, Decision, DriftReport, Inputs, Question, SyncRef, decide};
+use plan::{
+    ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Question, SyncRef, decide,
+};
 
 use crate::{
     apply::declared_of,
-    event::{AppliedPlan, Event},
+    event::AppliedPlan,
     fault::FaultPoint,
     journal::Logging,
     live::{Observation, Sight},
-    resources::own_kinds,
-    state::{Dirty, Resume, State},
+    revert_failures::News,
+    state::{Dirty, Phase, Resume, State, SyncState},
 };
 
 /// The most objects of one plan of reverts: its log entry stays far below what the log takes.
 const MAX_HEALED: usize = 500;
-/// Pause before a revert that failed is tried again.
-const RETRY_REVERT: Duration = Duration::from_secs(5);
+
+/// Why an object is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// Something was seen of it, or missed.
+    Seen,
+    /// A revert did not succeed and is tried again.
+    Again,
+}
+
+/// Whether people are told of a revert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// They are: it has a log entry of its own.
+    Aloud,
+    /// It repeats what was told, or is one of very many.
+    Counted,
+}
 
 impl State {
-    /// A watch saw something.
-    pub(crate) fn watched(&mut self, watched: Watched, now: Timestamp) {
-        let kind = watched.target.resource.group_kind();
-        if watched.target.labels.is_none() {
-            self.own_watched(&kind, watched.event);
-            return;
-        }
-        match watched.event {
-            WatchEvent::Applied(seen) => self.object_seen(seen, now),
-            WatchEvent::Deleted { reference, resource_version, .. } => {
-                self.object_gone(&reference, &resource_version, now);
-            }
-            WatchEvent::Gap => {
-                self.live.lost(&kind);
-                self.synced.remove(&kind);
-                self.relisting.insert(kind, HashSet::new());
-            }
-            WatchEvent::Synced => self.kind_synced(&kind, now),
-            WatchEvent::Failing(finding) => {
-                tracing::warn!(kind = %kind, code = finding.code.code, "the watch is interrupted: {finding}");
-            }
-        }
-    }
-
-    fn own_watched(&mut self, kind: &GroupKind, event: WatchEvent) {
-        match event {
-            WatchEvent::Synced => {
-                let mentioned = self.relisting.remove(kind);
-                self.synced.insert(kind.clone());
-                if let Some(mentioned) = mentioned {
-                    self.forget_unmentioned(kind, &mentioned);
-                }
-                self.judge_orders();
-            }
-            WatchEvent::Gap => {
-                self.relisting.insert(kind.clone(), HashSet::new());
-            }
-            WatchEvent::Failing(finding) => {
-                tracing::warn!(kind = %kind, code = finding.code.code, "the watch is interrupted: {finding}");
-            }
-            event => {
-                if let (Some(mentioned), WatchEvent::Applied(seen)) = (self.relisting.get_mut(kind), &event) {
-                    mentioned.insert(seen.reference.clone());
-                }
-                self.custom_resource(kind, event);
-            }
-        }
-    }
-
-    /// Whether all custom resources that exist are known.
-    #[must_use]
-    pub(crate) fn knows_orders(&self) -> bool {
-        own_kinds().iter().all(|kind| self.synced.contains(kind))
-    }
-
-    fn kind_synced(&mut self, kind: &GroupKind, now: Timestamp) {
-        let mentioned = self.relisting.remove(kind).unwrap_or_default();
-        self.live.relisted(kind, &mentioned);
-        self.live.synced(kind);
-        self.synced.insert(kind.clone());
-        // What is declared and was not mentioned was deleted while nobody watched.
-        let syncs: Vec<SyncRef> = self.syncs.keys().cloned().collect();
-        for sync in syncs {
-            self.heal_kind(&sync, kind, now);
-            self.consider(&sync);
-        }
-    }
-
     /// Whether the object was there once by our doing: what was never applied is the roll-out's
     /// business, not drift.
     fn was_applied(&self, sync: &SyncRef, reference: &ObjectRef) -> bool {
@@ -103,131 +51,215 @@ impl State {
     }
 
     /// Looks at every accepted object of a kind.
-    fn heal_kind(&mut self, sync: &SyncRef, kind: &GroupKind, now: Timestamp) {
+    pub(crate) fn heal_kind(&mut self, sync: &SyncRef, kind: &GroupKind, now: Timestamp) {
         let Some(accepted) = self.syncs.get(sync).and_then(|state| state.accepted.clone()) else { return };
+        // What is contested has its time in `heal_later`: a list says nothing new about it.
+        let has_time =
+            |object: &ObjectRef| self.heal_later.contains_key(object) && !self.live.contested(object).is_empty();
         let ours = |object: &&plan::DesiredObject| {
-            object.reference.group_kind == *kind && self.was_applied(sync, &object.reference)
+            object.reference.group_kind == *kind
+                && self.was_applied(sync, &object.reference)
+                && !has_time(&object.reference)
         };
         let objects: Vec<ObjectRef> = accepted.iter().filter(ours).map(|object| object.reference.clone()).collect();
         for some in objects.chunks(MAX_HEALED) {
-            self.heal(sync, some, now);
+            self.heal(sync, some, Occasion::Seen, now);
         }
     }
 
-    fn object_seen(&mut self, seen: Sighting, now: Timestamp) {
+    /// A watch saw an object. Another version than the declared one is not compared: its own watch
+    /// tells of it.
+    pub(crate) fn object_seen(&mut self, target: &WatchTarget, seen: Sighting, now: Timestamp) {
         let reference = seen.reference.clone();
-        if let Some(mentioned) = self.relisting.get_mut(&reference.group_kind) {
-            mentioned.insert(reference.clone());
-        }
+        self.mention(&reference);
         let owner = self.live.owner_of(&reference).cloned();
         let accepted = owner.as_ref().and_then(|sync| self.syncs.get(sync)?.accepted.clone());
         let object = accepted.as_ref().and_then(|state| state.get(&reference));
+        if object.is_some_and(|object| object.api_version != target.resource.api_version()) {
+            return;
+        }
         let declared = object.map(declared_of);
         let sight = self.live.observe(&reference, Observation::from(seen), declared.as_ref());
         match (sight, owner) {
             // Before the first full list everything is looked at in one go.
-            (Sight::Drifted, Some(sync)) if self.synced.contains(&reference.group_kind) => {
-                self.heal(&sync, &[reference], now);
+            (Sight::Drifted, Some(sync)) if self.is_synced(&reference.group_kind) => {
+                self.heal(&sync, &[reference], Occasion::Seen, now);
             }
             (Sight::Settled, Some(sync)) => self.unflag(&sync, &[reference]),
             _ => {}
         }
     }
 
-    fn object_gone(&mut self, reference: &ObjectRef, resource_version: &str, now: Timestamp) {
+    /// A watch does not see an object any more.
+    pub(crate) fn object_gone(
+        &mut self,
+        target: &WatchTarget,
+        reference: &ObjectRef,
+        resource_version: &str,
+        now: Timestamp,
+    ) {
+        let owner = self.live.owner_of(reference).cloned();
+        let accepted = owner.as_ref().and_then(|sync| self.syncs.get(sync)?.accepted.as_ref());
+        let object = accepted.and_then(|state| state.get(reference));
+        if object.is_some_and(|object| object.api_version != target.resource.api_version()) {
+            return;
+        }
         let sight = self.live.vanish(reference, resource_version);
-        let Some(sync) = self.live.owner_of(reference).cloned() else { return };
+        let Some(sync) = owner else { return };
         if sight == Sight::Drifted && self.was_applied(&sync, reference) {
-            self.heal(&sync, std::slice::from_ref(reference), now);
+            self.heal(&sync, std::slice::from_ref(reference), Occasion::Seen, now);
         }
         // A deletion may be what a roll-out waits for.
         self.consider(&sync);
     }
 
+    /// Whether nothing else takes care of the object: a request that is under way is judged by its
+    /// answer, and what a roll-out has not yet brought is not drift but the roll-out's.
+    fn is_to_heal(&self, state: &SyncState, accepted: &DesiredState, object: &ObjectRef) -> bool {
+        let rolls_out = match state.phase {
+            Phase::Applying | Phase::Waiting { .. } => true,
+            Phase::Preparing => state.attempts > 0,
+            Phase::Idle => false,
+        };
+        let applied = self.live.expected(object).map(|expected| expected.applied);
+        let is_pending = || rolls_out && accepted.get(object).is_some_and(|object| applied != Some(object.digest));
+        !self.live.is_in_flight(object) && !is_pending()
+    }
+
     /// Decides about objects of a Sync that may have drifted, and acts on it.
-    pub(crate) fn heal(&mut self, sync: &SyncRef, objects: &[ObjectRef], now: Timestamp) {
+    pub(crate) fn heal(&mut self, sync: &SyncRef, objects: &[ObjectRef], occasion: Occasion, now: Timestamp) {
         let Some(state) = self.syncs.get(sync) else { return };
+        let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
+        let objects: Vec<ObjectRef> =
+            objects.iter().filter(|object| self.is_to_heal(state, &accepted, object)).cloned().collect();
         if objects.is_empty() || state.resume != Resume::Done {
             return;
         }
-        let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
         let Some(verdict) = self.verdict_inputs(sync, now) else { return };
         let decision = decide(&Inputs {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
-            question: Question::Drift { accepted: &accepted, objects },
+            question: Question::Drift { accepted: &accepted, objects: &objects },
             live: &self.live,
             claims: &self.live,
             findings: &[],
             verdict: &verdict,
         });
         match decision {
-            Decision::Revert(plan) => self.revert(sync, plan, now),
+            Decision::Revert(plan) => self.revert(sync, plan, occasion, now),
             Decision::Flag(reports) => self.flag(sync, &reports, now),
             Decision::Refuse(refusal) => {
                 for finding in refusal.findings {
                     tracing::error!(sync = %sync, code = finding.code.code, "drift cannot be reverted: {finding}");
-                    for object in objects {
+                    for object in &objects {
                         self.note_revert_failure(sync, object, &finding);
                     }
                 }
             }
-            Decision::Settled => self.unflag(sync, objects),
+            Decision::Settled => self.unflag(sync, &objects),
             Decision::Apply(_) => {}
         }
     }
 
-    fn revert(&mut self, sync: &SyncRef, plan: ApprovedPlan, now: Timestamp) {
-        let mut suppressed = 0;
-        let mut logged = false;
-        for change in plan.changes() {
-            if let Logging::Entry { suppressed: before } = self.reverts.note(&change.reference, now) {
-                logged = true;
-                suppressed += before;
-            }
-        }
-        let known = self.revert_entries.get(&plan.digest()).copied();
-        let receipt = match known.filter(|_| !logged) {
-            // The same revert once more within the minute: its entry stands, and is counted later.
-            Some(index) => self.journal.log().recall(index, *plan.digest().as_bytes()),
-            None => self.journal.revert(now, &plan, suppressed),
-        };
-        let receipt = match receipt {
-            Ok(receipt) => receipt,
+    fn revert(&mut self, sync: &SyncRef, plan: ApprovedPlan, occasion: Occasion, now: Timestamp) {
+        let (receipt, telling) = match self.record_revert(&plan, occasion, now) {
+            Ok(recorded) => recorded,
             Err(error) => {
                 self.log_failed(&error);
-                let later = Instant::now() + RETRY_REVERT;
-                self.heal_later.extend(plan.changes().iter().map(|change| (change.reference.clone(), later)));
+                for change in plan.changes() {
+                    self.heal_again(sync, &change.reference);
+                }
                 return;
             }
         };
+        FaultPoint::RevertRecorded.pass();
+        // The request first: what people are told must not race it for the API server.
+        let reports = self.await_answers(sync, plan.reports().to_vec(), telling);
+        self.start(plan, receipt);
+        self.report_drift(sync, &reports, now, telling);
+    }
+
+    /// The receipt for a revert. One that is tried again, or comes too often, has its entry already.
+    fn record_revert(
+        &mut self,
+        plan: &ApprovedPlan,
+        occasion: Occasion,
+        now: Timestamp,
+    ) -> Result<(Receipt, Telling), LogError> {
+        let recall = |state: &Self| {
+            let index = state.revert_entries.get(&plan.digest())?;
+            // An entry that was lost with its group is written anew.
+            state.journal.log().recall(*index, *plan.digest().as_bytes()).ok()
+        };
+        if occasion == Occasion::Again
+            && let Some(receipt) = recall(self)
+        {
+            return Ok((receipt, Telling::Counted));
+        }
+        let mut suppressed = 0;
+        let mut telling = Telling::Counted;
+        for change in plan.changes() {
+            if let Logging::Entry { suppressed: before } = self.reverts.note(&change.reference, now) {
+                telling = Telling::Aloud;
+                suppressed += before;
+            }
+        }
+        if telling == Telling::Counted
+            && let Some(receipt) = recall(self)
+        {
+            return Ok((receipt, telling));
+        }
+        let receipt = self.journal.revert(now, plan, suppressed)?;
         if self.revert_entries.len() >= crate::journal::MAX_COUNTED_OBJECTS {
             self.revert_entries.clear();
         }
         self.revert_entries.insert(plan.digest(), receipt.index());
-        FaultPoint::RevertRecorded.pass();
-        // The request first: what people are told must not race it for the API server.
-        let reports = plan.reports().to_vec();
-        self.start(plan, receipt);
-        self.report_drift(sync, &reports, now, logged);
+        Ok((receipt, telling))
     }
 
-    fn report_drift(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp, logged: bool) {
+    /// Tells people of drift that is put back.
+    pub(crate) fn report_drift(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp, telling: Telling) {
         for report in reports {
             let finding = &report.finding;
             self.metrics.decided("revert", finding.code.reason);
-            if logged {
+            if telling == Telling::Aloud {
                 tracing::warn!(sync = %sync, object = %report.reference, code = finding.code.code, reason = finding.code.reason, "drift is reverted: {finding}");
             }
         }
-        if logged {
+        if telling == Telling::Aloud {
             self.announce_drift(sync, reports);
         }
         if let (Some(state), Some(report)) = (self.syncs.get_mut(sync), reports.last()) {
             state.last_drift = Some((now, report.finding.to_string()));
         }
         self.dirty.insert(Dirty::Sync(sync.clone()));
+    }
+
+    /// Our own apply was answered with another value than it asked for. It is told, and tried again
+    /// ever more seldom: at once it would only be answered with the same.
+    pub(crate) fn contested(&mut self, sync: &SyncRef, object: &ObjectRef, now: Timestamp) {
+        let Some(state) = self.syncs.get(sync) else { return };
+        let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
+        let Some(declared) = accepted.get(object) else { return };
+        let report = DriftReport::of_fields(declared, self.live.contested(object), DriftSeen::Answer);
+        let finding = &report.finding;
+        match spec.drift.mode {
+            DriftMode::Off => return,
+            DriftMode::Flag => return self.flag(sync, std::slice::from_ref(&report), now),
+            DriftMode::Revert => {}
+        }
+        if self.note_revert_failure(sync, object, finding) == News::New {
+            tracing::warn!(sync = %sync, object = %object, code = finding.code.code, reason = finding.code.reason, "what was applied is contested: {finding}");
+            self.metrics.decided("contest", finding.code.reason);
+            if let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(&report)) {
+                self.log_failed(&error);
+            }
+            if let Some(state) = self.syncs.get_mut(sync) {
+                state.last_drift = Some((now, finding.to_string()));
+            }
+        }
+        self.heal_again(sync, object);
     }
 
     fn flag(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp) {
@@ -258,6 +290,7 @@ impl State {
     fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
         for object in objects {
             self.clear_revert_failure(sync, object);
+            self.heal_later.remove(object);
         }
         let Some(state) = self.syncs.get_mut(sync) else { return };
         let before = state.flagged.len();
@@ -277,10 +310,11 @@ impl State {
             let finding = &failure.finding;
             tracing::warn!(sync = %sync, object = %reference, code = finding.code.code, "the revert failed: {finding}");
             self.note_revert_failure(sync, reference, finding);
-            self.heal_later.insert(reference.clone(), Instant::now() + RETRY_REVERT);
+            self.heal_again(sync, reference);
         }
         for object in &plan.objects {
-            if !report.failures.iter().any(|(reference, _)| reference == object) {
+            let failed = report.failures.iter().any(|(reference, _)| reference == object);
+            if !failed && self.live.contested(object).is_empty() {
                 self.heal_later.remove(object);
                 self.clear_revert_failure(sync, object);
             }
@@ -295,60 +329,13 @@ impl State {
         for object in due {
             self.heal_later.remove(&object);
             if let Some(sync) = self.live.owner_of(&object).cloned() {
-                self.heal(&sync, &[object], now);
+                self.heal(&sync, &[object], Occasion::Again, now);
             }
         }
     }
 
-    /// Opens the watches of these kinds again: what they delivered before somebody claimed it was not
-    /// compared with anything.
-    pub(crate) fn rewatch(&mut self, objects: &[ObjectRef]) {
-        let kinds: std::collections::BTreeSet<GroupKind> = objects
-            .iter()
-            .map(|object| object.group_kind.clone())
-            .filter(|kind| self.watches.contains_key(kind))
-            .collect();
-        for kind in kinds {
-            self.watches.remove(&kind);
-            self.synced.remove(&kind);
-            self.live.lost(&kind);
-        }
-        self.watch_kinds();
-    }
-
-    /// Watches every kind of every accepted or applied object that the cluster serves.
-    pub(crate) fn watch_kinds(&mut self) {
-        let discovery = self.cluster.discovery();
-        let states = self.syncs.values().flat_map(|sync| [sync.accepted.clone(), sync.applied.clone()]);
-        let mut wanted = std::collections::BTreeMap::new();
-        for state in states.flatten() {
-            for object in state.iter() {
-                let kind = &object.reference.group_kind;
-                if self.watches.contains_key(kind) || wanted.contains_key(kind) {
-                    continue;
-                }
-                // The declared version, so that fields compare as they were written.
-                if let Some(resource) = discovery.resource(&object.api_version, &kind.kind) {
-                    wanted.insert(kind.clone(), resource.clone());
-                }
-            }
-        }
-        for (kind, resource) in wanted {
-            let target = WatchTarget::managed(resource, None, &self.options.instance);
-            self.relisting.insert(kind.clone(), HashSet::new());
-            let watch = self.cluster.watch(target, self.events.clone());
-            self.watches.insert(kind, watch);
-        }
-    }
-
-    /// Asks the cluster which kinds it serves now.
-    pub(crate) fn refresh_discovery(&self) {
-        let (cluster, events) = (self.cluster.clone(), self.events.clone());
-        tokio::spawn(async move {
-            if let Err(error) = cluster.refresh_discovery().await {
-                tracing::warn!(error = %error, "the kinds the cluster serves cannot be read");
-            }
-            events.send(Event::Discovered).await.ok();
-        });
+    /// A revert did not succeed: it is tried again, later each time.
+    fn heal_again(&mut self, sync: &SyncRef, object: &ObjectRef) {
+        self.heal_later.insert(object.clone(), Instant::now() + self.revert_failures.pause(sync, object));
     }
 }

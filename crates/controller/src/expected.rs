@@ -1,26 +1,32 @@
-//! `expected/`: what each object looked like when it was applied, kept over restarts.
+//! `expected/`: what is remembered of each object that was applied, kept over restarts.
 //!
 //! An append-only file of lines `<sha256 of the JSON> <JSON>\n`; the last line about an object
-//! wins. It is a cache with a check, not a source of truth: a line that is torn or damaged is
-//! dropped and counted, and an object without a line is compared by its declared fields only until
-//! it is created again. Secrets are kept without their content.
+//! wins, but what our create was answered with (the baseline) stays as long as the object does. It
+//! is a cache with a check, not a source of truth: a line that is torn or damaged is dropped and
+//! counted. Secrets are kept without their content.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use manifest::{Digest, ObjectRef};
 use serde::{Deserialize, Serialize};
 
-/// The longest line read back: a 1.5 MiB object (etcd's request limit), stored as JSON at most
-/// twice (baseline and served), with as much again for escaping and identity.
+use crate::live::Expected;
+
+/// The longest line read back: a 1.5 MiB object (etcd's request limit), stored as JSON once, with as
+/// much again for escaping, and as much again for identity and what is to come.
 const MAX_LINE_BYTES: usize = 6 << 20;
-/// The file is rewritten on opening when less than half of its lines are in force and it has at
-/// least this many: one rewrite for each thousand changes costs nothing.
+/// The file is rewritten when it has this many lines more than twice those in force: one rewrite for
+/// each thousand changes costs nothing.
 const COMPACT_AT_LINES: usize = 1_000;
+/// Pause after a write that failed: a full volume is not mended within a turn of the loop.
+const RETRY_WRITE: Duration = Duration::from_secs(10);
 
 /// What is remembered of one object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,12 +43,9 @@ pub(crate) struct ExpectedRecord {
     pub generation: Option<i64>,
     /// Digest of the body that was applied.
     pub applied: Digest,
-    /// The declared fields with the values the server gave them, as canonical JSON; absent for
-    /// Secrets and where it equals the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub served: Option<Box<serde_json::value::RawValue>>,
     /// Everything outside status and bookkeeping in the answer to our create (status 201), as
-    /// canonical JSON: what the server adds by itself. Absent for Secrets.
+    /// canonical JSON: what the server adds by itself. Absent for Secrets, and in records of later
+    /// applies: the one of an earlier record of the same UID stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Box<serde_json::value::RawValue>>,
 }
@@ -50,7 +53,7 @@ pub(crate) struct ExpectedRecord {
 /// A line either remembers or forgets one object.
 enum Line {
     Record(Box<ExpectedRecord>),
-    Forgotten { forgotten: ObjectRef },
+    Forgotten(ObjectRef),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,17 +94,27 @@ pub enum ExpectedError {
 /// What opening the store found.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    /// The records in force, by object.
-    pub records: BTreeMap<ObjectRef, ExpectedRecord>,
+    /// What is in force, by object.
+    pub objects: BTreeMap<ObjectRef, Expected>,
     /// Lines that were torn or whose digest was wrong.
     pub damaged: u64,
 }
 
-/// The open store.
+/// What was learnt of an object since the last write.
+#[derive(Debug)]
+enum News {
+    Record(Box<ExpectedRecord>),
+    Forgotten,
+}
+
+/// The store, and what is on its way there: written in the order in which it was learnt, whoever
+/// writes it; what could not be written stays until it can. At most one record per managed object.
 #[derive(Debug)]
 pub(crate) struct ExpectedStore {
-    path: PathBuf,
-    file: File,
+    news: Mutex<BTreeMap<ObjectRef, News>>,
+    /// After a failure: when it is tried again.
+    not_before: Mutex<Option<Instant>>,
+    file: Mutex<RecordFile>,
 }
 
 impl ExpectedStore {
@@ -110,74 +123,213 @@ impl ExpectedStore {
     /// # Errors
     /// When the file cannot be opened, read or rewritten.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Loaded), ExpectedError> {
+        let (file, loaded) = RecordFile::open(dir)?;
+        Ok((Self { news: Mutex::default(), not_before: Mutex::default(), file: Mutex::new(file) }, loaded))
+    }
+
+    /// Takes in what was learnt; written by the next flush.
+    pub(crate) fn remember(&self, record: ExpectedRecord) {
+        keep(&mut lock(&self.news), record);
+    }
+
+    /// The object is not managed any more.
+    pub(crate) fn forget(&self, reference: &ObjectRef) {
+        lock(&self.news).insert(reference.clone(), News::Forgotten);
+    }
+
+    /// Whether there is something to write, and the last write did not fail a moment ago.
+    pub(crate) fn is_due(&self) -> bool {
+        !lock(&self.news).is_empty() && lock(&self.not_before).is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Writes what was learnt so far, with one sync. Blocking.
+    ///
+    /// # Errors
+    /// When encoding, writing or syncing fails; what was to be written is tried again next time.
+    pub(crate) fn flush(&self) -> Result<(), ExpectedError> {
+        // Taken under the lock of the file: a later flush cannot overtake this one.
+        let mut file = lock(&self.file);
+        let batch = std::mem::take(&mut *lock(&self.news));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let result = file.commit(&batch);
+        *lock(&self.not_before) = result.is_err().then(|| Instant::now() + RETRY_WRITE);
+        if result.is_err() {
+            let mut news = lock(&self.news);
+            let since = std::mem::replace(&mut *news, batch);
+            for (object, learnt) in since {
+                match learnt {
+                    News::Record(record) => keep(&mut news, *record),
+                    News::Forgotten => drop(news.insert(object, News::Forgotten)),
+                }
+            }
+        }
+        result
+    }
+}
+
+/// A later record takes the place of an earlier one, but for the baseline of the same object.
+fn keep(news: &mut BTreeMap<ObjectRef, News>, mut record: ExpectedRecord) {
+    if let (None, Some(News::Record(before))) = (&record.baseline, news.get_mut(&record.object))
+        && before.uid == record.uid
+    {
+        record.baseline = before.baseline.take();
+    }
+    news.insert(record.object.clone(), News::Record(Box::new(record)));
+}
+
+/// A panic elsewhere left whole lines; the file is checked by digest anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The open file.
+#[derive(Debug)]
+struct RecordFile {
+    path: PathBuf,
+    file: File,
+    /// Lines it has, and how many of them were in force when that was looked at last.
+    lines: usize,
+    kept: usize,
+}
+
+impl RecordFile {
+    fn open(dir: &Path) -> Result<(Self, Loaded), ExpectedError> {
         let path = dir.join("records");
         let open = |source| ExpectedError::Open { path: path.clone(), source };
         fs::create_dir_all(dir).map_err(open)?;
-        let mut loaded = Loaded::default();
-        let mut lines = 0;
-        match File::open(&path) {
-            Ok(file) => lines = read(BufReader::new(file), &mut loaded).map_err(open)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(open(error)),
-        }
+        let scan = Scan::of(&path).map_err(open)?;
+        let file = append(&path)?;
+        let mut opened = Self { path, file, lines: scan.lines, kept: scan.kept().len() };
         // A torn last line must not swallow the next record.
-        if loaded.damaged > 0 || lines >= COMPACT_AT_LINES && loaded.records.len() * 2 < lines {
-            rewrite(&path, &loaded)?;
+        if scan.damaged > 0 || opened.is_wasteful() {
+            opened.rewrite(&scan)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(open)?;
-        Ok((Self { path, file }, loaded))
+        let objects = scan.objects.into_iter().map(|(object, found)| (object, found.expected)).collect();
+        Ok((opened, Loaded { objects, damaged: scan.damaged }))
     }
 
-    /// Remembers `records` and forgets `forgotten`, with one sync for all.
-    ///
-    /// # Errors
-    /// When encoding, writing or syncing fails; the store can be used again afterwards.
-    pub(crate) fn commit(&mut self, records: &[ExpectedRecord], forgotten: &[ObjectRef]) -> Result<(), ExpectedError> {
+    fn is_wasteful(&self) -> bool {
+        self.lines >= self.kept.saturating_mul(2).saturating_add(COMPACT_AT_LINES)
+    }
+
+    fn commit(&mut self, news: &BTreeMap<ObjectRef, News>) -> Result<(), ExpectedError> {
         let mut batch = Vec::new();
-        for record in records {
-            encode(&Line::Record(Box::new(record.clone())), &record.object, &mut batch)?;
-        }
-        for object in forgotten {
-            encode(&Line::Forgotten { forgotten: object.clone() }, object, &mut batch)?;
+        for (object, learnt) in news {
+            let json = match learnt {
+                News::Record(record) => serde_json::to_vec(record),
+                News::Forgotten => serde_json::to_vec(&Forgotten { forgotten: object.clone() }),
+            };
+            let json = json.map_err(|source| ExpectedError::Encode { object: object.to_string(), source })?;
+            batch.extend_from_slice(Digest::of(&json).to_string().as_bytes());
+            batch.push(b' ');
+            batch.extend_from_slice(&json);
+            batch.push(b'\n');
         }
         let write = |source| ExpectedError::Write { path: self.path.clone(), source };
-        self.file.write_all(&batch).and_then(|()| self.file.sync_data()).map_err(write)
+        if let Err(error) = self.file.write_all(&batch).and_then(|()| self.file.sync_data()) {
+            // Half of it may be there: the next line must not be lost with it.
+            self.file.write_all(b"\n").ok();
+            return Err(write(error));
+        }
+        self.lines += news.len();
+        if self.is_wasteful() {
+            let scan = Scan::of(&self.path).map_err(write)?;
+            self.rewrite(&scan)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the lines that are in force into a new file, line by line.
+    fn rewrite(&mut self, scan: &Scan) -> Result<(), ExpectedError> {
+        let next = self.path.with_extension("next");
+        let write = |source| ExpectedError::Write { path: next.clone(), source };
+        let kept = scan.kept();
+        let copy = || -> io::Result<()> {
+            let mut to = BufWriter::new(File::create(&next)?);
+            let mut number = 0;
+            each_line(&self.path, |line| {
+                number += 1;
+                if kept.contains(&number) { to.write_all(line) } else { Ok(()) }
+            })?;
+            to.into_inner()?.sync_all()?;
+            fs::rename(&next, &self.path)?;
+            self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        };
+        copy().map_err(write)?;
+        self.file = append(&self.path)?;
+        (self.lines, self.kept) = (kept.len(), kept.len());
+        Ok(())
     }
 }
 
-fn encode(line: &Line, object: &ObjectRef, into: &mut Vec<u8>) -> Result<(), ExpectedError> {
-    let json = match line {
-        Line::Record(record) => serde_json::to_vec(record),
-        Line::Forgotten { forgotten } => serde_json::to_vec(&Forgotten { forgotten: forgotten.clone() }),
-    }
-    .map_err(|source| ExpectedError::Encode { object: object.to_string(), source })?;
-    into.extend_from_slice(Digest::of(&json).to_string().as_bytes());
-    into.push(b' ');
-    into.extend_from_slice(&json);
-    into.push(b'\n');
-    Ok(())
+fn append(path: &Path) -> Result<File, ExpectedError> {
+    let open = |source| ExpectedError::Open { path: path.to_owned(), source };
+    OpenOptions::new().create(true).append(true).open(path).map_err(open)
 }
 
-/// Reads all lines; returns how many there were.
-fn read(mut reader: impl BufRead, loaded: &mut Loaded) -> io::Result<usize> {
-    let mut lines = 0;
-    let mut bytes = Vec::new();
+/// Which lines are in force.
+#[derive(Debug, Default)]
+struct Scan {
+    objects: BTreeMap<ObjectRef, Found>,
+    lines: usize,
+    damaged: u64,
+}
+
+#[derive(Debug)]
+struct Found {
+    expected: Expected,
+    /// Number of the line, from 1.
+    line: usize,
+    /// Number of the line with the baseline.
+    baseline: Option<usize>,
+}
+
+impl Scan {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut scan = Self::default();
+        let all = each_line(path, |line| {
+            scan.lines += 1;
+            match decode(line) {
+                // What follows a write that failed.
+                None if line == b"\n" => {}
+                Some(Line::Record(record)) => scan.note(*record),
+                Some(Line::Forgotten(object)) => drop(scan.objects.remove(&object)),
+                None => scan.damaged += 1,
+            }
+            Ok(())
+        });
+        match all {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+            Ok(()) => Ok(scan),
+        }
+    }
+
+    fn note(&mut self, record: ExpectedRecord) {
+        let line = self.lines;
+        let before = self.objects.get(&record.object).filter(|before| *before.expected.uid == *record.uid);
+        let baseline = if record.baseline.is_some() { Some(line) } else { before.and_then(|before| before.baseline) };
+        let expected = Expected { applied: record.applied, uid: record.uid.into() };
+        self.objects.insert(record.object, Found { expected, line, baseline });
+    }
+
+    fn kept(&self) -> HashSet<usize> {
+        self.objects.values().flat_map(|found| [Some(found.line), found.baseline]).flatten().collect()
+    }
+}
+
+/// Calls `with` for each line, with its end.
+fn each_line(path: &Path, mut with: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
     loop {
-        bytes.clear();
-        let length = io::Read::take(&mut reader, MAX_LINE_BYTES as u64).read_until(b'\n', &mut bytes)?;
-        if length == 0 {
-            return Ok(lines);
+        line.clear();
+        if io::Read::take(&mut reader, MAX_LINE_BYTES as u64).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
         }
-        lines += 1;
-        match decode(&bytes) {
-            Some(Line::Record(record)) => {
-                loaded.records.insert(record.object.clone(), *record);
-            }
-            Some(Line::Forgotten { forgotten }) => {
-                loaded.records.remove(&forgotten);
-            }
-            None => loaded.damaged += 1,
-        }
+        with(&line)?;
     }
 }
 
@@ -190,94 +342,11 @@ fn decode(line: &[u8]) -> Option<Line> {
         return None;
     }
     if let Ok(Forgotten { forgotten }) = serde_json::from_slice(json) {
-        return Some(Line::Forgotten { forgotten });
+        return Some(Line::Forgotten(forgotten));
     }
     serde_json::from_slice(json).ok().map(|record| Line::Record(Box::new(record)))
 }
 
-fn rewrite(path: &Path, loaded: &Loaded) -> Result<(), ExpectedError> {
-    let next = path.with_extension("next");
-    let write = |source| ExpectedError::Write { path: next.clone(), source };
-    let mut bytes = Vec::new();
-    for record in loaded.records.values() {
-        encode(&Line::Record(Box::new(record.clone())), &record.object, &mut bytes)?;
-    }
-    let mut file = File::create(&next).map_err(write)?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(write)?;
-    fs::rename(&next, path).map_err(write)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use manifest::{ClusterId, GroupKind};
-
-    fn object(name: &str) -> ObjectRef {
-        ObjectRef {
-            cluster: ClusterId::new("c"),
-            group_kind: GroupKind::new("apps", "Deployment"),
-            namespace: Some("shop".into()),
-            name: name.into(),
-        }
-    }
-
-    fn record(name: &str, version: &str) -> ExpectedRecord {
-        ExpectedRecord {
-            object: object(name),
-            uid: "u".into(),
-            resource_version: version.into(),
-            generation: Some(1),
-            applied: Digest::of(name.as_bytes()),
-            served: Some(serde_json::value::RawValue::from_string(r#"{"spec":{"replicas":1}}"#.into()).unwrap()),
-            baseline: None,
-        }
-    }
-
-    fn same(a: &ExpectedRecord, b: &ExpectedRecord) -> bool {
-        serde_json::to_string(a).unwrap() == serde_json::to_string(b).unwrap()
-    }
-
-    #[test]
-    fn the_last_record_wins_and_forgotten_ones_are_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut store, _) = ExpectedStore::open(dir.path()).unwrap();
-        store.commit(&[record("a", "1"), record("b", "1")], &[]).unwrap();
-        store.commit(&[record("a", "2")], &[object("b")]).unwrap();
-        drop(store);
-        let (_, loaded) = ExpectedStore::open(dir.path()).unwrap();
-        assert_eq!(loaded.damaged, 0);
-        assert_eq!(loaded.records.len(), 1);
-        assert!(same(&loaded.records[&object("a")], &record("a", "2")));
-    }
-
-    #[test]
-    fn a_torn_line_costs_only_itself() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut store, _) = ExpectedStore::open(dir.path()).unwrap();
-        store.commit(&[record("a", "1"), record("b", "1")], &[]).unwrap();
-        drop(store);
-        let path = dir.path().join("records");
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 10]).unwrap();
-        let (mut store, loaded) = ExpectedStore::open(dir.path()).unwrap();
-        assert_eq!((loaded.records.len(), loaded.damaged), (1, 1));
-        store.commit(&[record("c", "1")], &[]).unwrap();
-        drop(store);
-        let (_, loaded) = ExpectedStore::open(dir.path()).unwrap();
-        assert_eq!((loaded.records.len(), loaded.damaged), (2, 0));
-    }
-
-    #[test]
-    fn a_changed_byte_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut store, _) = ExpectedStore::open(dir.path()).unwrap();
-        store.commit(&[record("a", "1")], &[]).unwrap();
-        let path = dir.path().join("records");
-        let mut bytes = fs::read(&path).unwrap();
-        let last = bytes.len() - 5;
-        bytes[last] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        let (_, loaded) = ExpectedStore::open(dir.path()).unwrap();
-        assert_eq!((loaded.records.len(), loaded.damaged), (0, 1));
-    }
-}
+#[path = "expected_tests.rs"]
+mod tests;

@@ -154,6 +154,19 @@ impl Journal {
         self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Grouped)
     }
 
+    /// A revert of an object that was not to be seen was answered: it had not been deleted.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn turned_out(&self, now: Timestamp, sync: &SyncRef, report: &DriftReport) -> Result<Receipt, LogError> {
+        let (name, object) = (sync.to_string(), report.reference.to_string());
+        let subject =
+            [("sync", name.as_str()), ("object", object.as_str()), ("origin", "drift"), ("result", "reverted")];
+        let mut entry = entry(EntryKind::Outcome, now, subject);
+        entry.codes = codes([&report.finding]);
+        self.log.append(&entry, None, None, Durability::Grouped)
+    }
+
     /// A head or candidate was refused. `owner` is the Sync or GitSource, as `kind namespace/name`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! | whose orders are obeyed | `resources` |
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
-//! | how drift is noticed and put back | `drift`, `live` |
+//! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
 //! | what happens when a Sync is gone | `removal` |
 //! | what survives a restart | `resume`, `expected`, `remember` |
 //! | what is written down | `journal` |
@@ -17,6 +17,7 @@
 //! that is applied, one reporter. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
+mod absence;
 mod apply;
 mod code;
 mod conditions;
@@ -53,6 +54,7 @@ mod status;
 mod sync_gate;
 mod tasks;
 mod upkeep;
+mod watches;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};

@@ -2,7 +2,8 @@
 //! two agree. Owned by the event loop; fed by watches and by the answers to our own requests.
 //!
 //! Nothing here holds a whole live object: an event is compared when it arrives and only its
-//! version, a hash and the differences stay.
+//! version, a hash and the differences stay. Sights and answers are compared with the declaration
+//! alone: an answer that has another value than was asked for is contested, never expected.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,18 +12,36 @@ use std::{
 
 use manifest::{Digest, GroupKind, ObjectRef};
 use plan::{
-    Claims, DriftSeen, FieldDiff, Lifecycle, Live, LiveStates, Presence, SyncRef, Visibility, as_served,
-    declared_differences,
+    Claims, DriftSeen, FieldDiff, Lifecycle, Live, LiveStates, Presence, SyncRef, Visibility, declared_differences,
 };
 use serde_json::Value;
 
-/// What our last apply made of an object.
-#[derive(Debug, Clone)]
+/// What our last apply left. What is expected of an object is what is declared; no answer of the
+/// API server changes that.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expected {
     /// Digest of the body that was applied.
     pub applied: Digest,
-    /// The declared fields with the server's values, as JSON; `None`: as in the body.
-    pub served: Option<Arc<[u8]>>,
+    /// UID of the object that it was applied to.
+    pub uid: Box<str>,
+}
+
+/// A content that was compared with a declaration, and need not be again.
+#[derive(Debug, Clone, Copy)]
+struct Compared {
+    declared: Digest,
+    content: u128,
+    standing: Standing,
+}
+
+/// How a content stands to a declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Every declared field is as declared.
+    AsDeclared,
+    /// It is what our own apply was answered with, and a declared field has another value: something
+    /// rewrites it on its way in.
+    Contested,
 }
 
 /// What was seen of an object last.
@@ -32,8 +51,8 @@ struct Seen {
     resource_version: String,
     lifecycle: Lifecycle,
     drift: Vec<FieldDiff>,
-    /// Content hash of the state that was last found to be as expected.
-    settled: Option<u128>,
+    /// Whether the drift is what our own apply was answered with.
+    contested: bool,
     /// Whether there was a declaration to compare with.
     judged: bool,
 }
@@ -44,6 +63,7 @@ struct Entry {
     owner: Option<SyncRef>,
     expected: Option<Expected>,
     seen: Option<Seen>,
+    compared: Option<Compared>,
     /// Requests of ours that are under way; events are kept until they are answered.
     in_flight: u32,
     /// The last event that arrived meanwhile.
@@ -99,8 +119,10 @@ impl From<cluster::Sighting> for Observation {
 pub(crate) enum Sight {
     /// Nothing of ours, nothing new, or as expected.
     Settled,
-    /// It differs from what was applied.
+    /// It differs from what is declared.
     Drifted,
+    /// It differs, and that is what our own apply was answered with: the next one would be, too.
+    Contested,
     /// A request of ours is under way; the event is judged when it is answered.
     Waiting,
 }
@@ -218,28 +240,27 @@ impl LiveTable {
         entry.judge_gone(resource_version)
     }
 
-    /// An apply was answered: from now on this is what is expected. An answer to an older body than
-    /// the declared one blesses nothing: it is judged like any other sight.
+    /// An apply was answered. The answer is compared with the declaration like any other sight: it
+    /// says what our apply came to, never what is expected.
     pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: &Applied, declared: &Declared<'_>) -> Sight {
         let entry = self.entry(reference);
         entry.in_flight = entry.in_flight.saturating_sub(1);
-        let blessed = applied.digest == declared.digest;
-        if blessed {
-            entry.expect(applied, declared);
-        }
         // An event that is not newer than the answer has nothing to add.
         let version = &applied.seen.resource_version;
         if entry.waiting.as_ref().is_some_and(|waiting| !is_newer(waiting.resource_version(), version)) {
             entry.waiting = None;
         }
-        if !blessed {
-            entry.seen = None;
-            let sight = entry.judge(&applied.seen, Some(declared));
-            if entry.waiting.is_none() {
-                return if entry.in_flight > 0 { Sight::Waiting } else { sight };
-            }
+        let sight = if applied.digest == declared.digest {
+            entry.answer(applied, declared)
+        } else {
+            // The answer to an older body teaches nothing about the declared one.
+            entry.judge(&applied.seen, Some(declared))
+        };
+        if entry.in_flight == 0 && entry.waiting.is_none() {
+            sight
+        } else {
+            self.judge_waiting(reference, Some(declared))
         }
-        self.judge_waiting(reference, Some(declared))
     }
 
     /// A deletion was answered.
@@ -247,7 +268,21 @@ impl LiveTable {
         self.objects.remove(reference);
     }
 
-    /// What our last apply made of the object.
+    /// Whether a request for the object is under way.
+    #[must_use]
+    pub(crate) fn is_in_flight(&self, reference: &ObjectRef) -> bool {
+        self.objects.get(reference).is_some_and(|entry| entry.in_flight > 0)
+    }
+
+    /// How the object differs from what our own apply of its declaration asked for; empty if it does
+    /// not, or if that is not what was seen last.
+    #[must_use]
+    pub(crate) fn contested(&self, reference: &ObjectRef) -> &[FieldDiff] {
+        let seen = self.objects.get(reference).and_then(|entry| entry.seen.as_ref());
+        seen.filter(|seen| seen.contested).map(|seen| seen.drift.as_slice()).unwrap_or_default()
+    }
+
+    /// What our last apply left of the object.
     #[must_use]
     pub(crate) fn expected(&self, reference: &ObjectRef) -> Option<&Expected> {
         self.objects.get(reference)?.expected.as_ref()
@@ -333,58 +368,68 @@ impl Entry {
         Sight::Drifted
     }
 
-    /// The answer to an apply of the declared body becomes what is expected.
-    fn expect(&mut self, applied: &Applied, declared: &Declared<'_>) {
-        let served = served_otherwise(declared, &applied.seen.json).map(Arc::from);
-        self.expected = Some(Expected { applied: applied.digest, served });
-        self.seen = Some(Seen {
-            uid: applied.seen.uid.clone(),
-            resource_version: applied.seen.resource_version.clone(),
-            lifecycle: applied.seen.lifecycle,
-            drift: Vec::new(),
-            settled: Some(applied.seen.content),
-            judged: true,
-        });
+    /// The answer to an apply of the declared body.
+    fn answer(&mut self, applied: &Applied, declared: &Declared<'_>) -> Sight {
+        let observation = &applied.seen;
+        self.expected = Some(Expected { applied: applied.digest, uid: observation.uid.as_str().into() });
+        // A revert mostly ends where the edit began: that was compared before.
+        let drift = match self.standing(observation, declared) {
+            Some(Standing::AsDeclared) => Vec::new(),
+            Some(Standing::Contested) | None => compare(observation, declared),
+        };
+        let standing = if drift.is_empty() { Standing::AsDeclared } else { Standing::Contested };
+        self.compared = Some(Compared { declared: declared.digest, content: observation.content, standing });
+        let contested = standing == Standing::Contested;
+        self.seen = Some(Seen::of(observation, drift, contested, Some(declared)));
+        if contested { Sight::Contested } else { Sight::Settled }
     }
 
     fn judge(&mut self, observation: &Observation, declared: Option<&Declared<'_>>) -> Sight {
-        let settled = self.seen.as_ref().and_then(|seen| seen.settled).filter(|hash| *hash == observation.content);
-        let drift = match (settled, declared) {
-            (Some(_), _) | (None, None) => Vec::new(),
-            (None, Some(declared)) => self.compare(observation, declared),
+        let standing = declared.and_then(|declared| self.standing(observation, declared));
+        let drift = match (standing, declared) {
+            (Some(Standing::AsDeclared), _) | (_, None) => Vec::new(),
+            (Some(Standing::Contested) | None, Some(declared)) => compare(observation, declared),
         };
-        let sight = if drift.is_empty() { Sight::Settled } else { Sight::Drifted };
-        self.seen = Some(Seen {
-            uid: observation.uid.clone(),
-            resource_version: observation.resource_version.clone(),
-            lifecycle: observation.lifecycle,
-            // Without a declaration nothing was compared, so nothing is settled.
-            settled: (drift.is_empty() && declared.is_some()).then_some(observation.content),
-            judged: declared.is_some(),
-            drift,
-        });
+        if let (None, Some(declared), true) = (standing, declared, drift.is_empty()) {
+            let (declared, content, standing) = (declared.digest, observation.content, Standing::AsDeclared);
+            self.compared = Some(Compared { declared, content, standing });
+        }
+        let contested = standing == Some(Standing::Contested);
+        let sight = match (drift.is_empty(), contested) {
+            (true, _) => Sight::Settled,
+            (false, true) => Sight::Contested,
+            (false, false) => Sight::Drifted,
+        };
+        self.seen = Some(Seen::of(observation, drift, contested, declared));
         sight
     }
 
-    fn compare(&self, observation: &Observation, declared: &Declared<'_>) -> Vec<FieldDiff> {
-        let expected = self.expected.as_ref().and_then(|expected| expected.served.as_deref()).unwrap_or(declared.body);
-        match (serde_json::from_slice::<Value>(expected), serde_json::from_slice::<Value>(&observation.json)) {
-            (Ok(expected), Ok(live)) => declared_differences(&expected, &live, declared.kind, declared.visibility),
-            // What cannot be read cannot be called as expected.
-            _ => vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }],
+    /// How this very content stands to the declaration, if that was found out before.
+    fn standing(&self, observation: &Observation, declared: &Declared<'_>) -> Option<Standing> {
+        let compared = self.compared?;
+        (compared.content == observation.content && compared.declared == declared.digest).then_some(compared.standing)
+    }
+}
+
+impl Seen {
+    fn of(observation: &Observation, drift: Vec<FieldDiff>, contested: bool, declared: Option<&Declared<'_>>) -> Self {
+        Self {
+            uid: observation.uid.clone(),
+            resource_version: observation.resource_version.clone(),
+            lifecycle: observation.lifecycle,
+            drift,
+            contested,
+            judged: declared.is_some(),
         }
     }
 }
 
-/// The declared fields with the server's values, as canonical JSON, where those are not the declared
-/// ones. An answer that cannot be read teaches nothing: then the declaration itself is expected.
-pub(crate) fn served_otherwise(declared: &Declared<'_>, answer: &[u8]) -> Option<Vec<u8>> {
-    if declared.visibility == Visibility::Masked {
-        return None;
+fn compare(observation: &Observation, declared: &Declared<'_>) -> Vec<FieldDiff> {
+    match (serde_json::from_slice::<Value>(declared.body), serde_json::from_slice::<Value>(&observation.json)) {
+        (Ok(body), Ok(live)) => declared_differences(&body, &live, declared.kind, declared.visibility),
+        // What cannot be read cannot be called as declared.
+        _ => vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }],
     }
-    let body: Value = serde_json::from_slice(declared.body).ok()?;
-    let served = as_served(&body, &serde_json::from_slice(answer).ok()?, declared.kind);
-    (served != body).then(|| manifest::canonical_json(&served))
 }
 
 /// Whether `version` is newer than `than`. Kubernetes compares resource versions of one resource as
@@ -399,14 +444,21 @@ fn is_newer(version: &str, than: &str) -> bool {
 impl LiveStates for LiveTable {
     fn live(&self, reference: &ObjectRef) -> Live<'_> {
         match self.objects.get(reference) {
-            Some(Entry { seen: Some(seen), expected, .. }) => Live::Present(Presence {
-                uid: &seen.uid,
-                resource_version: &seen.resource_version,
-                applied: expected.as_ref().map(|expected| expected.applied),
-                lifecycle: seen.lifecycle,
-                drift: &seen.drift,
-                seen: DriftSeen::Event,
-            }),
+            Some(Entry { seen: Some(seen), expected, .. }) => {
+                let is_other = expected.as_ref().is_some_and(|expected| *expected.uid != *seen.uid);
+                Live::Present(Presence {
+                    uid: &seen.uid,
+                    resource_version: &seen.resource_version,
+                    applied: expected.as_ref().map(|expected| expected.applied),
+                    lifecycle: seen.lifecycle,
+                    drift: &seen.drift,
+                    seen: match (seen.contested, is_other) {
+                        (true, _) => DriftSeen::Answer,
+                        (false, true) => DriftSeen::Replacement,
+                        (false, false) => DriftSeen::Event,
+                    },
+                })
+            }
             _ if self.watched.contains(&reference.group_kind) => Live::Absent,
             _ => Live::Unobserved,
         }
@@ -420,159 +472,5 @@ impl Claims for LiveTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use manifest::ClusterId;
-    use serde_json::json;
-
-    fn reference() -> ObjectRef {
-        ObjectRef {
-            cluster: ClusterId::new("c"),
-            group_kind: GroupKind::new("apps", "Deployment"),
-            namespace: Some("shop".into()),
-            name: "web".into(),
-        }
-    }
-
-    fn seen(version: &str, object: &Value) -> Observation {
-        let json: Arc<[u8]> = serde_json::to_vec(object).unwrap().into();
-        Observation {
-            uid: "u1".into(),
-            resource_version: version.into(),
-            lifecycle: Lifecycle::Stable,
-            content: json.iter().fold(7_u128, |hash, byte| hash.wrapping_mul(31).wrapping_add(u128::from(*byte))),
-            json,
-        }
-    }
-
-    struct Fixture {
-        table: LiveTable,
-        body: Vec<u8>,
-        kind: GroupKind,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let body = json!({"spec": {"replicas": 3, "cpu": "0.5"}}).to_string().into_bytes();
-            let mut fixture = Self { table: LiveTable::default(), body, kind: GroupKind::new("apps", "Deployment") };
-            fixture.table.begin(&reference());
-            let sight = fixture.apply("5", &json!({"spec": {"replicas": 3, "cpu": "500m", "added": true}}));
-            assert_eq!(sight, Sight::Settled);
-            fixture
-        }
-
-        fn apply(&mut self, version: &str, response: &Value) -> Sight {
-            let declared = Declared {
-                body: &self.body,
-                digest: Digest::of(&self.body),
-                kind: &self.kind,
-                visibility: Visibility::Shown,
-            };
-            let applied = Applied { digest: Digest::of(&self.body), seen: seen(version, response) };
-            self.table.applied(&reference(), &applied, &declared)
-        }
-
-        fn observe(&mut self, version: &str, object: &Value) -> Sight {
-            let declared = Declared {
-                body: &self.body,
-                digest: Digest::of(&self.body),
-                kind: &self.kind,
-                visibility: Visibility::Shown,
-            };
-            self.table.observe(&reference(), seen(version, object), Some(&declared))
-        }
-    }
-
-    #[test]
-    fn the_servers_spelling_and_additions_are_expected() {
-        let mut fixture = Fixture::new();
-        assert_eq!(fixture.observe("6", &json!({"spec": {"replicas": 3, "cpu": "500m", "other": 1}})), Sight::Settled);
-        assert_eq!(fixture.observe("7", &json!({"spec": {"replicas": 10, "cpu": "500m"}})), Sight::Drifted);
-        let Live::Present(presence) = fixture.table.live(&reference()) else { panic!("not present") };
-        assert_eq!(presence.drift[0].path, "spec.replicas");
-    }
-
-    #[test]
-    fn an_event_during_a_request_waits_and_an_older_one_is_dropped() {
-        let mut fixture = Fixture::new();
-        fixture.table.begin(&reference());
-        let drifted = json!({"spec": {"replicas": 10, "cpu": "500m"}});
-        assert_eq!(fixture.observe("6", &drifted), Sight::Waiting);
-        assert_eq!(fixture.apply("7", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Settled);
-        fixture.table.begin(&reference());
-        assert_eq!(fixture.observe("9", &drifted), Sight::Waiting);
-        assert_eq!(fixture.apply("8", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Drifted);
-    }
-
-    #[test]
-    fn an_event_that_comes_after_the_answer_and_is_older_says_nothing() {
-        let mut fixture = Fixture::new();
-        assert_eq!(fixture.observe("4", &json!({"spec": {"replicas": 10}})), Sight::Settled);
-        assert_eq!(fixture.table.vanish(&reference(), "4"), Sight::Settled);
-        assert_eq!(fixture.table.vanish(&reference(), "6"), Sight::Drifted);
-    }
-
-    #[test]
-    fn a_deletion_during_a_request_is_not_forgotten() {
-        let mut fixture = Fixture::new();
-        fixture.table.begin(&reference());
-        assert_eq!(fixture.table.vanish(&reference(), "9"), Sight::Waiting);
-        assert_eq!(fixture.apply("7", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Drifted);
-        fixture.table.begin(&reference());
-        assert_eq!(fixture.table.vanish(&reference(), "10"), Sight::Waiting);
-        assert_eq!(fixture.apply("11", &json!({"spec": {"replicas": 3, "cpu": "500m"}})), Sight::Settled);
-    }
-
-    #[test]
-    fn the_answer_to_an_older_body_blesses_nothing() {
-        let mut fixture = Fixture::new();
-        fixture.table.begin(&reference());
-        fixture.body = json!({"spec": {"replicas": 4}}).to_string().into_bytes();
-        let declared = Declared {
-            body: &fixture.body,
-            digest: Digest::of(&fixture.body),
-            kind: &fixture.kind,
-            visibility: Visibility::Shown,
-        };
-        let late = Applied { digest: Digest::of(b"older"), seen: seen("8", &json!({"spec": {"replicas": 3}})) };
-        assert_eq!(fixture.table.applied(&reference(), &late, &declared), Sight::Drifted);
-    }
-
-    #[test]
-    fn what_was_seen_before_it_was_claimed_is_judged_afterwards() {
-        let mut table = LiveTable::default();
-        let drifted = json!({"spec": {"replicas": 10}});
-        assert_eq!(table.observe(&reference(), seen("5", &drifted), None), Sight::Settled);
-        let body = json!({"spec": {"replicas": 3}}).to_string().into_bytes();
-        let kind = GroupKind::new("apps", "Deployment");
-        let declared = Declared { body: &body, digest: Digest::of(&body), kind: &kind, visibility: Visibility::Shown };
-        assert_eq!(table.observe(&reference(), seen("5", &drifted), Some(&declared)), Sight::Drifted);
-    }
-
-    #[test]
-    fn an_answer_that_cannot_be_read_leaves_the_declaration_expected() {
-        let (body, kind) = (br#"{"spec":{"replicas":3}}"#, GroupKind::new("apps", "Deployment"));
-        let declared = Declared { body, digest: Digest::of(body), kind: &kind, visibility: Visibility::Shown };
-        assert_eq!(served_otherwise(&declared, b"{"), None);
-        assert_eq!(served_otherwise(&declared, br#"{"spec":{"replicas":3,"more":1}}"#), None);
-        assert_eq!(
-            served_otherwise(&declared, br#"{"spec":{"replicas":4}}"#),
-            Some(br#"{"spec":{"replicas":4}}"#.to_vec())
-        );
-    }
-
-    #[test]
-    fn absence_counts_only_once_the_kind_is_watched() {
-        let mut table = LiveTable::default();
-        assert_eq!(table.live(&reference()), Live::Unobserved);
-        table.synced(&GroupKind::new("apps", "Deployment"));
-        assert_eq!(table.live(&reference()), Live::Absent);
-    }
-
-    #[test]
-    fn a_relist_finds_what_vanished_in_a_gap() {
-        let mut fixture = Fixture::new();
-        let gone = fixture.table.relisted(&GroupKind::new("apps", "Deployment"), &HashSet::new());
-        assert_eq!(gone, [reference()]);
-    }
-}
+#[path = "live_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! Reverts that do not succeed: drift that stays in the cluster, and that somebody must be told of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use manifest::{Finding, ObjectRef};
 use plan::SyncRef;
@@ -10,10 +10,22 @@ use crate::{
     state::{Dirty, State},
 };
 
+/// Pause before a revert that did not succeed is tried again; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_secs(5);
+/// The longest pause: what somebody mends is noticed within five minutes, at 300 requests a day.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
 /// Objects whose drift could not be reverted, by Sync. At most as many as are managed.
 #[derive(Debug, Default)]
 pub(crate) struct RevertFailures {
-    syncs: BTreeMap<SyncRef, BTreeMap<ObjectRef, Finding>>,
+    syncs: BTreeMap<SyncRef, BTreeMap<ObjectRef, Failure>>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    finding: Finding,
+    /// In a row, this one included.
+    attempts: u32,
 }
 
 /// What a failure adds to what was known.
@@ -31,11 +43,20 @@ impl RevertFailures {
     /// Notes why an object could not be reverted.
     pub(crate) fn note(&mut self, sync: &SyncRef, object: &ObjectRef, finding: &Finding) -> News {
         let known = self.syncs.entry(sync.clone()).or_default();
-        match known.insert(object.clone(), finding.clone()) {
-            Some(before) if before == *finding => News::Same,
-            Some(before) if before.code == finding.code => News::Reworded,
+        let attempts = known.get(object).map_or(0, |before| before.attempts).saturating_add(1);
+        match known.insert(object.clone(), Failure { finding: finding.clone(), attempts }) {
+            Some(before) if before.finding == *finding => News::Same,
+            Some(before) if before.finding.code == finding.code => News::Reworded,
             _ => News::New,
         }
+    }
+
+    /// How long to wait before the revert of an object is tried again.
+    #[must_use]
+    pub(crate) fn pause(&self, sync: &SyncRef, object: &ObjectRef) -> Duration {
+        let attempts = self.syncs.get(sync).and_then(|known| known.get(object)).map_or(1, |failure| failure.attempts);
+        let doublings = attempts.saturating_sub(1).min(PAUSE_MAX.as_secs().ilog2());
+        PAUSE_FIRST.saturating_mul(1 << doublings).min(PAUSE_MAX)
     }
 
     /// The object is as declared, or nobody's business any more. Returns whether it was known.
@@ -50,7 +71,7 @@ impl RevertFailures {
 
     /// The failures of a Sync.
     pub(crate) fn of(&self, sync: &SyncRef) -> impl ExactSizeIterator<Item = &Finding> {
-        self.syncs.get(sync).map(BTreeMap::values).unwrap_or_default()
+        self.syncs.get(sync).map(BTreeMap::values).unwrap_or_default().map(|failure| &failure.finding)
     }
 
     /// Keeps only what is known of objects that `keep` names.
@@ -65,16 +86,17 @@ impl RevertFailures {
 impl State {
     /// An object of a Sync drifted and could not be put back: it is told once, and shown until it is
     /// put back.
-    pub(crate) fn note_revert_failure(&mut self, sync: &SyncRef, object: &ObjectRef, finding: &Finding) {
+    pub(crate) fn note_revert_failure(&mut self, sync: &SyncRef, object: &ObjectRef, finding: &Finding) -> News {
         let news = self.revert_failures.note(sync, object, finding);
         if news == News::Same {
-            return;
+            return news;
         }
         self.dirty.insert(Dirty::Sync(sync.clone()));
         // Of very many at once the condition tells the number.
         if news == News::New && self.revert_failures.of(sync).len() <= MAX_ANNOUNCED {
             self.announce_revert_failure(sync, finding);
         }
+        news
     }
 
     /// The object is as declared again, or is no longer declared.
@@ -136,6 +158,12 @@ mod tests {
             assert_eq!(failures.note(&sync, &object(name), &finding(code, found)), expected, "{name} {found}");
         }
         assert_eq!(failures.of(&sync).len(), 2);
+        assert_eq!(failures.pause(&sync, &object("b")), PAUSE_FIRST);
+        assert_eq!(failures.pause(&sync, &object("a")), PAUSE_FIRST * 8);
+        for _ in 0..100 {
+            failures.note(&sync, &object("b"), &finding(ControllerCode::A140, "full"));
+        }
+        assert_eq!(failures.pause(&sync, &object("b")), PAUSE_MAX);
         assert!(failures.clear(&sync, &object("a")));
         assert!(!failures.clear(&sync, &object("a")));
         assert_eq!(failures.note(&sync, &object("a"), &finding(ControllerCode::A143, "defect")), News::New);

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use audit::{LogError, Receipt};
 use cluster::Current;
 use jiff::Timestamp;
-use manifest::Finding;
+use manifest::{Finding, ObjectRef};
 use plan::{
     ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, PruneTrailer, Question, SyncRef, VerdictInputs,
     decide,
@@ -74,7 +74,7 @@ impl State {
         let Some(state) = self.syncs.get(sync) else { return false };
         let owned = [&state.accepted, &state.applied].into_iter().flatten().flat_map(|state| state.iter());
         let kinds: HashSet<_> = owned.map(|object| &object.reference.group_kind).collect();
-        kinds.into_iter().all(|kind| self.synced.contains(kind) || self.cluster.discovery().preferred(kind).is_none())
+        kinds.into_iter().all(|kind| self.is_synced(kind) || self.cluster.discovery().preferred(kind).is_none())
     }
 
     fn verdict_key(&self, sync: &SyncRef) -> Option<(Arc<Verified>, VerdictKey)> {
@@ -330,7 +330,11 @@ impl State {
             }
             state.accepted = Some(desired.clone());
             state.held = None;
-            state.flagged.clear();
+            // Drift of what this revision leaves as it was is still there.
+            let digest = |state: &DesiredState, object: &ObjectRef| state.get(object).map(|object| object.digest);
+            state.flagged.retain(|object, _| {
+                before.as_ref().is_some_and(|before| digest(before, object) == digest(desired, object))
+            });
         }
         self.refusals.clear(&format!("Sync {sync}"));
         for object in desired.iter() {

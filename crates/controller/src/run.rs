@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,11 +14,12 @@ use prometheus_client::registry::Registry;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
+    absence::Absences,
     event::Event,
     expected::{ExpectedError, ExpectedStore},
     http::{HttpError, Probes, serve},
     journal::{Journal, Refusals, RevertCounts},
-    live::{Expected, LiveTable},
+    live::LiveTable,
     metrics::Metrics,
     options::Options,
     remember::Flush,
@@ -109,9 +110,8 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let (events, mut inbox) = mpsc::channel(EVENT_QUEUE);
     let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str(), metrics.clone());
     let mut state = new_state(options, cluster, journal, metrics, expected, events, reporter);
-    for record in loaded.records.into_values() {
-        let served = record.served.map(|served| Arc::from(served.get().as_bytes()));
-        state.live.remember(&record.object, Expected { applied: record.applied, served });
+    for (object, expected) in loaded.objects {
+        state.live.remember(&object, expected);
     }
     let result = drive(&mut state, &mut inbox, &probes, &lease, stop).await;
     stop_gracefully(state, inbox, reports).await;
@@ -150,7 +150,7 @@ fn new_state(
         options,
         cluster,
         journal,
-        expected: Arc::new(Mutex::new(expected)),
+        expected: Arc::new(expected),
         metrics,
         events,
         roots: BTreeMap::new(),
@@ -163,7 +163,8 @@ fn new_state(
         live: LiveTable::default(),
         watches: BTreeMap::new(),
         synced: BTreeSet::new(),
-        relisting: HashMap::new(),
+        relisting: BTreeMap::new(),
+        absences: Absences::default(),
         refusals: Refusals::default(),
         reverts: RevertCounts::default(),
         revert_entries: HashMap::new(),
@@ -172,9 +173,7 @@ fn new_state(
         revert_failures: RevertFailures::default(),
         upkeep: Upkeep::default(),
         dirty: BTreeSet::new(),
-        pending_records: Vec::new(),
         expected_busy: Arc::default(),
-        forgotten: Vec::new(),
         reporter,
         log_problem: None,
     }

@@ -7,16 +7,17 @@ use std::{
     time::Instant,
 };
 
-use cluster::{Cluster, Current, ParentInventory, Watch, crd};
+use cluster::{Cluster, Current, ParentInventory, Watch, WatchTarget, crd};
 use jiff::Timestamp;
-use manifest::{Digest, Finding, GroupKind, ObjectRef};
+use manifest::{Digest, Finding, ObjectRef};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use tokio::sync::mpsc;
 use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
 
 use crate::{
+    absence::Absences,
     event::Event,
-    expected::{ExpectedRecord, ExpectedStore},
+    expected::ExpectedStore,
     journal::{Journal, Refusals, RevertCounts},
     live::LiveTable,
     metrics::Metrics,
@@ -229,7 +230,7 @@ pub(crate) struct State {
     /// The log.
     pub journal: Journal,
     /// `expected/`, written on a thread of its own.
-    pub expected: Arc<Mutex<ExpectedStore>>,
+    pub(crate) expected: Arc<ExpectedStore>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Where tasks send what they found.
@@ -250,12 +251,14 @@ pub(crate) struct State {
     pub syncs: BTreeMap<SyncRef, SyncState>,
     /// Managed objects.
     pub live: LiveTable,
-    /// Watches by kind.
-    pub watches: BTreeMap<GroupKind, Watch>,
-    /// Kinds whose first full list has arrived.
-    pub synced: BTreeSet<GroupKind>,
+    /// Watches of managed kinds: one for each version that is declared.
+    pub watches: BTreeMap<Arc<WatchTarget>, Watch>,
+    /// Watches whose full list has arrived.
+    pub synced: BTreeSet<Arc<WatchTarget>>,
     /// Objects mentioned in a list that is under way.
-    pub relisting: HashMap<GroupKind, HashSet<ObjectRef>>,
+    pub relisting: BTreeMap<Arc<WatchTarget>, HashSet<ObjectRef>>,
+    /// Reverts of objects that were not there, which have not been answered.
+    pub(crate) absences: Absences,
     /// Refusals that were logged.
     pub refusals: Refusals,
     /// Reverts of this minute.
@@ -272,12 +275,8 @@ pub(crate) struct State {
     pub(crate) upkeep: Upkeep,
     /// Custom resources whose status may have changed.
     pub dirty: BTreeSet<Dirty>,
-    /// Records for `expected/` that were not written yet.
-    pub pending_records: Vec<ExpectedRecord>,
     /// Whether a write of `expected/` is under way.
     pub(crate) expected_busy: Arc<AtomicBool>,
-    /// Objects that `expected/` is to forget.
-    pub forgotten: Vec<ObjectRef>,
     /// Jitter of polls.
     pub jitter: Jitter,
     /// Status and events on their way to the API server.

@@ -1,0 +1,222 @@
+//! The table of live objects: events, answers, and the order in which they come.
+
+use manifest::ClusterId;
+use serde_json::json;
+
+use super::*;
+
+fn reference() -> ObjectRef {
+    ObjectRef {
+        cluster: ClusterId::new("c"),
+        group_kind: GroupKind::new("apps", "Deployment"),
+        namespace: Some("shop".into()),
+        name: "web".into(),
+    }
+}
+
+fn seen_as(uid: &str, version: &str, object: &Value) -> Observation {
+    let json: Arc<[u8]> = serde_json::to_vec(object).unwrap().into();
+    Observation {
+        uid: uid.into(),
+        resource_version: version.into(),
+        lifecycle: Lifecycle::Stable,
+        content: json.iter().fold(7_u128, |hash, byte| hash.wrapping_mul(31).wrapping_add(u128::from(*byte))),
+        json,
+    }
+}
+
+fn seen(version: &str, object: &Value) -> Observation {
+    seen_as("u1", version, object)
+}
+
+fn deployment(replicas: u32, cpu: &str) -> Value {
+    let container = json!({"name": "web", "resources": {"limits": {"cpu": cpu}}});
+    json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}}})
+}
+
+fn as_served() -> Value {
+    let mut object = deployment(3, "500m");
+    object["spec"]["added"] = json!(true);
+    object
+}
+
+fn edited() -> Value {
+    deployment(10, "500m")
+}
+
+struct Fixture {
+    table: LiveTable,
+    body: Vec<u8>,
+    kind: GroupKind,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let body = deployment(3, "0.5").to_string().into_bytes();
+        let mut fixture = Self { table: LiveTable::default(), body, kind: GroupKind::new("apps", "Deployment") };
+        fixture.table.begin(&reference());
+        let sight = fixture.answer("5", &as_served());
+        assert_eq!(sight, Sight::Settled);
+        fixture
+    }
+
+    fn declared(&self) -> (Digest, Vec<u8>, GroupKind) {
+        (Digest::of(&self.body), self.body.clone(), self.kind.clone())
+    }
+
+    fn answer(&mut self, version: &str, response: &Value) -> Sight {
+        self.answer_of(seen(version, response))
+    }
+
+    fn answer_of(&mut self, seen: Observation) -> Sight {
+        let (digest, body, kind) = self.declared();
+        let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+        self.table.applied(&reference(), &Applied { digest, seen }, &declared)
+    }
+
+    fn observe(&mut self, version: &str, object: &Value) -> Sight {
+        self.observe_as("u1", version, object)
+    }
+
+    fn observe_as(&mut self, uid: &str, version: &str, object: &Value) -> Sight {
+        let (digest, body, kind) = self.declared();
+        let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+        self.table.observe(&reference(), seen_as(uid, version, object), Some(&declared))
+    }
+
+    fn drift(&self) -> (Vec<&str>, DriftSeen) {
+        let Live::Present(presence) = self.table.live(&reference()) else { panic!("not present") };
+        (presence.drift.iter().map(|drift| drift.path.as_str()).collect(), presence.seen)
+    }
+}
+
+#[test]
+fn the_servers_spelling_and_additions_are_no_drift() {
+    let mut fixture = Fixture::new();
+    let mut more = as_served();
+    more["spec"]["other"] = json!(1);
+    assert_eq!(fixture.observe("6", &more), Sight::Settled);
+    assert_eq!(fixture.observe("7", &edited()), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+/// Whatever our apply is answered with: expected is what is declared.
+#[test]
+fn an_answer_with_another_value_is_contested_and_never_expected() {
+    let mut fixture = Fixture::new();
+    for version in ["7", "9"] {
+        fixture.table.begin(&reference());
+        assert_eq!(fixture.answer(version, &edited()), Sight::Contested);
+        assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Answer));
+        assert_eq!(fixture.table.contested(&reference()).len(), 1);
+    }
+    // The event of that write, and a list that mentions it, say nothing new: no revert for them.
+    assert_eq!(fixture.observe("9", &edited()), Sight::Contested);
+    // Another edit is drift, and so is the contested value in it.
+    assert_eq!(fixture.observe("10", &deployment(11, "500m")), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+    assert!(fixture.table.contested(&reference()).is_empty());
+    // Nobody contests it any more.
+    fixture.table.begin(&reference());
+    assert_eq!(fixture.answer("12", &as_served()), Sight::Settled);
+    assert_eq!(fixture.observe("13", &edited()), Sight::Drifted);
+}
+
+/// What was as declared before is known by its hash only as long as the declaration is the same.
+#[test]
+fn a_known_content_is_compared_with_a_new_declaration() {
+    let mut fixture = Fixture::new();
+    fixture.body = deployment(4, "0.5").to_string().into_bytes();
+    assert_eq!(fixture.observe("6", &as_served()), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+#[test]
+fn drift_in_another_object_of_the_name_is_known_by_its_uid() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.observe_as("u2", "8", &edited()), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Replacement));
+    fixture.table.begin(&reference());
+    assert_eq!(fixture.answer_of(seen_as("u2", "9", &as_served())), Sight::Settled);
+    assert_eq!(fixture.observe_as("u2", "10", &edited()), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+#[test]
+fn an_event_during_a_request_waits_and_an_older_one_is_dropped() {
+    let mut fixture = Fixture::new();
+    fixture.table.begin(&reference());
+    assert!(fixture.table.is_in_flight(&reference()));
+    assert_eq!(fixture.observe("6", &edited()), Sight::Waiting);
+    assert_eq!(fixture.answer("7", &as_served()), Sight::Settled);
+    fixture.table.begin(&reference());
+    assert_eq!(fixture.observe("9", &edited()), Sight::Waiting);
+    assert_eq!(fixture.answer("8", &as_served()), Sight::Drifted);
+    assert!(!fixture.table.is_in_flight(&reference()));
+}
+
+#[test]
+fn an_event_that_comes_after_the_answer_and_is_older_says_nothing() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.observe("4", &edited()), Sight::Settled);
+    assert_eq!(fixture.table.vanish(&reference(), "4"), Sight::Settled);
+    assert_eq!(fixture.table.vanish(&reference(), "6"), Sight::Drifted);
+}
+
+#[test]
+fn a_deletion_during_a_request_is_not_forgotten() {
+    let mut fixture = Fixture::new();
+    fixture.table.begin(&reference());
+    assert_eq!(fixture.table.vanish(&reference(), "9"), Sight::Waiting);
+    assert_eq!(fixture.answer("7", &as_served()), Sight::Drifted);
+    fixture.table.begin(&reference());
+    assert_eq!(fixture.table.vanish(&reference(), "10"), Sight::Waiting);
+    assert_eq!(fixture.answer("11", &as_served()), Sight::Settled);
+}
+
+#[test]
+fn the_answer_to_an_older_body_is_judged_by_the_new_declaration() {
+    let mut fixture = Fixture::new();
+    fixture.table.begin(&reference());
+    fixture.body = deployment(4, "0.5").to_string().into_bytes();
+    let (digest, body, kind) = fixture.declared();
+    let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+    let late = Applied { digest: Digest::of(b"older"), seen: seen("8", &as_served()) };
+    assert_eq!(fixture.table.applied(&reference(), &late, &declared), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+#[test]
+fn what_was_seen_before_it_was_claimed_is_judged_afterwards() {
+    let mut table = LiveTable::default();
+    assert_eq!(table.observe(&reference(), seen("5", &edited()), None), Sight::Settled);
+    let body = deployment(3, "0.5").to_string().into_bytes();
+    let kind = GroupKind::new("apps", "Deployment");
+    let declared = Declared { body: &body, digest: Digest::of(&body), kind: &kind, visibility: Visibility::Shown };
+    assert_eq!(table.observe(&reference(), seen("5", &edited()), Some(&declared)), Sight::Drifted);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_as_declared() {
+    let mut fixture = Fixture::new();
+    let mut torn = seen("6", &edited());
+    torn.json = Arc::from(&b"{"[..]);
+    let (digest, body, kind) = fixture.declared();
+    let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+    assert_eq!(fixture.table.observe(&reference(), torn, Some(&declared)), Sight::Drifted);
+}
+
+#[test]
+fn absence_counts_only_once_the_kind_is_watched() {
+    let mut table = LiveTable::default();
+    assert_eq!(table.live(&reference()), Live::Unobserved);
+    table.synced(&GroupKind::new("apps", "Deployment"));
+    assert_eq!(table.live(&reference()), Live::Absent);
+}
+
+#[test]
+fn a_relist_finds_what_vanished_in_a_gap() {
+    let mut fixture = Fixture::new();
+    let gone = fixture.table.relisted(&GroupKind::new("apps", "Deployment"), &HashSet::new());
+    assert_eq!(gone, [reference()]);
+}
