@@ -10,7 +10,10 @@ use cel::{
 };
 use serde_json::Value;
 
-use crate::convert::to_cel;
+use crate::{
+    convert::to_cel,
+    growth::{MAX_COPIED_BYTES, MAX_MADE_BYTES, Sizes, made},
+};
 
 /// The longest source, in bytes. The longest expression of the public policy collections is under
 /// 2 KiB; the parser's work grows with the square of some inputs.
@@ -121,6 +124,12 @@ pub enum EvaluationError {
         /// The bound.
         steps: u64,
     },
+    /// It would make more text than [`MAX_MADE_BYTES`] at once, or than [`MAX_COPIED_BYTES`] in all.
+    #[error("evaluating makes up to {bytes} bytes of text")]
+    TooLarge {
+        /// The bound.
+        bytes: u64,
+    },
     /// It failed.
     #[error("{0}")]
     Failed(String),
@@ -203,12 +212,17 @@ impl Expression {
     /// Evaluates on `object`.
     ///
     /// # Errors
-    /// When the bound on this object is over [`MAX_STEPS`], the evaluation fails, or its result is
-    /// no boolean.
+    /// When a bound on this object is over its limit, the evaluation fails, or its result is no
+    /// boolean.
     pub fn evaluate(&self, object: &Value) -> Result<bool, EvaluationError> {
-        let steps = self.shape.steps(object);
+        let sizes = Sizes::of(object);
+        let steps = self.shape.steps(&sizes);
         if steps > MAX_STEPS {
             return Err(EvaluationError::TooCostly { steps });
+        }
+        let (largest, copied) = made(self.program.expression(), sizes);
+        if largest > MAX_MADE_BYTES || copied > MAX_COPIED_BYTES {
+            return Err(EvaluationError::TooLarge { bytes: largest.max(copied) });
         }
         let mut context = Context::with_env(self.env.clone());
         context.add_variable_from_value("object", to_cel(object));
@@ -229,43 +243,13 @@ impl Shape {
     /// An upper bound of the steps on `object`: every node runs once per turn of the loops around
     /// it, a loop turns once per element, and no list is longer than the longest one of the object
     /// (or literal), times the operators that can lengthen it.
-    fn steps(&self, object: &Value) -> u64 {
-        let sizes = Sizes::of(object);
+    fn steps(&self, sizes: &Sizes) -> u64 {
         let mut longest = sizes.collection.max(self.literal).max(1);
         if self.splits {
             longest = longest.max(sizes.text);
         }
         let longest = longest.saturating_mul(self.growth + 1);
         self.nodes.saturating_mul(longest.saturating_pow(self.loop_depth))
-    }
-}
-
-/// The largest collection and the longest text of an object.
-#[derive(Default)]
-struct Sizes {
-    collection: u64,
-    text: u64,
-}
-
-impl Sizes {
-    fn of(value: &Value) -> Self {
-        let mut sizes = Self::default();
-        let mut left = vec![value];
-        while let Some(value) = left.pop() {
-            match value {
-                Value::Array(items) => {
-                    sizes.collection = sizes.collection.max(items.len() as u64);
-                    left.extend(items);
-                }
-                Value::Object(fields) => {
-                    sizes.collection = sizes.collection.max(fields.len() as u64);
-                    left.extend(fields.values());
-                }
-                Value::String(text) => sizes.text = sizes.text.max(text.len() as u64),
-                _ => {}
-            }
-        }
-        sizes
     }
 }
 

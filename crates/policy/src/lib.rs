@@ -7,13 +7,14 @@
 //! | question | where |
 //! |---|---|
 //! | which fields of a policy are supported | `admission` |
-//! | which expressions are accepted, and what they may cost | `expression` |
+//! | which expressions are accepted, and what they may cost | `expression`, `growth` |
 //! | which objects a policy judges, and what it says | `set` |
 
 mod admission;
 mod code;
 mod convert;
 mod expression;
+mod growth;
 mod set;
 
 pub use admission::{AdmissionBinding, AdmissionPolicy, MAX_RULES, MAX_VALIDATIONS};
@@ -22,4 +23,5 @@ pub use expression::{
     EVALUATION_STACK_BYTES, EvaluationError, Expression, ExpressionError, MAX_LOOP_DEPTH, MAX_NODES, MAX_SOURCE_BYTES,
     MAX_STEPS, environment,
 };
+pub use growth::{MAX_COPIED_BYTES, MAX_MADE_BYTES};
 pub use set::{Facts, MAX_FINDINGS, MAX_POLICIES, Operation, PolicySet};

@@ -8,14 +8,15 @@ use manifest::{
 };
 
 use crate::{
-    AdmissionBinding, AdmissionPolicy, EVALUATION_STACK_BYTES, EvaluationError, MAX_STEPS, PolicyCode,
+    AdmissionBinding, AdmissionPolicy, EVALUATION_STACK_BYTES, EvaluationError, MAX_COPIED_BYTES, MAX_MADE_BYTES,
+    MAX_STEPS, PolicyCode,
     admission::{Reader, ResourceRule, RuleScope, Validation, VersionMatch},
     environment,
 };
 
 /// The most policies of one set: ten times the largest published collection.
 pub const MAX_POLICIES: usize = 2_000;
-/// The most findings of one judgement; the rest is counted. 200 fill several screens already.
+/// The most findings of one judgement, which ends there and says so. 200 fill several screens already.
 pub const MAX_FINDINGS: usize = 200;
 
 /// The folder of the waivers.
@@ -103,7 +104,8 @@ impl PolicySet {
                 findings.extend(policy.validations.iter().filter_map(|validation| policy.judge(validation, rendered)));
             }
             if findings.len() > MAX_FINDINGS {
-                findings.truncate(MAX_FINDINGS);
+                let rest = findings.drain(MAX_FINDINGS - 1..).next().map(unlisted);
+                findings.extend(rest);
                 break;
             }
         }
@@ -134,6 +136,12 @@ impl AdmissionPolicy {
                 format!("evaluating costs up to {steps} steps"),
                 format!("at most {MAX_STEPS}"),
                 format!("nest fewer loops in {}, or shorten the lists in {origin}", self.file),
+            ),
+            Err(error @ EvaluationError::TooLarge { .. }) => (
+                PolicyCode::W804,
+                error.to_string(),
+                format!("at most {MAX_MADE_BYTES} at once, and {MAX_COPIED_BYTES} in all"),
+                format!("join and replace less in {}, or shorten the texts in {origin}", self.file),
             ),
             // The library's message may quote values; those of a Secret are not repeated.
             Err(error) => {
@@ -208,6 +216,20 @@ fn load(files: &BTreeMap<RepoPath, Vec<u8>>) -> Result<PolicySet, Vec<Finding>> 
         loaded.findings.append(&mut reader.findings);
     }
     loaded.finish(set_digest(files))
+}
+
+/// Stands for what is not listed, beginning with `first`.
+fn unlisted(first: Finding) -> Finding {
+    Finding {
+        subject: Subject::Named("the rendered set".to_owned()),
+        found: format!(
+            "more is refused than the {} findings that are listed, first {}",
+            MAX_FINDINGS - 1,
+            first.subject
+        ),
+        fix: "mend what is listed, then see what is left".to_owned(),
+        ..first
+    }
 }
 
 /// A file that would silently not be in force.
@@ -385,172 +407,4 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use manifest::{BuiltinScopes, ClusterId, RenderOptions, render_plain};
-
-    struct Fresh;
-
-    impl Facts for Fresh {
-        fn operation(&self, _reference: &ObjectRef) -> Operation {
-            Operation::Create
-        }
-        fn resource(&self, _kind: &GroupKind) -> Option<String> {
-            None
-        }
-    }
-
-    fn policy(expression: &str, extra: &str) -> String {
-        format!(
-            "apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: limit}}
-spec:
-  matchConstraints:
-    resourceRules:
-      - {{apiGroups: [apps], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [deployments]}}
-  validations:
-    - expression: {expression:?}
-      message: at most five replicas
-{extra}---
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: limit}}
-spec: {{policyName: limit, validationActions: [Deny]}}
-"
-        )
-    }
-
-    fn compile(text: &str) -> Result<PolicySet, Vec<String>> {
-        let path = "policies/limit.yaml".parse::<RepoPath>().map_err(|error| vec![error.to_string()])?;
-        let files = BTreeMap::from([(path, text.as_bytes().to_vec())]);
-        PolicySet::compile(&files).map_err(|findings| findings.iter().map(ToString::to_string).collect())
-    }
-
-    fn judge(set: &PolicySet, manifest: &str) -> Vec<String> {
-        let options = RenderOptions {
-            cluster: ClusterId::new("c"),
-            default_namespace: "shop",
-            target_namespace: None,
-            scopes: &BuiltinScopes,
-            sensitive_kinds: &[],
-        };
-        let path: RepoPath = "apps/web.yaml".parse().unwrap();
-        let rendered = render_plain([(&path, manifest.as_bytes())], &options).unwrap();
-        set.judge(&rendered, &Fresh).iter().map(ToString::to_string).collect()
-    }
-
-    const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 9}\n";
-
-    #[test]
-    fn a_violation_names_object_policy_message_and_fix() {
-        let set = compile(&policy("object.spec.replicas <= 5", "")).unwrap();
-        assert_eq!(
-            judge(&set, DEPLOYMENT),
-            [
-                "W801 PolicyViolation: Deployment.apps shop/web: at most five replicas; needed: object.spec.replicas <= 5 (rule \"limit\"). Fix: change the object in apps/web.yaml:1"
-            ]
-        );
-        assert_eq!(judge(&set, &DEPLOYMENT.replace('9', "5")), [] as [&str; 0]);
-        assert_eq!(judge(&set, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"), [] as [&str; 0]);
-    }
-
-    #[test]
-    fn an_error_is_a_denial() {
-        let set = compile(&policy("object.spec.missing <= 5", "")).unwrap();
-        assert!(judge(&set, DEPLOYMENT)[0].starts_with("W805 PolicyError: Deployment.apps shop/web: "));
-    }
-
-    #[test]
-    fn a_costly_judgement_is_a_denial_on_every_machine() {
-        let nested = "object.spec.a.all(x, object.spec.a.all(y, object.spec.a.all(z, true)))";
-        let set = compile(&policy(nested, "")).unwrap();
-        let items = vec!["1"; 200].join(",");
-        let found = judge(&set, &DEPLOYMENT.replace("replicas: 9", &format!("a: [{items}]")));
-        assert!(
-            found[0].starts_with("W804 PolicyTooCostly: Deployment.apps shop/web: evaluating costs up to "),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn what_is_not_supported_yet_is_refused_by_name_and_place() {
-        let later = "  paramKind: {apiVersion: v1, kind: ConfigMap}\n  failurePolicy: Ignore\n  variables: [{name: x, expression: '1'}]\n";
-        let found = compile(&policy("true", later)).unwrap_err();
-        assert_eq!(found.len(), 3, "{found:#?}");
-        assert!(
-            found[0]
-                .starts_with("W803 PolicyUnsupported: policies/limit.yaml:11:3: spec.paramKind is not supported yet"),
-            "{}",
-            found[0]
-        );
-    }
-
-    #[test]
-    fn a_misspelt_field_is_refused() {
-        let found = compile(&policy("true", "  validatons: []\n  validaton: [1]\n")).unwrap_err();
-        assert_eq!(found.len(), 2, "{found:#?}");
-        assert!(found[1].contains("spec.validaton is not a field of this kind"));
-    }
-
-    #[test]
-    fn an_expression_that_does_not_compile_names_its_line() {
-        let found = compile(&policy("object.spec.replicas <=", "")).unwrap_err();
-        assert!(
-            found[0].starts_with("W802 PolicyInvalid: policies/limit.yaml:9:19: the expression does not compile"),
-            "{}",
-            found[0]
-        );
-        let found = compile(&policy("quantity(object.x) > 1", "")).unwrap_err();
-        assert!(found[0].contains("the function quantity is not supported yet"), "{}", found[0]);
-    }
-
-    #[test]
-    fn policies_and_bindings_belong_together() {
-        let text = policy("true", "");
-        let (policy, binding) = text.split_once("---\n").unwrap();
-        assert!(compile(policy).unwrap_err()[0].contains("has no binding"));
-        assert!(compile(binding).unwrap_err()[0].contains("names the policy limit, which is not there"));
-        assert!(compile(&format!("{text}---\n{policy}")).unwrap_err()[0].contains("declared twice"));
-        assert!(compile("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n").unwrap_err()[0].starts_with("W803"));
-    }
-
-    #[test]
-    fn a_kind_whose_plural_nobody_knows_is_judged_all_the_same() {
-        let set =
-            compile(&policy("false", "").replace("deployments", "gateways").replace("[apps]", "[gw.example]")).unwrap();
-        let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: PLURAL.gw.example}\nspec: {group: gw.example, scope: Namespaced, names: {kind: Gateway, plural: PLURAL}}\n---\n";
-        let gateway = "apiVersion: gw.example/v1\nkind: Gateway\nmetadata: {name: a}\n";
-        assert_eq!(judge(&set, &(crd.replace("PLURAL", "gateways") + gateway)).len(), 1);
-        assert_eq!(judge(&set, &(crd.replace("PLURAL", "others") + gateway)).len(), 0);
-        let all = compile(&policy("false", "")).unwrap();
-        assert_eq!(judge(&all, DEPLOYMENT).len(), 1);
-    }
-
-    #[test]
-    fn a_file_that_would_not_be_in_force_is_refused() {
-        let files = BTreeMap::from([
-            ("policies/deny.rego".parse().unwrap(), b"package main".to_vec()),
-            ("policies/README.md".parse().unwrap(), b"# notes".to_vec()),
-            ("policies/limit.YAML".parse().unwrap(), b"{}".to_vec()),
-            ("waivers/README.md".parse().unwrap(), b"# notes".to_vec()),
-            ("waivers/it's.yaml".parse().unwrap(), b"{}".to_vec()),
-        ]);
-        let findings = PolicySet::compile(&files).unwrap_err();
-        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        assert_eq!(found.len(), 3, "{found:#?}");
-        assert!(found[0].starts_with("W803 PolicyUnsupported: policies/deny.rego: "), "{}", found[0]);
-        assert!(found[1].starts_with("W803 PolicyUnsupported: policies/limit.YAML: "), "{}", found[1]);
-        assert_eq!(
-            found[2],
-            "W803 PolicyUnsupported: waivers/it's.yaml: waivers are not supported yet; needed: no file under waivers/ but notes that end in .md. Fix: git rm -- 'waivers/it'\\''s.yaml' # and change the policy that it was to waive"
-        );
-    }
-
-    #[test]
-    fn the_digest_is_of_the_files() {
-        let a = compile(&policy("true", "")).unwrap().digest();
-        assert_eq!(a, compile(&policy("true", "")).unwrap().digest());
-        assert_ne!(a, compile(&policy("!false", "")).unwrap().digest());
-    }
-}
+mod tests;
