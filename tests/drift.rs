@@ -7,9 +7,31 @@ use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View};
 
 const LABEL_INSTANCE: &str = "writ.dev/instance";
 
-/// The log has one revert with `code`.
-fn one_revert(stage: &Stage<'_>, code: &str) -> Test {
-    stage.entries_once(&["--kind", "revert", "--code", code], 1).map(drop)
+/// The edited object is reverted once, and not once more a moment later: after another edit of it, which comes by the same watch as
+/// everything that the first revert caused, the log has these two reverts and no third.
+fn one_revert(stage: &mut Stage<'_>, code: &str, object: Edited) -> Test {
+    stage.entries_once(&["--kind", "revert", "--code", code], 1)?;
+    match object {
+        Edited::Settings => stage.heals()?,
+        Edited::Web => {
+            stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+            stage.wait("the replicas are back", |view| {
+                let replicas = view.deployment("web")?["spec"]["replicas"].clone();
+                ensure!(replicas == 1, "replicas: {replicas}");
+                Ok(())
+            })?;
+        }
+    }
+    let reverts = stage.entries_once(&["--kind", "revert"], 2)?;
+    ensure!(reverts[0]["codes"][0] == code && reverts[1]["codes"][0] == "D101", "{reverts:?}");
+    Ok(())
+}
+
+/// Which of the two declared objects a test edits.
+#[derive(Clone, Copy)]
+enum Edited {
+    Settings,
+    Web,
 }
 
 /// Waits for the log line of a revert with `code` and tells status, event, line and entry.
@@ -37,7 +59,7 @@ fn hand_edit_is_reverted() -> Test {
     })?;
     told(&mut stage, &mut story, "D101", "Edited")?;
     story.then("the image is the declared one again.");
-    one_revert(&stage, "D101")?;
+    one_revert(&mut stage, "D101", Edited::Web)?;
     story.end(&stage)
 }
 
@@ -55,8 +77,7 @@ fn removed_field_is_restored() -> Test {
         ensure!(value == "good", "the value is {value}");
         Ok(())
     })?;
-    one_revert(&stage, "D101")?;
-    Ok(())
+    one_revert(&mut stage, "D101", Edited::Settings)
 }
 
 #[test]
@@ -74,7 +95,7 @@ fn deleted_object_is_created_again() -> Test {
     })?;
     told(&mut stage, &mut story, "D102", "Deleted")?;
     story.then("ConfigMap settings is there again, with another uid.");
-    one_revert(&stage, "D102")?;
+    one_revert(&mut stage, "D102", Edited::Settings)?;
     story.end(&stage)
 }
 
@@ -94,8 +115,10 @@ fn stripped_label_is_restored() -> Test {
         ensure!(object["metadata"]["uid"] == before, "it was replaced");
         Ok(())
     })?;
-    story.log(&stage, " drift ")?;
+    told(&mut stage, &mut story, "D103", "Stripped")?;
     story.then("label and value are back; the object is the same one (uid).");
+    // The entry that comes before the request cannot know it; the answer tells.
+    one_revert(&mut stage, "D102", Edited::Settings)?;
     story.end(&stage)
 }
 
@@ -120,6 +143,9 @@ fn stripped_membership_is_restored() -> Test {
 #[test]
 fn replaced_object_is_taken_back() -> Test {
     let mut stage = Setup::shared()?.start()?;
+    let mut story =
+        Story::begin(&stage, "drift-replaced", "A declared object is deleted and made anew by somebody else")?;
+    story.done("kubectl delete configmap settings; kubectl apply of another one of that name; while writ is down");
     stage.kill()?;
     stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=true"])?;
     stage.tenant.apply(&crate::stage::config_map("settings", "somebody else's"))?;
@@ -132,8 +158,11 @@ fn replaced_object_is_taken_back() -> Test {
         ensure!(object["metadata"]["uid"] == theirs, "it was deleted once more");
         Ok(())
     })?;
+    told(&mut stage, &mut story, "D104", "Replaced")?;
+    story.then("value and labels are those that are declared; the object is still the other one (uid).");
     // It is watched again.
-    stage.heals()?;
+    one_revert(&mut stage, "D102", Edited::Settings)?;
+    story.end(&stage)?;
     ensure!(stage.entries(&["--kind", "advance"])?.len() == 2, "a restart is no advance");
     stage.audit_verifies()
 }
@@ -152,6 +181,92 @@ fn taken_ownership_is_restored() -> Test {
         Ok(())
     })?;
     told(&mut stage, &mut story, "D105", "OwnershipTaken")?;
+    story.end(&stage)
+}
+
+/// Rewrites `data.value` of the ConfigMap `settings` on every write, as a mutating webhook would.
+fn rewriting_policy(namespace: &str) -> String {
+    format!(
+        r#"apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata:
+  name: rewrite-{namespace}
+spec:
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  matchConstraints:
+    namespaceSelector:
+      matchLabels:
+        kubernetes.io/metadata.name: {namespace}
+    resourceRules:
+      - apiGroups: [""]
+        apiVersions: [v1]
+        operations: [CREATE, UPDATE]
+        resources: [configmaps]
+  matchConditions:
+    - name: settings
+      expression: object.metadata.name == "settings"
+  mutations:
+    - patchType: JSONPatch
+      jsonPatch:
+        expression: '[JSONPatch{{op: "replace", path: "/data/value", value: "evil"}}]'
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata:
+  name: rewrite-{namespace}
+spec:
+  policyName: rewrite-{namespace}
+"#
+    )
+}
+
+/// What admission makes of our own write is not taken for the declared value, and is not fought in a loop.
+#[test]
+fn rewritten_value_is_contested() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let name = format!("rewrite-{}", stage.view.namespace);
+    let mut story = Story::begin(&stage, "drift-contested", "Admission rewrites a declared value on every write")?;
+    story.done("kubectl apply of a MutatingAdmissionPolicy that sets data.value of ConfigMap settings to \"evil\"");
+    stage.view.plane.apply(&rewriting_policy(&stage.view.namespace))?;
+    // Every write brings it in, also one of something else.
+    let mut tick = 0;
+    stage.wait("the policy is in force", |view| {
+        tick += 1;
+        let tick = format!("tick={tick}");
+        view.plane.kubectl(&["-n", &view.namespace, "annotate", "--overwrite", "configmap/settings", &tick])?;
+        let value = view.config_map("settings")?["data"]["value"].clone();
+        ensure!(value == "evil", "the value is {value}");
+        Ok(())
+    })?;
+    stage.wait("it is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "True" && reason == "Contested", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D106", "Contested")?;
+    story.status(&stage, Owner::Sync)?;
+    stage.entries_once(&["--kind", "flag"], 1)?;
+    // One for the edit; the attempts after it have one entry between them.
+    let reverts = stage.entries(&["--kind", "revert"])?.len();
+    ensure!((1..=2).contains(&reverts), "{reverts} entries");
+
+    story.done("kubectl delete of the policy");
+    let kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy";
+    stage.view.plane.kubectl(&["delete", kinds, &name])?;
+    stage.wait("the value is back, without a push or an edit", |view| {
+        let value = view.config_map("settings")?["data"]["value"].clone();
+        ensure!(value == "good", "the value is {value}");
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    let reverts = stage.entries(&["--kind", "revert"])?.len();
+    ensure!((1..=2).contains(&reverts), "{reverts} entries");
+    stage.entries_once(&["--kind", "flag"], 1)?;
+    story.then("the declared value is back, without a push or an edit, and Drifted is False.");
     story.end(&stage)
 }
 
