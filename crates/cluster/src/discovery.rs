@@ -1,6 +1,6 @@
 //! Which kinds the cluster serves: aggregated discovery (`apidiscovery.k8s.io/v2`), two requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Finding, GroupKind, ObjectRef, Scope, ScopeLookup, Subject};
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use crate::{
 
 /// Media type of aggregated discovery, generally available since Kubernetes 1.30.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// How the server marks what it could not ask an aggregated API for.
+const STALE: &str = "Stale";
 /// The most versions of kinds kept: a cluster with every operator there is has a few thousand.
 const MAX_KINDS: usize = 20_000;
 
@@ -74,6 +76,8 @@ impl Resource {
 pub struct Discovery {
     /// By group and kind, versions in the server's order of preference.
     kinds: BTreeMap<GroupKind, Vec<Resource>>,
+    /// Groups of which the server could not say what they serve: an aggregated API that is away.
+    stale: BTreeSet<String>,
 }
 
 impl Discovery {
@@ -100,6 +104,9 @@ impl Discovery {
         for group in list.items {
             let name = group.metadata.name.unwrap_or_default();
             for version in group.versions {
+                if version.freshness == STALE {
+                    self.stale.insert(name.clone());
+                }
                 for resource in version.resources {
                     let Some(kind) = resource.response_kind.filter(|kind| !kind.kind.is_empty()) else { continue };
                     if count == MAX_KINDS {
@@ -127,10 +134,22 @@ impl Discovery {
         self.kinds.get(&GroupKind::new(group, kind))?.iter().find(|resource| resource.version == version)
     }
 
+    /// Whether the cluster certainly does not serve the kind: then no object of it is there.
+    #[must_use]
+    pub fn is_unserved(&self, kind: &GroupKind) -> bool {
+        // Without any kind nothing was asked yet.
+        !self.kinds.is_empty() && !self.kinds.contains_key(kind) && !self.stale.contains(&kind.group)
+    }
+
     /// The preferred resource of a kind.
     #[must_use]
     pub fn preferred(&self, kind: &GroupKind) -> Option<&Resource> {
         self.kinds.get(kind)?.first()
+    }
+
+    /// The preferred resource of every kind.
+    pub fn kinds(&self) -> impl Iterator<Item = &Resource> {
+        self.kinds.values().filter_map(|versions| versions.first())
     }
 
     /// All resources, by group and kind.
@@ -157,6 +176,17 @@ impl Discovery {
             needed: "a kind that the cluster serves, or a CustomResourceDefinition for it".to_owned(),
             fix,
         }
+    }
+}
+
+/// What a cluster with these resources serves, in their order of preference.
+impl FromIterator<Resource> for Discovery {
+    fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
+        let mut discovery = Self::default();
+        for resource in resources {
+            discovery.kinds.entry(resource.group_kind()).or_default().push(resource);
+        }
+        discovery
     }
 }
 
@@ -190,6 +220,8 @@ struct GroupName {
 #[derive(Deserialize)]
 struct Version {
     version: String,
+    #[serde(default)]
+    freshness: String,
     #[serde(default)]
     resources: Vec<Served>,
 }
@@ -236,6 +268,22 @@ mod tests {
         assert_eq!(namespace.path(Some("ignored"), Some("a/b")), "/api/v1/namespaces/a%2Fb");
         assert_eq!(found.scope(&GroupKind::new("", "Namespace")), Some(Scope::Cluster));
         assert_eq!(found.scope(&GroupKind::new("", "Nothing")), None);
+    }
+
+    #[test]
+    fn what_a_group_that_is_away_serves_is_not_known() {
+        let mut found = discovery();
+        let away = r#"{"items":[{"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
+        assert!(found.add(serde_json::from_str(away).unwrap()));
+        for (group, kind, unserved) in [
+            ("apps", "Deployment", false),
+            ("apps", "Widget", true),
+            ("example.org", "Widget", true),
+            ("metrics.k8s.io", "PodMetrics", false),
+        ] {
+            assert_eq!(found.is_unserved(&GroupKind::new(group, kind)), unserved, "{kind}.{group}");
+        }
+        assert!(!Discovery::default().is_unserved(&GroupKind::new("apps", "Widget")), "nothing was asked");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | how a request is made, bounded and refused | `request` |
 //! | which kinds the cluster serves | `discovery` |
+//! | whether anything carries our label | `labelled` |
 //! | what the custom resources look like | `crd` |
 //! | what is remembered of a live object | `record` |
 //! | how changes in the cluster are seen | `watch` |
@@ -24,6 +25,7 @@ mod events;
 mod explain;
 #[cfg(test)]
 mod faults;
+mod labelled;
 mod lease;
 mod read;
 mod record;

@@ -70,6 +70,26 @@ pub(crate) async fn find_one(
     Ok(metadata(cluster, resource, reference.namespace.as_deref(), &query).await?.pop())
 }
 
+/// The first object that a label selector finds, wherever it is.
+pub(crate) async fn first(
+    cluster: &Cluster,
+    resource: &Resource,
+    selector: &str,
+) -> Result<Option<ObjectRef>, RequestError> {
+    #[derive(Deserialize)]
+    struct List {
+        /// `null` when there is none.
+        items: Option<Vec<Box<RawValue>>>,
+    }
+    let path = resource.path(None, None);
+    let call = Call::get(format!("{path}?limit=1&labelSelector={}", encode(selector)))
+        .accept(METADATA_LIST)
+        .limit(MAX_PAGE_BYTES);
+    let list: List = decode(&call, &cluster.send(&call).await?.body)?;
+    let item = list.items.unwrap_or_default().into_iter().next();
+    item.map(|item| sighting(cluster, resource, &call, item.get().as_bytes()).map(|seen| seen.reference)).transpose()
+}
+
 /// Metadata of all objects that a selector finds.
 pub(crate) async fn metadata(
     cluster: &Cluster,
