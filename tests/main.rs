@@ -7,6 +7,7 @@
 //! | what happens to a hand edit | `drift` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | what is deleted, and what is not | `prune` |
+//! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
@@ -19,5 +20,6 @@ mod drift;
 mod faults;
 mod main_path;
 mod prune;
+mod restart;
 mod secrets;
 mod stage;

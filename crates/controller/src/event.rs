@@ -52,8 +52,8 @@ pub(crate) enum Event {
     SpecResumed {
         /// The Sync.
         sync: SyncRef,
-        /// Its spec, if the log has one.
-        spec: Option<Box<SyncSpec>>,
+        /// Its spec, if the log has one; an error keeps the Sync from being healed.
+        outcome: Result<Option<Box<SyncSpec>>, Finding>,
     },
     /// A candidate was rendered and judged.
     Prepared {

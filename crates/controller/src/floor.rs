@@ -1,7 +1,8 @@
 //! Where the next judgement of a repository starts: at what the log proves, never below what the
 //! TrustRoot's status shows or its admin vouches for. The log alone is believed; the others are floors.
 
-use manifest::{Finding, Subject};
+use manifest::{Finding, ObjectRef, Subject};
+use plan::INSTANCE_LABEL;
 use trust::{AuthorizedCommit, CommitId, History, HistoryError, Start, TrustCode};
 
 /// What is known of the revision that was accepted last.
@@ -87,6 +88,20 @@ pub(crate) fn lost(owner: &str, revision: &str) -> Finding {
         owner,
         format!("its status shows the accepted revision {revision}, of which the log knows nothing"),
     )
+}
+
+/// Objects are marked as ours, and the log knows of no accepted revision.
+pub(crate) fn forgotten(owner: &str, object: &ObjectRef, instance: &str) -> Finding {
+    let found = format!(
+        "the log knows of no accepted revision, but {object} carries the label {INSTANCE_LABEL}={instance} of this controller"
+    );
+    let mut finding = accepted_state_lost(owner, found);
+    let kind = object.group_kind.to_string().to_lowercase();
+    finding.fix = format!(
+        "restore the state volume, or set spec.resumeFrom of the TrustRoot to the accepted revision; for what another \
+         installation left behind: kubectl label {kind} -A -l {INSTANCE_LABEL}={instance} {INSTANCE_LABEL}-"
+    );
+    finding
 }
 
 /// A revision is shown as accepted that is not in line with the log.

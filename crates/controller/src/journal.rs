@@ -25,6 +25,9 @@ const MAX_DIFFERENCE_BYTES: usize = 4 << 20;
 /// The most findings written into one body: as many as a policy judgement gives.
 const MAX_LOGGED_FINDINGS: usize = 200;
 
+/// `result` of the outcome that says that a Sync is gone from the cluster.
+pub(crate) const ENDED: &str = "ended";
+
 /// Writes the log. Cheap to clone; blocking.
 #[derive(Clone)]
 pub(crate) struct Journal {
@@ -205,6 +208,16 @@ impl Journal {
         self.log.append(&entry, body.as_deref(), None, Durability::Grouped)
     }
 
+    /// A Sync is gone from the cluster: one of its name that comes later begins anew.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn ended(&self, now: Timestamp, sync: &SyncRef) -> Result<Receipt, LogError> {
+        let name = sync.to_string();
+        let entry = entry(EntryKind::Outcome, now, [("sync", name.as_str()), ("result", ENDED)]);
+        self.log.append(&entry, None, None, Durability::Grouped)
+    }
+
     fn append_plan(
         &self,
         entry: &Entry,
@@ -248,6 +261,11 @@ impl Refusals {
     pub(crate) fn is_new(&mut self, owner: &str, refused: &Refused<'_>) -> bool {
         let fingerprint = refused.fingerprint();
         self.last.insert(owner.to_owned(), fingerprint) != Some(fingerprint)
+    }
+
+    /// Notes what was told before the restart.
+    pub(crate) fn note(&mut self, owner: &str, refused: &Refused<'_>) {
+        self.last.insert(owner.to_owned(), refused.fingerprint());
     }
 
     /// `owner` is no longer refused.

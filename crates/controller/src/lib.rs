@@ -8,7 +8,8 @@
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
 //! | what happens when a Sync is gone | `removal` |
-//! | what survives a restart | `resume`, `expected`, `remember` |
+//! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
+//! | which kinds the cluster serves | `kinds` |
 //! | what is written down | `journal` |
 //! | what people are told | `status`, `conditions`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | what is looked at now and then | `upkeep` |
@@ -28,7 +29,9 @@ mod fault;
 mod floor;
 mod http;
 mod journal;
+mod kinds;
 mod live;
+mod logged_refusal;
 mod metrics;
 mod options;
 mod outbox;
@@ -37,6 +40,7 @@ mod removal;
 mod render_cache;
 mod report;
 mod resources;
+mod restart;
 mod resume;
 mod revert_failures;
 mod rollout;
@@ -52,6 +56,8 @@ mod sources;
 mod state;
 mod status;
 mod sync_gate;
+#[cfg(test)]
+mod sync_tests;
 mod tasks;
 mod upkeep;
 mod watches;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
 use plan::{Decision, DeletionPolicy, DesiredState, Inputs, Question, SyncRef, decide};
 
-use crate::state::{Phase, State, SyncState};
+use crate::state::{Phase, Resume, State, SyncState};
 
 impl State {
     /// A Sync was deleted in the cluster.
@@ -63,6 +63,9 @@ impl State {
 
     fn forget_sync(&mut self, sync: &SyncRef) {
         let Some(state) = self.syncs.remove(sync) else { return };
+        if state.accepted.is_some() || state.resume != Resume::Done {
+            self.note_end(sync, Timestamp::now());
+        }
         // Somebody may have waited for its objects.
         self.unsettle_held();
         let states = [state.accepted, state.applied];

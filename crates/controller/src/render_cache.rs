@@ -5,12 +5,16 @@
 //! A verdict without findings stays with the file and what it was reached by: TrustRoot and trust
 //! file, policies, and what the cluster said about its objects.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use git::Objects;
 use manifest::{
-    CrdScopes, Digest, Finding, MAX_SET_FILES, MAX_SET_OBJECTS, ManifestCode, RenderOptions, Rendered, RenderedSet,
-    RepoPath, Subject, render_plain,
+    CrdScopes, Digest, Finding, GroupKind, MAX_SET_BYTES, MAX_SET_FILES, MAX_SET_OBJECTS, ManifestCode, RenderOptions,
+    Rendered, RenderedSet, RepoPath, Scope, ScopeLookup, Subject, render_plain,
 };
 use plan::{ApplySetId, DesiredObject};
 use policy::{Facts as _, MAX_FINDINGS, Operation};
@@ -37,6 +41,7 @@ pub(crate) struct RenderCache {
 #[derive(Debug)]
 struct CachedFile {
     blob: String,
+    bytes: usize,
     objects: Vec<Arc<DesiredObject>>,
     /// What it was found faultless by.
     passed: Option<Passed>,
@@ -66,15 +71,45 @@ impl Passed {
     }
 }
 
-/// What kinds and policies object to.
+/// What kinds and policies object to, or what cannot be rendered.
 type Findings = Vec<Finding>;
+
+/// Files with the ids of their blobs.
+type Batch<'a> = [(&'a RepoPath, &'a String)];
+
+/// Where files are read.
+#[derive(Clone, Copy)]
+struct Tree<'a> {
+    objects: &'a Objects,
+    commit: &'a AuthorizedCommit,
+}
+
+impl Tree<'_> {
+    fn read(&self, blob: &str) -> Result<Vec<u8>, Findings> {
+        self.objects.blob(blob).map_err(|error| vec![unreadable(self.commit, &error.to_string())])
+    }
+
+    fn read_all(&self, batch: &Batch<'_>) -> Result<Vec<Vec<u8>>, Findings> {
+        batch.iter().map(|(_, blob)| self.read(blob)).collect()
+    }
+}
+
+/// Files that were dealt with.
+#[derive(Default)]
+struct Dealt {
+    findings: Findings,
+    /// Objects of files that render in part.
+    parts: Vec<Arc<DesiredObject>>,
+}
 
 impl RenderCache {
     /// Every object that the commit declares for the job's Sync, and, if `verified` is given, what
-    /// is to be said against them.
+    /// is to be said against them. Without `verified` the commit was accepted before: then what does
+    /// not render any more is left out, and the findings say why.
     ///
     /// # Errors
-    /// What keeps the files from being rendered: every mistake of every file.
+    /// What keeps the files from being rendered: every mistake of every file. For a commit that was
+    /// accepted before, only that it cannot be read.
     pub(crate) fn render(
         &mut self,
         job: &SyncJob,
@@ -94,18 +129,26 @@ impl RenderCache {
             .filter(|(path, _)| !is_ours(path))
             .map(|(path, entry)| (path, entry.id))
             .collect();
-        self.files.retain(|path, cached| entries.get(path) == Some(&cached.blob));
-        let open: Vec<(&RepoPath, &String)> =
-            entries.iter().filter(|(path, _)| !self.is_done(path, job, verified)).collect();
         if entries.len() > MAX_SET_FILES {
             return Err(vec![too_much(job, entries.len(), "files", MAX_SET_FILES)]);
         }
-        let findings = self.deal_with(job, objects, commit, verified, &open)?;
-        let all: Vec<_> = self.files.values().flat_map(|file| file.objects.iter().cloned()).collect();
-        if all.len() > MAX_SET_OBJECTS {
-            return Err(vec![too_much(job, all.len(), "objects", MAX_SET_OBJECTS)]);
+        self.files.retain(|path, cached| entries.get(path) == Some(&cached.blob));
+        // The definition that a file needed may have gone, or say something else now.
+        let scopes = Scopes { discovery: &job.discovery, defined: self.definitions() };
+        self.files.retain(|_, file| file.objects.iter().all(|object| is_in_scope(object, &scopes)));
+        let open: Vec<(&RepoPath, &String)> =
+            entries.iter().filter(|(path, _)| !self.is_done(path, job, verified)).collect();
+        let dealt = self.deal_with(job, Tree { objects, commit }, verified, &open)?;
+        let bytes = self.files.values().map(|file| file.bytes).sum();
+        let mut all: Vec<_> = self.files.values().flat_map(|file| file.objects.iter().cloned()).collect();
+        all.extend(dealt.parts);
+        // What was accepted before was within the limits.
+        for (count, what, limit) in [(bytes, "bytes", MAX_SET_BYTES), (all.len(), "objects", MAX_SET_OBJECTS)] {
+            if count > limit && verified.is_some() {
+                return Err(vec![too_much(job, count, what, limit)]);
+            }
         }
-        Ok((all, findings))
+        Ok((all, dealt.findings))
     }
 
     fn is_done(&self, path: &RepoPath, job: &SyncJob, verified: Option<&Verified>) -> bool {
@@ -118,46 +161,98 @@ impl RenderCache {
     fn deal_with(
         &mut self,
         job: &SyncJob,
-        objects: &Objects,
-        commit: &AuthorizedCommit,
+        tree: Tree<'_>,
         verified: Option<&Verified>,
-        open: &[(&RepoPath, &String)],
-    ) -> Result<Findings, Findings> {
-        let read = |blob: &str| objects.blob(blob).map_err(|error| vec![unreadable(commit, &error.to_string())]);
+        open: &Batch<'_>,
+    ) -> Result<Dealt, Findings> {
         let mut scopes = Scopes { discovery: &job.discovery, defined: self.definitions() };
         let (mut definitions, mut others) = (Vec::new(), Vec::new());
         for (path, blob) in open {
-            let bytes = read(blob)?;
+            let bytes = tree.read(blob)?;
             if bytes.windows(DEFINITION.len()).any(|window| window == DEFINITION) {
                 definitions.push((*path, *blob));
             } else {
                 others.push((*path, *blob));
             }
         }
-        let (mut findings, mut mistakes) = (Vec::new(), Vec::new());
+        let (mut dealt, mut mistakes, mut doubtful) = (Dealt::default(), Vec::new(), Vec::new());
         // Kinds may be used in any file, so all that define some come first, together.
         let batches = std::iter::once(definitions.as_slice()).chain(others.chunks(FILES_AT_A_TIME));
         for batch in batches.filter(|batch| !batch.is_empty()) {
-            let files = batch.iter().map(|(_, blob)| read(blob)).collect::<Result<Vec<_>, _>>()?;
-            let options = RenderOptions {
-                cluster: job.cluster.clone(),
-                default_namespace: &job.sync.namespace,
-                target_namespace: job.spec.target_namespace.as_deref(),
-                scopes: &scopes,
-                sensitive_kinds: &[],
-            };
-            let files = batch.iter().zip(&files).map(|((path, _), bytes)| (*path, bytes.as_slice()));
-            match render_plain(files, &options).and_then(|set| self.keep(job, batch, &set).map(|()| set)) {
-                Err(found) => mistakes.extend(found),
-                Ok(set) => {
-                    set.iter().for_each(|rendered| scopes.defined.add(&rendered.object.value));
-                    if let Some(verified) = verified.filter(|_| findings.len() < MAX_FINDINGS) {
-                        findings.extend(self.judge(job, verified, batch, &set));
-                    }
+            match (self.deal_with_batch(job, tree, batch, &mut scopes)?, verified) {
+                (Ok(set), Some(verified)) if dealt.findings.len() < MAX_FINDINGS => {
+                    dealt.findings.extend(self.judge(job, verified, batch, &set));
                 }
+                (Ok(_), _) => {}
+                (Err(found), Some(_)) => mistakes.extend(found),
+                (Err(_), None) => doubtful.extend_from_slice(batch),
             }
         }
-        if mistakes.is_empty() { Ok(findings) } else { Err(mistakes) }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        self.deal_in_part(job, tree, doubtful, scopes, &mut dealt)?;
+        Ok(dealt)
+    }
+
+    /// Renders files together and keeps what they declare. The inner error is about what they say, the
+    /// outer one that they cannot be read.
+    fn deal_with_batch(
+        &mut self,
+        job: &SyncJob,
+        tree: Tree<'_>,
+        batch: &Batch<'_>,
+        scopes: &mut Scopes<'_>,
+    ) -> Result<Result<RenderedSet, Findings>, Findings> {
+        let files = tree.read_all(batch)?;
+        let rendered = render_files(job, batch, &files, scopes).and_then(|set| {
+            self.keep(job, batch, &files, &set)?;
+            Ok(set)
+        });
+        if let Ok(set) = &rendered {
+            set.iter().for_each(|rendered| scopes.defined.add(&rendered.object.value));
+        }
+        Ok(rendered)
+    }
+
+    /// Files of a commit that was accepted before, among which some do not render any more: each by
+    /// itself, and of those without the objects whose kind is not known.
+    fn deal_in_part(
+        &mut self,
+        job: &SyncJob,
+        tree: Tree<'_>,
+        mut doubtful: Vec<(&RepoPath, &String)>,
+        mut scopes: Scopes<'_>,
+        dealt: &mut Dealt,
+    ) -> Result<(), Findings> {
+        loop {
+            let mut left = Vec::new();
+            for file in &doubtful {
+                if self.deal_with_batch(job, tree, &[*file], &mut scopes)?.is_err() {
+                    left.push(*file);
+                }
+            }
+            // A definition that was found may be what others lacked.
+            if left.is_empty() || left.len() == doubtful.len() {
+                doubtful = left;
+                break;
+            }
+            doubtful = left;
+        }
+        for file in doubtful {
+            let (batch, files) = ([file], tree.read_all(&[file])?);
+            let why = render_files(job, &batch, &files, &scopes).err();
+            let part = render_in_part(job, &batch, &files, &mut scopes);
+            let objects = part.and_then(|set| Ok(made(job, &set)?.into_values().flatten().collect::<Vec<_>>()));
+            match objects {
+                Ok(objects) => dealt.parts.extend(objects),
+                // Nothing of it can be used.
+                Err(found) if why.is_none() => dealt.findings.extend(found),
+                Err(_) => {}
+            }
+            dealt.findings.extend(why.into_iter().flatten());
+        }
+        Ok(())
     }
 
     /// The kinds that known files define.
@@ -174,25 +269,13 @@ impl RenderCache {
 
     /// Keeps what is applied of a batch. Objects that are known already stay the same ones, shared
     /// with the states that have them.
-    fn keep(&mut self, job: &SyncJob, batch: &[(&RepoPath, &String)], set: &RenderedSet) -> Result<(), Findings> {
-        let part_of = ApplySetId::of(&job.sync);
-        let mut made: BTreeMap<&RepoPath, Vec<Arc<DesiredObject>>> = BTreeMap::new();
-        let mut findings = Vec::new();
-        for rendered in set.iter() {
-            match (file_of(rendered), DesiredObject::new(rendered, &job.instance, &part_of)) {
-                (_, Err(finding)) => findings.push(*finding),
-                (Some(file), Ok(object)) => made.entry(file).or_default().push(object),
-                (None, Ok(_)) => {}
-            }
-        }
-        if !findings.is_empty() {
-            return Err(findings);
-        }
-        for (path, blob) in batch {
+    fn keep(&mut self, job: &SyncJob, batch: &Batch<'_>, files: &[Vec<u8>], set: &RenderedSet) -> Result<(), Findings> {
+        let mut made = made(job, set)?;
+        for ((path, blob), bytes) in batch.iter().zip(files) {
             let objects = made.remove(path).unwrap_or_default();
             let known = self.files.get(*path).is_some_and(|known| known.objects == objects);
             if !known {
-                let file = CachedFile { blob: (*blob).clone(), objects, passed: None };
+                let file = CachedFile { blob: (*blob).clone(), bytes: bytes.len(), objects, passed: None };
                 self.files.insert((*path).clone(), file);
             }
         }
@@ -201,13 +284,7 @@ impl RenderCache {
 
     /// Judges a batch; the files without a finding need not be judged again while nothing changes
     /// that the verdict depends on.
-    fn judge(
-        &mut self,
-        job: &SyncJob,
-        verified: &Verified,
-        batch: &[(&RepoPath, &String)],
-        set: &RenderedSet,
-    ) -> Findings {
+    fn judge(&mut self, job: &SyncJob, verified: &Verified, batch: &Batch<'_>, set: &RenderedSet) -> Findings {
         let facts = Facts { discovery: &job.discovery, present: &job.present };
         let mut findings = kinds(job, set, verified);
         findings.extend(verified.policies.judge(set, &facts));
@@ -220,6 +297,76 @@ impl RenderCache {
         }
         findings
     }
+}
+
+/// What a set is as objects of the job's Sync, by file.
+fn made<'a>(job: &SyncJob, set: &'a RenderedSet) -> Result<BTreeMap<&'a RepoPath, Vec<Arc<DesiredObject>>>, Findings> {
+    let part_of = ApplySetId::of(&job.sync);
+    let mut made: BTreeMap<&RepoPath, Vec<Arc<DesiredObject>>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for rendered in set.iter() {
+        match (file_of(rendered), DesiredObject::new(rendered, &job.instance, &part_of)) {
+            (_, Err(finding)) => findings.push(*finding),
+            (Some(file), Ok(object)) => made.entry(file).or_default().push(object),
+            (None, Ok(_)) => {}
+        }
+    }
+    if findings.is_empty() { Ok(made) } else { Err(findings) }
+}
+
+fn render_files(
+    job: &SyncJob,
+    batch: &Batch<'_>,
+    files: &[Vec<u8>],
+    scopes: &dyn ScopeLookup,
+) -> Result<RenderedSet, Findings> {
+    let options = RenderOptions {
+        cluster: job.cluster.clone(),
+        default_namespace: &job.sync.namespace,
+        target_namespace: job.spec.target_namespace.as_deref(),
+        scopes,
+        sensitive_kinds: &[],
+    };
+    render_plain(batch.iter().zip(files).map(|((path, _), bytes)| (*path, bytes.as_slice())), &options)
+}
+
+/// Takes every kind that is not known for a namespaced one, and notes it.
+struct Guessing<'a> {
+    known: &'a Scopes<'a>,
+    unknown: RefCell<BTreeSet<GroupKind>>,
+}
+
+impl ScopeLookup for Guessing<'_> {
+    fn scope(&self, kind: &GroupKind) -> Option<Scope> {
+        self.known.scope(kind).or_else(|| {
+            self.unknown.borrow_mut().insert(kind.clone());
+            Some(Scope::Namespaced)
+        })
+    }
+}
+
+/// The objects of a file whose kind is known.
+fn render_in_part(
+    job: &SyncJob,
+    batch: &Batch<'_>,
+    files: &[Vec<u8>],
+    scopes: &mut Scopes<'_>,
+) -> Result<RenderedSet, Findings> {
+    let guessed = |scopes: &Scopes<'_>| {
+        let guessing = Guessing { known: scopes, unknown: RefCell::default() };
+        render_files(job, batch, files, &guessing).map(|set| (set, guessing.unknown.into_inner()))
+    };
+    let (set, _) = guessed(scopes)?;
+    // The file itself may define some.
+    set.iter().for_each(|rendered| scopes.defined.add(&rendered.object.value));
+    let (set, unknown) = guessed(scopes)?;
+    let known = |rendered: &Rendered| !unknown.contains(&rendered.object.reference.group_kind);
+    RenderedSet::new(set.into_objects().into_iter().filter(known))
+}
+
+fn is_in_scope(object: &DesiredObject, scopes: &Scopes<'_>) -> bool {
+    let scope = if object.reference.namespace.is_some() { Scope::Namespaced } else { Scope::Cluster };
+    scopes.scope(&object.reference.group_kind) == Some(scope)
 }
 
 /// Batches are bounded by the renderer; this is about all of them together.

@@ -104,6 +104,7 @@ impl State {
             Some(source) => {
                 if requested.is_some() && requested != source.requested {
                     source.due = Instant::now();
+                    self.kinds.ask();
                 }
                 *source.resource = resource;
             }
@@ -131,6 +132,7 @@ impl State {
                     state.requested = requested;
                     // Judge again; if nothing changed, nothing is sent.
                     state.settled = None;
+                    self.kinds.ask();
                 }
                 *state.resource = resource;
             }
@@ -175,6 +177,7 @@ impl State {
         for sync in syncs {
             self.judge_sync(&sync);
         }
+        self.resume_syncs();
     }
 
     fn judge_source(&mut self, key: &Key) {
@@ -261,7 +264,6 @@ impl State {
             Err(finding) => state.order = Some(finding),
         }
         let (changed, held) = (before != (state.obeyed.clone(), state.order.clone()), state.order.clone());
-        let forgotten = state.obeyed.is_none();
         if !changed {
             return;
         }
@@ -269,9 +271,6 @@ impl State {
         if let Some(finding) = held {
             tracing::warn!(sync = %sync, code = finding.code.code, reason = finding.code.reason, "not obeyed: {finding}");
             self.announce_sync(sync, std::slice::from_ref(&finding));
-        }
-        if forgotten {
-            self.resume_spec(sync);
         }
     }
 
@@ -382,10 +381,12 @@ fn new_sync(resource: crd::Sync, requested: Option<String>) -> SyncState {
         order: None,
         resume: Resume::Needed,
         resume_at: Instant::now(),
+        spec_resume: Resume::Needed,
         phase: Phase::Idle,
         candidate: None,
         settled: None,
         advance: None,
+        logged_spec: None,
         judging: None,
         accepted: None,
         applied: None,
@@ -418,12 +419,13 @@ fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(name).map(String::as_str)
 }
 
-/// The field manager that wrote the object last, as it claims; writ's own writes aside.
+/// The field manager that wrote the spec last, as it claims; writ's own writes aside.
 fn last_writer(metadata: &cluster::ObjectMeta) -> Option<String> {
-    let managers = metadata.managed_fields.as_ref()?;
-    let others = managers.iter().filter(|entry| entry.subresource.as_deref() != Some("status"));
-    others
-        .filter(|entry| entry.manager.as_deref() != Some(cluster::FIELD_MANAGER))
+    let ours = [Some(cluster::FIELD_MANAGER), Some(cluster::PARENT_MANAGER)];
+    let managers = metadata.managed_fields.as_ref()?.iter().filter(|entry| entry.subresource.is_none());
+    managers
+        .filter(|entry| !ours.contains(&entry.manager.as_deref()))
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:spec").is_some()))
         .max_by_key(|entry| entry.time.clone())?
         .manager
         .clone()

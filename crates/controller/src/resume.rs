@@ -3,18 +3,19 @@
 use std::{path::Path, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
-use cluster::crd::GitSourceSpec;
+use cluster::{Current, crd::GitSourceSpec};
 use git::Mirror;
-use manifest::{Finding, Subject};
-use plan::{DesiredState, SyncRef, SyncSpec};
+use manifest::{Digest, Finding, Subject};
+use plan::{DesiredState, PlanOrigin, SyncRef, SyncSpec};
 use serde::Deserialize;
 use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec};
 
 use crate::{
     floor::{self, disputed, lost},
-    journal::Journal,
+    journal::{ENDED, Journal},
+    logged_refusal::refusal,
     source_gate::{Verified, read_verified},
-    state::Key,
+    state::{Held, Key},
     sync_gate::{self, SyncJob},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct ResumedSource {
     pub verified: Option<Verified>,
     /// Why it could not be read from the mirror.
     pub problem: Option<Finding>,
+    /// The head that was refused last, if nothing was accepted since.
+    pub refused: Option<Held>,
 }
 
 /// What was obeyed when a source was accepted last: the body of its newest advance.
@@ -48,6 +51,27 @@ pub(crate) struct ResumedSync {
     pub accepted: Option<Arc<DesiredState>>,
     /// The applied revision, rendered.
     pub applied: Option<Arc<DesiredState>>,
+    /// Why some of their objects do not render any more: those are neither healed nor pruned.
+    pub missing: Vec<Finding>,
+    /// Digest of the spec that it was accepted with.
+    pub spec: Option<Digest>,
+    /// What trust and policy said then.
+    pub current: Option<Current>,
+    /// The candidate that was refused last, if nothing was accepted since.
+    pub refused: Option<Held>,
+}
+
+/// What is asked about a Sync.
+#[derive(Debug)]
+pub(crate) struct SyncQuestion {
+    /// The TrustRoot; `None` if neither it nor its GitSource is there.
+    pub root: Option<Arc<TrustRootSpec>>,
+    /// The GitSource that the Sync names.
+    pub source: Key,
+    /// The accepted revision that the Sync's status shows.
+    pub known: Option<String>,
+    /// The verified revision; `None` without a GitSource.
+    pub verified: Option<CommitId>,
 }
 
 /// Reads what the log knows of a source: the floor is that of the repository, whatever source it was
@@ -76,7 +100,17 @@ pub(crate) fn source(
         Ok(verified) => (Some(verified), None),
         Err(finding) => (None, Some(finding)),
     };
-    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem })
+    let after = newest_of_source(journal, source)?.map(|found| found.index);
+    let refused = refusal(journal.log(), &format!("GitSource {source}"), after);
+    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused })
+}
+
+/// Whether the log knows of no acceptance at all.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn never_advanced(journal: &Journal) -> Result<bool, Finding> {
+    Ok(latest(journal.log(), EntryKind::Advance, &[])?.is_none())
 }
 
 /// Reads what an accepted commit puts in force, and keeps it in the mirror.
@@ -117,17 +151,23 @@ pub(crate) fn logged_floor(journal: &Journal, root: &TrustRootSpec) -> Result<Op
 /// # Errors
 /// When the log cannot be read.
 pub(crate) fn obeyed_source(journal: &Journal, source: &Key) -> Result<Option<ObeyedSource>, Finding> {
-    let subject = [("gate", "source"), ("source", &*source.to_string())];
-    let Some(found) = latest(journal.log(), EntryKind::Advance, &subject)? else { return Ok(None) };
+    let Some(found) = newest_of_source(journal, source)? else { return Ok(None) };
     obeyed(journal, &found)
 }
 
+fn newest_of_source(journal: &Journal, source: &Key) -> Result<Option<Indexed>, Finding> {
+    let subject = [("gate", "source"), ("source", &*source.to_string())];
+    latest(journal.log(), EntryKind::Advance, &subject)
+}
+
 fn obeyed(journal: &Journal, found: &Indexed) -> Result<Option<ObeyedSource>, Finding> {
-    let Some(digest) = found.entry.body_digest() else { return Ok(None) };
-    let Some(body) = journal.log().body(&digest).map_err(|error| unreadable(&error.to_string()))? else {
-        return Ok(None);
-    };
+    let Some(body) = body(journal, found)? else { return Ok(None) };
     serde_json::from_slice(&body).map(Some).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn body(journal: &Journal, found: &Indexed) -> Result<Option<Vec<u8>>, Finding> {
+    let Some(digest) = found.entry.body_digest() else { return Ok(None) };
+    journal.log().body(&digest).map_err(|error| unreadable(&error.to_string()))
 }
 
 fn newest(journal: &Journal, root: &TrustRootSpec) -> Result<Option<Indexed>, Finding> {
@@ -135,54 +175,99 @@ fn newest(journal: &Journal, root: &TrustRootSpec) -> Result<Option<Indexed>, Fi
     latest(journal.log(), EntryKind::Advance, &subject)
 }
 
+/// The newest acceptance of a Sync; `None` if it was removed or its custom resource deleted since.
+fn newest_of_sync(log: &Log, sync: &SyncRef) -> Result<Option<Indexed>, Finding> {
+    let name = sync.to_string();
+    let found = latest(log, EntryKind::Advance, &[("gate", "sync"), ("sync", &name)])?;
+    let removed = |found: &Indexed| found.entry.subject.get("origin").is_some_and(|o| o == PlanOrigin::Removal.name());
+    let Some(found) = found.filter(|found| !removed(found)) else { return Ok(None) };
+    let end = latest(log, EntryKind::Outcome, &[("sync", &name)])?;
+    let end = end.filter(|end| end.entry.subject.get("result").is_some_and(|result| result == ENDED));
+    Ok(Some(found).filter(|found| end.is_none_or(|end| end.index < found.index)))
+}
+
 /// Reads what the log knows of a Sync and renders it again.
 ///
 /// # Errors
 /// W407 when accepted state was lost: the log knows none although the status shows one, or the
 /// mirror no longer has it.
-pub(crate) fn sync(
-    journal: &Journal,
-    job: &SyncJob,
-    root: &TrustRootSpec,
-    known: Option<&str>,
-    verified: &CommitId,
-) -> Result<ResumedSync, Finding> {
-    let name = job.sync.to_string();
-    let log = journal.log();
+pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) -> Result<ResumedSync, Finding> {
     let owner = format!("Sync {}", job.sync);
-    let Some(found) = latest(log, EntryKind::Advance, &[("gate", "sync"), ("sync", name.as_str())])? else {
-        return match (known, root.resume_from) {
-            (Some(revision), None) => Err(lost(&owner, revision)),
-            _ => Ok(ResumedSync::default()),
+    let root = match &question.root {
+        Some(root) => Some(root.clone()),
+        None => obeyed_source(journal, &question.source)?.map(|obeyed| Arc::new(obeyed.root)),
+    };
+    let found = newest_of_sync(journal.log(), &job.sync)?;
+    let refused = refusal(journal.log(), &owner, found.as_ref().map(|found| found.index));
+    let Some(found) = found else {
+        return match &question.known {
+            Some(revision) if root.is_none_or(|root| root.resume_from.is_none()) => Err(lost(&owner, revision)),
+            _ => Ok(ResumedSync { refused, ..ResumedSync::default() }),
         };
     };
-    let commit = prove(journal, &found, root)?;
-    let accepted = render(job, &commit, &owner)?;
-    if let Some(shown) = known.filter(|shown| **shown != commit.id().to_string()) {
-        match standing(job, shown, &commit.id(), verified, root, &owner)? {
-            Standing::Behind => {}
-            // Never back to what the log has: the verified revision, which is not below what is shown,
-            // is rolled out; what the log has is only what may have to be pruned.
-            Standing::Ahead => return Ok(ResumedSync { accepted: None, applied: Some(accepted) }),
+    let root = root.ok_or_else(|| unreadable(&format!("no revision of GitSource {} was accepted", question.source)))?;
+    let commit = prove_own(journal, &found, &root)?;
+    let rendered = match render(job, &commit, &owner) {
+        // The Sync was ordered to another repository since, whose mirror knows nothing of it.
+        Err(finding) if found.entry.subject.get("repoId") != Some(&root.repo_id) => {
+            tracing::warn!(sync = %job.sync, code = finding.code.code, "what was accepted from another repository is left alone: {finding}");
+            return Ok(ResumedSync { refused, ..ResumedSync::default() });
         }
-    }
-    let applied = match latest(log, EntryKind::Outcome, &[("sync", name.as_str()), ("result", "applied")])? {
-        None => None,
-        Some(outcome) => {
-            let revision = outcome.entry.subject.get("commit").map(String::as_str).unwrap_or_default();
-            if revision == commit.id().to_string() {
-                Some(accepted.clone())
-            } else {
-                let subject = [("gate", "sync"), ("sync", name.as_str()), ("commit", revision)];
-                let advance = latest(log, EntryKind::Advance, &subject)?.ok_or_else(|| lost(&owner, revision))?;
-                Some(render(job, &prove(journal, &advance, root)?, &owner)?)
-            }
+        rendered => rendered?,
+    };
+    let (accepted, mut missing) = rendered;
+    let ahead = match question.known.as_deref().filter(|shown| **shown != commit.id().to_string()) {
+        None => false,
+        Some(shown) => {
+            standing(job, shown, &commit.id(), question.verified.as_ref(), &root, &owner)? == Standing::Ahead
         }
     };
-    Ok(ResumedSync { accepted: Some(accepted), applied })
+    let spec = spec_of(journal, &found)?.and_then(|spec| spec.digest().ok());
+    let policy = found.entry.digests.get("policy").and_then(|text| text.parse().ok());
+    let current = policy.map(|policy_digest| Current { trust_digest: commit.trust_digest(), policy_digest });
+    if ahead {
+        // Never back to what the log has: the verified revision, which is not below what is shown,
+        // is rolled out; what the log has is only what may have to be pruned.
+        return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, accepted: None });
+    }
+    let applied = match applied_revision(journal.log(), &job.sync)? {
+        Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
+        Some(revision) => match applied(journal, job, &revision, &root, &owner) {
+            Ok((applied, also_missing)) => {
+                missing.extend(also_missing);
+                Some(applied)
+            }
+            // It is only what may have to be pruned: what is accepted is healed all the same.
+            Err(finding) => {
+                missing.push(finding);
+                None
+            }
+        },
+        None => None,
+    };
+    Ok(ResumedSync { accepted: Some(accepted), applied, missing, spec, current, refused })
+}
+
+/// The commit that was applied completely last.
+fn applied_revision(log: &Log, sync: &SyncRef) -> Result<Option<String>, Finding> {
+    let outcome = latest(log, EntryKind::Outcome, &[("sync", &sync.to_string()), ("result", "applied")])?;
+    Ok(outcome.and_then(|outcome| outcome.entry.subject.get("commit").cloned()))
+}
+
+fn applied(
+    journal: &Journal,
+    job: &SyncJob,
+    revision: &str,
+    root: &TrustRootSpec,
+    owner: &str,
+) -> Result<(Arc<DesiredState>, Vec<Finding>), Finding> {
+    let subject = [("gate", "sync"), ("sync", &*job.sync.to_string()), ("commit", revision)];
+    let advance = latest(journal.log(), EntryKind::Advance, &subject)?.ok_or_else(|| lost(owner, revision))?;
+    render(job, &prove_own(journal, &advance, root)?, owner)
 }
 
 /// What a Sync's status shows, seen from the log.
+#[derive(PartialEq, Eq)]
 enum Standing {
     /// It is older: the status is repaired.
     Behind,
@@ -194,7 +279,7 @@ fn standing(
     job: &SyncJob,
     shown: &str,
     logged: &CommitId,
-    verified: &CommitId,
+    verified: Option<&CommitId>,
     root: &TrustRootSpec,
     owner: &str,
 ) -> Result<Standing, Finding> {
@@ -204,7 +289,10 @@ fn standing(
     if descends(logged, &shown)? {
         return Ok(Standing::Behind);
     }
-    let newer = descends(&shown, logged)? && descends(verified, &shown)?;
+    let newer = match verified {
+        Some(verified) => descends(&shown, logged)? && descends(verified, &shown)?,
+        None => false,
+    };
     if newer || root.resume_from.is_some() {
         tracing::warn!(sync = %job.sync, shown = %shown, logged = %logged, "the status is ahead of the log: judged again");
         return Ok(Standing::Ahead);
@@ -214,21 +302,38 @@ fn standing(
 
 /// The spec that was obeyed last, from the body of the newest advance: it stays in force while the
 /// one in the cluster is nobody's order.
-pub(crate) fn obeyed_spec(journal: &Journal, sync: &SyncRef) -> Option<SyncSpec> {
-    let log = journal.log();
-    let advance = log.latest(EntryKind::Advance, &[("gate", "sync"), ("sync", &sync.to_string())]).ok()??;
-    let body = log.body(&advance.entry.body_digest()?).ok()??;
-    let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
-    serde_json::from_value(body.get("spec")?.clone()).ok()
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn obeyed_spec(journal: &Journal, sync: &SyncRef) -> Result<Option<SyncSpec>, Finding> {
+    let Some(found) = newest_of_sync(journal.log(), sync)? else { return Ok(None) };
+    spec_of(journal, &found)
 }
 
-fn render(job: &SyncJob, commit: &AuthorizedCommit, owner: &str) -> Result<Arc<DesiredState>, Finding> {
+fn spec_of(journal: &Journal, found: &Indexed) -> Result<Option<SyncSpec>, Finding> {
+    /// The part of the body that is read.
+    #[derive(Deserialize)]
+    struct Body {
+        spec: Option<SyncSpec>,
+    }
+    let Some(body) = body(journal, found)? else { return Ok(None) };
+    let body: Body = serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(body.spec)
+}
+
+fn render(job: &SyncJob, commit: &AuthorizedCommit, owner: &str) -> Result<(Arc<DesiredState>, Vec<Finding>), Finding> {
     sync_gate::resume(job, commit)
         .map_err(|findings| findings.into_iter().next().unwrap_or_else(|| lost(owner, &commit.id().to_string())))
 }
 
 fn latest(log: &Log, kind: EntryKind, subject: &[(&str, &str)]) -> Result<Option<Indexed>, Finding> {
     log.latest(kind, subject).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// As [`prove`], whatever repository the entry is about: it is the Sync's own.
+fn prove_own(journal: &Journal, found: &Indexed, root: &TrustRootSpec) -> Result<AuthorizedCommit, Finding> {
+    let repo_id = found.entry.subject.get("repoId").unwrap_or(&root.repo_id).clone();
+    prove(journal, found, &TrustRootSpec { repo_id, ..root.clone() })
 }
 
 fn prove(journal: &Journal, found: &Indexed, root: &TrustRootSpec) -> Result<AuthorizedCommit, Finding> {

@@ -57,6 +57,10 @@ impl State {
             // Without its TrustRoot nothing advances.
             return;
         }
+        if self.current(sync).is_none_or(|current| current.trust_digest != key.trust) {
+            // The TrustRoot changed: what is verified is judged by it first.
+            return;
+        }
         let Some(job) = self.sync_job(sync, &verified) else { return };
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
@@ -92,21 +96,9 @@ impl State {
     /// What the sync gate needs for this Sync.
     #[must_use]
     pub(crate) fn sync_job(&self, sync: &SyncRef, verified: &Verified) -> Option<SyncJob> {
-        let state = self.syncs.get(sync)?;
-        let source = self.source_of(sync)?.0.clone();
         // Only policies ask whether an object is created or updated.
         let present = if verified.policies.policies().is_empty() { HashSet::new() } else { self.live.present() };
-        Some(SyncJob {
-            mirror: self.mirror_of(&source),
-            sync: sync.clone(),
-            spec: state.obeyed.clone()?,
-            own_namespace: self.options.namespace.clone(),
-            instance: self.options.instance.clone(),
-            cluster: self.cluster.id().clone(),
-            discovery: self.cluster.discovery(),
-            present: Arc::new(present),
-            cache: state.cache.clone(),
-        })
+        Some(SyncJob { present: Arc::new(present), ..self.render_job(sync)? })
     }
 
     /// A candidate was rendered and judged: decide.
@@ -125,6 +117,7 @@ impl State {
             Err(findings) => return self.refuse(sync, &key, findings, None, now),
         };
         if prepared.findings.is_empty()
+            && state.logged_spec == Some(key.spec)
             && state.applied.as_ref().is_some_and(|applied| same(applied, &prepared.desired))
         {
             // Nothing is ordered that was not applied already; what left it since is drift.
@@ -195,17 +188,19 @@ impl State {
         }
     }
 
-    /// What trust and policy say now; if the source or its TrustRoot is gone, what they said last:
-    /// then nothing advances, but healing goes on.
+    /// What trust and policy say now: the present TrustRoot, and what the verified revision puts in
+    /// force. If the source or its TrustRoot is gone, what they said last: then nothing advances, but
+    /// healing goes on.
     pub(crate) fn current(&self, sync: &SyncRef) -> Option<Current> {
-        let verified = self.source_of(sync).and_then(|(_, source)| source.verified.as_ref());
-        match verified {
-            Some(verified) => Some(Current {
-                trust_digest: verified.commit.trust_digest(),
-                policy_digest: verified.policies.digest(),
-            }),
-            None => self.syncs.get(sync)?.last_current,
-        }
+        let source = self.source_of(sync);
+        let Some((key, verified)) = source.and_then(|(key, source)| Some((key, source.verified.as_ref()?))) else {
+            return self.syncs.get(sync)?.last_current;
+        };
+        let trust_digest = self.root_of(key).map_or_else(
+            || verified.commit.trust_digest(),
+            |root| trust::trust_digest(&root, &verified.trust_file),
+        );
+        Some(Current { trust_digest, policy_digest: verified.policies.digest() })
     }
 
     fn prune_trailer(&self, sync: &SyncRef) -> PruneTrailer {
@@ -320,6 +315,7 @@ impl State {
         }
         if let Some(state) = self.syncs.get_mut(&sync) {
             state.advance = Some((plan.digest(), receipt.index()));
+            state.logged_spec = state.judging.as_ref().map(|key| key.spec);
             state.last_current = current;
             if !state.partial.iter().any(|before| same(before, desired)) {
                 if state.partial.len() >= MAX_PARTIAL {

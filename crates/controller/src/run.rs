@@ -19,6 +19,7 @@ use crate::{
     expected::{ExpectedError, ExpectedStore},
     http::{HttpError, Probes, serve},
     journal::{Journal, Refusals, RevertCounts},
+    kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
     options::Options,
@@ -157,6 +158,8 @@ fn new_state(
         sources: BTreeMap::new(),
         last_roots: BTreeMap::new(),
         asked_sources: BTreeSet::new(),
+        unmarked: Arc::default(),
+        kinds: Kinds::default(),
         acceptance: Arc::default(),
         turns: Arc::default(),
         syncs: BTreeMap::new(),
@@ -291,18 +294,14 @@ impl State {
             Event::SourceJudged { source, answer } => self.source_judged(&source, *answer, now),
             Event::SourceSpecResumed { source, outcome } => self.source_spec_resumed(&source, outcome, now),
             Event::SyncResumed { sync, outcome } => self.sync_resumed(&sync, outcome, now),
-            Event::SpecResumed { sync, spec } => self.spec_resumed(&sync, spec),
+            Event::SpecResumed { sync, outcome } => self.spec_resumed(&sync, outcome, now),
             Event::Prepared { sync, outcome } => self.prepared(&sync, outcome, now),
             Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),
             Event::LogRoom { room } => self.log_room(room),
             Event::Broken { sync, objects, why } => self.broken(&sync, &objects, &why),
-            Event::Discovered => {
-                self.watch_kinds();
-                self.unsettle_held();
-                self.consider_all();
-            }
+            Event::Discovered => self.discovered(),
         }
         self.run_sources(now);
     }
@@ -324,6 +323,7 @@ impl State {
         self.run_sources(now);
         self.resume_syncs();
         self.heal_due(now);
+        self.ask_kinds();
         self.upkeep();
         self.consider_all();
     }

@@ -19,6 +19,7 @@ use crate::{
     event::Event,
     expected::ExpectedStore,
     journal::{Journal, Refusals, RevertCounts},
+    kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
     options::Options,
@@ -83,6 +84,21 @@ impl Held {
         let same = shown.filter(|shown| shown.revision == self.revision && Some(shown.code.as_str()) == code);
         let before: Option<Timestamp> = same.and_then(|shown| shown.since.parse().ok());
         self.since = before.map_or(self.since, |before| before.min(self.since));
+    }
+
+    /// Whether it is held, without a revision, for the reason of this finding.
+    #[must_use]
+    pub(crate) fn is_for(&self, finding: &Finding) -> bool {
+        self.revision.is_empty() && self.findings.first().is_some_and(|first| first.code == finding.code)
+    }
+
+    /// What the log refused, if the status still shows that as held.
+    #[must_use]
+    pub(crate) fn shown_as(mut self, shown: Option<&crd::HeldRevision>) -> Option<Self> {
+        let shown = shown.filter(|shown| shown.revision == self.revision)?;
+        self.signer.clone_from(&shown.signer);
+        self.stands_since(Some(shown));
+        Some(self)
     }
 }
 
@@ -185,6 +201,8 @@ pub(crate) struct SyncState {
     pub resume: Resume,
     /// When the log is asked again, after it could not tell.
     pub(crate) resume_at: Instant,
+    /// Whether the log was asked for the spec that was obeyed.
+    pub(crate) spec_resume: Resume,
     /// What it is doing.
     pub phase: Phase,
     /// The candidate that was judged last.
@@ -193,6 +211,8 @@ pub(crate) struct SyncState {
     pub settled: Option<VerdictKey>,
     /// Plan and log entry of the newest advance.
     pub(crate) advance: Option<(Digest, u64)>,
+    /// Digest of the spec in the newest advance.
+    pub(crate) logged_spec: Option<Digest>,
     /// The verdict under way.
     pub judging: Option<VerdictKey>,
     /// The revision in force.
@@ -243,6 +263,10 @@ pub(crate) struct State {
     pub(crate) last_roots: BTreeMap<Key, Arc<TrustRootSpec>>,
     /// Sources whose obeyed spec was asked from the log.
     pub(crate) asked_sources: BTreeSet<Key>,
+    /// Set once it is known that an empty log has lost nothing.
+    pub(crate) unmarked: Arc<tokio::sync::OnceCell<()>>,
+    /// What is known of the kinds that the cluster serves.
+    pub(crate) kinds: Kinds,
     /// Held while an acceptance is compared with the log's floor and recorded.
     pub(crate) acceptance: Arc<Mutex<()>>,
     /// Which gates may run.
@@ -297,12 +321,18 @@ pub(crate) enum Dirty {
 }
 
 impl State {
+    /// The source that a Sync names, whether it is there or not.
+    #[must_use]
+    pub(crate) fn source_key(&self, sync: &SyncRef) -> Option<Key> {
+        let spec = self.syncs.get(sync)?.obeyed.as_ref()?;
+        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
+        Some(Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() })
+    }
+
     /// The source a Sync uses.
     #[must_use]
     pub(crate) fn source_of(&self, sync: &SyncRef) -> Option<(&Key, &SourceState)> {
-        let spec = self.syncs.get(sync)?.obeyed.as_ref()?;
-        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
-        self.sources.get_key_value(&Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() })
+        self.sources.get_key_value(&self.source_key(sync)?)
     }
 
     /// The Syncs that use a source.

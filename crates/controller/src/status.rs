@@ -28,14 +28,14 @@ impl State {
         let Some(root) = self.roots.get(name) else { return };
         let generation = root.resource.metadata.generation;
         let mut status = root.resource.status.clone().unwrap_or_default();
-        let verified = self
+        let sources = self
             .sources
             .values()
             .filter(|source| source.obeyed.as_ref().is_some_and(|spec| spec.trust_root_ref.name == name));
-        let verified = verified.filter_map(|source| source.verified.as_ref()).next();
-        if let Some(verified) = verified {
-            status.accepted_revision = Some(verified.commit.id().to_string());
-            status.trust_digest = Some(verified.commit.trust_digest().to_string());
+        // All sources of one TrustRoot have one floor, whichever of them reached it.
+        if let Some(floor) = sources.filter_map(|source| source.floor.as_ref()).next() {
+            status.accepted_revision = Some(floor.id().to_string());
+            status.trust_digest = Some(floor.trust_digest().to_string());
         }
         status.log = Some(LogAnchor {
             origin: self.options.log_origin.clone(),

@@ -61,12 +61,16 @@ pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Ve
 }
 
 /// Renders a commit that was accepted before, without judging it again: after a restart the cluster
-/// is healed to it whatever today's policies say.
+/// is healed to it whatever today's policies say. What does not render any more, such as an object
+/// whose kind is no longer served, is left out, and said.
 ///
 /// # Errors
-/// When the mirror has lost it or it no longer renders.
-pub(crate) fn resume(job: &SyncJob, commit: &AuthorizedCommit) -> Result<Arc<DesiredState>, Vec<Finding>> {
-    render(job, commit, None).map(|(desired, _)| Arc::new(desired))
+/// When the mirror has lost it.
+pub(crate) fn resume(
+    job: &SyncJob,
+    commit: &AuthorizedCommit,
+) -> Result<(Arc<DesiredState>, Vec<Finding>), Vec<Finding>> {
+    render(job, commit, None).map(|(desired, missing)| (Arc::new(desired), missing))
 }
 
 fn render(

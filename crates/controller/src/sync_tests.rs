@@ -1,0 +1,355 @@
+//! What a Sync declares at a commit, what the log knows of it, and what is still true of what was rendered before: over
+//! real commits, mirrors and logs.
+
+use std::sync::Arc;
+
+use cluster::{Discovery, Resource};
+use jiff::Timestamp;
+use manifest::{ClusterId, Finding, GroupKind, ObjectRef, Scope};
+use plan::{
+    Decision, DesiredState, Fidelity, Inputs, InstanceId, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs,
+    decide,
+};
+use testkit::{SigningKey, TrustFile};
+use trust::AuthorizedCommit;
+
+use crate::{
+    floor::Floors,
+    journal::RolloutResult,
+    live::LiveTable,
+    resume::{self, ResumedSync, SyncQuestion},
+    source_gate::{SourceOutcome, Verified},
+    source_tests::{World, trust},
+    state::Key,
+    sync_gate::{self, SyncJob},
+};
+
+/// A repository whose folder `shop/` may declare any kind, and a Sync for it.
+struct Shop {
+    world: World,
+    floor: Option<AuthorizedCommit>,
+    spec: Arc<SyncSpec>,
+}
+
+fn config_map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  value: \"{value}\"\n")
+}
+
+fn order(name: &str) -> String {
+    format!("apiVersion: shop.example/v1\nkind: Order\nmetadata:\n  name: {name}\nspec:\n  item: tea\n")
+}
+
+fn definition() -> &'static str {
+    "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: orders.shop.example\nspec:\n  \
+     group: shop.example\n  scope: Namespaced\n  names: {kind: Order, plural: orders}\n  versions: []\n"
+}
+
+/// A policy over ConfigMaps for these operations: their value must not be `bad`.
+fn policy(operations: &str) -> String {
+    format!(
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata:\n  name: values\nspec:\n  \
+         failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n      - apiGroups: [\"\"]\n        apiVersions: [v1]\n        \
+         operations: [{operations}]\n        resources: [configmaps]\n  validations:\n    - expression: \"object.data.value != 'bad'\"\n      \
+         message: not this one\n---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\n\
+         metadata:\n  name: values\nspec:\n  policyName: values\n  validationActions: [Deny]\n"
+    )
+}
+
+fn serves_orders() -> Discovery {
+    let resource = Resource {
+        group: "shop.example".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Order".to_owned(),
+        plural: "orders".to_owned(),
+        scope: Scope::Namespaced,
+    };
+    std::iter::once(resource).collect()
+}
+
+fn sync() -> SyncRef {
+    SyncRef { namespace: "shop".to_owned(), name: "web".to_owned() }
+}
+
+fn spec(drift: &str) -> Arc<SyncSpec> {
+    let spec = serde_json::json!({
+        "sourceRef": {"name": "a"}, "path": "shop", "serviceAccountName": "deployer", "drift": {"mode": drift},
+    });
+    Arc::new(serde_json::from_value(spec).unwrap())
+}
+
+fn codes(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|finding| finding.code.code).collect()
+}
+
+fn names(state: Option<&Arc<DesiredState>>) -> Vec<&str> {
+    state.into_iter().flat_map(|state| state.iter()).map(|object| object.reference.name.as_str()).collect()
+}
+
+impl Shop {
+    fn new() -> Self {
+        let world = World::new();
+        let shop = |key: &SigningKey| {
+            let file = TrustFile::team("urn:shop", &world.root_key, &world.root_key, &world.sre).version(2);
+            trust(&world.repo, &file.rule("shop", &["shop/**"], &[("sre", 1)], &[]), key);
+        };
+        shop(&world.root_key);
+        Self { world, floor: None, spec: spec("Revert") }
+    }
+
+    /// Commits what was written and lets the source gate accept it.
+    fn accept(&mut self, signer: &SigningKey) -> Verified {
+        self.world.repo.commit_signed(signer, "change").unwrap();
+        let floors = Floors { log: self.floor.clone(), ..Floors::default() };
+        let outcome = self.world.judge(floors.clone());
+        let SourceOutcome::Accepted { verified, .. } = outcome else { panic!("{outcome:?}") };
+        self.world.record("a", floors, &verified);
+        self.floor = Some(verified.commit.clone());
+        *verified
+    }
+
+    fn change(&mut self, files: &[(&str, String)]) -> Verified {
+        for (path, text) in files {
+            self.world.repo.write(path, text).unwrap();
+        }
+        let sre = self.world.sre.clone();
+        self.accept(&sre)
+    }
+
+    fn order_policy(&mut self, operations: &str) -> Verified {
+        self.world.repo.write("policies/values.yaml", policy(operations)).unwrap();
+        let key = self.world.root_key.clone();
+        self.accept(&key)
+    }
+
+    /// With nothing rendered before.
+    fn job(&self, discovery: Discovery) -> SyncJob {
+        SyncJob {
+            mirror: self.world.mirror("a"),
+            sync: sync(),
+            spec: self.spec.clone(),
+            own_namespace: "writ-system".to_owned(),
+            instance: InstanceId::new("writ").unwrap(),
+            cluster: ClusterId::new("c"),
+            discovery: Arc::new(discovery),
+            present: Arc::default(),
+            cache: Arc::default(),
+        }
+    }
+
+    /// Records `verified` as the Sync's accepted revision.
+    fn advance(&self, verified: &Verified, discovery: Discovery) {
+        let prepared = sync_gate::prepare(&self.job(discovery), verified).unwrap();
+        let inputs = VerdictInputs {
+            trust_digest: verified.commit.trust_digest(),
+            policy_digest: verified.policies.digest(),
+            floor: None,
+            time: Timestamp::now(),
+            fidelity: Fidelity::Raw,
+        };
+        let live = LiveTable::default();
+        let decision = decide(&Inputs {
+            sync: &sync(),
+            spec: &self.spec,
+            own_namespace: "writ-system",
+            question: Question::Advance {
+                candidate: &prepared.desired,
+                applied: None,
+                partial: &[],
+                trailer: PruneTrailer::default(),
+            },
+            live: &live,
+            claims: &live,
+            findings: &prepared.findings,
+            verdict: &inputs,
+        });
+        let Decision::Apply(plan) = decision else { panic!("{decision:?}") };
+        let spec = serde_json::to_value(&*self.spec).unwrap();
+        self.world.journal.advance(Timestamp::now(), &self.world.root, &verified.commit, &plan, &spec).unwrap();
+    }
+
+    fn applied(&self, revision: &str) {
+        let journal = &self.world.journal;
+        journal.outcome(Timestamp::now(), &sync(), revision, RolloutResult::Applied, &[]).unwrap();
+    }
+
+    fn question(&self) -> SyncQuestion {
+        let source = Key { namespace: "shop".to_owned(), name: "a".to_owned() };
+        let verified = self.floor.as_ref().map(AuthorizedCommit::id);
+        SyncQuestion { root: Some(self.world.root.clone()), source, known: None, verified }
+    }
+
+    fn resume(&self, discovery: Discovery, question: &SyncQuestion) -> ResumedSync {
+        resume::sync(&self.world.journal, &self.job(discovery), question).unwrap()
+    }
+}
+
+#[test]
+fn what_still_renders_is_resumed_and_the_rest_is_said() {
+    let mut shop = Shop::new();
+    let mixed = format!("{}---\n{}", config_map("b", "v"), order("tea"));
+    let files =
+        [("shop/a.yaml", config_map("a", "v")), ("shop/mixed.yaml", mixed), ("shop/z.yaml", config_map("z", "v"))];
+    let verified = shop.change(&files);
+    let commit = verified.commit.id().to_string();
+    shop.advance(&verified, serves_orders());
+    shop.applied(&commit);
+    let question = shop.question();
+    let whole = shop.resume(serves_orders(), &question);
+    assert_eq!(names(whole.accepted.as_ref()), ["a", "b", "z", "tea"]);
+    assert!(whole.missing.is_empty(), "{:?}", whole.missing);
+    // Somebody deleted the definition while nobody watched.
+    let part = shop.resume(Discovery::default(), &question);
+    assert_eq!(names(part.accepted.as_ref()), ["a", "b", "z"]);
+    assert_eq!(names(part.applied.as_ref()), ["a", "b", "z"]);
+    assert_eq!(codes(&part.missing), ["M117"]);
+    assert!(part.missing[0].to_string().contains("Order.shop.example"), "{}", part.missing[0]);
+    // What was left out then is not taken for rendered.
+    let job = shop.job(Discovery::default());
+    sync_gate::resume(&job, &verified.commit).unwrap();
+    assert_eq!(codes(&sync_gate::prepare(&job, &verified).unwrap_err()), ["M117"]);
+    let back = SyncJob { discovery: Arc::new(serves_orders()), ..job };
+    assert_eq!(sync_gate::prepare(&back, &verified).unwrap().desired.len(), 4);
+}
+
+#[test]
+fn a_definition_in_a_file_with_something_unknown_counts_all_the_same() {
+    let mut shop = Shop::new();
+    let unknown = order("x").replace("shop.example", "nowhere.example").replace("Order", "Thing");
+    let things = serves_orders()
+        .iter()
+        .map(|order| Resource { group: "nowhere.example".into(), kind: "Thing".into(), ..order.clone() })
+        .collect();
+    let files = [
+        ("shop/a.yaml", format!("{}---\n{unknown}---\n{}", definition(), order("one"))),
+        ("shop/b.yaml", order("two")),
+    ];
+    let verified = shop.change(&files);
+    shop.advance(&verified, things);
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["orders.shop.example", "one", "two"]);
+    assert_eq!(codes(&resumed.missing), ["M117"]);
+}
+
+#[test]
+fn a_sync_whose_source_is_gone_is_resumed_from_the_log_alone() {
+    let mut shop = Shop::new();
+    let verified = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&verified, Discovery::default());
+    let resumed = shop.resume(Discovery::default(), &SyncQuestion { root: None, verified: None, ..shop.question() });
+    assert_eq!(names(resumed.accepted.as_ref()), ["a"]);
+    let current = resumed.current.unwrap();
+    assert_eq!(current.trust_digest, verified.commit.trust_digest());
+    assert_eq!(current.policy_digest, verified.policies.digest());
+    assert_eq!(resumed.spec, shop.spec.digest().ok());
+    assert_eq!(resume::obeyed_spec(&shop.world.journal, &sync()).unwrap().as_ref(), Some(&*shop.spec));
+    // A TrustRoot that is about another repository now takes nothing back.
+    let mut root = (*shop.world.root).clone();
+    root.repo_id = "urn:other".to_owned();
+    let question = SyncQuestion { root: Some(Arc::new(root)), ..shop.question() };
+    assert_eq!(names(shop.resume(Discovery::default(), &question).accepted.as_ref()), ["a"]);
+}
+
+#[test]
+fn a_sync_that_ended_begins_anew() {
+    let mut shop = Shop::new();
+    let verified = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&verified, Discovery::default());
+    shop.applied(&verified.commit.id().to_string());
+    shop.world.journal.ended(Timestamp::now(), &sync()).unwrap();
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert!(resumed.accepted.is_none() && resumed.applied.is_none());
+    assert!(resume::obeyed_spec(&shop.world.journal, &sync()).unwrap().is_none());
+    let newer = shop.change(&[("shop/a.yaml", config_map("a", "newer"))]);
+    shop.advance(&newer, Discovery::default());
+    assert_eq!(names(shop.resume(Discovery::default(), &shop.question()).accepted.as_ref()), ["a"]);
+}
+
+#[test]
+fn an_applied_revision_that_is_lost_keeps_nothing_from_being_healed() {
+    let mut shop = Shop::new();
+    let verified = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&verified, Discovery::default());
+    shop.applied(&"de".repeat(20));
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!((names(resumed.accepted.as_ref()), resumed.applied.is_none()), (vec!["a"], true));
+    assert_eq!(codes(&resumed.missing), ["W407"]);
+}
+
+/// The codes of a verdict that is reached with what was rendered before, and of one without.
+fn both_ways(job: &SyncJob, verified: &Verified) -> [Vec<String>; 2] {
+    let verdict = |job: &SyncJob| {
+        let outcome = sync_gate::prepare(job, verified);
+        let findings = outcome.map_or_else(|findings| findings, |prepared| prepared.findings);
+        findings.iter().map(|finding| finding.code.code.to_owned()).collect()
+    };
+    let fresh = SyncJob { cache: Arc::default(), ..job.clone() };
+    [verdict(job), verdict(&fresh)]
+}
+
+#[test]
+fn a_definition_that_is_removed_is_missed_by_what_was_rendered_before() {
+    let mut shop = Shop::new();
+    let first = shop.change(&[("shop/crd.yaml", definition().to_owned()), ("shop/order.yaml", order("tea"))]);
+    let job = shop.job(Discovery::default());
+    assert_eq!(both_ways(&job, &first), [Vec::<String>::new(), Vec::new()]);
+    shop.world.repo.remove("shop/crd.yaml").unwrap();
+    let second = shop.change(&[]);
+    assert_eq!(both_ways(&job, &second), [["M117"], ["M117"]]);
+}
+
+#[test]
+fn limits_are_about_the_whole_set_whatever_was_rendered_before() {
+    let mut shop = Shop::new();
+    let job = shop.job(Discovery::default());
+    let text = "x".repeat(8 << 20);
+    let first = shop.change(&[
+        ("shop/a.yaml", config_map("a", "v")),
+        ("shop/0.txt", text.clone()),
+        ("shop/1.txt", text.clone()),
+    ]);
+    assert_eq!(both_ways(&job, &first), [Vec::<String>::new(), Vec::new()]);
+    let second = shop.change(&[("shop/2.txt", text.clone()), ("shop/3.txt", text)]);
+    assert_eq!(both_ways(&job, &second), [["M102"], ["M102"]]);
+}
+
+#[test]
+fn another_policy_set_judges_what_was_rendered_before_again() {
+    let mut shop = Shop::new();
+    let job = shop.job(Discovery::default());
+    let without = shop.change(&[("shop/a.yaml", config_map("a", "bad"))]);
+    assert_eq!(both_ways(&job, &without), [Vec::<String>::new(), Vec::new()]);
+    let with = shop.order_policy("CREATE, UPDATE");
+    assert_ne!(without.policies.digest(), with.policies.digest());
+    assert_eq!(both_ways(&job, &with), [["W801"], ["W801"]]);
+    // A finding is not kept as a pass, nor the other way round.
+    assert_eq!(both_ways(&job, &without), [Vec::<String>::new(), Vec::new()]);
+    assert_eq!(both_ways(&job, &with), [["W801"], ["W801"]]);
+}
+
+#[test]
+fn what_was_judged_as_a_create_is_judged_again_as_an_update() {
+    let mut shop = Shop::new();
+    shop.change(&[("shop/a.yaml", config_map("a", "bad"))]);
+    let verified = shop.order_policy("UPDATE");
+    let job = shop.job(Discovery::default());
+    assert_eq!(both_ways(&job, &verified), [Vec::<String>::new(), Vec::new()]);
+    let there = ObjectRef {
+        cluster: ClusterId::new("c"),
+        group_kind: GroupKind::new("", "ConfigMap"),
+        namespace: Some("shop".to_owned()),
+        name: "a".to_owned(),
+    };
+    let present = SyncJob { present: Arc::new([there].into()), ..job };
+    assert_eq!(both_ways(&present, &verified), [["W801"], ["W801"]]);
+}
+
+#[test]
+fn a_file_that_passed_is_not_judged_again_by_the_same() {
+    let mut shop = Shop::new();
+    let verified = shop.change(&[("shop/a.yaml", config_map("a", "v")), ("shop/b.yaml", config_map("b", "v"))]);
+    let job = shop.job(Discovery::default());
+    let first = sync_gate::prepare(&job, &verified).unwrap().desired;
+    let second = sync_gate::prepare(&job, &verified).unwrap().desired;
+    let shared = |(one, other): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(one, other);
+    assert!(first.objects().zip(second.objects()).all(shared), "rendered again");
+}
