@@ -335,7 +335,7 @@ impl State {
     }
 
     /// A revert did not succeed: it is tried again, later each time.
-    fn heal_again(&mut self, sync: &SyncRef, object: &ObjectRef) {
+    pub(crate) fn heal_again(&mut self, sync: &SyncRef, object: &ObjectRef) {
         self.heal_later.insert(object.clone(), Instant::now() + self.revert_failures.pause(sync, object));
     }
 }

@@ -6,7 +6,7 @@
 //! alone: an answer that has another value than was asked for is contested, never expected.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -142,6 +142,8 @@ pub(crate) struct LiveTable {
     objects: HashMap<ObjectRef, Entry>,
     /// Kinds whose watch has delivered its first full list.
     watched: HashSet<GroupKind>,
+    /// Kinds that the cluster certainly does not serve.
+    unserved: BTreeSet<GroupKind>,
 }
 
 impl LiveTable {
@@ -169,6 +171,11 @@ impl LiveTable {
     /// The watch of `kind` has delivered everything that is there.
     pub(crate) fn synced(&mut self, kind: &GroupKind) {
         self.watched.insert(kind.clone());
+    }
+
+    /// The cluster certainly does not serve these kinds, and no others that matter.
+    pub(crate) fn unserved(&mut self, kinds: BTreeSet<GroupKind>) {
+        self.unserved = kinds;
     }
 
     /// The watch of `kind` lost its place: until it has synced again absence proves nothing.
@@ -444,6 +451,7 @@ fn is_newer(version: &str, than: &str) -> bool {
 impl LiveStates for LiveTable {
     fn live(&self, reference: &ObjectRef) -> Live<'_> {
         match self.objects.get(reference) {
+            _ if self.unserved.contains(&reference.group_kind) => Live::Unserved,
             Some(Entry { seen: Some(seen), expected, .. }) => {
                 let is_other = expected.as_ref().is_some_and(|expected| *expected.uid != *seen.uid);
                 Live::Present(Presence {

@@ -214,6 +214,17 @@ fn absence_counts_only_once_the_kind_is_watched() {
     assert_eq!(table.live(&reference()), Live::Absent);
 }
 
+/// Also of objects that were seen: they went with their definition.
+#[test]
+fn nothing_is_there_of_a_kind_that_is_not_served() {
+    let mut fixture = Fixture::new();
+    let kind = fixture.kind.clone();
+    fixture.table.unserved([kind].into());
+    assert_eq!(fixture.table.live(&reference()), Live::Unserved);
+    fixture.table.unserved(BTreeSet::new());
+    assert_ne!(fixture.table.live(&reference()), Live::Unserved);
+}
+
 #[test]
 fn a_relist_finds_what_vanished_in_a_gap() {
     let mut fixture = Fixture::new();

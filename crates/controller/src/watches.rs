@@ -133,6 +133,8 @@ impl State {
             .collect();
         self.close_watches(|target| !declared.contains(&(target.resource.group_kind(), target.resource.api_version())));
         let discovery = self.cluster.discovery();
+        let kinds = declared.iter().map(|(kind, _)| kind);
+        self.live.unserved(kinds.filter(|kind| discovery.is_unserved(kind)).cloned().collect());
         for (kind, version) in &declared {
             let Some(resource) = discovery.resource(version, &kind.kind) else { continue };
             let target = Arc::new(WatchTarget::managed(resource.clone(), None, &self.options.instance));
