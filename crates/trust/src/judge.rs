@@ -5,7 +5,7 @@
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
 use jiff::Timestamp;
-use manifest::{Digest, Finding};
+use manifest::{Digest, Finding, counted};
 
 use crate::{
     AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, HistoryError, Signer, TrustCode, TrustFile,
@@ -13,6 +13,7 @@ use crate::{
     declared_kinds::over_budget,
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again, unreadable},
+    repair::SIGN_TRUST_FILE,
     step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::SignatureFile,
     verified::{Grounds, made_at, trust_digest},
@@ -229,14 +230,14 @@ impl Judge<'_> {
         let signed = self.root.signed_by(&bytes, &SignatureFile::all(self.history, &object.id)?);
         let threshold = self.root.root_keys.threshold.max(1);
         if signed.good.len() < usize::try_from(threshold).unwrap_or(usize::MAX) {
-            let mut found = format!("{} of {threshold} root keys have signed .writ/trust.yaml", signed.good.len());
+            let keys = counted(threshold, "root key");
+            let mut found = format!(".writ/trust.yaml is signed by {} of {keys} that are needed", signed.good.len());
             for reason in &signed.bad {
                 found = format!("{found}; {reason}");
             }
-            let needed = format!("good signatures of {threshold} of the {} root keys", self.root.root_keys.keys.len());
-            let fix = "ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml && mv .writ/trust.yaml.sig \
-                       .writ/trust.yaml.sigs/PRINCIPAL.sig"
-                .to_owned();
+            let keys = counted(self.root.root_keys.keys.len() as u64, "root key");
+            let needed = format!("good signatures of {threshold} of {keys}");
+            let fix = SIGN_TRUST_FILE.to_owned();
             return Err(refuse(TrustCode::W504, &object.id, found, needed, fix));
         }
         let policy = TrustFile::parse(&bytes).map_err(joined)?;

@@ -18,6 +18,9 @@ pub(crate) const fn remake(code: TrustCode) -> &'static str {
 pub(crate) const SIGN: &str =
     "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
 
+/// Signs a trust file as one root principal, and brings the signature along in the commit that holds the file.
+pub(crate) const SIGN_TRUST_FILE: &str = "mkdir -p .writ/trust.yaml.sigs && ssh-keygen -Y sign -n writ-trust@1 -f KEY_FILE < .writ/trust.yaml > .writ/trust.yaml.sigs/PRINCIPAL.sig && git add .writ && git commit --amend --no-edit -S # as each root principal";
+
 /// Options of `git` that sign with a key that only the person knows of: the usual one was refused.
 pub(crate) const SIGN_WITH: &str = "-c gpg.format=ssh -c user.signingkey=KEY_FILE";
 

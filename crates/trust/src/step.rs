@@ -10,6 +10,7 @@ use crate::{
     declared_kinds::{judge_kinds, over_budget},
     instants::Instants,
     refusal::{mend_signature, refuse, unreadable},
+    repair::SIGN_TRUST_FILE,
     trust_file::{SignatureFile, trust_file_path},
     verified::made_at,
 };
@@ -152,9 +153,7 @@ impl Brought {
                 for reason in &signed.bad {
                     found = format!("{found}; {reason}");
                 }
-                let fix = "ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml && mv .writ/trust.yaml.sig \
-                           .writ/trust.yaml.sigs/PRINCIPAL.sig"
-                    .to_owned();
+                let fix = SIGN_TRUST_FILE.to_owned();
                 Finding { code: TrustCode::W504.entry(), found, fix, ..finding }
             })?;
         }
