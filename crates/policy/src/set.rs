@@ -238,13 +238,16 @@ fn no_policy(file: &RepoPath) -> Finding {
         file,
         "the file is in no form of policy that is supported yet",
         "a file that ends in .yaml, .yml or .json, or a note that ends in .md",
-        "rename it, or move it out of policies/".to_owned(),
+        "rename it, or move it out of policies/, in the commit that brings it".to_owned(),
     )
 }
 
 /// A waiver would silently waive nothing.
 fn no_waiver(file: &RepoPath) -> Finding {
-    let fix = format!("git rm -- {} # and change the policy that it was to waive", shell_quote(file.as_str()));
+    let file_name = shell_quote(file.as_str());
+    let fix = format!(
+        "git rm -- {file_name} && git commit --amend --no-edit --allow-empty -S # in the commit that brings it; change the policy instead"
+    );
     not_in_force(file, "waivers are not supported yet", "no file under waivers/ but notes that end in .md", fix)
 }
 
