@@ -218,7 +218,8 @@ impl<'a> Verifier<'a> {
             at += record.encode().len() as u64;
         }
         if waiting > 0 {
-            self.report.notes.push(format!("{waiting} entries wait in the journal for a checkpoint"));
+            let wait = if waiting == 1 { "entry waits" } else { "entries wait" };
+            self.report.notes.push(format!("{waiting} {wait} in the journal for a checkpoint"));
         }
         let rest = bytes.get(used as usize..).unwrap_or_default();
         if let Some(place) = rest.iter().position(|byte| *byte != 0) {

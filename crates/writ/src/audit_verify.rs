@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use audit::{Checkpoint, LogPublicKey, Mismatch, Report, VerifyError, verify_dir};
+use manifest::counted;
 use serde::Serialize;
 
 use crate::{
@@ -109,10 +110,10 @@ impl Verification {
         let mut text = String::new();
         if let Some(report) = &self.report {
             let verified = output::paint("verified", Paint::Good);
-            writeln!(text, "{verified}: {} entries of {}", report.entries, self.origin)?;
+            writeln!(text, "{verified}: {} of {}", counted(report.entries, "entry"), self.origin)?;
             writeln!(text, "  root    {}", report.root)?;
-            writeln!(text, "  checked {} tiles, {} bodies", report.tiles, report.bodies)?;
-            writeln!(text, "  extends {} earlier checkpoints", report.extended)?;
+            writeln!(text, "  checked {}, {}", counted(report.tiles, "tile"), counted(report.bodies, "body"))?;
+            writeln!(text, "  extends {}", counted(report.extended, "earlier checkpoint"))?;
             for note in &report.notes {
                 writeln!(text, "  note    {}", printable(note))?;
             }

@@ -86,10 +86,9 @@ pub(crate) fn run(args: &TrustInitArgs) -> anyhow::Result<Outcome> {
     let text = manifest::to_yaml(&draft(args, &roots, Timestamp::now())?)?;
     // What is written must be what the controller reads: the same strict parser judges it first.
     if let Err(findings) = TrustFile::parse(text.as_bytes()) {
-        for finding in &findings {
-            eprint!("{}", output::refusal(finding));
-        }
-        anyhow::bail!("these arguments make no valid trust file");
+        let mistakes: Vec<&str> = findings.iter().map(|finding| finding.found.as_str()).collect();
+        let message = format!("these arguments make no valid trust file: {}", mistakes.join("; "));
+        return Err(UsageError(message).into());
     }
     let file = args.repo.join(TRUST_FILE);
     let signatures = args.repo.join(TRUST_SIGNATURES);

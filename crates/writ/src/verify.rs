@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use manifest::{Finding, RepoPath};
+use manifest::{Finding, RepoPath, counted};
 use serde::Serialize;
 use trust::{CommitId, Judgement, Start, StepVerdict, TrustRootSpec};
 
@@ -158,13 +158,12 @@ impl Verification {
         for step in &self.steps {
             step.human(&mut text)?;
         }
-        let count = self.steps.len();
-        let commits = if count == 1 { "commit" } else { "commits" };
+        let commits = counted(self.steps.len() as u64, "commit");
         let verdict = match self.verdict {
             Verdict::Accepted => output::paint("accepted", Paint::Good),
             Verdict::Refused => output::paint("refused", Paint::Bad),
         };
-        write!(text, "{verdict}: {count} {commits} judged")?;
+        write!(text, "{verdict}: {commits} judged")?;
         match (self.from, self.from_trusted) {
             (Some(from), true) => writeln!(text, " after {from}, the introduction of the trust root")?,
             (Some(from), false) => writeln!(text, " after {from}, taken as accepted")?,
