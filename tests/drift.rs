@@ -305,6 +305,12 @@ fn flag_mode_tells_and_leaves_alone() -> Test {
     ensure!(stage.entries(&["--kind", "revert"])?.is_empty());
     stage.entries_once(&["--kind", "flag"], 1)?;
     story.then("the seven replicas stay.");
+    // A commit about something else does not make it forgotten, and is no news about it.
+    stage.roll_out("apps/settings.yaml", &crate::stage::config_map("settings", "newer"))?;
+    let sync = stage.view.sync(SYNC)?;
+    let (drifted, reason, message) = View::condition(&sync, "Drifted");
+    ensure!(drifted == "True" && reason == "Edited", "Drifted={drifted} {reason}: {message}");
+    stage.entries_once(&["--kind", "flag"], 1)?;
 
     story.done("kubectl scale deployment web --replicas=1");
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=1"])?;
@@ -347,4 +353,89 @@ fn drift_while_writ_is_down_is_reverted() -> Test {
     })?;
     ensure!(stage.entries(&["--kind", "advance"])?.len() == 2, "a restart is no advance");
     stage.audit_verifies()
+}
+
+/// Another Sync, or a later commit, may declare another version of a kind: each object is compared in its own.
+#[test]
+fn a_kind_in_two_versions_is_compared_in_each() -> Test {
+    let scaler = |name: &str, version: &str, metric: &str| {
+        format!(
+            "apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata:\n  name: {name}\nspec:\n  maxReplicas: 3\n  \
+             scaleTargetRef:\n    apiVersion: apps/v1\n    kind: Deployment\n    name: {name}\n{metric}"
+        )
+    };
+    let metric = "  metrics:\n    - type: Resource\n      resource:\n        name: cpu\n        target:\n          type: Utilization\n          \
+                  averageUtilization: 70\n";
+    let mut stage = Setup::shared()?
+        .file("apps/old.yaml", scaler("old", "v1", "  targetCPUUtilizationPercentage: 80\n"))
+        .file("apps/new.yaml", scaler("new", "v2", metric))
+        .start()?;
+    let edited_comes_back = |stage: &mut Stage<'_>| -> Test {
+        for name in ["old", "new"] {
+            let patch = r#"{"spec":{"maxReplicas":9}}"#;
+            stage.tenant.kubectl(&["patch", "hpa", name, "--type=merge", "-p", patch])?;
+            stage.wait("the edit is reverted", |view| {
+                let most =
+                    view.object("apis/autoscaling/v2/horizontalpodautoscalers", name)?["spec"]["maxReplicas"].clone();
+                ensure!(most == 3, "maxReplicas: {most}");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    };
+    edited_comes_back(&mut stage)?;
+    stage.entries_once(&["--kind", "revert"], 2)?;
+    // What a restart finds is compared in the right version, too.
+    stage.stop()?;
+    stage.start()?;
+    edited_comes_back(&mut stage)?;
+    stage.heals()?;
+    stage.entries_once(&["--kind", "revert"], 5)?;
+    Ok(())
+}
+
+/// An object whose namespace is on its way out cannot be created again: that is tried again ever more seldom, under one entry.
+#[test]
+fn deleted_with_its_namespace_it_waits_for_the_namespace() -> Test {
+    let mut stage = Setup::shared()?.cluster_admin().start()?;
+    let place = format!("{}-place", stage.view.namespace);
+    stage.view.plane.kubectl(&["create", "namespace", &place])?;
+    let object =
+        crate::stage::config_map("far", "good").replace("  name: far", &format!("  name: far\n  namespace: {place}"));
+    stage.roll_out("apps/far.yaml", &object)?;
+    // There is no controller here that empties a namespace: it stays on its way out.
+    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"])?;
+    stage.view.plane.kubectl(&["delete", "configmap", "far", "-n", &place])?;
+    stage.wait("it is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "True" && message.contains("A109"), "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    let address = stage.address()?;
+    stage.wait("it is tried again", |_| {
+        let metrics = testkit::Metrics::scrape(&address)?;
+        let failed = metrics.sum("writ_changes_total", &[("action", "reverted"), ("result", "failed")]);
+        ensure!(failed >= Some(3.0), "attempts that failed: {failed:?}");
+        Ok(())
+    })?;
+    stage.entries_once(&["--kind", "revert"], 1)?;
+
+    let finalize = format!("/api/v1/namespaces/{place}/finalize");
+    let mut namespace = stage.view.get(&format!("/api/v1/namespaces/{place}"))?;
+    namespace["spec"]["finalizers"] = Value::Array(Vec::new());
+    let file = stage.state().join("../namespace.json");
+    std::fs::write(&file, namespace.to_string())?;
+    stage.view.plane.kubectl(&["replace", "--raw", &finalize, "-f", &file.to_string_lossy()])?;
+    stage.view.plane.kubectl(&["create", "namespace", &place])?;
+    stage.wait("it is there again", |view| {
+        let value = view.get(&format!("/api/v1/namespaces/{place}/configmaps/far"))?["data"]["value"].clone();
+        ensure!(value == "good", "the value is {value}");
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    stage.entries_once(&["--kind", "revert"], 1)?;
+    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"]).map(drop)
 }
