@@ -39,7 +39,9 @@ impl State {
         let (cluster, events, kept) = (self.cluster.clone(), self.events.clone(), AppliedPlan::of(&plan));
         let (failed, objects) = (sync.clone(), kept.objects.clone());
         let outcomes = events.clone();
+        let underway = (plan.origin() == PlanOrigin::Drift).then(|| self.reporter.revert_begins());
         let apply = tokio::spawn(async move {
+            let _underway = underway;
             let mut inventory = inventory;
             let options = ApplyOptions { timeout };
             let report = cluster.apply(plan, receipt, &current, &mut inventory, options, &outcomes).await;

@@ -82,8 +82,8 @@ pub(crate) struct Attempt {
     pub message: Message,
     /// How often it failed before.
     pub failures: u32,
-    /// When it was put in first.
-    since: Instant,
+    /// When it was due first.
+    pub since: Instant,
     /// Its place among Events.
     place: u64,
 }
@@ -150,20 +150,21 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Puts a status in; it replaces an older one of the same object, whose pause it keeps.
-    pub(crate) fn put_status(&mut self, status: Status, now: Instant) {
+    /// Puts a status in that is due at `due`; it replaces an older one of the same object, whose time it
+    /// keeps.
+    pub(crate) fn put_status(&mut self, status: Status, due: Instant) {
         let target = status.target();
         match self.statuses.get_mut(&target) {
             Some(waiting) => waiting.message = status,
             None => {
-                self.statuses.insert(target, Waiting { message: status, failures: 0, due: now, since: now, place: 0 });
+                self.statuses.insert(target, Waiting { message: status, failures: 0, due, since: due, place: 0 });
             }
         }
     }
 
-    /// Puts an Event in. An equal one that still waits is told once. Returns whether the oldest had
-    /// to go for it.
-    pub(crate) fn put_event(&mut self, event: Announcement, now: Instant) -> Fate {
+    /// Puts an Event in that is due at `due`. An equal one that still waits is told once. Returns
+    /// whether the oldest had to go for it.
+    pub(crate) fn put_event(&mut self, event: Announcement, due: Instant) -> Fate {
         let same = |waiting: &&Waiting<Announcement>| {
             waiting.message.regarding == event.regarding && waiting.message.note == event.note
         };
@@ -175,7 +176,7 @@ impl Outbox {
             self.events.pop_front();
         }
         self.put_in += 1;
-        self.events.push_back(Waiting { message: event, failures: 0, due: now, since: now, place: self.put_in });
+        self.events.push_back(Waiting { message: event, failures: 0, due, since: due, place: self.put_in });
         if full { Fate::Dropped } else { Fate::Kept }
     }
 

@@ -3,14 +3,14 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cluster::{Cluster, EventWriter, Note, Regarding, RequestError, StatusError, StatusWriter, crd};
 use jiff::Timestamp;
 use manifest::Finding;
 use plan::{DriftReport, SyncRef};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     metrics::Metrics,
@@ -20,6 +20,12 @@ use crate::{
 
 /// The most findings announced at once: what fits on a screen; status and log have all.
 pub(crate) const MAX_ANNOUNCED: usize = 20;
+/// How long a message waits before it is delivered: what changes again meanwhile is one status, and
+/// what is said again one Event.
+const TELL_AFTER: Duration = Duration::from_millis(250);
+/// How much longer it waits while reverts are under way, whose requests the API server is to answer
+/// first. A storm of drift delays what is told by this and no more.
+const YIELD_MAX: Duration = Duration::from_secs(1);
 
 /// Why a message was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +61,19 @@ pub(crate) struct Reporter {
     outbox: Arc<Mutex<Outbox>>,
     /// Full while the task has not yet looked; closed when the last reporter is gone.
     wake: mpsc::Sender<()>,
+    /// How many reverts are under way.
+    reverts: Arc<watch::Sender<usize>>,
     metrics: Arc<Metrics>,
+}
+
+/// A revert is under way for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Underway(Arc<watch::Sender<usize>>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.send_modify(|reverts| *reverts = reverts.saturating_sub(1));
+    }
 }
 
 impl Reporter {
@@ -68,27 +86,36 @@ impl Reporter {
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (wake, woken) = mpsc::channel(1);
         let outbox = Arc::new(Mutex::new(Outbox::default()));
+        let reverts = watch::Sender::new(0);
         let courier = Courier {
             cluster,
             outbox: outbox.clone(),
+            reverts: reverts.subscribe(),
             metrics: metrics.clone(),
             events: EventWriter::new(instance),
             statuses: StatusWriter::default(),
         };
-        (Self { outbox, wake, metrics }, tokio::spawn(courier.run(woken)))
+        (Self { outbox, wake, reverts: Arc::new(reverts), metrics }, tokio::spawn(courier.run(woken)))
+    }
+
+    /// Requests that put drift back are on their way: messages wait for their answers.
+    #[must_use]
+    pub(crate) fn revert_begins(&self) -> Underway {
+        self.reverts.send_modify(|reverts| *reverts += 1);
+        Underway(self.reverts.clone())
     }
 
     /// Puts in a status; it takes the place of an older one of the same object.
     pub(crate) fn status(&self, status: Status) {
         self.put(|outbox| {
-            outbox.put_status(status, Instant::now());
+            outbox.put_status(status, Instant::now() + TELL_AFTER);
             Fate::Kept
         });
     }
 
     /// Puts in an Event.
     pub(crate) fn event(&self, event: Announcement) {
-        self.put(|outbox| outbox.put_event(event, Instant::now()));
+        self.put(|outbox| outbox.put_event(event, Instant::now() + TELL_AFTER));
     }
 
     fn put(&self, put: impl FnOnce(&mut Outbox) -> Fate) {
@@ -113,6 +140,7 @@ fn lock(outbox: &Mutex<Outbox>) -> MutexGuard<'_, Outbox> {
 struct Courier {
     cluster: Cluster,
     outbox: Arc<Mutex<Outbox>>,
+    reverts: watch::Receiver<usize>,
     metrics: Arc<Metrics>,
     events: EventWriter,
     statuses: StatusWriter,
@@ -144,6 +172,11 @@ impl Courier {
 
     async fn deliver(&mut self, attempt: Box<Attempt>, stage: Stage) {
         let failures = attempt.failures;
+        if stage == Stage::Open {
+            let latest = attempt.since + YIELD_MAX;
+            // Too long, or nobody reverts any more: it is delivered either way.
+            tokio::time::timeout_at(latest.into(), self.reverts.wait_for(|reverts| *reverts == 0)).await.ok();
+        }
         let result = self.write(&attempt.message).await;
         let Err(error) = result else {
             if failures > 0 {
@@ -418,6 +451,17 @@ mod tests {
         tokio::time::timeout(DEADLINE, stage.task).await.unwrap().unwrap();
         let names: Vec<String> = stage.seen.borrow().statuses.keys().cloned().collect();
         assert_eq!(names, ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_revert_that_never_ends_silences_nobody() {
+        let stage = Stage::start().await;
+        let underway = stage.reporter.revert_begins();
+        stage.event("told all the same");
+        stage.until(|server| server.notes.len() == 1).await;
+        assert_eq!(*stage.reporter.reverts.borrow(), 1);
+        drop(underway);
+        assert_eq!(*stage.reporter.reverts.borrow(), 0);
     }
 
     #[tokio::test]

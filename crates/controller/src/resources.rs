@@ -21,6 +21,15 @@ pub(crate) fn own_kinds() -> [GroupKind; 3] {
     [crd::TrustRoot::resource_kind(), crd::GitSource::resource_kind(), crd::Sync::resource_kind()]
 }
 
+/// What an event of a custom resource says about orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Orders {
+    /// Nothing: as when it is our own status that comes back.
+    Same,
+    /// Somebody may have ordered something else.
+    MayDiffer,
+}
+
 /// Group and kind of a custom resource.
 trait ResourceKind {
     fn resource_kind() -> GroupKind;
@@ -39,39 +48,49 @@ where
 impl State {
     /// A watch of one of our own kinds saw something.
     pub(crate) fn custom_resource(&mut self, kind: &GroupKind, event: WatchEvent) {
-        match (kind.kind.as_str(), event) {
+        let orders = match (kind.kind.as_str(), event) {
             ("TrustRoot", WatchEvent::Applied(seen)) => self.root_seen(&seen),
             ("TrustRoot", WatchEvent::Deleted { reference, .. }) => {
                 // Nothing advances; healing goes on.
                 self.roots.remove(&reference.name);
+                Orders::MayDiffer
             }
             ("GitSource", WatchEvent::Applied(seen)) => self.source_seen(&seen),
             ("GitSource", WatchEvent::Deleted { reference, .. }) => {
                 self.sources.remove(&key_of(&reference));
+                Orders::MayDiffer
             }
             ("Sync", WatchEvent::Applied(seen)) => self.sync_seen(&seen),
-            ("Sync", WatchEvent::Deleted { reference, .. }) => self.sync_deleted(&sync_of(&reference)),
-            _ => {}
+            ("Sync", WatchEvent::Deleted { reference, .. }) => {
+                self.sync_deleted(&sync_of(&reference));
+                Orders::MayDiffer
+            }
+            _ => Orders::Same,
+        };
+        if orders == Orders::MayDiffer {
+            self.judge_orders();
         }
-        self.judge_orders();
     }
 
-    fn root_seen(&mut self, seen: &Sighting) {
+    fn root_seen(&mut self, seen: &Sighting) -> Orders {
         let name = seen.reference.name.clone();
         let read = crd::TrustRoot::read(seen.raw.json());
         let resource = match read {
             Ok(resource) => resource,
-            Err(error) => return tracing::error!(root = name, error = %error, "a TrustRoot cannot be read"),
+            Err(error) => {
+                tracing::error!(root = name, error = %error, "a TrustRoot cannot be read");
+                return Orders::Same;
+            }
         };
         if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
-            return;
+            return Orders::Same;
         }
         if let Some(root) = self.roots.get_mut(&name)
             && root.resource.spec == resource.spec
         {
             // Our own status, most likely.
             *root.resource = resource;
-            return;
+            return Orders::Same;
         }
         let problem = resource.spec.check().into_iter().next().map(|error| {
             finding(
@@ -88,20 +107,28 @@ impl State {
             source.due = Instant::now();
         }
         self.dirty.insert(Dirty::Root(name));
+        Orders::MayDiffer
     }
 
-    fn source_seen(&mut self, seen: &Sighting) {
+    fn source_seen(&mut self, seen: &Sighting) -> Orders {
         let key = key_of(&seen.reference);
         let resource = match crd::GitSource::read(seen.raw.json()) {
             Ok(resource) => resource,
-            Err(error) => return tracing::error!(source = %key, error = %error, "a GitSource cannot be read"),
+            Err(error) => {
+                tracing::error!(source = %key, error = %error, "a GitSource cannot be read");
+                return Orders::Same;
+            }
         };
         if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
-            return;
+            return Orders::Same;
         }
         let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
         match self.sources.get_mut(&key) {
             Some(source) => {
+                if only_status_differs(&source.resource.metadata, &resource.metadata) {
+                    *source.resource = resource;
+                    return Orders::Same;
+                }
                 if requested.is_some() && requested != source.requested {
                     source.due = Instant::now();
                     self.kinds.ask();
@@ -114,20 +141,28 @@ impl State {
             }
         }
         self.dirty.insert(Dirty::Source(key));
+        Orders::MayDiffer
     }
 
-    fn sync_seen(&mut self, seen: &Sighting) {
+    fn sync_seen(&mut self, seen: &Sighting) -> Orders {
         let sync = sync_of(&seen.reference);
         let resource = match crd::Sync::read(seen.raw.json()) {
             Ok(resource) => resource,
-            Err(error) => return tracing::error!(sync = %sync, error = %error, "a Sync cannot be read"),
+            Err(error) => {
+                tracing::error!(sync = %sync, error = %error, "a Sync cannot be read");
+                return Orders::Same;
+            }
         };
         if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
-            return;
+            return Orders::Same;
         }
         let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
         match self.syncs.get_mut(&sync) {
             Some(state) => {
+                if only_status_differs(&state.resource.metadata, &resource.metadata) {
+                    *state.resource = resource;
+                    return Orders::Same;
+                }
                 if requested.is_some() && requested != state.requested {
                     state.requested = requested;
                     // Judge again; if nothing changed, nothing is sent.
@@ -142,6 +177,7 @@ impl State {
             }
         }
         self.dirty.insert(Dirty::Sync(sync));
+        Orders::MayDiffer
     }
 
     /// What a full list of one of our own kinds did not mention was deleted while nobody watched.
@@ -413,6 +449,16 @@ pub(crate) fn key_of(reference: &ObjectRef) -> Key {
 #[must_use]
 pub(crate) fn sync_of(reference: &ObjectRef) -> SyncRef {
     SyncRef { namespace: reference.namespace.clone().unwrap_or_default(), name: reference.name.clone() }
+}
+
+/// Whether two states of an object can differ in nothing but status and bookkeeping.
+fn only_status_differs(before: &cluster::ObjectMeta, after: &cluster::ObjectMeta) -> bool {
+    before.uid == after.uid
+        && before.generation == after.generation
+        && before.generation.is_some()
+        && before.labels == after.labels
+        && before.annotations == after.annotations
+        && before.deletion_timestamp == after.deletion_timestamp
 }
 
 fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
