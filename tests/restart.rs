@@ -67,6 +67,15 @@ fn replicas(stage: &mut Stage<'_>, what: &str) -> Test {
     })
 }
 
+/// The status says so, too.
+fn nothing_drifts(stage: &mut Stage<'_>) -> Test {
+    stage.wait("the status counts no drift", |view| {
+        let status = &view.sync(SYNC)?["status"];
+        ensure!(status["drifted"] == 0, "{status}");
+        Ok(())
+    })
+}
+
 /// A commit may be ahead of the cluster: its kind is installed by somebody else, later, and may go again.
 #[test]
 fn kind_that_others_install_and_remove() -> Test {
@@ -93,6 +102,7 @@ fn kind_that_others_install_and_remove() -> Test {
     stage.start()?;
     replicas(&mut stage, "the edit is reverted although one kind is gone")?;
     stage.held(Owner::Sync, &commit, "M117")?;
+    nothing_drifts(&mut stage)?;
     story.then("the edit is reverted, and the Sync says what is missing.");
     story.status(&stage, Owner::Sync)?;
     story.log(&stage, "accepted, and not healed")?;
@@ -161,6 +171,7 @@ fn source_deleted_while_writ_is_down() -> Test {
         ensure!(ready == "False" && message.contains("A141"), "Ready={ready} {reason}: {message}");
         Ok(())
     })?;
+    nothing_drifts(&mut stage)?;
     story.status(&stage, Owner::Sync)?;
 
     story.done("the GitSource is applied again; sam pushes a signed commit");

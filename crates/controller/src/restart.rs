@@ -47,7 +47,9 @@ impl SourceResumption {
         let Self { cluster, instance, unmarked, journal, key, root, mirror, known } = self;
         let owner = format!("GitSource {key}");
         let log = journal.clone();
-        if root.resume_from.is_none() && blocking(&owner, move || resume::never_advanced(&log)).await? {
+        // What the status shows, or an admin vouches for, is compared with the log as it is.
+        let unknown = known.is_none() && root.resume_from.is_none();
+        if unknown && blocking(&owner, move || resume::never_advanced(&log)).await? {
             unmarked.get_or_try_init(|| nothing_is_marked(&cluster, &instance, &owner)).await?;
         }
         let resumed = move || resume::source(&journal, &key, &root, &mirror, known.as_deref()).map(Box::new);
