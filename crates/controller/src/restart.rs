@@ -342,6 +342,7 @@ impl State {
         state.resume = Resume::Done;
         state.last_current = current;
         state.logged_spec = resumed.spec;
+        state.advance = resumed.advance;
         state.accepted.clone_from(&resumed.accepted);
         state.applied.clone_from(&resumed.applied);
         // What was accepted and not completed may be there in part.

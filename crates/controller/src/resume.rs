@@ -55,6 +55,8 @@ pub(crate) struct ResumedSync {
     pub missing: Vec<Finding>,
     /// Digest of the spec that it was accepted with.
     pub spec: Option<Digest>,
+    /// Plan and log entry of that acceptance: the same plan needs no second entry.
+    pub advance: Option<(Digest, u64)>,
     /// What trust and policy said then.
     pub current: Option<Current>,
     /// The candidate that was refused last, if nothing was accepted since.
@@ -223,12 +225,13 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         }
     };
     let spec = spec_of(journal, &found)?.and_then(|spec| spec.digest().ok());
-    let policy = found.entry.digests.get("policy").and_then(|text| text.parse().ok());
+    let digest = |name: &str| found.entry.digests.get(name).and_then(|text| text.parse().ok());
+    let (policy, plan) = (digest("policy"), digest("plan"));
     let current = policy.map(|policy_digest| Current { trust_digest: commit.trust_digest(), policy_digest });
     if ahead {
         // Never back to what the log has: the verified revision, which is not below what is shown,
         // is rolled out; what the log has is only what may have to be pruned.
-        return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, accepted: None });
+        return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, ..ResumedSync::default() });
     }
     let applied = match applied_revision(journal.log(), &job.sync)? {
         Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
@@ -245,7 +248,8 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         },
         None => None,
     };
-    Ok(ResumedSync { accepted: Some(accepted), applied, missing, spec, current, refused })
+    let advance = plan.map(|plan| (plan, found.index));
+    Ok(ResumedSync { accepted: Some(accepted), applied, missing, spec, advance, current, refused })
 }
 
 /// The commit that was applied completely last.

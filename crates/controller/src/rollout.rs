@@ -203,7 +203,8 @@ impl State {
         Some(Current { trust_digest, policy_digest: verified.policies.digest() })
     }
 
-    fn prune_trailer(&self, sync: &SyncRef) -> PruneTrailer {
+    /// What the verified commit says about pruning.
+    pub(crate) fn prune_trailer(&self, sync: &SyncRef) -> PruneTrailer {
         let message = self
             .source_of(sync)
             .and_then(|(_, source)| source.verified.as_ref())
@@ -258,7 +259,8 @@ impl State {
     ) {
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Applying;
-        let known = state.advance;
+        // The same plan under another spec is another decision.
+        let known = state.advance.filter(|_| state.logged_spec == state.judging.as_ref().map(|key| key.spec));
         let spec = state.obeyed.as_deref().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_default();
         let Some(root) = self.source_of(sync).map(|(key, _)| key.clone()).and_then(|key| self.root_of(&key)) else {
             return self.idle(sync);
