@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use audit::{LogError, Receipt};
 use cluster::Current;
 use jiff::Timestamp;
-use manifest::{Finding, ObjectRef};
+use manifest::{Finding, GroupKind, ObjectRef};
 use plan::{
     ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, PruneTrailer, Question, SyncRef, VerdictInputs,
     decide,
@@ -77,8 +77,11 @@ impl State {
     fn is_observed(&self, sync: &SyncRef) -> bool {
         let Some(state) = self.syncs.get(sync) else { return false };
         let owned = [&state.accepted, &state.applied].into_iter().flatten().flat_map(|state| state.iter());
-        let kinds: HashSet<_> = owned.map(|object| &object.reference.group_kind).collect();
-        kinds.into_iter().all(|kind| self.is_synced(kind) || self.cluster.discovery().preferred(kind).is_none())
+        let kinds: HashSet<_> = owned.map(|object| (&object.reference.group_kind, &object.api_version)).collect();
+        let discovery = self.cluster.discovery();
+        // What is not served in the declared version is not watched; the candidate may declare another.
+        let is_served = |(kind, version): (&GroupKind, &String)| discovery.resource(version, &kind.kind).is_some();
+        kinds.into_iter().all(|kind| self.is_synced(kind.0) || !is_served(kind))
     }
 
     fn verdict_key(&self, sync: &SyncRef) -> Option<(Arc<Verified>, VerdictKey)> {

@@ -64,9 +64,8 @@ impl State {
     /// Whether all custom resources that exist are known.
     #[must_use]
     pub(crate) fn knows_orders(&self) -> bool {
-        let known: Vec<GroupKind> =
-            self.synced.iter().filter(|target| target.labels.is_none()).map(|own| own.resource.group_kind()).collect();
-        own_kinds().iter().all(|kind| known.contains(kind))
+        let is_known = |kind| self.synced.iter().any(|target| target.labels.is_none() && is_of(target, kind));
+        own_kinds().iter().all(is_known)
     }
 
     /// Whether a managed kind is watched, in some version.
@@ -155,7 +154,12 @@ impl State {
             self.watches.remove(&target);
             self.synced.remove(&target);
             self.relisting.remove(&target);
-            self.live.lost(&target.resource.group_kind());
+            let kind = target.resource.group_kind();
+            self.live.lost(&kind);
+            if self.is_synced(&kind) {
+                // It is still watched, in another version.
+                self.live.synced(&kind);
+            }
         }
     }
 
