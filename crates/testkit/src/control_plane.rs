@@ -5,12 +5,14 @@
 
 mod api;
 mod component;
+mod foreign;
 mod kubeconfig;
 mod start;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -81,12 +83,20 @@ struct Own {
     _directories: [Scratch; 2],
 }
 
-/// A running control plane, started by this process or attached to.
+/// A running control plane: started by this process, attached to, or somebody else's.
 pub struct ControlPlane {
     description: Description,
     authority: Authority,
-    api: api::Api,
+    access: Access,
     own: Option<Own>,
+}
+
+/// How requests get there.
+enum Access {
+    /// With the admin's client certificate, which was made here.
+    Direct(api::Api),
+    /// As its owner's kubeconfig says.
+    Foreign(foreign::Foreign),
 }
 
 impl ControlPlane {
@@ -119,9 +129,15 @@ impl ControlPlane {
             key: read(&pki(&description.directory, "admin.key"))?,
         };
         let api = api::Api::new(&description.server, authority.certificate(), &client)?;
-        let plane = Self { description, authority, api, own: None };
-        plane.api.get("/readyz").context("the shared control plane does not answer")?;
+        let plane = Self { description, authority, access: Access::Direct(api), own: None };
+        plane.get("/readyz").context("the shared control plane does not answer")?;
         Ok(plane)
+    }
+
+    /// Uses the cluster of a kubeconfig (its current context) with the rights that it gives. Its components cannot be touched, and
+    /// it issues no client certificates.
+    pub fn foreign(kubeconfig: &Path) -> Result<Self> {
+        foreign::reach(kubeconfig)
     }
 
     /// The control plane that all tests share: the one that `cargo xtask test` started, or, when it started none (the variable of
@@ -182,7 +198,11 @@ impl ControlPlane {
     }
 
     fn write_kubeconfig(&self, user: &kubeconfig::User<'_>, namespace: &str) -> Result<PathBuf> {
-        let text = kubeconfig::text(self.server(), self.authority(), user, namespace);
+        let cluster = match &self.access {
+            Access::Direct(_) => kubeconfig::cluster(self.server(), self.authority()),
+            Access::Foreign(foreign) => foreign.cluster.clone(),
+        };
+        let text = kubeconfig::text(&cluster, user, namespace);
         let (file, path) = tempfile::Builder::new()
             .prefix("user-")
             .suffix(".kubeconfig")
@@ -201,7 +221,12 @@ impl ControlPlane {
 
     /// Runs `kubectl` with another kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
-        let mut command = hermetic_command(self.description.programs.join("kubectl"), &self.description.directory);
+        let program = self.description.programs.join("kubectl");
+        let mut command = match &self.access {
+            Access::Direct(_) => hermetic_command(program, &self.description.directory),
+            // Its credentials may come from a program that needs the user's own environment.
+            Access::Foreign(_) => Command::new(program),
+        };
         let output = run(command.env("KUBECONFIG", kubeconfig).args(arguments))?;
         String::from_utf8(output).context("kubectl printed something that is not UTF-8")
     }
@@ -228,7 +253,10 @@ impl ControlPlane {
 
     /// GET of an API path as cluster admin, e.g. `/metrics` or `/api/v1/namespaces`; any status but 200 is an error.
     pub fn get(&self, path: &str) -> Result<String> {
-        self.api.get(path)
+        match &self.access {
+            Access::Direct(api) => api.get(path),
+            Access::Foreign(_) => self.kubectl(&["get", "--raw", path]),
+        }
     }
 
     /// Kills a component with SIGKILL and waits until it is gone.
@@ -310,10 +338,10 @@ impl ControlPlane {
             }
             match component {
                 Component::Etcd => get_plain(&format!("{}/health", own.launch.etcd_url())).map(drop),
-                Component::ApiServer => self.api.get("/readyz").map(drop),
+                Component::ApiServer => self.get("/readyz").map(drop),
                 // Made by the controller manager: it is at work.
                 Component::ControllerManager => {
-                    self.api.get("/api/v1/namespaces/default/serviceaccounts/default").map(drop)
+                    self.get("/api/v1/namespaces/default/serviceaccounts/default").map(drop)
                 }
                 // It serves nothing; that it stays is seen by `check_running` in later waits.
                 Component::Scheduler => Ok(()),

@@ -26,7 +26,8 @@ pub use process::{Server, hermetic_command, run, spawn};
 pub use scratch::Scratch;
 pub use signed_repo::{Credentials, Merge, Push, RawEntry, Remote, SignedRepo, Signing};
 pub use tenants::{
-    Rights, Tenant, WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT, deploy_file, deploy_folder, install, writ_kubeconfig,
+    Rights, Tenant, WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT, deploy_file, deploy_folder, install, permissions,
+    writ_kubeconfig,
 };
 pub use trust_file::{PrincipalKind, TrustFile};
 pub use wait::wait_until;

@@ -31,6 +31,7 @@ pub enum Rights {
 }
 
 /// A namespace of its own for one test, with a ServiceAccount that writ may impersonate there and nowhere else.
+#[derive(Clone)]
 pub struct Tenant<'a> {
     plane: &'a ControlPlane,
     namespace: String,
@@ -46,14 +47,19 @@ pub fn install(plane: &ControlPlane, crds: &str) -> Result<()> {
     if done.contains(&this) {
         return Ok(());
     }
-    let files = PERMISSIONS.iter().map(|&file| deploy_file(file)).collect::<Result<Vec<_>>>()?;
-    plane.apply(&files.join("\n---\n")).context("cannot apply the permissions of deploy/")?;
+    plane.apply(&permissions()?).context("cannot apply the permissions of deploy/")?;
     if !crds.trim().is_empty() {
         plane.apply(crds).context("cannot apply the CRDs")?;
         plane.wait_for_condition("Established", crds)?;
     }
     done.insert(this);
     Ok(())
+}
+
+/// What `deploy/` gives writ: namespace, ServiceAccount, roles and bindings.
+pub fn permissions() -> Result<String> {
+    let files = PERMISSIONS.iter().map(|&file| deploy_file(file)).collect::<Result<Vec<_>>>()?;
+    Ok(files.join("\n---\n"))
 }
 
 /// The text of a file below `deploy/`.
@@ -73,10 +79,14 @@ pub fn writ_kubeconfig(plane: &ControlPlane) -> Result<PathBuf> {
 }
 
 impl<'a> Tenant<'a> {
-    /// Makes the namespace, its ServiceAccount and the permission to impersonate it. [`install`] first.
+    /// Makes a namespace of a random name, its ServiceAccount and the permission to impersonate it. [`install`] first.
     pub fn create(plane: &'a ControlPlane, rights: Rights) -> Result<Self> {
-        let namespace = format!("test-{}", hex::encode(rand::rng().random::<[u8; 5]>()));
-        let tenant = Self { plane, namespace };
+        Self::named(plane, &format!("test-{}", hex::encode(rand::rng().random::<[u8; 5]>())), rights)
+    }
+
+    /// As [`create`](Self::create), with a name of the caller's.
+    pub fn named(plane: &'a ControlPlane, namespace: &str, rights: Rights) -> Result<Self> {
+        let tenant = Self { plane, namespace: namespace.to_owned() };
         let files = deploy_file("tenant/tenant.yaml")?;
         plane.apply(&in_namespace(&files, &tenant.namespace)).context("cannot make the tenant")?;
         if rights == Rights::Cluster {
@@ -84,7 +94,7 @@ impl<'a> Tenant<'a> {
             plane.kubectl(&[
                 "create",
                 "clusterrolebinding",
-                &format!("{}-cluster", tenant.namespace),
+                &tenant.cluster_binding(),
                 "--clusterrole=cluster-admin",
                 &format!("--serviceaccount={account}"),
             ])?;
@@ -100,6 +110,11 @@ impl<'a> Tenant<'a> {
     /// The namespace, `test-…`: random, so also a good suffix for names of cluster-scoped objects.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Name of the ClusterRoleBinding that [`Rights::Cluster`] makes.
+    pub fn cluster_binding(&self) -> String {
+        format!("{}-cluster", self.namespace)
     }
 
     /// An id for the controller of this test (label `writ.dev/instance`): that of the namespace.

@@ -111,6 +111,11 @@ impl Writ {
         self.server.pid()
     }
 
+    /// The file with everything that it prints.
+    pub fn log_file(&self) -> &Path {
+        self.server.log_file()
+    }
+
     /// Everything printed so far, by this run and earlier ones of the same [`WritCommand`].
     pub fn log(&self) -> Result<String> {
         let path = self.server.log_file();

@@ -2,14 +2,20 @@
 
 mod stage;
 mod story;
+mod visit;
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use testkit::{ControlPlane, Profile};
 
-use crate::{controlplane, process, workspace::Workspace};
+use crate::{controlplane, process, tools, workspace::Workspace};
 use stage::Stage;
+use visit::Visit;
+
+/// The demo's namespace on a control plane of its own.
+const NAMESPACE: &str = "demo";
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Debug, Args)]
@@ -17,15 +23,43 @@ pub(crate) struct Arguments {
     /// Leaves everything running at the end and says how to reach it.
     #[arg(long)]
     keep: bool,
+    /// Plays it on the cluster of this kubeconfig (its current context) instead of one of its own. It takes the rights of a cluster
+    /// admin; everything it makes there is removed at the end.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
 }
 
 /// Plays the demo. Exit status 0 only if everything went as promised.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
+    tools::ensure(&tools::TEST_TOOLS)?;
     eprintln!("Preparing: the control plane takes about 4 minutes to build the first time, the binary about 3.");
     controlplane::ensure(workspace)?;
     process::run(workspace.cargo().args(["build", "--locked", "--package", "writ"]))?;
-    let stage = Stage::set(workspace)?;
+    let failures = match &arguments.kubeconfig {
+        None => {
+            let plane = ControlPlane::shared(Profile::Full).context("cannot start the control plane")?;
+            play(workspace, arguments, Stage::set(workspace, plane, NAMESPACE)?, started)
+        }
+        Some(kubeconfig) => {
+            let visit = Visit::begin(workspace, kubeconfig)?;
+            let played = Stage::set(workspace, visit.plane(), visit.namespace())
+                .and_then(|stage| play(workspace, arguments, stage, started));
+            // Also after a failure, and after writ has ended with its stage.
+            let left = visit.end();
+            let failures = played?;
+            left?;
+            Ok(failures)
+        }
+    }?;
+    if failures > 0 {
+        bail!("{failures} of the story's steps did not go as promised");
+    }
+    Ok(())
+}
+
+/// The story, and what is left running after it; how many steps did not go as promised.
+fn play(workspace: &Workspace, arguments: &Arguments, stage: Stage, started: Instant) -> Result<u32> {
     println!("\nwrit demo — ready after {:.1} s\n", started.elapsed().as_secs_f64());
     let failures = story::play(&stage)?;
     println!(
@@ -34,10 +68,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         started.elapsed().as_secs_f64()
     );
     if arguments.keep {
-        stage.keep()?;
+        stage.keep(workspace, arguments.kubeconfig.as_deref())?;
     }
-    if failures > 0 {
-        bail!("{failures} of the story's steps did not go as promised");
-    }
-    Ok(())
+    Ok(failures)
 }

@@ -18,8 +18,13 @@ pub(crate) enum User<'a> {
     Token(&'a str),
 }
 
+/// The cluster entry of a control plane made here.
+pub(crate) fn cluster(server: &str, authority: &str) -> Value {
+    json!({"server": server, "certificate-authority-data": STANDARD.encode(authority)})
+}
+
 /// The text of a kubeconfig. JSON is YAML, so every client reads it.
-pub(crate) fn text(server: &str, authority: &str, user: &User<'_>, namespace: &str) -> String {
+pub(crate) fn text(cluster: &Value, user: &User<'_>, namespace: &str) -> String {
     let user: Value = match user {
         User::Certificate(issued) => json!({
             "client-certificate-data": STANDARD.encode(&issued.certificate),
@@ -32,7 +37,7 @@ pub(crate) fn text(server: &str, authority: &str, user: &User<'_>, namespace: &s
         json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "testkit", "cluster": {"server": server, "certificate-authority-data": STANDARD.encode(authority)}}],
+            "clusters": [{"name": "testkit", "cluster": cluster}],
             "users": [{"name": "user", "user": user}],
             "contexts": [{"name": "testkit", "context": {"cluster": "testkit", "user": "user", "namespace": namespace}}],
             "current-context": "testkit",

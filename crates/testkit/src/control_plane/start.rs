@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::component::{Component, Launch, pki};
 use super::kubeconfig::{self, write_private};
-use super::{AUTHORITY_NAME, ControlPlane, Description, Own, PROGRAMS_VARIABLE, Profile, api};
+use super::{AUTHORITY_NAME, Access, ControlPlane, Description, Own, PROGRAMS_VARIABLE, Profile, api};
 use crate::authority::{Authority, Issued};
 use crate::ports::free_port;
 use crate::scratch::Scratch;
@@ -32,7 +32,7 @@ pub(super) fn start(profile: Profile, api_server_flags: &[&str]) -> Result<Contr
 }
 
 /// Folder of the control plane's programs.
-fn programs() -> Result<PathBuf> {
+pub(super) fn programs() -> Result<PathBuf> {
     let folder = match std::env::var_os(PROGRAMS_VARIABLE) {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/controlplane"),
@@ -70,7 +70,7 @@ fn try_start(profile: Profile, api_server_flags: &[&str], programs: &Path) -> Re
     let (authority, admin) = write_keys(&description, &launch)?;
     let api = api::Api::new(&description.server, authority.certificate(), &admin)?;
     let own = Own { processes: Mutex::new(BTreeMap::new()), launch, _directories: [files, database] };
-    let plane = ControlPlane { description, authority, api, own: Some(own) };
+    let plane = ControlPlane { description, authority, access: Access::Direct(api), own: Some(own) };
     for &component in profile.components() {
         plane.restart(component)?;
     }
@@ -102,7 +102,8 @@ fn write_keys(description: &Description, launch: &Launch) -> Result<(Authority, 
     store("admin", &admin)?;
     let kubeconfig = |path: &Path, issued: &Issued| {
         let user = kubeconfig::User::Certificate(issued);
-        write_private(path, &kubeconfig::text(&description.server, authority.certificate(), &user, "default"))
+        let cluster = kubeconfig::cluster(&description.server, authority.certificate());
+        write_private(path, &kubeconfig::text(&cluster, &user, "default"))
     };
     kubeconfig(&directory.join("admin.kubeconfig"), &admin)?;
     for component in [Component::ControllerManager, Component::Scheduler] {

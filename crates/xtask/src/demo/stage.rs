@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use testkit::{
-    ControlPlane, GitServer, KeyType, Keys, Metrics, Profile, Push, Remote, Rights, SignedRepo, SigningKey, Tenant,
-    Writ, WritCommand, install, wait_until,
+    ControlPlane, GitServer, KeyType, Keys, Metrics, Push, Remote, Rights, SignedRepo, SigningKey, Tenant, Writ,
+    WritCommand, install, wait_until,
 };
 
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 pub(crate) const SHOP: &str = "shop";
 /// Name of the log.
 const LOG_ORIGIN: &str = "writ.dev/demo";
+/// The binary, as cargo builds it.
+pub(crate) const PROGRAM: &str = "target/debug/writ";
 /// How long one step may take: far above what it takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A value that must never be printed, made at run time.
@@ -56,11 +58,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts everything and introduces the repository to the cluster.
-    pub(crate) fn set(workspace: &Workspace) -> Result<Self> {
-        let program = workspace.path("target/debug/writ");
-        let plane = ControlPlane::shared(Profile::Full).context("cannot start the control plane")?;
+    pub(crate) fn set(workspace: &Workspace, plane: &'static ControlPlane, namespace: &str) -> Result<Self> {
+        let program = workspace.path(PROGRAM);
         install(plane, &writ(&program, &["crds"])?)?;
-        let tenant = Tenant::create(plane, Rights::Cluster)?;
+        let tenant = Tenant::named(plane, namespace, Rights::Cluster)?;
         let server = GitServer::start()?;
         server.create(SHOP)?;
         let keys = Keys::new()?;
@@ -141,21 +142,47 @@ impl Stage {
         WritCommand::new(&self.program)?.args(arguments.iter().copied()).output()
     }
 
-    /// Leaves everything running until Enter is pressed or standard input ends.
-    pub(crate) fn keep(&self) -> Result<()> {
-        println!("\nEverything keeps running. In another terminal:");
-        println!("  export KUBECONFIG={}", self.plane.admin_kubeconfig().display());
+    /// Leaves everything running until Enter is pressed or standard input ends. What is printed can be pasted.
+    pub(crate) fn keep(&self, workspace: &Workspace, kubeconfig: Option<&Path>) -> Result<()> {
+        let kubeconfig = match kubeconfig {
+            Some(theirs) => theirs.canonicalize().context("the kubeconfig is gone")?,
+            None => self.plane.admin_kubeconfig(),
+        };
+        let (namespace, log) = (self.tenant.namespace(), self.state.join("log"));
+        println!("\nEverything keeps running until you press Enter here. In another terminal:\n");
+        println!("  export KUBECONFIG={}", quoted(&kubeconfig)?);
+        println!(
+            "  export PATH={}:\"$PATH\"   # kubectl, unless you have your own",
+            quoted(&workspace.path("target/controlplane"))?
+        );
         println!("  kubectl get syncs -A");
-        println!("  kubectl -n {} describe sync {SHOP}", self.tenant.namespace());
-        println!("  kubectl -n {} edit deployment shop      # comes back", self.tenant.namespace());
-        println!("  git -C {} log --show-signature", self.repo.path().display());
+        println!("  kubectl -n {namespace} describe sync {SHOP}");
+        println!("  kubectl -n {namespace} edit deployment shop   # change replicas or the image: it comes back");
+        println!("  kubectl -n {namespace} get events --sort-by=.lastTimestamp");
         println!("  curl http://{}/metrics", self.metrics);
-        println!("Git server: {}   state: {}", self.server.url(SHOP), self.state.display());
-        println!("kubectl is in target/controlplane. Press Enter to stop.");
+        println!(
+            "  {} audit show {} --key {} --last 5",
+            quoted(&self.program)?,
+            quoted(&log)?,
+            quoted(&self.log_public_key)?
+        );
+        println!("  git -C {} log --format='%h %an %s'", quoted(&self.repo.path())?);
+        println!(
+            "\nThe Git server is {}; what writ prints is in {}.",
+            self.server.url(SHOP),
+            self.writ.log_file().display()
+        );
         let mut byte = [0];
         std::io::stdin().read(&mut byte).context("cannot read standard input")?;
         Ok(())
     }
+}
+
+/// A path for a shell.
+fn quoted(path: &Path) -> Result<String> {
+    let text = text(path)?;
+    let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "/._-".contains(character));
+    Ok(if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) })
 }
 
 /// Writes the trust file with `writ trust init`, has it signed, and commits it with the policies.
