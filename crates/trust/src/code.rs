@@ -137,13 +137,7 @@ manifest::codes! {
         W403 = "BudgetExceeded" {
             meaning: "The way from the last accepted commit is longer than the limit, or an object on it is missing.",
             action: "Advance in smaller portions, or restore the missing history on the server.",
-            example: "W403 BudgetExceeded: commit 3f1c2a9d0b7e: more than 10000 steps; needed: at most 10000",
-        },
-        /// The state belongs to another ref or repository.
-        W404 = "WrongBinding" {
-            meaning: "The commit carries a trust file of another repository or another ref than the one that is tracked.",
-            action: "Track the ref that the trust file names, or have the file changed by a commit of its own.",
-            example: "W404 WrongBinding: commit 3f1c2a9d0b7e: refs/heads/dev; needed: refs/heads/main",
+            example: "W403 BudgetExceeded: commit 3f1c2a9d0b7e: more than 200000 steps from the introduction; needed: at most 200000. Fix: name a later introduction in the TrustRoot: writ trust root REV prints it",
         },
         /// Committer time goes back or lies in the future.
         W406 = "CommitterTime" {

@@ -158,8 +158,8 @@ fn arguments_that_make_no_trust_file_write_none() {
         expect(code, &all);
         assert!(!path.join(".writ/trust.yaml").exists(), "{more:?}");
     };
-    run(2, &["--root-threshold", "2"]);
-    run(2, &["--rule", "apps/**=nobody"]);
+    run(64, &["--root-threshold", "2"]);
+    run(64, &["--rule", "apps/**=nobody"]);
     run(2, &["--principal", "bob=/nowhere.pub"]);
     run(64, &["--ref", "refs/tags/v1"]);
     run(64, &["--principal", &alice]);
