@@ -1,12 +1,10 @@
 //! What happened while writ was down, or outside of what it sees: kinds that come and go, custom resources and logs that are gone.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testkit::{Fault, PrincipalKind, TrustFile};
 
-use crate::stage::{Owner, People, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map};
+use crate::stage::{Owner, People, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map};
 
 /// As the usual team, but the SRE may declare any kind below `apps/`, also one whose definition is not in the repository.
 fn unknown_kinds(people: &People, repo_id: &str) -> TrustFile {
@@ -186,6 +184,61 @@ fn source_deleted_while_writ_is_down() -> Test {
     story.end(&stage)
 }
 
+/// The same with the TrustRoot, and with both.
+#[test]
+fn trust_root_deleted_while_writ_is_down() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let root = format!("trustroot/{}", stage.view.namespace);
+    for gone in [root, format!("gitsource/{SOURCE}")] {
+        stage.stop()?;
+        stage.tenant.kubectl(&["delete", &gone])?;
+        stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+        stage.start()?;
+        replicas(&mut stage, &format!("the edit is reverted without {gone}"))?;
+    }
+    // A commit changes nothing: nobody says who may order it.
+    stage.repo.write("apps/settings.yaml", config_map("settings", "newer"))?;
+    stage.repo.commit_signed(&stage.people.sre, "newer")?;
+    stage.repo.push(&stage.git.remote("config"), "main:refs/heads/main", testkit::Push::FastForward)?;
+    stage.heals()?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it advanced");
+    Ok(())
+}
+
+/// A Sync that was deleted has ended: one of its name begins anew, with what is ordered now, and puts nothing old back.
+#[test]
+fn sync_deleted_and_made_again() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let sync = stage.view.sync(SYNC)?;
+    stage.tenant.kubectl(&["delete", "sync", SYNC])?;
+    testkit::wait_until("its end is in the log", WITHIN, || {
+        let outcomes = stage.entries(&["--kind", "outcome"])?;
+        ensure!(outcomes.iter().any(|entry| entry["subject"]["result"] == "ended"), "{outcomes:?}");
+        Ok(())
+    })?;
+    let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
+    let newer = r#"{"data":{"value":"newer"}}"#;
+    stage.tenant.kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", newer])?;
+    // Also over a restart.
+    stage.stop()?;
+    stage.start()?;
+    stage.wait("the commit is verified", |view| {
+        let source = view.source()?;
+        ensure!(source["status"]["verifiedRevision"] == commit.as_str(), "{}", source["status"]);
+        Ok(())
+    })?;
+    let again = serde_json::json!({
+        "apiVersion": "writ.dev/v1alpha1", "kind": "Sync", "spec": sync["spec"],
+        "metadata": {"name": SYNC, "labels": sync["metadata"]["labels"]},
+    });
+    stage.tenant.apply(&again.to_string())?;
+    stage.applied(&commit)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
+    let reverts = stage.entries(&["--kind", "revert"])?;
+    ensure!(reverts.is_empty(), "something old was put back: {reverts:?}");
+    stage.heals()
+}
+
 /// An empty log while objects carry our label: the log was lost, though nobody else knows of it.
 #[test]
 fn marked_objects_without_a_log() -> Test {
@@ -305,7 +358,7 @@ fn changed_spec_outlives_a_restart() -> Test {
             |entry: &&Value| entry["subject"]["gate"] == "sync" && entry["subject"]["commit"] == good.as_str();
         Ok(entries.iter().filter(of_sync).count())
     };
-    testkit::wait_until("the changed spec is in the log", Duration::from_secs(60), || {
+    testkit::wait_until("the changed spec is in the log", WITHIN, || {
         ensure!(advances(&stage)? == 2, "it is not");
         Ok(())
     })?;
