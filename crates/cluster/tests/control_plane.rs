@@ -7,6 +7,9 @@ mod applying;
 #[path = "control_plane/definitions.rs"]
 mod definitions;
 #[cfg(test)]
+#[path = "control_plane/odd_spellings.rs"]
+mod odd_spellings;
+#[cfg(test)]
 #[path = "control_plane/records.rs"]
 mod records;
 #[cfg(test)]

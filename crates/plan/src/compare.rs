@@ -52,41 +52,6 @@ pub fn differences(before: &Value, after: &Value, kind: &GroupKind, visibility: 
     Walk::new(kind, visibility, Mode::Both).between(before, after)
 }
 
-/// What the server made of a declaration: the fields of `declared` with the values of `response`.
-#[must_use]
-pub fn as_served(declared: &Value, response: &Value, kind: &GroupKind) -> Value {
-    served(declared, response, kind, &mut Vec::new())
-}
-
-fn served<'a>(declared: &'a Value, response: &Value, kind: &GroupKind, names: &mut Vec<&'a str>) -> Value {
-    match (declared, response) {
-        (Value::Object(declared), Value::Object(response)) => {
-            let mut fields = Map::new();
-            for (name, value) in declared {
-                if let Some(answer) = response.get(name) {
-                    names.push(name);
-                    fields.insert(name.clone(), served(value, answer, kind, names));
-                    names.pop();
-                }
-            }
-            Value::Object(fields)
-        }
-        (Value::Array(declared), Value::Array(response)) => match merge_keys(kind, names) {
-            Some(keys) => Value::Array(
-                declared
-                    .iter()
-                    .filter_map(|item| Some(served(item, Items::of(response, keys).find(item)?, kind, names)))
-                    .collect(),
-            ),
-            None if declared.len() == response.len() => Value::Array(
-                declared.iter().zip(response).map(|(item, answer)| served(item, answer, kind, names)).collect(),
-            ),
-            None => Value::Array(response.clone()),
-        },
-        (_, response) => response.clone(),
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Declared,

@@ -33,9 +33,7 @@ mod server_form;
 mod sync;
 
 pub use code::PlanCode;
-pub use compare::{
-    FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, as_served, declared_differences, differences,
-};
+pub use compare::{FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, declared_differences, differences};
 pub use decide::{Inputs, Question, decide};
 pub use decision::{
     Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Refusal,

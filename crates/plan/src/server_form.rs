@@ -160,6 +160,33 @@ const DROPPED: &[&str] = &[
 const PROBE_DEFAULTS: &[(&str, u64)] =
     &[("failureThreshold", 3), ("periodSeconds", 10), ("successThreshold", 1), ("timeoutSeconds", 1)];
 
+/// What the server makes of `""`.
+const TEXT_DEFAULTS: &[(&str, &[&str])] = &[
+    ("apiGroup", &["rbac.authorization.k8s.io"]),
+    ("concurrencyPolicy", &["Allow"]),
+    ("dnsPolicy", &["ClusterFirst"]),
+    ("imagePullPolicy", &["Always", "IfNotPresent"]),
+    ("path", &["/"]),
+    ("podManagementPolicy", &["OrderedReady"]),
+    ("protocol", &["TCP"]),
+    ("restartPolicy", &["Always"]),
+    ("schedulerName", &["default-scheduler"]),
+    ("scheme", &["HTTP"]),
+    ("sessionAffinity", &["None"]),
+    ("terminationMessagePath", &["/dev/termination-log"]),
+    ("terminationMessagePolicy", &["File", "FallbackToLogsOnError"]),
+    ("type", &["ClusterIP", "Opaque", "RollingUpdate"]),
+];
+
+/// Fields that the server fills with a value of its own choice: group, kind, field.
+const ALLOCATED: &[(&str, &str, &str)] = &[
+    ("", "Service", "clusterIP"),
+    ("", "Service", "healthCheckNodePort"),
+    ("", "Service", "nodePort"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", "listKind"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", "singular"),
+];
+
 /// Lists without merge keys whose order means nothing, outside status: group, kind, path.
 const SETS: &[(&str, &str, &[&str])] = &[
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", &["spec", "validationActions"]),
@@ -269,17 +296,16 @@ impl<'a> ServerForm<'a> {
 
     /// Whether the server puts `live` where `declared` is empty.
     fn is_default(&self, name: &str, parent: &str, declared: &Value, live: &Value) -> bool {
-        let allocated = match (name, declared) {
-            ("clusterIP", Value::String(text)) => text.is_empty(),
-            ("nodePort" | "healthCheckNodePort", Value::Number(number)) => number.as_u64() == Some(0),
-            _ => false,
-        };
-        let probe = || {
-            parent.ends_with("Probe")
-                && declared.as_u64() == Some(0)
+        let (no_text, zero) = (declared.as_str() == Some(""), declared.as_u64() == Some(0));
+        if !self.built_in || is_entry(parent) || !no_text && !zero {
+            return false;
+        }
+        let text = |default: &&str| live.as_str() == Some(default);
+        ALLOCATED.iter().any(|(group, kind, field)| *field == name && self.is(group, kind))
+            || no_text && TEXT_DEFAULTS.iter().any(|(field, defaults)| *field == name && defaults.iter().any(text))
+            || zero
+                && parent.ends_with("Probe")
                 && PROBE_DEFAULTS.iter().any(|(field, default)| *field == name && live.as_u64() == Some(*default))
-        };
-        self.built_in && (allocated && self.is("", "Service") || probe())
     }
 
     fn same_quantity(&self, name: &str, parent: &str, declared: &Value, live: &Value) -> bool {

@@ -133,6 +133,12 @@ fn what_the_built_in_types_drop_when_it_is_empty_may_be_absent() {
             json!({"spec": {"clusterIP": "", "ports": [{"port": 80, "name": "", "nodePort": 0}]}}),
             json!({"spec": {"clusterIP": "10.0.0.9", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}]}}),
         ),
+        (
+            DEPLOYMENT,
+            container(json!({"imagePullPolicy": "", "terminationMessagePath": ""})),
+            container(json!({"imagePullPolicy": "Always", "terminationMessagePath": "/dev/termination-log"})),
+        ),
+        ("/Secret", json!({"type": ""}), json!({"type": "Opaque"})),
         ("/PersistentVolume", json!({"spec": {"storageClassName": ""}}), json!({"spec": {}})),
         ("rbac.authorization.k8s.io/Role", json!({"rules": []}), json!({"rules": null})),
         (
@@ -180,6 +186,8 @@ fn an_empty_value_that_says_something_may_not_be_absent() {
         (DEPLOYMENT, json!({"metadata": {"labels": {"role": ""}}}), json!({"metadata": {"labels": {}}})),
         ("/Service", json!({"spec": {"selector": {"role": ""}}}), json!({"spec": {"selector": {}}})),
         // What is declared empty and is not.
+        (DEPLOYMENT, pod(json!({"restartPolicy": "", "dnsPolicy": ""})), pod(json!({"restartPolicy": "Never"}))),
+        ("/ConfigMap", json!({"data": {"protocol": ""}}), json!({"data": {"protocol": "TCP"}})),
         (DEPLOYMENT, pod(json!({"hostNetwork": false})), pod(json!({"hostNetwork": true}))),
         (DEPLOYMENT, container(json!({"args": []})), container(json!({"args": ["-x"]}))),
         (
