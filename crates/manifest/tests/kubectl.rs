@@ -13,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use manifest::{RepoPath, canonical_json, parse_yaml};
+use manifest::{BuiltinScopes, ClusterId, RenderOptions, RepoPath, canonical_json, parse_yaml, render_plain};
 use serde_json::Value;
 
 /// The kubectl that belongs to the Kubernetes under test.
@@ -441,4 +441,32 @@ fn documents_are_split_as_kubectl_splits_them_or_refused() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn lists_are_expanded_as_kubectl_expands_them() {
+    let map = |name: &str| format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: shop}}}}");
+    let list = |kind: &str, items: &[String]| {
+        format!("{{apiVersion: v1, kind: {kind}, metadata: {{resourceVersion: ''}}, items: [{}]}}", items.join(", "))
+    };
+    // kubectl refuses a list in a list; there is only one way to read it, and we do.
+    assert!(read_by_kubectl(&list("List", &[list("ConfigMapList", &[map("a")])])).is_err());
+    for text in [
+        list("List", &[map("a"), map("b")]),
+        list("List", &[]),
+        list("ConfigMapList", &[map("a")]),
+        format!("{}\n---\n{}\n", list("List", &[map("a")]), map("b")),
+    ] {
+        let files: [(RepoPath, &[u8]); 1] = [("case.yaml".parse().unwrap(), text.as_bytes())];
+        let options = RenderOptions {
+            cluster: ClusterId::new("test"),
+            default_namespace: "shop",
+            target_namespace: None,
+            scopes: &BuiltinScopes,
+            sensitive_kinds: &[],
+        };
+        let ours = render_plain(files.iter().map(|(file, bytes)| (file, *bytes)), &options).unwrap();
+        let ours: Vec<_> = ours.iter().map(|rendered| rendered.object.value.clone()).collect();
+        assert_eq!(canonical(&read_by_kubectl(&text).unwrap()), canonical(&ours), "{text}");
+    }
 }
