@@ -130,11 +130,24 @@ fn objects_of_a_removed_sync_stay_by_default() -> Test {
 fn objects_of_a_removed_sync_go_with_deletion_policy_delete() -> Test {
     let mut stage = with_second_sync("  deletionPolicy: Delete\n")?;
     stage.repo.remove("apps/second.yaml")?;
-    let commit = stage.commit("without the second Sync")?;
+    let commit = stage.commit("without the second Sync\n\nWrit-Prune: 1")?;
     stage.applied(&commit)?;
     sync_gone(&mut stage)?;
     gone(&mut stage, "theirs")?;
     stage.audit_verifies()
+}
+
+/// A removal takes everything along: the commit has to say so.
+#[test]
+fn objects_of_a_removed_sync_stay_if_the_commit_does_not_say_how_many() -> Test {
+    let mut stage = with_second_sync("  deletionPolicy: Delete\n")?;
+    stage.repo.remove("apps/second.yaml")?;
+    let commit = stage.commit("without the second Sync")?;
+    stage.applied(&commit)?;
+    sync_gone(&mut stage)?;
+    // A later roll-out shows that the controller is past it.
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "later"))?;
+    stage.view.config_map("theirs").map(drop)
 }
 
 /// Nobody's order: the Sync comes back, its objects never leave.

@@ -42,13 +42,22 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
-            question: Question::Removal { applied: &applied, trailer: plan::PruneTrailer::default() },
+            question: Question::Removal { applied: &applied, trailer: self.prune_trailer(sync) },
             live: &self.live,
             claims: &self.live,
             findings: &[],
             verdict: &verdict,
         });
-        let Decision::Apply(plan) = decision else { return self.forget_sync(sync) };
+        let plan = match decision {
+            Decision::Apply(plan) => plan,
+            Decision::Refuse(refusal) => {
+                for finding in refusal.findings {
+                    tracing::error!(sync = %sync, code = finding.code.code, "the Sync is gone; its objects stay: {finding}");
+                }
+                return self.forget_sync(sync);
+            }
+            _ => return self.forget_sync(sync),
+        };
         tracing::info!(sync = %sync, objects = plan.changes().len(), "an accepted commit removed the Sync; its objects go");
         self.record_advance(sync, plan, applied, now);
     }
