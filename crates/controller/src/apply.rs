@@ -102,7 +102,7 @@ impl State {
         match sight {
             Sight::Drifted => self.heal(&sync, &[reference], Occasion::Seen, now),
             Sight::Contested => self.contested(&sync, &reference, now),
-            Sight::Settled | Sight::Waiting => {}
+            Sight::Settled | Sight::Past | Sight::Waiting => {}
         }
     }
 

@@ -7,9 +7,7 @@ use audit::{LogError, Receipt};
 use cluster::{ApplyReport, Sighting, WatchTarget};
 use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
-use plan::{
-    ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Question, SyncRef, decide,
-};
+use plan::{ApprovedPlan, Decision, DriftMode, DriftReport, DriftSeen, Inputs, Question, SyncRef, decide};
 
 use crate::{
     apply::declared_of,
@@ -18,7 +16,7 @@ use crate::{
     journal::Logging,
     live::{Observation, Sight},
     revert_failures::News,
-    state::{Dirty, Phase, Resume, State, SyncState},
+    state::{Dirty, Phase, Resume, State},
 };
 
 /// The most objects of one plan of reverts: its log entry stays far below what the log takes.
@@ -113,17 +111,19 @@ impl State {
         self.consider(&sync);
     }
 
-    /// Whether nothing else takes care of the object: a request that is under way is judged by its
-    /// answer, and what a roll-out has not yet brought is not drift but the roll-out's.
-    fn is_to_heal(&self, state: &SyncState, accepted: &DesiredState, object: &ObjectRef) -> bool {
+    /// Whether the object is taken care of already: a request that is under way is judged by its answer,
+    /// and what a roll-out has not yet brought is not drift but the roll-out's.
+    fn is_taken_care_of(&self, sync: &SyncRef, object: &ObjectRef) -> bool {
+        let Some(state) = self.syncs.get(sync) else { return false };
         let rolls_out = match state.phase {
             Phase::Applying | Phase::Waiting { .. } => true,
             Phase::Preparing => state.attempts > 0,
             Phase::Idle => false,
         };
         let applied = self.live.expected(object).map(|expected| expected.applied);
-        let is_pending = || rolls_out && accepted.get(object).is_some_and(|object| applied != Some(object.digest));
-        !self.live.is_in_flight(object) && !is_pending()
+        let declared = || state.accepted.as_ref()?.get(object);
+        let is_pending = || rolls_out && declared().is_some_and(|object| applied != Some(object.digest));
+        self.live.is_in_flight(object) || is_pending()
     }
 
     /// Decides about objects of a Sync that may have drifted, and acts on it.
@@ -131,7 +131,7 @@ impl State {
         let Some(state) = self.syncs.get(sync) else { return };
         let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
         let objects: Vec<ObjectRef> =
-            objects.iter().filter(|object| self.is_to_heal(state, &accepted, object)).cloned().collect();
+            objects.iter().filter(|object| !self.is_taken_care_of(sync, object)).cloned().collect();
         if objects.is_empty() || state.resume != Resume::Done {
             return;
         }
@@ -328,7 +328,11 @@ impl State {
             self.heal_later.iter().filter(|(_, at)| **at <= moment).map(|(object, _)| object.clone()).collect();
         for object in due {
             self.heal_later.remove(&object);
-            if let Some(sync) = self.live.owner_of(&object).cloned() {
+            let Some(sync) = self.live.owner_of(&object).cloned() else { continue };
+            if self.is_taken_care_of(&sync, &object) {
+                // Until it is known what comes of that.
+                self.heal_again(&sync, &object);
+            } else {
                 self.heal(&sync, &[object], Occasion::Again, now);
             }
         }

@@ -26,22 +26,19 @@ pub(crate) struct Expected {
     pub uid: Box<str>,
 }
 
-/// A content that was compared with a declaration, and need not be again.
-#[derive(Debug, Clone, Copy)]
-struct Compared {
+/// A content that was found to be as declared, and need not be compared again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct AsDeclared {
     declared: Digest,
     content: u128,
-    standing: Standing,
 }
 
-/// How a content stands to a declaration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Every declared field is as declared.
-    AsDeclared,
-    /// It is what our own apply was answered with, and a declared field has another value: something
-    /// rewrites it on its way in.
-    Contested,
+/// What our own apply of a declaration came to, if that was not what it asked for: something rewrites
+/// the object on its way in. Kept until an answer or a sight is as declared.
+#[derive(Debug, Clone)]
+struct Contested {
+    declared: Digest,
+    drift: Vec<FieldDiff>,
 }
 
 /// What was seen of an object last.
@@ -63,7 +60,8 @@ struct Entry {
     owner: Option<SyncRef>,
     expected: Option<Expected>,
     seen: Option<Seen>,
-    compared: Option<Compared>,
+    as_declared: Option<AsDeclared>,
+    contested: Option<Box<Contested>>,
     /// Requests of ours that are under way; events are kept until they are answered.
     in_flight: u32,
     /// The last event that arrived meanwhile.
@@ -123,6 +121,8 @@ pub(crate) enum Sight {
     Drifted,
     /// It differs, and that is what our own apply was answered with: the next one would be, too.
     Contested,
+    /// It tells of a time before what is known: it says nothing.
+    Past,
     /// A request of ours is under way; the event is judged when it is answered.
     Waiting,
 }
@@ -232,7 +232,7 @@ impl LiveTable {
             return Sight::Waiting;
         }
         if entry.is_old(&observation.uid, &observation.resource_version) {
-            return Sight::Settled;
+            return Sight::Past;
         }
         entry.judge(&observation, declared)
     }
@@ -336,7 +336,7 @@ impl LiveTable {
         match entry.waiting.take() {
             None => Sight::Settled,
             Some(Waiting::Seen(observation)) if entry.is_old(&observation.uid, &observation.resource_version) => {
-                Sight::Settled
+                Sight::Past
             }
             Some(Waiting::Seen(observation)) => entry.judge(&observation, declared),
             Some(Waiting::Gone { resource_version }) => entry.judge_gone(&resource_version),
@@ -369,7 +369,7 @@ impl Entry {
             self.seen.as_ref().is_some_and(|seen| seen.judged && !is_newer(resource_version, &seen.resource_version));
         // The end of an earlier object of the same name, or of an earlier sight, is no news about this one.
         if older {
-            return Sight::Settled;
+            return Sight::Past;
         }
         self.seen = None;
         Sight::Drifted
@@ -380,41 +380,46 @@ impl Entry {
         let observation = &applied.seen;
         self.expected = Some(Expected { applied: applied.digest, uid: observation.uid.as_str().into() });
         // A revert mostly ends where the edit began: that was compared before.
-        let drift = match self.standing(observation, declared) {
-            Some(Standing::AsDeclared) => Vec::new(),
-            Some(Standing::Contested) | None => compare(observation, declared),
-        };
-        let standing = if drift.is_empty() { Standing::AsDeclared } else { Standing::Contested };
-        self.compared = Some(Compared { declared: declared.digest, content: observation.content, standing });
-        let contested = standing == Standing::Contested;
-        self.seen = Some(Seen::of(observation, drift, contested, Some(declared)));
-        if contested { Sight::Contested } else { Sight::Settled }
+        let drift = self.differences(observation, declared);
+        let is_contested = !drift.is_empty();
+        self.contested = is_contested.then(|| Box::new(Contested { declared: declared.digest, drift: drift.clone() }));
+        self.seen = Some(Seen::of(observation, drift, is_contested, Some(declared)));
+        if is_contested { Sight::Contested } else { Sight::Settled }
     }
 
     fn judge(&mut self, observation: &Observation, declared: Option<&Declared<'_>>) -> Sight {
-        let standing = declared.and_then(|declared| self.standing(observation, declared));
-        let drift = match (standing, declared) {
-            (Some(Standing::AsDeclared), _) | (_, None) => Vec::new(),
-            (Some(Standing::Contested) | None, Some(declared)) => compare(observation, declared),
+        let Some(declared) = declared else {
+            self.seen = Some(Seen::of(observation, Vec::new(), false, None));
+            return Sight::Settled;
         };
-        if let (None, Some(declared), true) = (standing, declared, drift.is_empty()) {
-            let (declared, content, standing) = (declared.digest, observation.content, Standing::AsDeclared);
-            self.compared = Some(Compared { declared, content, standing });
+        let drift = self.differences(observation, declared);
+        if drift.is_empty() {
+            self.contested = None;
         }
-        let contested = standing == Some(Standing::Contested);
-        let sight = match (drift.is_empty(), contested) {
+        // Whatever else may have changed: the next apply would come to the same.
+        let known = self.contested.as_ref().filter(|known| known.declared == declared.digest);
+        let is_contested = known.is_some_and(|known| known.drift == drift);
+        let sight = match (drift.is_empty(), is_contested) {
             (true, _) => Sight::Settled,
             (false, true) => Sight::Contested,
             (false, false) => Sight::Drifted,
         };
-        self.seen = Some(Seen::of(observation, drift, contested, declared));
+        self.seen = Some(Seen::of(observation, drift, is_contested, Some(declared)));
         sight
     }
 
-    /// How this very content stands to the declaration, if that was found out before.
-    fn standing(&self, observation: &Observation, declared: &Declared<'_>) -> Option<Standing> {
-        let compared = self.compared?;
-        (compared.content == observation.content && compared.declared == declared.digest).then_some(compared.standing)
+    /// How the object differs from its declaration. What was found to be as declared before is not
+    /// compared again.
+    fn differences(&mut self, observation: &Observation, declared: &Declared<'_>) -> Vec<FieldDiff> {
+        let this = AsDeclared { declared: declared.digest, content: observation.content };
+        if self.as_declared == Some(this) {
+            return Vec::new();
+        }
+        let drift = compare(observation, declared);
+        if drift.is_empty() {
+            self.as_declared = Some(this);
+        }
+        drift
     }
 }
 

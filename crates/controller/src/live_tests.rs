@@ -112,10 +112,16 @@ fn an_answer_with_another_value_is_contested_and_never_expected() {
     }
     // The event of that write, and a list that mentions it, say nothing new: no revert for them.
     assert_eq!(fixture.observe("9", &edited()), Sight::Contested);
+    // Neither does a change of what is not declared.
+    let mut more = edited();
+    more["spec"]["other"] = json!(1);
+    assert_eq!(fixture.observe("9", &more), Sight::Contested);
     // Another edit is drift, and so is the contested value in it.
     assert_eq!(fixture.observe("10", &deployment(11, "500m")), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
     assert!(fixture.table.contested(&reference()).is_empty());
+    // Contested as before, whoever wrote it: the next answer shows whether it still is.
+    assert_eq!(fixture.observe("11", &edited()), Sight::Contested);
     // Nobody contests it any more.
     fixture.table.begin(&reference());
     assert_eq!(fixture.answer("12", &as_served()), Sight::Settled);
@@ -158,8 +164,8 @@ fn an_event_during_a_request_waits_and_an_older_one_is_dropped() {
 #[test]
 fn an_event_that_comes_after_the_answer_and_is_older_says_nothing() {
     let mut fixture = Fixture::new();
-    assert_eq!(fixture.observe("4", &edited()), Sight::Settled);
-    assert_eq!(fixture.table.vanish(&reference(), "4"), Sight::Settled);
+    assert_eq!(fixture.observe("4", &edited()), Sight::Past);
+    assert_eq!(fixture.table.vanish(&reference(), "4"), Sight::Past);
     assert_eq!(fixture.table.vanish(&reference(), "6"), Sight::Drifted);
 }
 
