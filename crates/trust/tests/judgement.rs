@@ -230,7 +230,7 @@ fn budgets_end_in_a_refusal() {
     for _ in 0..=MAX_SIDE_COMMITS {
         tip = world.memory.store(&[tip], Tree::new(), None, BASE);
     }
-    let merge = world.memory.store(&[start, tip], tree.clone(), Some(&person("bob")), BASE);
+    let merge = world.memory.store(&[start, tip], tree, Some(&person("bob")), BASE);
     assert_eq!(world.code(merge), "W403");
     let many = world.push(start, Some("bob"), |tree| {
         tree.extend((0..=MAX_CHANGED_PATHS).map(|number| (path(&format!("apps/{number}.txt")), Vec::new())));

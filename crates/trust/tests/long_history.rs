@@ -17,7 +17,8 @@ impl History for Endless<'_> {
         if let Some(known) = self.0.memory.commit(id)? {
             return Ok(Some(known));
         }
-        let number = u64::from_str_radix(&id.to_string()[..16], 16).unwrap();
+        let number = u64::from_str_radix(&id.to_string()[..16], 16);
+        let number = number.map_err(|error| HistoryError::Read { reason: error.to_string() })?;
         Ok(Some(format!("parent {:016x}{}\n", number + 1, "0".repeat(24)).into_bytes()))
     }
 
