@@ -270,6 +270,63 @@ fn rewritten_value_is_contested() -> Test {
     story.end(&stage)
 }
 
+/// Values that the API server stores in another form, or not at all.
+const ODD: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata: {name: odd, annotations: {}, creationTimestamp: null}
+spec:
+  replicas: 1
+  paused: false
+  minReadySeconds: 0
+  strategy: {}
+  selector: {matchLabels: {app: odd}}
+  template:
+    metadata: {labels: {app: odd}, annotations: null}
+    spec:
+      hostNetwork: false
+      tolerations: []
+      nodeSelector: {}
+      volumes: [{name: scratch, emptyDir: {sizeLimit: 1024Mi, medium: ""}}]
+      containers:
+        - name: web
+          image: shop.example/web:1.0.0
+          imagePullPolicy: ""
+          args: []
+          env: [{name: B, value: ""}, {name: A, value: "1.0"}]
+          ports: [{containerPort: 8080, hostPort: 0}]
+          resources: {requests: {cpu: 0.1, memory: 0.5Gi}, limits: {cpu: 1000m, memory: 1024Mi}}
+          volumeMounts: [{name: scratch, mountPath: /tmp, readOnly: false}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: odd}
+spec: {clusterIP: "", externalName: "", selector: {app: odd}, ports: [{port: 80, nodePort: 0}]}
+"#;
+
+/// A declaration whose stored form is another one is no drift: not after its roll-out, not after a revert, not after a restart.
+#[test]
+fn odd_spellings_settle() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.roll_out("apps/odd.yaml", ODD)?;
+    stage.tenant.kubectl(&["set", "image", "deployment/odd", "web=evil.example/web:6"])?;
+    stage.wait("the image is back", |view| {
+        let image = image(&view.deployment("odd")?);
+        ensure!(image == "shop.example/web:1.0.0", "the image is {image}");
+        Ok(())
+    })?;
+    one_revert(&mut stage, "D101", Edited::Settings)?;
+    stage.stop()?;
+    stage.start()?;
+    // A later roll-out shows that the controller is past its first look.
+    stage.roll_out("apps/settings.yaml", &crate::stage::config_map("settings", "newer"))?;
+    stage.entries_once(&["--kind", "revert"], 2)?;
+    ensure!(stage.entries(&["--kind", "flag"])?.is_empty());
+    let sync = stage.view.sync(SYNC)?;
+    let (drifted, reason, message) = View::condition(&sync, "Drifted");
+    ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+    Ok(())
+}
+
 /// What others add is neither reverted nor flagged.
 #[test]
 fn additions_by_others_stay() -> Test {
