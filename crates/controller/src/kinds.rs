@@ -65,10 +65,13 @@ impl State {
 
     /// Whether a candidate is refused, or an accepted object not watched, for want of its kind.
     fn waits_for_kind(&self, state: &SyncState) -> bool {
-        let told = state.held.iter().flat_map(|held| &held.findings).chain(&state.failures);
+        let mut told = state.held.iter().flat_map(|held| &held.findings).chain(&state.failures);
         let accepted = state.accepted.iter().flat_map(|accepted| accepted.iter());
-        let unwatched = |kind| !self.is_watched(kind);
-        told.into_iter().any(lacks_kind) || accepted.map(|object| &object.reference.group_kind).any(unwatched)
+        // Objects are in the order of their kinds.
+        let mut before = None;
+        let mut kinds =
+            accepted.map(|object| &object.reference.group_kind).filter(|kind| before.replace(*kind) != Some(kind));
+        told.any(lacks_kind) || kinds.any(|kind| !self.is_watched(kind))
     }
 
     /// The cluster was asked. If it serves others than before, what was refused is judged again.

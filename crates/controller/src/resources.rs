@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use cluster::{ParentInventory, Sighting, WatchEvent, crd, crd::CustomSpec};
+use cluster::{Sighting, WatchEvent, crd, crd::CustomSpec};
 use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
 use plan::{INSTANCE_LABEL, Obedience, Order, OrderMode, SyncRef, judge_order};
 use trust::{BootstrapKind, TrustOrders, TrustRootSpec};
 
 use crate::{
     code::ControllerCode,
-    state::{Dirty, Key, Phase, Resume, RootState, SourceState, State, SyncState},
+    state::{Dirty, Key, RootState, SourceState, State, SyncState},
 };
 
 /// The annotation by which people ask for a reconcile at once.
@@ -137,7 +137,7 @@ impl State {
             }
             None => {
                 let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
-                self.sources.insert(key.clone(), new_source(resource, handled));
+                self.sources.insert(key.clone(), SourceState::new(resource, handled));
             }
         }
         self.dirty.insert(Dirty::Source(key));
@@ -157,7 +157,7 @@ impl State {
             return Orders::Same;
         }
         let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
-        match self.syncs.get_mut(&sync) {
+        match self.syncs.get_mut(&sync).filter(|state| !state.gone) {
             Some(state) => {
                 if only_status_differs(&state.resource.metadata, &resource.metadata) {
                     *state.resource = resource;
@@ -173,7 +173,7 @@ impl State {
             }
             None => {
                 let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
-                self.syncs.insert(sync.clone(), new_sync(resource, handled));
+                self.syncs.insert(sync.clone(), SyncState::new(resource, handled));
             }
         }
         self.dirty.insert(Dirty::Sync(sync));
@@ -209,7 +209,8 @@ impl State {
         for key in sources {
             self.judge_source(&key);
         }
-        let syncs: Vec<SyncRef> = self.syncs.keys().cloned().collect();
+        let there = self.syncs.iter().filter(|(_, state)| !state.gone);
+        let syncs: Vec<SyncRef> = there.map(|(sync, _)| sync.clone()).collect();
         for sync in syncs {
             self.judge_sync(&sync);
         }
@@ -389,56 +390,6 @@ fn bootstrap(spec: &TrustRootSpec, kind: BootstrapKind, order: &Order<'_>) -> Op
     Some(entry.spec_sha256)
 }
 
-fn new_source(resource: crd::GitSource, requested: Option<String>) -> SourceState {
-    SourceState {
-        resource: Box::new(resource),
-        obeyed: None,
-        order: None,
-        remote: None,
-        resume: Resume::Needed,
-        running: false,
-        due: Instant::now(),
-        failures: 0,
-        judged: None,
-        floor: None,
-        verified: None,
-        held: None,
-        unreachable: None,
-        head: None,
-        requested,
-    }
-}
-
-fn new_sync(resource: crd::Sync, requested: Option<String>) -> SyncState {
-    let inventory = ParentInventory::of(&resource);
-    SyncState {
-        resource: Box::new(resource),
-        obeyed: None,
-        order: None,
-        resume: Resume::Needed,
-        resume_at: Instant::now(),
-        spec_resume: Resume::Needed,
-        phase: Phase::Idle,
-        candidate: None,
-        settled: None,
-        advance: None,
-        logged_spec: None,
-        judging: None,
-        accepted: None,
-        applied: None,
-        partial: Vec::new(),
-        held: None,
-        failures: Vec::new(),
-        attempts: 0,
-        flagged: std::collections::BTreeMap::new(),
-        last_current: None,
-        inventory,
-        cache: Arc::default(),
-        requested,
-        last_drift: None,
-    }
-}
-
 /// Key of a GitSource.
 #[must_use]
 pub(crate) fn key_of(reference: &ObjectRef) -> Key {
@@ -495,3 +446,6 @@ pub(crate) fn finding(code: ControllerCode, owner: &str, found: &str, needed: &s
         fix: "mend the spec, or create what it names".to_owned(),
     }
 }
+#[cfg(test)]
+#[path = "resources_tests.rs"]
+mod tests;

@@ -159,6 +159,29 @@ pub(crate) struct SourceState {
     pub requested: Option<String>,
 }
 
+impl SourceState {
+    /// One that was seen for the first time; `requested` was answered before a restart.
+    pub(crate) fn new(resource: crd::GitSource, requested: Option<String>) -> Self {
+        Self {
+            resource: Box::new(resource),
+            obeyed: None,
+            order: None,
+            remote: None,
+            resume: Resume::Needed,
+            running: false,
+            due: Instant::now(),
+            failures: 0,
+            judged: None,
+            floor: None,
+            verified: None,
+            held: None,
+            unreachable: None,
+            head: None,
+            requested,
+        }
+    }
+}
+
 /// What a Sync is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -197,6 +220,8 @@ pub(crate) struct SyncState {
     pub obeyed: Option<Arc<SyncSpec>>,
     /// Why the spec in the cluster is not obeyed.
     pub order: Option<Finding>,
+    /// It was deleted in the cluster, and what it applied is looked after.
+    pub(crate) gone: bool,
     /// Whether the log was asked.
     pub resume: Resume,
     /// When the log is asked again, after it could not tell.
@@ -239,6 +264,39 @@ pub(crate) struct SyncState {
     pub requested: Option<String>,
     /// When drift was seen last.
     pub last_drift: Option<(Timestamp, String)>,
+}
+
+impl SyncState {
+    /// One that was seen for the first time; `requested` was answered before a restart.
+    pub(crate) fn new(resource: crd::Sync, requested: Option<String>) -> Self {
+        let inventory = ParentInventory::of(&resource);
+        Self {
+            resource: Box::new(resource),
+            obeyed: None,
+            order: None,
+            resume: Resume::Needed,
+            resume_at: Instant::now(),
+            spec_resume: Resume::Needed,
+            phase: Phase::Idle,
+            candidate: None,
+            settled: None,
+            advance: None,
+            logged_spec: None,
+            judging: None,
+            accepted: None,
+            applied: None,
+            partial: Vec::new(),
+            held: None,
+            failures: Vec::new(),
+            attempts: 0,
+            flagged: BTreeMap::new(),
+            last_current: None,
+            inventory,
+            cache: Arc::default(),
+            requested,
+            last_drift: None,
+        }
+    }
 }
 
 /// Everything.
@@ -292,7 +350,9 @@ pub(crate) struct State {
     /// Objects whose revert failed, and when it is tried again.
     pub heal_later: BTreeMap<ObjectRef, Instant>,
     /// Syncs that an accepted commit removed and that are still there.
-    pub(crate) dropped: BTreeSet<SyncRef>,
+    pub(crate) dropped: BTreeMap<SyncRef, Dropped>,
+    /// Whether the log was asked for those of before the start.
+    pub(crate) removals: Resume,
     /// Objects whose drift could not be reverted.
     pub(crate) revert_failures: RevertFailures,
     /// What was found when it was looked at last.
