@@ -6,6 +6,7 @@ use crate::{
     ClusterId, CrdScopes, Digest, Finding, GroupKind, ManifestCode, Object, ObjectRef, Rendered, RepoPath, Scope,
     ScopeLookup, Subject, canonical_json,
     complete::{Candidate, complete},
+    counted::counted,
     declared::{declares_objects, expand},
     parse_yaml,
 };
@@ -142,11 +143,7 @@ impl Findings {
         self.list.sort_unstable_by(|a, b| (&a.subject, a).cmp(&(&b.subject, b)));
         if self.further > 0 {
             let fix = "mend the findings listed and check again";
-            self.list.push(limit(
-                format!("{} further findings", self.further),
-                &format!("at most {MAX_FINDINGS}"),
-                fix,
-            ));
+            self.list.push(limit(counted(self.further, "further finding"), &format!("at most {MAX_FINDINGS}"), fix));
         }
         Err(self.list)
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use manifest::{Digest, Finding, ManifestCode, ObjectRef, Origin, RenderedSet, Subject};
+use manifest::{Digest, Finding, ManifestCode, ObjectRef, Origin, RenderedSet, Subject, counted};
 use trust::{AuthorizedCommit, CommitId, TreeId};
 
 use crate::{ApplySetId, DesiredObject, PlanCode, SyncRef};
@@ -78,7 +78,7 @@ pub enum DesiredStateError {
     },
     /// Objects that cannot be part of the state: an annotation of writ has a value it does not know
     /// (A124), an object is declared twice (M115), or carries the label of another Sync (A129).
-    #[error("{} objects cannot be part of the desired state", .0.len())]
+    #[error("{} cannot be part of the desired state", counted(.0.len(), "object"))]
     Annotations(Vec<Finding>),
 }
 
