@@ -13,13 +13,14 @@ use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_deat
 use trust::CommitId;
 
 use crate::{
+    compact::compact,
     exchange::{ExchangeError, quoted},
     http::Budget,
     library,
     mirror::{ARRIVED, INCOMING},
     remote::{Limits, Remote},
     transport::{ADDRESS, Session, register},
-    wire::{Fetched, MAX_REQUEST_BYTES, Reply, Request},
+    wire::{Fetched, MAX_REQUEST_BYTES, Reply, Request, Task},
 };
 
 /// Address space beside what the objects need: the program and its libraries (200 MiB in a debug
@@ -44,7 +45,7 @@ pub fn fetch_child(input: impl Read, mut output: impl Write) -> ExitCode {
         .and_then(|bytes| output.write_all(&bytes).and_then(|()| output.flush()));
     // The parent judges by the reply alone; without one it knows that the child failed.
     match (written, reply) {
-        (Ok(()), Reply::Fetched(_)) => ExitCode::SUCCESS,
+        (Ok(()), Reply::Fetched(_) | Reply::Compacted) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }
@@ -60,10 +61,13 @@ fn answer(input: impl Read) -> Result<Reply, String> {
     }
     // serde's message could quote a credential.
     let request: Request = serde_json::from_slice(&bytes).map_err(|_| "the request is malformed".to_owned())?;
-    let parent = request.parent;
+    let (task, parent) = (request.task, request.parent);
     let remote = request.into_remote().map_err(|error| error.to_string())?;
     confine(parent, &remote.limits)?;
     library::prepare()?;
+    if task == Task::Compact {
+        return compact().map(|()| Reply::Compacted);
+    }
     match fetch(&remote) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
         Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),

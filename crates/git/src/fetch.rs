@@ -16,8 +16,8 @@ use rustix::process::Signal;
 
 use crate::{
     code::GitCode,
-    exchange::{ExchangeError, quoted},
-    wire::{Fetched, MAX_REPLY_BYTES, Reply, Request},
+    exchange::quoted,
+    wire::{MAX_REPLY_BYTES, Reply, Request},
 };
 
 /// How long the child may outlast its own deadline: it ends the exchange itself, then indexes.
@@ -105,11 +105,8 @@ impl ChildError {
     }
 }
 
-/// What came of a child that answered.
-pub(crate) type Answer = Result<Fetched, ExchangeError>;
-
 /// Runs one child in `mirror` and waits for its answer.
-pub(crate) fn run(how: &FetchChild, mirror: &Path, request: &Request, seconds: u64) -> Result<Answer, ChildError> {
+pub(crate) fn run(how: &FetchChild, mirror: &Path, request: &Request, seconds: u64) -> Result<Reply, ChildError> {
     let seconds = seconds.saturating_add(GRACE_SECONDS);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let body = serde_json::to_vec(request).map_err(|error| ChildError::Start(error.into()))?;
@@ -185,7 +182,7 @@ fn finish(child: &mut Child, closed: bool) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Answer, ChildError> {
+fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Reply, ChildError> {
     let status = status.map_err(|error| ChildError::Silent { detail: quoted(&error.to_string()) })?;
     if let Some(signal) = status.signal() {
         if signal == Signal::XFSZ.as_raw() {
@@ -197,10 +194,10 @@ fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Answer, Chil
     }
     let reply = output.stdout.as_ref().ok().and_then(|bytes| serde_json::from_slice::<Reply>(bytes).ok());
     match reply {
-        Some(Reply::Fetched(fetched)) if status.success() => Ok(Ok(fetched)),
-        Some(Reply::Failed(error)) => Ok(Err(error)),
+        Some(reply @ (Reply::Fetched(_) | Reply::Compacted)) if status.success() => Ok(reply),
+        Some(reply @ Reply::Failed(_)) => Ok(reply),
         Some(Reply::Broken(detail)) => Err(ChildError::Broken { detail: quoted(&detail) }),
-        Some(Reply::Fetched(_)) | None => {
+        Some(Reply::Fetched(_) | Reply::Compacted) | None => {
             let words = output
                 .stderr
                 .as_ref()

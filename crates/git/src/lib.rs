@@ -6,6 +6,7 @@
 
 mod child;
 mod code;
+mod compact;
 mod error;
 mod exchange;
 mod fetch;

@@ -15,13 +15,14 @@ use trust::{Change, CommitId, History, HistoryError};
 
 use crate::{
     code::GitCode,
+    compact::{PACKS, packs},
     error::GitError,
     exchange::quoted,
-    fetch::{FetchChild, run},
+    fetch::{ChildError, FetchChild, run},
     library,
     objects::Objects,
     remote::Remote,
-    wire::{Fetched, Request},
+    wire::{Fetched, Reply, Request},
 };
 
 /// Where a fetch puts the head; moved to [`INCOMING`] when it is a commit.
@@ -192,14 +193,33 @@ impl Mirror {
         self.forget_unreadable()?;
         let url = || remote.url().to_owned();
         let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
-            Ok(Ok(fetched)) => Ok(fetched),
-            Ok(Err(source)) => Err(GitError::Exchange { url: url(), source }),
+            Ok(Reply::Fetched(fetched)) => Ok(fetched),
+            Ok(Reply::Failed(source)) => Err(GitError::Exchange { url: url(), source }),
+            Ok(_) => {
+                let source = ChildError::Silent { detail: "it answered another question".to_owned() };
+                Err(GitError::Child { url: url(), source })
+            }
             Err(source) => Err(GitError::Child { url: url(), source }),
         };
-        if fetched.is_err() {
-            self.clean()?;
+        match fetched {
+            Err(_) => self.clean()?,
+            Ok(_) => self.compact(remote, child)?,
         }
         fetched
+    }
+
+    /// Makes one pack of many, now and then. That it cannot be done keeps nothing from going on.
+    fn compact(&self, remote: &Remote, child: &FetchChild) -> Result<(), MirrorError> {
+        let packs = packs(&self.dir).map_err(|source| file(&self.dir, "list the packs", source))?.len();
+        if packs % PACKS != 0 {
+            return Ok(());
+        }
+        match run(child, &self.dir, &Request::compact(remote), remote.limits().fetch_seconds) {
+            Ok(Reply::Compacted) => tracing::debug!(mirror = %self.dir.display(), packs, "compacted"),
+            Ok(_) => tracing::warn!(mirror = %self.dir.display(), packs, "not compacted: another answer"),
+            Err(error) => tracing::warn!(mirror = %self.dir.display(), packs, "not compacted: {error}"),
+        }
+        Ok(())
     }
 
     /// The last fetched head; `None` before the first fetch.

@@ -20,10 +20,21 @@ pub(crate) const MAX_REQUEST_BYTES: u64 = 4 << 20;
 /// The largest reply: an error has at most a few quoted texts of 160 characters.
 pub(crate) const MAX_REPLY_BYTES: u64 = 16 << 10;
 
+/// What the child does.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Task {
+    /// It fetches.
+    Fetch,
+    /// It makes one pack of many, within the limits of a fetch.
+    Compact,
+}
+
 /// What to fetch. The child finds the mirror in its working directory. No `Debug`: it holds credentials.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Request {
+    pub(crate) task: Task,
     pub(crate) parent: u32,
     url: String,
     reference: BranchRef,
@@ -35,6 +46,7 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn of(remote: &Remote) -> Self {
         Self {
+            task: Task::Fetch,
             parent: std::process::id(),
             url: remote.url.clone(),
             reference: remote.reference.clone(),
@@ -42,6 +54,11 @@ impl Request {
             authorization: remote.authorization.as_ref().map(|value| value.expose().clone()),
             limits: remote.limits,
         }
+    }
+
+    /// For the limits alone.
+    pub(crate) fn compact(remote: &Remote) -> Self {
+        Self { task: Task::Compact, authorization: None, ..Self::of(remote) }
     }
 
     pub(crate) fn into_remote(self) -> Result<Remote, RemoteError> {
@@ -63,6 +80,8 @@ impl Request {
 pub(crate) enum Reply {
     /// The head is in the mirror.
     Fetched(Fetched),
+    /// The mirror has one pack.
+    Compacted,
     /// The server, or the way to it.
     Failed(ExchangeError),
     /// The child itself: limits, mirror, request.

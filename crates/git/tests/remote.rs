@@ -56,6 +56,8 @@ fn main() -> ExitCode {
         ("a_child_without_its_parent_ends", a_child_without_its_parent_ends),
         ("a_mirror_that_others_wrote_to_is_w604", a_mirror_that_others_wrote_to_is_w604),
         ("pins_stay", pins_stay),
+        ("a_mirror_of_many_packs_is_compacted", packs::a_mirror_of_many_packs_is_compacted),
+        ("a_mirror_of_large_objects_keeps_its_packs", packs::a_mirror_of_large_objects_keeps_its_packs),
         ("one_pin_keeps_a_line", packs::one_pin_keeps_a_line),
         ("a_mirror_that_was_fetched_600_times_goes_on", packs::a_mirror_that_was_fetched_600_times_goes_on),
         ("one_fetch_at_a_time", one_fetch_at_a_time),
@@ -493,7 +495,7 @@ fn a_child_that_misbehaves_is_an_error() {
 
 fn a_child_without_its_parent_ends() {
     // Started by hand, so the parent that the request names is not this process.
-    let request = r#"{"parent":1,"url":"https://127.0.0.1:1/x","reference":"refs/heads/main","anchors":[],"authorization":null,
+    let request = r#"{"task":"fetch","parent":1,"url":"https://127.0.0.1:1/x","reference":"refs/heads/main","anchors":[],"authorization":null,
         "limits":{"bytes":1,"objects":1,"objectBytes":1,"pollSeconds":1,"fetchSeconds":1}}"#;
     let dir = tempfile::tempdir().unwrap();
     for (input, words) in [(request, "parent is gone"), ("{", "malformed"), (CANARY, "malformed")] {

@@ -60,19 +60,65 @@ pub(super) fn a_mirror_that_was_fetched_600_times_goes_on() {
     let fetched = setting.fetch(&setting.remote()).unwrap();
     // Only what is new: the child could read what all the packs hold.
     assert_eq!(fetched.objects, 3);
+    assert_eq!(packs(&setting.mirror), FETCHES as usize + 1);
     // All of it can be read, by a mirror that was open all the time and by a fresh one.
     for mirror in [&setting.mirror, &Mirror::open(setting.mirror.dir()).unwrap()] {
-        let path: RepoPath = "a.yaml".parse().unwrap();
-        let (mut at, mut number): (CommitId, _) = (fetched.head, FETCHES + 1);
-        loop {
-            assert_eq!(mirror.read(&at, &path).unwrap(), Some(format!("value: {number}\n").into_bytes()));
-            let raw = String::from_utf8(mirror.commit(&at).unwrap().unwrap()).unwrap();
-            let Some(parent) = raw.lines().find_map(|line| line.strip_prefix("parent ")) else { break };
-            (at, number) = (parent.parse().unwrap(), number - 1);
-        }
-        assert_eq!(number, 1);
+        read_all(mirror, fetched.head, FETCHES + 1);
     }
     assert!(open_files() < before + 200, "{} files are open", open_files());
+}
+
+/// Reads every commit from a head down, which is this far from the first.
+fn read_all(mirror: &Mirror, head: CommitId, commits: u32) {
+    let path: RepoPath = "a.yaml".parse().unwrap();
+    let (mut at, mut number) = (head, commits);
+    loop {
+        assert_eq!(mirror.read(&at, &path).unwrap(), Some(format!("value: {number}\n").into_bytes()));
+        let raw = String::from_utf8(mirror.commit(&at).unwrap().unwrap()).unwrap();
+        let Some(parent) = raw.lines().find_map(|line| line.strip_prefix("parent ")) else { break };
+        (at, number) = (parent.parse().unwrap(), number - 1);
+    }
+    assert_eq!(number, 1);
+}
+
+pub(super) fn a_mirror_of_many_packs_is_compacted() {
+    const BEFORE: u32 = 49;
+    let setting = Setting::new();
+    let home = setting.dir.path();
+    import(&setting.repo.path(), home, "refs/heads/main", BEFORE + 1);
+    setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();
+    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
+    // Whoever reads meanwhile, with all indexes open and only some packs, goes on.
+    let reader = Mirror::open(setting.mirror.dir()).unwrap();
+    let old = reader.incoming().unwrap().unwrap();
+    assert!(reader.commit(&old).unwrap().is_some());
+    let fetched = setting.fetch(&setting.remote()).unwrap();
+    assert_eq!(packs(&setting.mirror), 1);
+    read_all(&reader, old, BEFORE);
+    read_all(&setting.mirror, fetched.head, BEFORE + 1);
+    read_all(&Mirror::open(setting.mirror.dir()).unwrap(), fetched.head, BEFORE + 1);
+    // And so do fetches.
+    import(&setting.repo.path(), home, "refs/heads/main", BEFORE + 2);
+    setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();
+    let fetched = setting.fetch(&setting.remote()).unwrap();
+    assert_eq!((fetched.objects, packs(&setting.mirror)), (3, 2));
+}
+
+/// Objects that would need much memory stay where they are, and nothing is lost.
+pub(super) fn a_mirror_of_large_objects_keeps_its_packs() {
+    const BEFORE: u32 = 48;
+    let setting = Setting::new();
+    let home = setting.dir.path();
+    import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
+    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
+    setting.repo.reset("main").unwrap();
+    for (content, packs_then) in [("x".repeat(3 << 20), 49), ("y".to_owned(), 50)] {
+        setting.commit("large", content);
+        setting.push(Push::Force);
+        let fetched = setting.fetch(&setting.remote()).unwrap();
+        assert_eq!(packs(&setting.mirror), packs_then);
+        assert!(setting.mirror.commit(&fetched.head).unwrap().is_some());
+    }
 }
 
 pub(super) fn one_pin_keeps_a_line() {
