@@ -233,7 +233,7 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         // is rolled out; what the log has is only what may have to be pruned.
         return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, ..ResumedSync::default() });
     }
-    let applied = match applied_revision(journal.log(), &job.sync)? {
+    let applied = match applied_revision(journal.log(), &job.sync, found.index)? {
         Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
         Some(revision) => match applied(journal, job, &revision, &root, &owner) {
             Ok((applied, also_missing)) => {
@@ -252,10 +252,21 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     Ok(ResumedSync { accepted: Some(accepted), applied, missing, spec, advance, current, refused })
 }
 
-/// The commit that was applied completely last.
-fn applied_revision(log: &Log, sync: &SyncRef) -> Result<Option<String>, Finding> {
-    let outcome = latest(log, EntryKind::Outcome, &[("sync", &sync.to_string()), ("result", "applied")])?;
-    Ok(outcome.and_then(|outcome| outcome.entry.subject.get("commit").cloned()))
+/// The commit that was applied completely last, unless that was before an end of the Sync. `accepted`
+/// is its newest acceptance.
+fn applied_revision(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Option<String>, Finding> {
+    let name = sync.to_string();
+    let Some(outcome) = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])? else {
+        return Ok(None);
+    };
+    for found in log.entries(outcome.index..accepted) {
+        let Indexed { entry, .. } = found.map_err(|error| unreadable(&error.to_string()))?;
+        let says = |key: &str, value: &str| entry.subject.get(key).is_some_and(|said| said == value);
+        if says("sync", &name) && (says("result", ENDED) || says("origin", PlanOrigin::Removal.name())) {
+            return Ok(None);
+        }
+    }
+    Ok(outcome.entry.subject.get("commit").cloned())
 }
 
 fn applied(

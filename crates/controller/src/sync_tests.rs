@@ -261,7 +261,12 @@ fn a_sync_that_ended_begins_anew() {
     assert!(resume::obeyed_spec(&shop.world.journal, &sync()).unwrap().is_none());
     let newer = shop.change(&[("shop/a.yaml", config_map("a", "newer"))]);
     shop.advance(&newer, Discovery::default());
-    assert_eq!(names(shop.resume(Discovery::default(), &shop.question()).accepted.as_ref()), ["a"]);
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a"]);
+    // What was applied in its earlier life is not its own to prune.
+    assert!(resumed.applied.is_none());
+    shop.applied(&newer.commit.id().to_string());
+    assert!(shop.resume(Discovery::default(), &shop.question()).applied.is_some());
 }
 
 #[test]
