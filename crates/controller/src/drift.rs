@@ -132,7 +132,7 @@ impl State {
         let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
         let objects: Vec<ObjectRef> =
             objects.iter().filter(|object| !self.is_taken_care_of(sync, object)).cloned().collect();
-        if objects.is_empty() || state.resume != Resume::Done {
+        if objects.is_empty() || state.resume != Resume::Done || state.gone {
             return;
         }
         let Some(verdict) = self.verdict_inputs(sync, now) else { return };
@@ -167,7 +167,11 @@ impl State {
             Ok(recorded) => recorded,
             Err(error) => {
                 self.log_failed(&error);
+                let problem = self.log_problem.clone();
                 for change in plan.changes() {
+                    if let Some(finding) = &problem {
+                        self.note_revert_failure(sync, &change.reference, finding);
+                    }
                     self.heal_again(sync, &change.reference);
                 }
                 return;
@@ -336,6 +340,12 @@ impl State {
                 self.heal(&sync, &[object], Occasion::Again, now);
             }
         }
+    }
+
+    /// What kept reverts from succeeding is mended: they are tried at once.
+    pub(crate) fn heal_soon(&mut self) {
+        let now = Instant::now();
+        self.heal_later.values_mut().for_each(|at| *at = now);
     }
 
     /// A revert did not succeed: it is tried again, later each time.

@@ -160,6 +160,7 @@ impl State {
                 tracing::info!("the audit log can be written again");
                 self.metrics.log_full.set(0);
                 self.dirty.extend(self.syncs.keys().cloned().map(Dirty::Sync));
+                self.heal_soon();
             }
             Ok(()) => {}
             Err(why) => tracing::debug!(why, "the audit log still cannot be written"),
