@@ -39,7 +39,6 @@ pub struct RenderOptions<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RenderedSet {
     objects: BTreeMap<ObjectRef, Rendered>,
-    digest: Digest,
 }
 
 impl RenderedSet {
@@ -63,8 +62,7 @@ impl RenderedSet {
                 Entry::Occupied(entry) => findings.push(duplicate(entry.get(), &rendered)),
             }
         }
-        let digest = digest(&map);
-        Self { objects: map, digest }
+        Self { objects: map }
     }
 
     /// The objects in order.
@@ -92,9 +90,10 @@ impl RenderedSet {
 
     /// Digest over the canonical JSON of all objects in order, each preceded by its length. It holds Secret values:
     /// equal sets are recognised by it, but nothing can be learnt from it that a guess of the whole set would not show.
+    /// It is made at each call.
     #[must_use]
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        digest(&self.objects)
     }
 
     /// The objects in order, by value.
