@@ -80,6 +80,10 @@ fn config_map(version: u32) -> Value {
 }
 
 async fn apply(cluster: &Cluster, sensitive: bool) -> (Result<Done, Failure>, u64) {
+    apply_within(cluster, sensitive, Duration::from_secs(300)).await
+}
+
+async fn apply_within(cluster: &Cluster, sensitive: bool, timeout: Duration) -> (Result<Done, Failure>, u64) {
     let body: Arc<[u8]> = b"{}".as_slice().into();
     let change = Change {
         reference: ObjectRef {
@@ -101,8 +105,8 @@ async fn apply(cluster: &Cluster, sensitive: bool) -> (Result<Done, Failure>, u6
         identity: Identity::service_account("shop", "deployer"),
         lane: Lane::Rollout,
         part_of: ApplySetId::of(&SyncRef { namespace: "shop".into(), name: "web".into() }),
-        deadline: Instant::now() + Duration::from_secs(300),
-        timeout_fix: String::new(),
+        deadline: Instant::now() + timeout,
+        timeout_fix: "raise spec.timeout".into(),
     };
     context.make(&change, &config_maps(), Novelty::Known).await
 }
@@ -162,6 +166,26 @@ async fn a_silent_server_is_given_up() {
     let (cluster, _) = cluster([]).await;
     let failure = apply(&cluster, false).await.0.unwrap_err();
     assert!(matches!(failure.finding.code.code, "A106" | "A110"), "{}", failure.finding);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_out_whose_time_is_over_says_so() {
+    let outage = || Answer::Json(503, json!({"message": "etcdserver: no leader"}));
+    let (cluster, _) = cluster((0..20).map(|_| outage())).await;
+    let failure = apply_within(&cluster, false, Duration::from_millis(300)).await.0.unwrap_err();
+    assert_eq!((failure.finding.code.code, failure.retry), ("A110", Retry::Later));
+    assert_eq!(failure.finding.fix, "raise spec.timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_waits_for_its_namespace_to_be_gone() {
+    let causes = json!([{"reason": "NamespaceTerminating", "message": "namespace shop is being terminated"}]);
+    let answer =
+        json!({"reason": "Forbidden", "message": "unable to create new content", "details": {"causes": causes}});
+    let (cluster, seen) = cluster([Answer::Json(403, answer)]).await;
+    let failure = apply(&cluster, false).await.0.unwrap_err();
+    assert_eq!((failure.finding.code.code, failure.retry), ("A109", Retry::Later));
+    assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
