@@ -204,6 +204,41 @@ fn writes_are_made_with_the_tenants_rights_only() -> Test {
     story.end(&stage)
 }
 
+/// Sources of one TrustRoot have one floor, whichever of them reached it: that is what the TrustRoot shows.
+#[test]
+fn two_sources_of_one_trust_root() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let (first, root) = (stage.good().to_owned(), format!("trustroot/{}", stage.view.namespace));
+    stage.tenant.kubectl(&["patch", &root, "--type=merge", "-p", r#"{"spec":{"orders":"Cluster"}}"#])?;
+    let source = stage.view.source()?;
+    let other = serde_json::json!({
+        "apiVersion": "writ.dev/v1alpha1", "kind": "GitSource", "spec": source["spec"],
+        "metadata": {"name": "another", "labels": source["metadata"]["labels"]},
+    });
+    stage.tenant.apply(&other.to_string())?;
+    let verified = |view: &View<'_>| view.object("apis/writ.dev/v1alpha1/gitsources", "another");
+    stage.wait("the other source has verified the same", |view| {
+        let other = verified(view)?;
+        ensure!(other["status"]["verifiedRevision"] == first.as_str(), "{}", other["status"]);
+        Ok(())
+    })?;
+    // The first by name stays behind.
+    stage.tenant.kubectl(&["patch", "gitsource", "another", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#])?;
+    stage.wait("it is suspended", |view| {
+        let other = verified(view)?;
+        ensure!(View::condition(&other, "Reconciling").1 == "Suspended", "{}", other["status"]);
+        Ok(())
+    })?;
+    let commit = stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
+    stage.wait("the TrustRoot shows it", |view| {
+        let root = view.trust_root()?;
+        ensure!(root["status"]["acceptedRevision"] == commit.as_str(), "{}", root["status"]);
+        Ok(())
+    })?;
+    ensure!(verified(&stage.view)?["status"]["verifiedRevision"] == first.as_str());
+    Ok(())
+}
+
 /// Many files, each of several documents, and Lists: all in one commit.
 #[test]
 fn forty_objects_in_one_commit() -> Test {
