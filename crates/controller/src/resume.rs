@@ -262,7 +262,7 @@ fn applied_revision(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Option<S
     for found in log.entries(outcome.index..accepted) {
         let Indexed { entry, .. } = found.map_err(|error| unreadable(&error.to_string()))?;
         let says = |key: &str, value: &str| entry.subject.get(key).is_some_and(|said| said == value);
-        if says("sync", &name) && (says("result", ENDED) || says("origin", PlanOrigin::Removal.name())) {
+        if says("sync", &name) && says("result", ENDED) {
             return Ok(None);
         }
     }
