@@ -137,17 +137,30 @@ fn objects_of_a_removed_sync_go_with_deletion_policy_delete() -> Test {
     stage.audit_verifies()
 }
 
-/// A removal takes everything along: the commit has to say so.
+/// A removal takes everything along: it is held, over restarts too, until a commit says how many.
 #[test]
-fn objects_of_a_removed_sync_stay_if_the_commit_does_not_say_how_many() -> Test {
+fn objects_of_a_removed_sync_are_held_until_a_commit_says_how_many() -> Test {
     let mut stage = with_second_sync("  deletionPolicy: Delete\n")?;
     stage.repo.remove("apps/second.yaml")?;
-    let commit = stage.commit("without the second Sync")?;
-    stage.applied(&commit)?;
+    stage.commit("without the second Sync")?;
     sync_gone(&mut stage)?;
-    // A later roll-out shows that the controller is past it.
-    stage.roll_out("apps/settings.yaml", &config_map("settings", "later"))?;
-    stage.view.config_map("theirs").map(drop)
+    stage.wait("who removed it is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (ready, reason, message) = View::condition(&sync, "Ready");
+        let told = ["A120", "/second", "the commit prunes the only object", "Writ-Prune: 1"];
+        ensure!(
+            ready == "False" && told.iter().all(|part| message.contains(part)),
+            "Ready={ready} {reason}: {message}"
+        );
+        Ok(())
+    })?;
+    stage.view.config_map("theirs")?;
+    stage.kill()?;
+    stage.start()?;
+    let commit = stage.commit("say how many\n\nWrit-Prune: 1")?;
+    stage.applied(&commit)?;
+    gone(&mut stage, "theirs")?;
+    stage.audit_verifies()
 }
 
 /// Nobody's order: the Sync comes back, its objects never leave.

@@ -37,7 +37,7 @@ impl State {
             self.live.begin(&change.reference);
         }
         let (cluster, events, kept) = (self.cluster.clone(), self.events.clone(), AppliedPlan::of(&plan));
-        let (failed, objects) = (sync.clone(), kept.objects.clone());
+        let (failed, begun) = (sync.clone(), kept.clone());
         let outcomes = events.clone();
         let underway = (plan.origin() == PlanOrigin::Drift).then(|| self.reporter.revert_begins());
         let apply = tokio::spawn(async move {
@@ -48,8 +48,11 @@ impl State {
             Event::Applied { sync, report: Box::new(report), inventory, plan: kept }
         });
         tokio::spawn(async move {
-            let event =
-                apply.await.unwrap_or_else(|panic| Event::Broken { sync: failed, objects, why: panic.to_string() });
+            let event = apply.await.unwrap_or_else(|panic| Event::Broken {
+                sync: failed,
+                begun: Some(begun),
+                why: panic.to_string(),
+            });
             // Nobody listens only when the process ends.
             events.send(event).await.ok();
         });
@@ -147,17 +150,16 @@ impl State {
         match plan.origin {
             PlanOrigin::Drift => self.reverted(sync, &report, plan),
             PlanOrigin::Advance => self.advanced(sync, &report, inventory, plan, now),
-            PlanOrigin::Removal => self.removed(sync, &report),
+            PlanOrigin::Removal => self.removed(sync, &report, plan),
         }
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 
     fn apply_refused(&mut self, sync: &SyncRef, refused: &ApplyRefused, plan: &AppliedPlan) {
         tracing::warn!(sync = %sync, reason = %refused, "the plan was not applied");
-        for reference in &plan.objects {
-            self.live.abandon(reference, None);
+        if self.given_up(sync, plan) == PlanOrigin::Drift {
+            return;
         }
-        self.tell_absences(&plan.objects, Timestamp::now());
         // Trust or policy moved on: the candidate is judged again.
         if let Some(state) = self.syncs.get_mut(sync) {
             state.settled = None;
@@ -238,7 +240,7 @@ impl State {
                 FaultPoint::OutcomeRecorded.pass();
                 Event::Remembered { sync, result }
             },
-            move |why| Event::Broken { sync: failed, objects: Vec::new(), why },
+            move |why| Event::Broken { sync: failed, begun: None, why },
         );
     }
 
@@ -257,16 +259,30 @@ impl State {
     }
 
     /// A task ended without an answer: what it was about is tried again.
-    pub(crate) fn broken(&mut self, sync: &SyncRef, objects: &[ObjectRef], why: &str) {
+    pub(crate) fn broken(&mut self, sync: &SyncRef, begun: Option<&AppliedPlan>, why: &str) {
         tracing::error!(sync = %sync, why, "a task ended without an answer; it is tried again");
-        for reference in objects {
-            self.live.abandon(reference, None);
+        if begun.is_some_and(|plan| self.given_up(sync, plan) == PlanOrigin::Drift) {
+            return;
         }
-        self.tell_absences(objects, Timestamp::now());
         if let Some(state) = self.syncs.get_mut(sync) {
             state.attempts = state.attempts.saturating_add(1);
         }
         self.try_later(sync);
+    }
+
+    /// A plan was not carried out. Reverts are tried again by themselves: a roll-out of the same Sync
+    /// may be under way and goes on.
+    fn given_up(&mut self, sync: &SyncRef, plan: &AppliedPlan) -> PlanOrigin {
+        for reference in &plan.objects {
+            self.live.abandon(reference, None);
+        }
+        self.tell_absences(&plan.objects, Timestamp::now());
+        if plan.origin == PlanOrigin::Drift {
+            for reference in &plan.objects {
+                self.heal_again(sync, reference);
+            }
+        }
+        plan.origin
     }
 
     /// An incomplete roll-out is tried again, later each time.

@@ -1,14 +1,15 @@
 //! Everything the event loop reacts to: one closed enum.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use audit::{LogError, Receipt};
 use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
 use manifest::{Finding, ObjectRef};
-use plan::{ApprovedPlan, DesiredState, PlanOrigin, SyncRef, SyncSpec};
+use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSpec};
 use trust::CommitId;
 
 use crate::{
+    removal::Dropped,
     resume::{ObeyedSource, ResumedSource, ResumedSync},
     source_run::GateAnswer,
     state::Key,
@@ -88,10 +89,26 @@ pub(crate) enum Event {
     Broken {
         /// The Sync.
         sync: SyncRef,
-        /// Objects whose requests were under way.
-        objects: Vec<ObjectRef>,
+        /// The plan whose requests were under way, if it had begun.
+        begun: Option<AppliedPlan>,
         /// Why.
         why: String,
+    },
+    /// The Syncs that were removed before the restart and are not finished, or why they are not known.
+    RemovalsRead(Result<BTreeMap<SyncRef, Dropped>, String>),
+    /// The commits that removed a Sync were asked how many objects go.
+    RemovalPrepared {
+        /// The Sync.
+        sync: SyncRef,
+        /// What they say.
+        trailer: Result<PruneTrailer, Finding>,
+    },
+    /// A refusal was written to the log, or not.
+    RefusalLogged {
+        /// Who is refused, as kind and name.
+        owner: String,
+        /// Error of the log; `None` if the task ended without an answer.
+        result: Result<(), Option<LogError>>,
     },
     /// The state volume was asked for room after the log could not be written.
     LogRoom {

@@ -11,9 +11,11 @@ use std::{
 use audit::{Durability, Entry, EntryKind, Log, LogError, Receipt};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, ObjectRef};
-use plan::{ApprovedPlan, DriftReport, SyncRef, VerdictInputs};
+use plan::{ApprovedPlan, DriftReport, PlanOrigin, SyncRef, VerdictInputs};
 use serde_json::{Value, json};
 use trust::{AuthorizedCommit, TrustRootSpec};
+
+use crate::removal::Dropped;
 
 /// Reverts of one object that get an entry each within a minute.
 pub(crate) const REVERTS_PER_MINUTE: u32 = 10;
@@ -27,6 +29,9 @@ const MAX_LOGGED_FINDINGS: usize = 200;
 
 /// `result` of the outcome that says that a Sync is gone from the cluster.
 pub(crate) const ENDED: &str = "ended";
+
+/// `result` of the hold that says that the advance before it was not acted on.
+pub(crate) const SUPERSEDED: &str = "superseded";
 
 /// Writes the log. Cheap to clone; blocking.
 #[derive(Clone)]
@@ -107,7 +112,19 @@ impl Journal {
         self.log.append(&entry, Some(&manifest::canonical_json(obeyed)), None, Durability::Synced)
     }
 
-    /// The sync gate accepted a revision and this plan is about to be applied.
+    /// These Syncs were removed by accepted commits, and what they applied is not gone yet: the newest
+    /// entry of this form says it all.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn removals(&self, now: Timestamp, removals: &BTreeMap<SyncRef, Dropped>) -> Result<Receipt, LogError> {
+        let mut entry = entry(EntryKind::Prune, now, [("removals", "unfinished")]);
+        entry.counts.insert("syncs".to_owned(), removals.len() as u64);
+        let body = json!({ "removals": removals.iter().collect::<Vec<_>>() });
+        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
+    }
+
+    /// The sync gate accepted a revision, or a Sync was removed, and this plan is about to be applied.
     ///
     /// # Errors
     /// When the log cannot be written.
@@ -121,7 +138,8 @@ impl Journal {
     ) -> Result<Receipt, LogError> {
         // On the last reserve only what was accepted before is kept up.
         self.log.room()?;
-        let mut entry = plan_entry(EntryKind::Advance, now, plan);
+        let kind = if plan.origin() == PlanOrigin::Removal { EntryKind::Prune } else { EntryKind::Advance };
+        let mut entry = plan_entry(kind, now, plan);
         entry.subject.insert("gate".to_owned(), "sync".to_owned());
         describe_commit(&mut entry, root, commit);
         let mut body = plan_body(plan);
@@ -206,6 +224,16 @@ impl Journal {
             json!({ "failures": failures.iter().take(MAX_LOGGED_FINDINGS).map(finding_json).collect::<Vec<_>>() });
         let body = (!failures.is_empty()).then(|| manifest::canonical_json(&body));
         self.log.append(&entry, body.as_deref(), None, Durability::Grouped)
+    }
+
+    /// Trust or policy moved on between a verdict and its entry: nothing was sent.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn superseded(&self, now: Timestamp, sync: &SyncRef, revision: &str) -> Result<Receipt, LogError> {
+        let name = sync.to_string();
+        let subject = [("sync", name.as_str()), ("commit", revision), ("result", SUPERSEDED)];
+        self.log.append(&entry(EntryKind::Hold, now, subject), None, None, Durability::Grouped)
     }
 
     /// A Sync is gone from the cluster: one of its name that comes later begins anew.

@@ -7,7 +7,7 @@
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
-//! | what happens when a Sync is gone | `removal` |
+//! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
 //! | what is written down | `journal` |
@@ -35,6 +35,7 @@ mod logged_refusal;
 mod metrics;
 mod options;
 mod outbox;
+mod prune_trailer;
 mod remember;
 mod removal;
 mod render_cache;

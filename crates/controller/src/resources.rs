@@ -390,6 +390,18 @@ fn bootstrap(spec: &TrustRootSpec, kind: BootstrapKind, order: &Order<'_>) -> Op
     Some(entry.spec_sha256)
 }
 
+/// A Sync of which nothing is left in the cluster but what it applied.
+#[must_use]
+pub(crate) fn gone_sync(sync: &SyncRef) -> Option<SyncState> {
+    let resource = serde_json::json!({
+        "apiVersion": format!("{}/{}", crd::GROUP, crd::VERSION), "kind": "Sync",
+        "metadata": {"name": sync.name, "namespace": sync.namespace},
+        "spec": {"sourceRef": {"name": ""}, "drift": {"mode": "Off"}},
+    });
+    let resource = serde_json::from_value(resource).ok()?;
+    Some(SyncState { gone: true, ..SyncState::new(resource, None) })
+}
+
 /// Key of a GitSource.
 #[must_use]
 pub(crate) fn key_of(reference: &ObjectRef) -> Key {

@@ -226,7 +226,7 @@ impl State {
         for sync in needed {
             let Some(state) = self.syncs.get(&sync) else { continue };
             if state.obeyed.is_none() {
-                if state.order.is_some() && state.spec_resume == Resume::Needed {
+                if (state.order.is_some() || state.gone) && state.spec_resume == Resume::Needed {
                     self.resume_spec(&sync);
                 }
                 continue;
@@ -317,6 +317,7 @@ impl State {
             cluster: self.cluster.id().clone(),
             discovery: self.cluster.discovery(),
             present: Arc::new(HashSet::new()),
+            since: state.applied.as_ref().map(|applied| applied.commit().id()),
             cache: state.cache.clone(),
         })
     }

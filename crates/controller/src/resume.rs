@@ -1,19 +1,20 @@
 //! After a restart: what the log proves was accepted, and nothing else, is believed. Blocking.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
 use cluster::{Current, crd::GitSourceSpec};
 use git::Mirror;
 use manifest::{Digest, Finding, Subject};
-use plan::{DesiredState, PlanOrigin, SyncRef, SyncSpec};
+use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
 use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec};
 
 use crate::{
     floor::{self, disputed, lost},
-    journal::{ENDED, Journal},
+    journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
+    removal::Dropped,
     source_gate::{Verified, read_verified},
     state::{Held, Key},
     sync_gate::{self, SyncJob},
@@ -107,6 +108,24 @@ pub(crate) fn source(
     Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused })
 }
 
+/// The Syncs that accepted commits removed and whose objects are not gone yet.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn removals(journal: &Journal) -> Result<BTreeMap<SyncRef, Dropped>, Finding> {
+    /// The body of the entry.
+    #[derive(Deserialize)]
+    struct Body {
+        removals: Vec<(SyncRef, Dropped)>,
+    }
+    let Some(found) = latest(journal.log(), EntryKind::Prune, &[("removals", "unfinished")])? else {
+        return Ok(BTreeMap::new());
+    };
+    let Some(body) = body(journal, &found)? else { return Ok(BTreeMap::new()) };
+    let body: Body = serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(body.removals.into_iter().collect())
+}
+
 /// Whether the log knows of no acceptance at all.
 ///
 /// # Errors
@@ -177,15 +196,37 @@ fn newest(journal: &Journal, root: &TrustRootSpec) -> Result<Option<Indexed>, Fi
     latest(journal.log(), EntryKind::Advance, &subject)
 }
 
-/// The newest acceptance of a Sync; `None` if it was removed or its custom resource deleted since.
+/// The newest acceptance of a Sync; `None` if it ended since.
 fn newest_of_sync(log: &Log, sync: &SyncRef) -> Result<Option<Indexed>, Finding> {
     let name = sync.to_string();
     let found = latest(log, EntryKind::Advance, &[("gate", "sync"), ("sync", &name)])?;
-    let removed = |found: &Indexed| found.entry.subject.get("origin").is_some_and(|o| o == PlanOrigin::Removal.name());
-    let Some(found) = found.filter(|found| !removed(found)) else { return Ok(None) };
+    let Some(found) = found else { return Ok(None) };
+    let superseded = latest(log, EntryKind::Hold, &[("sync", &name), ("result", SUPERSEDED)])?;
+    let found = match superseded.filter(|superseded| superseded.index > found.index) {
+        // Trust or policy moved on before it was acted on: the one before it is in force.
+        Some(_) => acted_on(log, &name)?,
+        None => Some(found),
+    };
+    let Some(found) = found else { return Ok(None) };
     let end = latest(log, EntryKind::Outcome, &[("sync", &name)])?;
     let end = end.filter(|end| end.entry.subject.get("result").is_some_and(|result| result == ENDED));
     Ok(Some(found).filter(|found| end.is_none_or(|end| end.index < found.index)))
+}
+
+/// The newest acceptance of a Sync that was acted on. Reads the whole log, which a race of
+/// milliseconds makes necessary.
+fn acted_on(log: &Log, name: &str) -> Result<Option<Indexed>, Finding> {
+    let (mut newest, mut before) = (None, None);
+    for found in log.entries(0..log.len()) {
+        let found = found.map_err(|error| unreadable(&error.to_string()))?;
+        let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
+        match found.entry.kind {
+            EntryKind::Advance if says("sync", name) && says("gate", "sync") => before = newest.replace(found),
+            EntryKind::Hold if says("sync", name) && says("result", SUPERSEDED) => newest = before.take(),
+            _ => {}
+        }
+    }
+    Ok(newest)
 }
 
 /// Reads what the log knows of a Sync and renders it again.

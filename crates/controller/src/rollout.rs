@@ -7,8 +7,7 @@ use cluster::Current;
 use jiff::Timestamp;
 use manifest::{Finding, GroupKind, ObjectRef};
 use plan::{
-    ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, PruneTrailer, Question, SyncRef, VerdictInputs,
-    decide,
+    ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs, decide,
 };
 
 use crate::{
@@ -25,8 +24,6 @@ use crate::{
 /// The most revisions in a row that may stay incomplete and are remembered for pruning: a push every
 /// ten minutes for a working day.
 const MAX_PARTIAL: usize = 48;
-/// The trailer that lifts the prune guard.
-const PRUNE_TRAILER: &str = "Writ-Prune:";
 
 impl State {
     /// Looks at every Sync that may have something to do.
@@ -45,7 +42,7 @@ impl State {
             Phase::Waiting { until } => until <= Instant::now(),
             Phase::Preparing | Phase::Applying => false,
         };
-        if !idle || state.resume != Resume::Done {
+        if !idle || state.resume != Resume::Done || state.gone {
             return;
         }
         // The cheap question first: this is asked at every turn.
@@ -69,12 +66,12 @@ impl State {
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
             move || Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
-            move |why| Event::Broken { sync: failed, objects: Vec::new(), why },
+            move |why| Event::Broken { sync: failed, begun: None, why },
         );
     }
 
     /// Whether the watches of everything the Sync owns have delivered their first list.
-    fn is_observed(&self, sync: &SyncRef) -> bool {
+    pub(crate) fn is_observed(&self, sync: &SyncRef) -> bool {
         let Some(state) = self.syncs.get(sync) else { return false };
         let owned = [&state.accepted, &state.applied].into_iter().flatten().flat_map(|state| state.iter());
         let kinds: HashSet<_> = owned.map(|object| (&object.reference.group_kind, &object.api_version)).collect();
@@ -135,7 +132,7 @@ impl State {
                 candidate: &prepared.desired,
                 applied: applied.as_deref(),
                 partial: &partial,
-                trailer: self.prune_trailer(sync),
+                trailer: prepared.trailer,
             },
             live: &self.live,
             claims: &self.live,
@@ -199,21 +196,10 @@ impl State {
         let Some((key, verified)) = source.and_then(|(key, source)| Some((key, source.verified.as_ref()?))) else {
             return self.syncs.get(sync)?.last_current;
         };
-        let trust_digest = self.root_of(key).map_or_else(
-            || verified.commit.trust_digest(),
-            |root| trust::trust_digest(&root, &verified.trust_file),
-        );
+        let trust_digest = self
+            .root_of(key)
+            .map_or_else(|| verified.commit.trust_digest(), |root| trust::trust_digest(&root, &verified.trust_file));
         Some(Current { trust_digest, policy_digest: verified.policies.digest() })
-    }
-
-    /// What the verified commit says about pruning.
-    pub(crate) fn prune_trailer(&self, sync: &SyncRef) -> PruneTrailer {
-        let message = self
-            .source_of(sync)
-            .and_then(|(_, source)| source.verified.as_ref())
-            .map(|verified| verified.message.clone());
-        let text = message.map(|message| String::from_utf8_lossy(&message).into_owned()).unwrap_or_default();
-        PruneTrailer(text.lines().rev().find_map(|line| line.strip_prefix(PRUNE_TRAILER)?.trim().parse().ok()))
     }
 
     /// A candidate is refused; what was accepted stays in force and is healed.
@@ -234,10 +220,7 @@ impl State {
                 self.metrics.decided("refuse", finding.code.reason);
             }
             self.announce_sync(sync, &findings);
-            if let Err(error) = self.journal.refuse(now, &owner, &refused) {
-                self.log_failed(&error);
-                self.refusals.clear(&owner);
-            }
+            self.log_refusal(owner, &revision, &findings, inputs, now);
         }
         let signer = self.signer_of(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
@@ -245,6 +228,40 @@ impl State {
         state.settled = Some(key.clone());
         state.phase = Phase::Idle;
         self.dirty.insert(Dirty::Sync(sync.clone()));
+    }
+
+    /// Writes a refusal to the log, beside the loop: a slow disk delays no revert.
+    pub(crate) fn log_refusal(
+        &self,
+        owner: String,
+        revision: &str,
+        findings: &[Finding],
+        inputs: Option<&VerdictInputs>,
+        now: Timestamp,
+    ) {
+        let (journal, revision, findings, inputs) =
+            (self.journal.clone(), revision.to_owned(), findings.to_vec(), inputs.cloned());
+        let failed = owner.clone();
+        self.blocking(
+            move || {
+                let refused = Refused { revision: &revision, findings: &findings, inputs: inputs.as_ref() };
+                let result = journal.refuse(now, &owner, &refused).map(drop).map_err(Some);
+                Event::RefusalLogged { owner, result }
+            },
+            move |why| {
+                tracing::error!(owner = failed, why, "a refusal was not written to the log");
+                Event::RefusalLogged { owner: failed, result: Err(None) }
+            },
+        );
+    }
+
+    /// A refusal is in the log, or not: then it is told once more when it is reached again.
+    pub(crate) fn refusal_logged(&mut self, owner: &str, result: Result<(), Option<LogError>>) {
+        let Err(error) = result else { return };
+        self.refusals.clear(owner);
+        if let Some(error) = error {
+            self.log_failed(&error);
+        }
     }
 
     fn signer_of(&self, sync: &SyncRef) -> Option<String> {
@@ -265,9 +282,13 @@ impl State {
         // The same plan under another spec is another decision.
         let known = state.advance.filter(|_| state.logged_spec == state.judging.as_ref().map(|key| key.spec));
         let spec = state.obeyed.as_deref().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_default();
-        let Some(root) = self.source_of(sync).map(|(key, _)| key.clone()).and_then(|key| self.root_of(&key)) else {
-            return self.idle(sync);
-        };
+        let removed = plan.origin() == PlanOrigin::Removal;
+        let root = self.source_key(sync).and_then(|key| {
+            // What is removed was judged by the TrustRoot of then.
+            if removed { self.root_or_last(&key) } else { self.root_of(&key) }
+        });
+        let Some(root) = root else { return self.idle(sync) };
+        let dropped = if removed { None } else { self.note_dropped(sync, &desired) };
         // Claimed now, so that two Syncs decided one after the other cannot both take an object.
         for object in desired.iter() {
             if self.live.owner_of(&object.reference).is_none() {
@@ -283,10 +304,15 @@ impl State {
                     Some(index) => journal.log().recall(index, *plan.digest().as_bytes()),
                     None => journal.advance(now, &root, desired.commit(), &plan, &spec),
                 };
+                // Before the plan deletes a Sync it is on disk that a commit removed it.
+                let receipt = receipt.and_then(|receipt| match dropped {
+                    Some(dropped) => journal.removals(now, &dropped).map(|_| receipt),
+                    None => Ok(receipt),
+                });
                 FaultPoint::AdvanceRecorded.pass();
                 Event::Recorded { plan: Box::new(plan), desired, receipt }
             },
-            move |why| Event::Broken { sync: failed, objects: Vec::new(), why },
+            move |why| Event::Broken { sync: failed, begun: None, why },
         );
     }
 
@@ -307,6 +333,13 @@ impl State {
         };
         self.log_problem = None;
         self.metrics.log_full.set(0);
+        if plan.origin() == PlanOrigin::Removal {
+            self.metrics.decided("prune", "");
+            if self.syncs.get(&sync).is_some_and(|state| state.gone) {
+                return self.start(plan, receipt);
+            }
+            return self.idle(&sync);
+        }
         self.metrics.decided("advance", "");
         let counts = plan.counts();
         tracing::info!(
@@ -314,10 +347,10 @@ impl State {
             configured = counts.configured, pruned = counts.pruned, unchanged = counts.unchanged, "accepted"
         );
         let current = self.current(&sync);
-        let before = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
-        if plan.origin() == PlanOrigin::Advance {
-            self.note_dropped(before.as_deref(), desired);
+        if plan.origin() == PlanOrigin::Advance && current.is_none_or(|current| !is_judged_by(&plan, current)) {
+            return self.superseded(&sync, &plan, desired);
         }
+        let before = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
         if let Some(state) = self.syncs.get_mut(&sync) {
             state.advance = Some((plan.digest(), receipt.index()));
             state.logged_spec = state.judging.as_ref().map(|key| key.spec);
@@ -344,7 +377,30 @@ impl State {
         self.watch_kinds();
         self.judge_orders();
         self.dirty.insert(Dirty::Sync(sync.clone()));
+        self.removals_by(&sync);
         self.start(plan, receipt);
+    }
+
+    /// Trust or policy moved on while the advance was written to the log: it is not acted on, what was
+    /// accepted before stays in force, and the candidate is judged again.
+    fn superseded(&mut self, sync: &SyncRef, plan: &ApprovedPlan, desired: &DesiredState) {
+        tracing::warn!(sync = %sync, commit = %plan.revision(), "trust or policy moved on since the verdict: judged again");
+        let (now, revision) = (Timestamp::now(), plan.revision().to_string());
+        if let Err(error) = self.journal.superseded(now, sync, &revision) {
+            self.log_failed(&error);
+        }
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        state.settled = None;
+        state.phase = Phase::Idle;
+        let kept: Vec<_> =
+            [&state.accepted, &state.applied].into_iter().flatten().chain(&state.partial).cloned().collect();
+        for object in desired.iter().map(|object| &object.reference) {
+            // What only this candidate declares was claimed for it.
+            if self.live.owner_of(object) == Some(sync) && kept.iter().all(|state| state.get(object).is_none()) {
+                self.live.release(object);
+            }
+        }
+        self.consider(sync);
     }
 
     /// The log takes no entries: roll-outs stop, and everybody is told.
@@ -363,6 +419,12 @@ impl State {
         self.metrics.log_full.set(1);
         self.dirty.extend(self.syncs.keys().cloned().map(Dirty::Sync));
     }
+}
+
+/// Whether a plan was judged by what trust and policy say now.
+fn is_judged_by(plan: &ApprovedPlan, current: Current) -> bool {
+    let inputs = plan.inputs();
+    inputs.trust_digest == current.trust_digest && inputs.policy_digest == current.policy_digest
 }
 
 /// Whether two states are of one commit and declare the same bytes.

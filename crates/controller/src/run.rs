@@ -172,7 +172,8 @@ fn new_state(
         reverts: RevertCounts::default(),
         revert_entries: HashMap::new(),
         heal_later: BTreeMap::new(),
-        dropped: BTreeSet::new(),
+        dropped: BTreeMap::new(),
+        removals: crate::state::Resume::Needed,
         revert_failures: RevertFailures::default(),
         upkeep: Upkeep::default(),
         dirty: BTreeSet::new(),
@@ -299,8 +300,11 @@ impl State {
             Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),
+            Event::RemovalsRead(outcome) => self.removals_read(outcome),
+            Event::RemovalPrepared { sync, trailer } => self.removal_prepared(&sync, trailer, now),
             Event::LogRoom { room } => self.log_room(room),
-            Event::Broken { sync, objects, why } => self.broken(&sync, &objects, &why),
+            Event::Broken { sync, begun, why } => self.broken(&sync, begun.as_ref(), &why),
+            Event::RefusalLogged { owner, result } => self.refusal_logged(&owner, result),
             Event::Discovered => self.discovered(),
         }
         self.run_sources(now);
@@ -325,6 +329,8 @@ impl State {
         self.heal_due(now);
         self.ask_kinds();
         self.upkeep();
+        self.ask_removals();
+        self.remove_gone();
         self.consider_all();
     }
 

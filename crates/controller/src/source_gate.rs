@@ -131,8 +131,6 @@ pub(crate) struct Verified {
     pub policies: Arc<PolicySet>,
     /// The trust file of its tree, which judges what comes next.
     pub trust_file: Arc<TrustFile>,
-    /// What the newest commit says about pruning.
-    pub message: Arc<[u8]>,
 }
 
 /// How one run of the gate ended.
@@ -293,14 +291,7 @@ pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Res
     let fail = |error: &HistoryError| vec![unreadable(&commit.id(), error)];
     let bytes = objects.read(&commit.id(), &path).map_err(|error| fail(&error))?.unwrap_or_default();
     let trust_file = TrustFile::parse(&bytes)?;
-    let raw = objects.commit(&commit.id()).map_err(|error| fail(&error))?.unwrap_or_default();
-    let message = trust::CommitObject::parse(commit.id(), &raw).map_err(|finding| vec![finding])?.message;
-    Ok(Verified {
-        commit: commit.clone(),
-        policies: Arc::new(policies),
-        trust_file: Arc::new(trust_file),
-        message: message.into(),
-    })
+    Ok(Verified { commit: commit.clone(), policies: Arc::new(policies), trust_file: Arc::new(trust_file) })
 }
 
 fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<Finding>> {

@@ -254,10 +254,7 @@ impl State {
                 self.metrics.decided("refuse", finding.code.reason);
             }
             self.announce_source(key, &findings);
-            if let Err(error) = self.journal.refuse(now, &owner, &refused) {
-                self.log_failed(&error);
-                self.refusals.clear(&owner);
-            }
+            self.log_refusal(owner, revision, &findings, None, now);
         }
         if let Some(source) = self.sources.get_mut(key) {
             source.held = Some(Held::renew(source.held.as_ref(), revision.to_owned(), findings, signer, now));

@@ -23,6 +23,7 @@ use crate::{
     live::LiveTable,
     metrics::Metrics,
     options::Options,
+    removal::Dropped,
     render_cache::RenderCache,
     report::Reporter,
     revert_failures::RevertFailures,
@@ -273,6 +274,7 @@ impl SyncState {
         Self {
             resource: Box::new(resource),
             obeyed: None,
+            gone: false,
             order: None,
             resume: Resume::Needed,
             resume_at: Instant::now(),

@@ -12,11 +12,11 @@ use git::Mirror;
 use manifest::{
     ClusterId, CrdScopes, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Scope, ScopeLookup,
 };
-use plan::{DesiredState, DesiredStateError, InstanceId, SyncRef, SyncSpec};
+use plan::{DesiredState, DesiredStateError, InstanceId, PruneTrailer, SyncRef, SyncSpec};
 use policy::Operation;
-use trust::AuthorizedCommit;
+use trust::{AuthorizedCommit, CommitId};
 
-use crate::{fault::FaultPoint, render_cache::RenderCache, source_gate::Verified};
+use crate::{fault::FaultPoint, prune_trailer, render_cache::RenderCache, source_gate::Verified};
 
 /// What one run of the gate needs.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub(crate) struct SyncJob {
     pub discovery: Arc<Discovery>,
     /// Objects that are there: applying them is an update.
     pub present: Arc<HashSet<ObjectRef>>,
+    /// The revision that was applied last: commits since then may speak of pruning.
+    pub(crate) since: Option<CommitId>,
     /// Files that were rendered before.
     pub cache: Arc<Mutex<RenderCache>>,
 }
@@ -48,6 +50,8 @@ pub(crate) struct Prepared {
     pub desired: Arc<DesiredState>,
     /// What kinds and policies object to.
     pub findings: Vec<Finding>,
+    /// What its commits say about pruning.
+    pub(crate) trailer: PruneTrailer,
 }
 
 /// Renders `verified` for the job's Sync and judges it.
@@ -56,8 +60,15 @@ pub(crate) struct Prepared {
 /// What keeps the set from being rendered: every mistake of every file.
 pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Vec<Finding>> {
     let (desired, findings) = render(job, &verified.commit, Some(verified))?;
+    let trailer = trailer(job, &verified.commit.id())?;
     FaultPoint::Prepared.pass();
-    Ok(Prepared { desired: Arc::new(desired), findings })
+    Ok(Prepared { desired: Arc::new(desired), findings, trailer })
+}
+
+fn trailer(job: &SyncJob, head: &CommitId) -> Result<PruneTrailer, Vec<Finding>> {
+    let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()])?;
+    prune_trailer::said(mirror.objects(), job.since.as_ref(), head, &job.spec.path)
+        .map_err(|error| vec![crate::floor::unreadable(head, &error)])
 }
 
 /// Renders a commit that was accepted before, without judging it again: after a restart the cluster

@@ -1,7 +1,7 @@
 //! What a Sync declares at a commit, what the log knows of it, and what is still true of what was rendered before: over
 //! real commits, mirrors and logs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cluster::{Discovery, Resource};
 use jiff::Timestamp;
@@ -11,12 +11,14 @@ use plan::{
     decide,
 };
 use testkit::{SigningKey, TrustFile};
-use trust::AuthorizedCommit;
+use trust::{AuthorizedCommit, CommitId};
 
 use crate::{
     floor::Floors,
     journal::RolloutResult,
     live::LiveTable,
+    prune_trailer,
+    removal::Dropped,
     resume::{self, ResumedSync, SyncQuestion},
     source_gate::{SourceOutcome, Verified},
     source_tests::{World, trust},
@@ -132,6 +134,7 @@ impl Shop {
             cluster: ClusterId::new("c"),
             discovery: Arc::new(discovery),
             present: Arc::default(),
+            since: None,
             cache: Arc::default(),
         }
     }
@@ -267,6 +270,64 @@ fn a_sync_that_ended_begins_anew() {
     assert!(resumed.applied.is_none());
     shop.applied(&newer.commit.id().to_string());
     assert!(shop.resume(Discovery::default(), &shop.question()).applied.is_some());
+}
+
+#[test]
+fn an_advance_that_was_not_acted_on_is_not_in_force() {
+    let mut shop = Shop::new();
+    let first = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&first, Discovery::default());
+    shop.applied(&first.commit.id().to_string());
+    let second = shop.change(&[("shop/b.yaml", config_map("b", "v"))]);
+    shop.advance(&second, Discovery::default());
+    assert_eq!(names(shop.resume(Discovery::default(), &shop.question()).accepted.as_ref()), ["a", "b"]);
+    let journal = &shop.world.journal;
+    journal.superseded(Timestamp::now(), &sync(), &second.commit.id().to_string()).unwrap();
+    assert_eq!(names(shop.resume(Discovery::default(), &shop.question()).accepted.as_ref()), ["a"]);
+}
+
+#[test]
+fn what_was_removed_is_remembered_until_it_is_finished() {
+    let shop = Shop::new();
+    let journal = &shop.world.journal;
+    assert!(resume::removals(journal).unwrap().is_empty());
+    let dropped = Dropped { by: sync(), since: "ab".repeat(20) };
+    let second = SyncRef { namespace: "shop".to_owned(), name: "second".to_owned() };
+    let removals = BTreeMap::from([(second, dropped)]);
+    journal.removals(Timestamp::now(), &removals).unwrap();
+    assert_eq!(resume::removals(journal).unwrap(), removals);
+    journal.removals(Timestamp::now(), &BTreeMap::new()).unwrap();
+    assert!(resume::removals(journal).unwrap().is_empty());
+}
+
+/// The commits since a revision, newest first: who speaks of pruning, and about what.
+#[test]
+fn a_trailer_counts_if_its_commit_is_about_the_folder_or_about_nothing() {
+    let mut shop = Shop::new();
+    let base = shop.change(&[("shop/a.yaml", config_map("a", "v"))]).commit.id();
+    let commit = |key: &SigningKey, file: Option<(&str, String)>, message: &str| {
+        if let Some((path, text)) = file {
+            shop.world.repo.write(path, text).unwrap();
+        }
+        shop.world.repo.commit_signed(key, message).unwrap();
+        let outcome = shop.world.judge(Floors { log: shop.floor.clone(), ..Floors::default() });
+        let SourceOutcome::Accepted { verified, .. } = outcome else { panic!("{outcome:?}") };
+        verified.commit.id()
+    };
+    let (sre, root) = (&shop.world.sre, &shop.world.root_key);
+    let pruned = commit(sre, Some(("shop/b.yaml", config_map("b", "v"))), "fewer\n\nWrit-Prune: 3");
+    let later = commit(sre, Some(("shop/c.yaml", config_map("c", "v"))), "a typo");
+    let elsewhere = commit(root, Some(("policies/values.yaml", policy("CREATE", "bad"))), "x\n\nWrit-Prune: 9");
+    let empty = commit(sre, None, "say how many\n\nWrit-Prune: 4");
+    let mirror = git::Mirror::open(&shop.world.mirror("a")).unwrap();
+    let said = |since: Option<&CommitId>, head: &CommitId| {
+        prune_trailer::said(mirror.objects(), since, head, &shop.spec.path).unwrap().0
+    };
+    assert_eq!(said(Some(&base), &later), Some(3), "two pushes before one poll");
+    assert_eq!(said(Some(&base), &elsewhere), Some(3), "another folder's commit says nothing about this one");
+    assert_eq!(said(Some(&pruned), &elsewhere), None, "what was applied already is not asked");
+    assert_eq!(said(Some(&base), &empty), Some(4), "the newest counts");
+    assert_eq!((said(None, &later), said(None, &pruned)), (None, Some(3)), "a first roll-out");
 }
 
 #[test]

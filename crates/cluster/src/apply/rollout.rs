@@ -38,7 +38,12 @@ pub(super) async fn run<T: From<Outcome> + Send>(
 
     let mut refused = resources.unknown.clone();
     let (kinds, namespaces) = foreign::places(plan.changes());
-    match inventory.extend(cluster, sync, &kinds, &namespaces).await {
+    let listed = match plan.origin() {
+        // The Sync is gone, and its inventory with it.
+        PlanOrigin::Removal => Ok(()),
+        PlanOrigin::Advance | PlanOrigin::Drift => inventory.extend(cluster, sync, &kinds, &namespaces).await,
+    };
+    match listed {
         Ok(()) => refused.extend(foreign::find(&context, plan.changes(), &resources.known).await),
         Err(failure) => {
             // Without its inventory nothing may be written that nobody could find again.
