@@ -1,10 +1,12 @@
 //! Bad input: nothing that is refused reaches the cluster, what was accepted is healed all the while, and the person sees code,
 //! cause and fix in status, event and log. Every test tells its story in `scenarios/`.
 
+mod authority;
 mod commits;
 mod content;
 mod git_server;
 mod history;
+mod manifests;
 mod orders;
 mod trees;
 mod trust_file;
@@ -14,8 +16,9 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testkit::wait_until;
 
-use crate::stage::{Owner, Setup, Stage, Story, Test, View};
+use crate::stage::{Owner, Setup, Stage, Story, Test, View, WITHIN};
 
 /// Stages that wait for their next test. What is refused changes nothing, so one stage serves many tests, one after the other.
 static POOL: Mutex<Vec<Stage<'static>>> = Mutex::new(Vec::new());
@@ -92,6 +95,34 @@ pub(crate) fn told(stage: &mut Stage<'_>, story: &mut Story, owner: Owner, commi
     story.events(stage, owner, &held("reason"))?;
     story.log(stage, code)?;
     story.audit(stage, code)
+}
+
+/// What a person can see of a refusal elsewhere than in the status `resource`: event, log line and entry of the audit log.
+fn noticed(stage: &mut Stage<'_>, owner: Owner, resource: &Value, commit: &str, code: &str) -> Test {
+    let held = &resource["status"]["heldRevision"];
+    ensure!(held["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "no fix in {held}");
+    // Notes are shortened at 1 KiB.
+    let cause: String = held["message"].as_str().context("no message")?.chars().take(200).collect();
+    stage.wait(&format!("an event tells {code}"), |view| {
+        let events = owner.events(view)?;
+        let told = |event: &Value| {
+            let note = event["note"].as_str().unwrap_or_default();
+            note.contains(code) && note.contains(&cause) && note.contains("Fix: ")
+        };
+        ensure!(events.iter().any(told), "{events:?}");
+        Ok(())
+    })?;
+    let log = stage.log()?;
+    let told = |line: &&str| line.contains(code) && line.contains(commit) && line.contains("Fix: ");
+    ensure!(log.lines().any(|line| told(&line)), "no line with {code} and {commit} in the log");
+    wait_until("the refusal is in the audit log", WITHIN, || {
+        let entries = stage.entries(&["--kind", "refuse", "--code", code])?;
+        ensure!(
+            entries.iter().any(|entry| entry["subject"]["commit"] == commit),
+            "no entry about {commit}: {entries:?}"
+        );
+        Ok(())
+    })
 }
 
 /// What was accepted is what is there, and a hand edit of it is still reverted.

@@ -240,6 +240,21 @@ impl Stage<'_> {
         setup::on_read_only_state(&self.arguments, &self.state())?.output()
     }
 
+    /// Runs a shell script in the running writ's view of the file system, with the state folder as `$0`. Only for a stage whose
+    /// state is on a volume of its own.
+    pub(crate) fn state_volume(&mut self, script: &str) -> Result<()> {
+        let (pid, state) = (self.running()?.pid().to_string(), self.state());
+        let mut nsenter = testkit::hermetic_command("nsenter", std::path::Path::new("/"));
+        nsenter.args(["--target", &pid, "--user", "--mount", "--preserve-credentials", "/bin/sh", "-c", script]);
+        testkit::run(nsenter.arg(state)).map(drop)
+    }
+
+    /// As [`audit_verifies`](Self::audit_verifies), for such a stage.
+    pub(crate) fn audit_verifies_on_volume(&mut self) -> Result<()> {
+        let key = self.log_key_file();
+        self.state_volume(&format!("exec '{WRIT}' audit verify \"$0\"/log --key '{}'", key.display()))
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.writ.take().context("writ does not run")?.kill().map(drop)

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use testkit::{Push, Signing};
 
-use super::{Lent, Offline, refused};
+use super::{Lent, Offline, noticed, refused};
 use crate::stage::{Owner, Stage, Story, Test, config_map};
 
 /// The commit that every mutant is made of: good in itself, on no branch of the server that writ reads.
@@ -142,6 +142,7 @@ fn the_13_mutants() -> Test {
             &format!("kubectl get gitsource config  # {name}"),
             &format!("{} {}\nfix: {}", held["code"], held["message"], held["fix"]).replace('"', ""),
         );
+        noticed(&mut stage, Owner::Source, &source, &commit, code).with_context(|| name.to_owned())?;
         let verified = stage.verify(&commit, &[])?;
         ensure!(verified.code == Some(1), "{name}: writ verify: {verified:?}");
     }

@@ -112,6 +112,20 @@ fn policy_of_a_form_that_is_not_supported() -> Test {
 }
 
 #[test]
+fn waiver_which_is_not_supported() -> Test {
+    let mut stage = Lent::stage()?;
+    let mut story = Story::begin(&stage, "waiver-unsupported", "A waiver, which is not supported yet")?;
+    story.done(
+        "sena adds waivers/values.yaml, which would lift the policy of values until the end of the year; git push",
+    );
+    let text = "policy: values\nowner: sena\nreason: the end of the year\nexpires: \"2026-12-31T00:00:00Z\"\n";
+    stage.repo.write("waivers/values.yaml", text)?;
+    let commit = stage.repo.commit_signed(&stage.people.security, "a waiver")?;
+    stage.push(Push::FastForward)?;
+    refused(&mut stage, story, Owner::Source, &commit, "W803", Offline::NotTold)
+}
+
+#[test]
 fn expression_that_is_too_costly() -> Test {
     let mut stage = Lent::stage()?;
     let mut story = Story::begin(&stage, "policy-too-costly", "An expression that nests too many loops")?;

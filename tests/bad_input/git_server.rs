@@ -1,10 +1,12 @@
 //! What the Git server may do to us. The accepted state is healed all the while.
 
-use anyhow::ensure;
+use std::io::Read;
+
+use anyhow::{Context, ensure};
 use testkit::{Fault, Push};
 
 use super::{Lent, unharmed};
-use crate::stage::{Owner, Setup, Story, Test, View, config_map};
+use crate::stage::{Owner, Setup, Stage, Story, Test, View, config_map};
 
 #[test]
 fn git_server_down() -> Test {
@@ -37,8 +39,23 @@ fn git_server_with_the_wrong_certificate() -> Test {
 }
 
 #[test]
-fn git_server_refuses_the_password() -> Test {
+fn git_server_with_the_wrong_password() -> Test {
     faulty("git-server-wrong-password", "The Git server refuses the password", "W606", Fault::Unauthorized)
+}
+
+/// Somebody deletes the branch on the server: what was accepted from it stays.
+#[test]
+fn git_server_without_the_branch() -> Test {
+    let mut stage = Lent::stage()?;
+    let mut story = Story::begin(&stage, "git-server-without-the-branch", "The branch is gone from the Git server")?;
+    story.done("git push --delete origin main");
+    let server = stage.server_repository();
+    stage.repo.git(&["-C", &server.to_string_lossy(), "update-ref", "-d", "refs/heads/main"])?;
+    stage.poke()?;
+    no_verdict(&mut stage, &mut story, "W608")?;
+    stage.restore()?;
+    story.then("the branch is pushed again: nothing is held, and the GitSource is ready.");
+    story.end(&stage)
 }
 
 /// No verdict is no refusal: the revision stays, its age is told, and the next answer ends it.
@@ -48,20 +65,7 @@ fn faulty(name: &'static str, title: &str, code: &str, fault: Fault) -> Test {
     story.done(&format!("{title}; writ polls"));
     stage.git.set_fault(Some(fault))?;
     stage.poke()?;
-    let outcome = stage
-        .wait(&format!("the GitSource tells {code}"), |view| {
-            let source = view.source()?;
-            let (ready, reason, message) = View::condition(&source, "Ready");
-            ensure!(ready == "False" && message.contains(code), "Ready={ready} {reason}: {message}");
-            ensure!(source["status"]["heldRevision"].is_null(), "a revision is held: {}", source["status"]);
-            Ok(reason.to_owned())
-        })
-        .and_then(|reason| {
-            story.status(&stage, Owner::Source)?;
-            story.events(&stage, Owner::Source, &reason)?;
-            story.log(&stage, code)?;
-            unharmed(&mut stage, &mut story)
-        });
+    let outcome = no_verdict(&mut stage, &mut story, code);
     stage.git.set_fault(None)?;
     outcome?;
     stage.restore()?;
@@ -69,13 +73,29 @@ fn faulty(name: &'static str, title: &str, code: &str, fault: Fault) -> Test {
     story.end(&stage)
 }
 
+/// Status, event and log tell `code` and its fix; nothing is held, and what was accepted is healed.
+fn no_verdict(stage: &mut Stage<'_>, story: &mut Story, code: &str) -> Test {
+    let reason = stage.wait(&format!("the GitSource tells {code}"), |view| {
+        let source = view.source()?;
+        let (ready, reason, message) = View::condition(&source, "Ready");
+        let told = message.contains(code) && message.contains("Fix: ");
+        ensure!(ready == "False" && told, "Ready={ready} {reason}: {message}");
+        ensure!(source["status"]["heldRevision"].is_null(), "a revision is held: {}", source["status"]);
+        Ok(reason.to_owned())
+    })?;
+    story.status(stage, Owner::Source)?;
+    story.events(stage, Owner::Source, &reason)?;
+    story.log(stage, code)?;
+    unharmed(stage, story)
+}
+
 #[test]
-fn repository_larger_than_the_limit() -> Test {
+fn repository_larger_than_the_limit_of_one_object() -> Test {
     // A stage of its own: what was fetched would stay in the mirror of those that come after.
     let mut stage = Setup::shared()?.start()?;
     let disk = |last: u8| [vec![0_u8; DISK_BYTES], vec![last]].concat();
     stage.repo.write("images/disk.img", disk(0))?;
-    let mut story = Story::begin(&stage, "repository-too-large", "More than one fetch may bring")?;
+    let mut story = Story::begin(&stage, "object-too-large", "An object that is larger than one may be")?;
     story.done("a signed commit changes apps/settings.yaml and one byte of a file of 40 MiB, which is sent as the difference to the old one; git push");
     stage.repo.commit_signed(&stage.people.sre, "a disk image")?;
     stage.repo.write("images/disk.img", disk(1))?;
@@ -83,20 +103,45 @@ fn repository_larger_than_the_limit() -> Test {
     stage.repo.commit_signed(&stage.people.sre, "another disk image")?;
     // One pack, in which the second image is a difference to the first.
     stage.repo.git(&["repack", "-a", "-d", "-f", "-q", "--depth=10", "--window=10"])?;
-    stage.push(Push::FastForward)?;
-    let code = "W603";
-    let reason = stage.wait("the GitSource tells W603", |view| {
-        let source = view.source()?;
-        let (ready, reason, message) = View::condition(&source, "Ready");
-        ensure!(ready == "False" && message.contains(code), "Ready={ready} {reason}: {message}");
-        Ok(reason.to_owned())
-    })?;
-    story.status(&stage, Owner::Source)?;
-    story.events(&stage, Owner::Source, &reason)?;
-    story.log(&stage, code)?;
-    unharmed(&mut stage, &mut story)?;
+    too_large(&mut stage, &mut story)?;
     story.end(&stage)
+}
+
+#[test]
+fn repository_larger_than_the_limit_of_bytes() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "repository-too-large", "More than one fetch may bring")?;
+    story.done("a signed commit changes apps/settings.yaml and adds 270 MiB of images; git push");
+    // Kept and sent as they are: no time goes into packing what cannot be packed.
+    for repository in [stage.repo.path(), stage.server_repository()] {
+        for setting in [["core.compression", "0"], ["pack.compression", "0"], ["core.bigFileThreshold", "1m"]] {
+            let repository = repository.to_string_lossy();
+            stage.repo.git(&["-C", &repository, "config", setting[0], setting[1]])?;
+        }
+    }
+    let mut image = vec![0_u8; IMAGE_BYTES];
+    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut image)).context("no bytes")?;
+    for number in 0..IMAGES {
+        image[0] = number;
+        stage.repo.write(&format!("images/{number}.img"), &image)?;
+    }
+    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
+    stage.repo.commit_signed(&stage.people.sre, "images")?;
+    too_large(&mut stage, &mut story)?;
+    // The way out that a person has: the branch without the images.
+    stage.restore()?;
+    story.then("the branch goes back to the first commit: nothing is held.");
+    story.end(&stage)
+}
+
+/// Pushes, and waits until the GitSource tells that the fetch was given up.
+fn too_large(stage: &mut Stage<'_>, story: &mut Story) -> Test {
+    stage.push(Push::FastForward)?;
+    no_verdict(stage, story, "W603")
 }
 
 /// More than the 32 MiB that one object may have which arrives as a difference to another.
 const DISK_BYTES: usize = 40 << 20;
+/// Less than that, and together more than the 256 MiB that one fetch may bring.
+const IMAGE_BYTES: usize = 30 << 20;
+const IMAGES: u8 = 9;

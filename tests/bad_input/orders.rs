@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{Offline, refused, told, unharmed};
-use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map};
+use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map, deployment};
 
 #[test]
 fn object_that_another_sync_owns() -> Test {
@@ -25,6 +25,12 @@ fn object_that_another_sync_owns() -> Test {
         "kubectl get sync second",
         &format!("{} {}\nfix: {}", held["code"], held["message"], held["fix"]).replace('"', ""),
     );
+    stage.wait("an event tells it", |view| {
+        let events = view.events("Sync", "second")?;
+        let told = |note: &str| note.contains("A121") && note.contains("Fix: ");
+        ensure!(events.iter().any(|event| event["note"].as_str().is_some_and(told)), "{events:?}");
+        Ok(())
+    })?;
     story.log(&stage, "A121")?;
     unharmed(&mut stage, &mut story)?;
     story.end(&stage)
@@ -65,6 +71,62 @@ fn object_that_another_tool_owns() -> Test {
     stage.applied(&commit)?;
     ensure!(stage.view.config_map("taken")?["data"]["value"] == "ours");
     story.then("ConfigMap taken has our value.");
+    story.end(&stage)
+}
+
+/// One object is not applied: the others are, and status, event and log say why.
+fn not_applied(
+    stage: &mut Stage<'_>,
+    story: &mut Story,
+    text: &str,
+    (code, reason): (&'static str, &'static str),
+) -> Test {
+    stage.repo.write("apps/good.yaml", config_map("good", "new"))?;
+    let commit = stage.change("apps/taken.yaml", text)?;
+    stage.names.call_commit(&commit, "commit");
+    stage.wait(&format!("{code} is told"), |view| {
+        let sync = view.sync(SYNC)?;
+        let (ready, _, message) = View::condition(&sync, "Ready");
+        ensure!(ready == "False" && message.contains(code) && message.contains("Fix: "), "Ready={ready}: {message}");
+        Ok(())
+    })?;
+    story.status(stage, Owner::Sync)?;
+    story.events(stage, Owner::Sync, reason)?;
+    story.log(stage, code)?;
+    // What is not applied holds nothing up.
+    stage.heals()?;
+    stage.view.config_map("good").map(drop)
+}
+
+/// Not even `writ.dev/adopt: force` takes what belongs to another ApplySet.
+#[test]
+fn object_that_a_foreign_applyset_owns() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story =
+        Story::begin(&stage, "owned-by-a-foreign-applyset", "An object that belongs to a foreign ApplySet")?;
+    story.done("ConfigMap taken carries the label of another tool's ApplySet; a signed commit declares it with writ.dev/adopt: force, and another ConfigMap; git push");
+    let with = |text: String, field: &str| text.replace("  name: taken\n", &format!("  name: taken\n  {field}\n"));
+    let theirs = with(config_map("taken", "theirs"), "labels: {applyset.kubernetes.io/part-of: applyset-other-v1}");
+    stage.tenant.apply(&theirs)?;
+    let ours = with(config_map("taken", "ours"), "annotations: {writ.dev/adopt: force}");
+    not_applied(&mut stage, &mut story, &ours, ("A107", "ForeignApplySet"))?;
+    let taken = stage.view.config_map("taken")?;
+    ensure!(taken["data"]["value"] == "theirs", "it was taken: {taken}");
+    story.then(
+        "ConfigMap taken is theirs as before; ConfigMap good is there; a hand edit of ConfigMap settings is reverted.",
+    );
+    story.end(&stage)
+}
+
+#[test]
+fn version_that_the_cluster_does_not_serve() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story =
+        Story::begin(&stage, "version-not-served", "A version of a kind that the cluster does not serve any more")?;
+    story.done("a signed commit declares a Deployment of apps/v1beta1, and a ConfigMap; git push");
+    let text = deployment("taken", 1).replace("apps/v1", "apps/v1beta1");
+    not_applied(&mut stage, &mut story, &text, ("A103", "UnknownKind"))?;
+    story.then("ConfigMap good is there; a hand edit of ConfigMap settings is reverted.");
     story.end(&stage)
 }
 
@@ -116,10 +178,10 @@ fn commit_that_would_prune_everything() -> Test {
 #[test]
 fn refusal_ends_with_the_next_good_commit() -> Test {
     let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "held-then-released", "What was held is released by a good head")?;
     stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
     let bad = stage.repo.commit_unsigned("unsigned")?;
     stage.push(testkit::Push::FastForward)?;
-    let mut story = Story::begin(&stage, "held-then-released", "What was held is released by a good head")?;
     told(&mut stage, &mut story, Owner::Source, &bad, "W301")?;
     let good = stage.good().to_owned();
     stage.repo.reset(&good)?;

@@ -38,8 +38,19 @@ impl Names {
             scrubbed.push(character);
         }
         scrubbed.push_str(&volatile(&word));
-        scrubbed
+        without_fan_out(&scrubbed)
     }
+}
+
+/// The folder of a body in the log is named by the first two digits of the body's digest.
+fn without_fan_out(text: &str) -> String {
+    let mut parts = text.split("bodies/");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str("bodies/");
+        kept.push_str(part.get(2..).filter(|rest| rest.starts_with("/<digest>")).map_or(part, |rest| &rest[1..]));
+    }
+    kept
 }
 
 /// A time, a digest or a port with its address, by its form; any other word stays.
@@ -78,10 +89,12 @@ mod tests {
         names.call_commit("0123456789abcdef0123456789abcdef01234567", "the commit");
         names.call("test-00aa", "namespace");
         let text = "test-00aa/x: commit 0123456789ab (0123456789abcdef0123456789abcdef01234567) at 2026-11-23T21:38:00.123456Z, \
-                    sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Fix: 12:30 stays";
+                    sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Fix: 12:30 stays, \
+                    bodies/9f/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, bodies/here";
         assert_eq!(
             names.scrub(text),
-            "<namespace>/x: commit <the commit> (<the commit>) at <time>, sha256:<digest>. Fix: 12:30 stays"
+            "<namespace>/x: commit <the commit> (<the commit>) at <time>, sha256:<digest>. Fix: 12:30 stays, \
+             bodies/<digest>, bodies/here"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! Stories: what was done and what a person then sees, as text that is compared with `tests/scenarios/NAME.txt`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,16 @@ impl Owner {
         }
     }
 
+    /// The Events about it, oldest first.
+    pub(crate) fn events(self, view: &View<'_>) -> Result<Vec<Value>> {
+        view.events(self.kind(), self.name())
+    }
+
+    /// What kubectl calls it.
+    pub(crate) fn resource(self) -> String {
+        format!("{}/{}", self.kind().to_lowercase(), self.name())
+    }
+
     fn kind(self) -> &'static str {
         match self {
             Self::Source => "GitSource",
@@ -50,12 +61,19 @@ pub(crate) struct Story {
     name: &'static str,
     text: String,
     log_from: usize,
+    /// Events that were there when the story began: a pooled stage has those of earlier stories.
+    before: BTreeSet<String>,
 }
 
 impl Story {
-    /// Begins a story; what the log says is told from here on.
+    /// Begins a story; what log and Events say is told from here on.
     pub(crate) fn begin(stage: &Stage<'_>, name: &'static str, title: &str) -> Result<Self> {
-        Ok(Self { name, text: format!("{title}\n{}\n", "=".repeat(title.len())), log_from: stage.log()?.len() })
+        let mut before = BTreeSet::new();
+        for owner in [Owner::Source, Owner::Sync] {
+            before.extend(owner.events(&stage.view)?.iter().map(occurrence));
+        }
+        let text = format!("{title}\n{}\n", "=".repeat(title.len()));
+        Ok(Self { name, text, log_from: stage.log()?.len(), before })
     }
 
     /// What somebody did.
@@ -84,20 +102,17 @@ impl Story {
         Ok(())
     }
 
-    /// The Events about a custom resource with a reason, each once.
+    /// The newest Event since the story began about a custom resource with a reason; it comes shortly after the status.
     pub(crate) fn events(&mut self, stage: &Stage<'_>, owner: Owner, reason: &str) -> Result<()> {
-        let events = stage.view.events(owner.kind(), owner.name())?;
-        let mut lines: Vec<String> = Vec::new();
-        for event in events.iter().filter(|event| event["reason"] == reason) {
-            let field = |name: &str| event[name].as_str().unwrap_or_default();
-            let line = format!("{} {} {}: {}", field("type"), field("reason"), field("action"), field("note"));
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-        // A pooled stage has events of earlier stories; the newest is of this one.
-        let newest = lines.pop().with_context(|| format!("no Event with reason {reason} in {events:?}"))?;
-        self.seen(&format!("kubectl events --for {}/{}", owner.kind().to_lowercase(), owner.name()), &newest);
+        let newest = wait_until(&format!("an Event with reason {reason}"), WITHIN, || {
+            let events = owner.events(&stage.view)?;
+            let of_this = |event: &&Value| event["reason"] == reason && !self.before.contains(&occurrence(event));
+            let newest = events.iter().rev().find(of_this).cloned();
+            newest.with_context(|| format!("there are only {events:?}"))
+        })?;
+        let field = |name: &str| newest[name].as_str().unwrap_or_default();
+        let line = format!("{} {} {}: {}", field("type"), field("reason"), field("action"), field("note"));
+        self.seen(&format!("kubectl events --for {}", owner.resource()), &line);
         Ok(())
     }
 
@@ -158,6 +173,11 @@ impl Story {
         }
         bail!("the story {} has changed (WRIT_BLESS=1 writes it anew):\n{}", self.name, difference(&kept, &told))
     }
+}
+
+/// An Event and how often it happened.
+fn occurrence(event: &Value) -> String {
+    format!("{} {}", event["metadata"]["name"], event["series"]["count"])
 }
 
 /// `LEVEL MESSAGE` of a line `TIME LEVEL MODULE: MESSAGE`; a line that goes on an earlier one stays as it is.
