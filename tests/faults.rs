@@ -10,22 +10,29 @@ use testkit::{Component, ControlPlane, Profile, RequestFilter, RequestTotals, he
 use crate::stage::{Owner, Proxy, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map};
 
 /// The named steps of a roll-out at which a crash is made (`controller::FaultPoint`), and whether a commit or drift leads there.
-const STEPS: [(&str, Cause); 10] = [
+const STEPS: [(&str, Cause); 12] = [
     ("fetched", Cause::Commit),
     ("judged", Cause::Commit),
     ("verified-recorded", Cause::Commit),
     ("prepared", Cause::Commit),
     ("advance-recorded", Cause::Commit),
+    ("object-applied", Cause::Commit),
     ("applied", Cause::Commit),
     ("remembered", Cause::Commit),
     ("outcome-recorded", Cause::Commit),
     ("revert-recorded", Cause::Drift),
+    ("object-applied", Cause::Drift),
     ("reverted", Cause::Drift),
 ];
-/// Crashes of a normal run: each step twice.
+/// Crashes of a normal run.
 const SEEDS: u64 = 20;
 /// Crashes of a long run.
 const SOAK_SEEDS: u64 = 200;
+/// A crash comes at most so long after a step: half of them, the others at the step itself. A roll-out takes some 50 ms from fetch to
+/// outcome, so that these instants lie anywhere in it.
+const MAX_AFTER_MICROS: u64 = 40_000;
+/// Objects that are in flight together: one is changed, the others come.
+const WAVE: u64 = 6;
 
 /// What leads to a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,28 +41,63 @@ enum Cause {
     Drift,
 }
 
+/// One crash, drawn from its seed.
+struct Crash {
+    seed: u64,
+    cause: Cause,
+    /// `NAME:PASS+MICROSECONDS`
+    instant: String,
+}
+
+impl Crash {
+    /// Steps in turn, so that no run leaves one out; which object of the wave and how long after the step by chance.
+    fn of(seed: u64) -> Result<Self> {
+        let (point, cause) = STEPS[usize::try_from(seed)? % STEPS.len()];
+        let mut chance = Chance(seed);
+        let pass = match (point, cause) {
+            ("object-applied", Cause::Commit) => 1 + chance.below(WAVE - 1),
+            _ => 1,
+        };
+        let after = if chance.below(2) == 0 { 0 } else { chance.below(MAX_AFTER_MICROS) };
+        Ok(Self { seed, cause, instant: format!("{point}:{pass}+{after}") })
+    }
+}
+
+/// Splitmix64: equal seeds, equal numbers.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
 /// Killed at each step of a roll-out: after a restart the cluster is at the accepted revision, nothing is left over, and the log has
 /// every decision once.
 #[test]
-fn killed_at_every_step() -> Test {
+fn controller_killed_at_every_step_of_a_roll_out() -> Test {
     let soak = std::env::var_os("WRIT_TEST_SOAK").is_some_and(|value| value == "1");
     let mut stage = Setup::shared()?.start()?;
     for seed in 0..if soak { SOAK_SEEDS } else { SEEDS } {
-        let (point, cause) = STEPS[usize::try_from(seed)? % STEPS.len()];
-        crash(&mut stage, seed, point, cause).with_context(|| format!("seed {seed}, killed at {point}"))?;
-        println!("seed {seed}: killed at {point}, converged");
+        let one = Crash::of(seed)?;
+        crash(&mut stage, &one).with_context(|| format!("seed {seed}, killed at {}", one.instant))?;
+        println!("seed {seed}: killed at {}, converged", one.instant);
     }
     stage.audit_verifies()?;
     wait_until("the last outcome is published", WITHIN, || every_decision_once(&stage))
 }
 
-fn crash(stage: &mut Stage<'_>, seed: u64, point: &str, cause: Cause) -> Test {
+fn crash(stage: &mut Stage<'_>, crash: &Crash) -> Test {
     stage.kill()?;
-    let commit = match cause {
+    let commit = match crash.cause {
         Cause::Commit => {
-            // Three objects change, some come, and those of the seed before leave.
+            // One object changes, some come, and those of the seed before leave.
+            let seed = crash.seed;
             let extra: Vec<String> =
-                (0..=seed % 3).map(|number| config_map(&format!("seed-{seed}-{number}"), "v")).collect();
+                (1..WAVE).map(|number| config_map(&format!("seed-{seed}-{number}"), "v")).collect();
             stage.repo.write("apps/extra.yaml", extra.join("---\n"))?;
             stage.change("apps/settings.yaml", &config_map("settings", &format!("of seed {seed}")))?
         }
@@ -65,7 +107,7 @@ fn crash(stage: &mut Stage<'_>, seed: u64, point: &str, cause: Cause) -> Test {
             stage.good().to_owned()
         }
     };
-    stage.start_and_die_at(point)?;
+    stage.start_and_die_at(&crash.instant)?;
     stage.start()?;
     stage.applied(&commit)?;
     converged(stage)
@@ -95,24 +137,33 @@ fn converged(stage: &mut Stage<'_>) -> Test {
     })
 }
 
-/// For each commit: one entry of the source gate, at least one advance of the Sync before its first outcome, one `applied`.
+/// For each commit: one entry of the source gate, one advance of the Sync for each plan, before its outcome, and one `applied`.
+///
+/// A crash in the middle of a wave leaves less to do, which is another plan and another decision; the same plan is never recorded
+/// twice.
 fn every_decision_once(stage: &Stage<'_>) -> Test {
     let mut verified: BTreeMap<String, u32> = BTreeMap::new();
-    let mut advanced: BTreeMap<String, u32> = BTreeMap::new();
+    let mut advanced: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut applied: BTreeMap<String, u32> = BTreeMap::new();
     for (number, entry) in stage.entries(&[])?.iter().enumerate() {
         ensure!(entry["index"] == number, "entry {number} is {}", entry["index"]);
         let subject = |name: &str| entry["subject"][name].as_str().unwrap_or_default().to_owned();
-        let counted = match (entry["kind"].as_str(), subject("gate").as_str(), subject("result").as_str()) {
-            (Some("advance"), "source", _) => &mut verified,
-            (Some("advance"), "sync", _) => &mut advanced,
-            (Some("outcome"), _, "applied") => {
-                ensure!(advanced.contains_key(&subject("commit")), "applied before it was accepted: {entry}");
-                &mut applied
+        let commit = subject("commit");
+        match (entry["kind"].as_str(), subject("gate").as_str(), subject("result").as_str()) {
+            (Some("advance"), "source", _) => *verified.entry(commit).or_default() += 1,
+            (Some("advance"), "sync", _) => {
+                ensure!(!applied.contains_key(&commit), "advanced once more after it was applied: {entry}");
+                let plan = entry["digests"]["plan"].as_str().context("an advance without a plan")?.to_owned();
+                let plans = advanced.entry(commit).or_default();
+                ensure!(!plans.contains(&plan), "the same decision twice: {entry}");
+                plans.push(plan);
             }
-            _ => continue,
-        };
-        *counted.entry(subject("commit")).or_default() += 1;
+            (Some("outcome"), _, "applied") => {
+                ensure!(advanced.contains_key(&commit), "applied before it was accepted: {entry}");
+                *applied.entry(commit).or_default() += 1;
+            }
+            _ => {}
+        }
     }
     // The introduction's successors only: all commits that were ever pushed here.
     let commits: BTreeSet<String> = stage
@@ -123,6 +174,7 @@ fn every_decision_once(stage: &Stage<'_>) -> Test {
         .collect();
     ensure!(verified.values().all(|&count| count == 1), "verified twice: {verified:?}");
     ensure!(applied.values().all(|&count| count == 1), "applied twice: {applied:?}");
+    ensure!(advanced.values().all(|plans| plans.len() <= 2), "decided more than once for one crash: {advanced:?}");
     ensure!(
         verified.keys().eq(advanced.keys()) && verified.keys().eq(applied.keys()),
         "{verified:?} {advanced:?} {applied:?}"
@@ -166,12 +218,12 @@ fn heals_replicas(stage: &mut Stage<'_>) -> Test {
 }
 
 #[test]
-fn api_server_killed_and_restarted() -> Test {
+fn api_server_killed_and_restarted_in_mid_apply_and_mid_watch() -> Test {
     killed_and_restarted(Component::ApiServer)
 }
 
 #[test]
-fn etcd_killed_and_restarted() -> Test {
+fn etcd_killed_and_restarted_in_mid_apply_and_mid_watch() -> Test {
     killed_and_restarted(Component::Etcd)
 }
 
@@ -211,7 +263,7 @@ fn killed_and_restarted(component: Component) -> Test {
 /// writ is stopped in its tracks while objects are edited and deleted and the API server forgets that past: the watch cannot go on
 /// where it was (410 Gone).
 #[test]
-fn watch_that_cannot_go_on() -> Test {
+fn watch_closed_with_410() -> Test {
     let plane = ControlPlane::start(Profile::Api)?;
     let mut stage = Setup::on(&plane).start()?;
     let path = format!("/api/v1/namespaces/{}/configmaps", stage.view.namespace);
@@ -235,7 +287,7 @@ fn watch_that_cannot_go_on() -> Test {
 
 /// The API server takes one change at a time and answers 429 with Retry-After to the rest.
 #[test]
-fn api_server_that_answers_429() -> Test {
+fn api_server_that_answers_429_with_retry_after() -> Test {
     let flags =
         ["--enable-priority-and-fairness=false", "--max-mutating-requests-inflight=1", "--max-requests-inflight=20"];
     let plane = ControlPlane::start_with(Profile::Api, &flags)?;
@@ -289,17 +341,11 @@ fn state_volume_full() -> Test {
     let ballast = fill(&mut stage)?;
     let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
     stage.names.call_commit(&commit, "newer commit");
-    let owner = stage.wait("a condition says so", |view| {
-        for owner in [Owner::Sync, Owner::Source] {
-            let resource = owner.read(view)?;
-            let (ready, _, message) = View::condition(&resource, "Ready");
-            if ready == "False" && (message.contains("A140") || message.contains("W610")) {
-                return Ok(owner);
-            }
-        }
-        bail!("source: {}; sync: {}", view.source()?["status"], view.sync(SYNC)?["status"])
-    })?;
-    story.status(&stage, owner)?;
+    cannot_write(&mut stage)?;
+    // Which it is depends on what writ came to write before the last block was taken; state-volume-read-only tells both in full.
+    story.then(
+        "Ready is False, of the GitSource with W610 MirrorUnusable or of the Sync with A140 StateVolume, with the fix.",
+    );
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
     story.then("nothing is rolled out.");
@@ -317,7 +363,7 @@ fn state_volume_full() -> Test {
 }
 
 #[test]
-fn state_volume_read_only() -> Test {
+fn state_volume_read_only_at_the_start() -> Test {
     let mut stage = Setup::shared()?.start()?;
     stage.stop()?;
     let finished = stage.run_on_read_only_state()?;
@@ -327,6 +373,59 @@ fn state_volume_read_only() -> Test {
     // Nothing was harmed: on a writable volume it goes on.
     stage.start()?;
     stage.roll_out("apps/settings.yaml", &config_map("settings", "newer")).map(drop)
+}
+
+/// As a file system that is remounted after an error of its disk. Nothing can be recorded there, so nothing is done, neither roll-outs
+/// nor reverts, and the conditions say so; what was missed is made up for.
+#[test]
+fn state_volume_read_only_while_running() -> Test {
+    let mut stage = Setup::shared()?.volume("48m").start()?;
+    let good = stage.good().to_owned();
+    let mut story = Story::begin(&stage, "state-volume-read-only", "The state volume becomes read-only")?;
+    story.done("the state volume is remounted read-only; sam pushes a signed commit");
+    stage.state_volume("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"")?;
+    let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
+    stage.names.call_commit(&commit, "newer commit");
+    let owner = cannot_write(&mut stage)?;
+    story.status(&stage, owner)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
+    ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
+    story.then("nothing is rolled out.");
+
+    story.done("kubectl scale deployment web --replicas=7");
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.wait("the Sync tells that the revert waits", |view| {
+        let sync = view.sync(SYNC)?;
+        ensure!(sync["status"]["conditions"].to_string().contains("A140"), "status: {}", sync["status"]);
+        Ok(())
+    })?;
+    story.status(&stage, Owner::Sync)?;
+    ensure!(stage.view.deployment("web")?["spec"]["replicas"] == 7, "it was reverted without a record");
+    story.then("nothing is reverted either: what cannot be recorded is not done.");
+
+    story.done("the state volume is writable again");
+    stage.state_volume("umount \"$0\"")?;
+    heals_replicas(&mut stage)?;
+    stage.applied(&commit)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
+    stage.audit_verifies_on_volume()?;
+    story.then("the edit is reverted and the commit rolled out.");
+    story.end(&stage)
+}
+
+/// Waits until a condition says that the state volume takes nothing; of whom.
+fn cannot_write(stage: &mut Stage<'_>) -> Result<Owner> {
+    stage.wait("a condition says so", |view| {
+        for owner in [Owner::Sync, Owner::Source] {
+            let resource = owner.read(view)?;
+            let (ready, _, message) = View::condition(&resource, "Ready");
+            let known = message.contains("A140 StateVolume") || message.contains("W610 MirrorUnusable");
+            if ready == "False" && known && message.contains("Fix: ") {
+                return Ok(owner);
+            }
+        }
+        bail!("source: {}; sync: {}", view.source()?["status"], view.sync(SYNC)?["status"])
+    })
 }
 
 /// The Git source alone may be away while everything else is healed: also after a restart.
