@@ -309,7 +309,8 @@ impl Judge<'_> {
         } else {
             ("in the future", format!("not after {}", self.now))
         };
-        let fix = sign_again(Some(&state.commit), object.id == self.head);
+        let again = sign_again(Some(&state.commit), object.id == self.head);
+        let fix = format!("{again} # once the clock of the machine is right");
         Err(refuse(TrustCode::W406, &object.id, format!("made {made}, {relation}"), needed, fix))
     }
 

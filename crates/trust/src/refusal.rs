@@ -67,6 +67,9 @@ pub(crate) fn mend_signature(finding: Finding, predecessor: Option<&CommitId>, i
     const OF_THE_KEY: [TrustCode; 3] = [TrustCode::W202, TrustCode::W204, TrustCode::W304];
     let fix = if OF_THE_KEY.iter().any(|code| finding.code == code.entry()) {
         format!("{} # {}", sign(SIGN_WITH, predecessor, is_head), finding.fix)
+    } else if finding.code == TrustCode::W203.entry() {
+        let why = "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes";
+        format!("{} # {why}", sign(SIGN_WITH, predecessor, is_head))
     } else {
         sign_again(predecessor, is_head)
     };

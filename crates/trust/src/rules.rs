@@ -76,6 +76,10 @@ impl TrustFile {
             Some((count, item)) if count > 0 => {
                 let found = format!("{count} of {} for {path} ({})", item.threshold, credited(credit));
                 let missing = item.threshold.saturating_sub(count);
+                let name = &rule.name;
+                let fix = format!(
+                    "have rule {name} changed by a commit of its own: only .writ/trust.yaml takes several signatures"
+                );
                 refuse(TrustCode::W303, commit, found, format!("{missing} more of {could}"), fix)
             }
             _ if machines => {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec,
-    instants::Instants, refusal::refuse, rules::list, step::Step,
+    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile,
+    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -47,7 +47,12 @@ impl VerifiedCommit {
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
         let key = signature.key().fingerprint();
-        let names = list(policy.principals.keys().map(String::as_str));
+        let in_force = |held: &PrincipalKey| {
+            !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint()))
+                && instants.within(held.not_after).is_ok()
+        };
+        let able = policy.principals.iter().filter(|(_, principal)| principal.keys.iter().any(in_force));
+        let names = list(able.map(|(name, _)| name.as_str()));
         let fix = || format!("sign with a key in force of {names}");
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
             let found = format!("signed with key {key}, which is revoked ({reason})");

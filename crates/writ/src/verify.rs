@@ -200,10 +200,13 @@ impl Step {
 
     fn human(&self, text: &mut String) -> std::fmt::Result {
         let id: String = self.commit.to_string().chars().take(SHORT_ID).collect();
-        let signer = self.signer.as_ref().map_or_else(
-            || "no valid signature".to_owned(),
-            |signer| format!("signed by {} with {}", printable(&signer.principal), signer.key),
-        );
+        // What is said about history is said before any signature is looked at.
+        let unlooked = self.code.is_some_and(|code| code.starts_with("W4"));
+        let signer = match &self.signer {
+            Some(signer) => format!("signed by {} with {}", printable(&signer.principal), signer.key),
+            None if unlooked => "signature not looked at".to_owned(),
+            None => "no valid signature".to_owned(),
+        };
         let (Some(code), Some(reason)) = (self.code, self.reason) else {
             return writeln!(text, "{} {id}  {signer}", output::paint("accepted", Paint::Good));
         };
