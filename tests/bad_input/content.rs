@@ -167,6 +167,16 @@ fn policy_violation() -> Test {
     refused(&mut stage, story, Owner::Sync, &commit, "W801", Offline::NotTold)
 }
 
+/// What an expression cannot judge is refused, as by the API server with `failurePolicy: Fail`.
+#[test]
+fn policy_that_fails_on_an_object() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "policy-error", "A policy that reads what an object does not have")?;
+    story.done("sena's policy compares object.data.limit, which no ConfigMap has; git push");
+    let commit = push_policy(&mut stage, &policy("values", "object.data.limit != 'none'"))?;
+    refused(&mut stage, story, Owner::Sync, &commit, "W805", Offline::NotTold)
+}
+
 /// A new policy that the running revision violates is accepted: the violation is told, advancing is held, healing goes on.
 #[test]
 fn policy_that_the_running_revision_violates() -> Test {
