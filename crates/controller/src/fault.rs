@@ -77,8 +77,7 @@ impl FaultPoint {
     pub fn pass(self) {
         static WANTED: OnceLock<Option<Instant>> = OnceLock::new();
         static PASSED: AtomicU32 = AtomicU32::new(0);
-        let wanted =
-            WANTED.get_or_init(|| std::env::var(FAULT_POINT_VARIABLE).ok().map(|text| Instant::parse(&text)));
+        let wanted = WANTED.get_or_init(|| std::env::var(FAULT_POINT_VARIABLE).ok().map(|text| Instant::parse(&text)));
         let Some(wanted) = wanted.as_ref().filter(|wanted| wanted.point == self.name()) else { return };
         if PASSED.fetch_add(1, Ordering::Relaxed).saturating_add(1) != wanted.pass {
             return;
@@ -128,11 +127,8 @@ mod tests {
 
     #[test]
     fn the_instant_of_a_crash_is_read_from_the_variable() {
-        let instant = |point: &str, pass, micros| Instant {
-            point: point.to_owned(),
-            pass,
-            after: Duration::from_micros(micros),
-        };
+        let instant =
+            |point: &str, pass, micros| Instant { point: point.to_owned(), pass, after: Duration::from_micros(micros) };
         assert_eq!(Instant::parse("applied"), instant("applied", 1, 0));
         assert_eq!(Instant::parse("object-applied:3"), instant("object-applied", 3, 0));
         assert_eq!(Instant::parse("object-applied:3+250"), instant("object-applied", 3, 250));
