@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// admin; everything it makes there is removed at the end.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Takes the binary that is in target/debug as it is: for tests, which have built it.
+    #[arg(long, hide = true)]
+    built: bool,
 }
 
 /// Plays the demo. Exit status 0 only if everything went as promised.
@@ -35,16 +38,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     tools::ensure(&tools::TEST_TOOLS)?;
     eprintln!("Preparing: the control plane takes about 4 minutes to build the first time, the binary about 3.");
     controlplane::ensure(workspace)?;
-    process::run(workspace.cargo().args(["build", "--locked", "--package", "writ"]))?;
+    if !arguments.built {
+        process::run(workspace.cargo().args(["build", "--locked", "--package", "writ"]))?;
+    }
     let failures = match &arguments.kubeconfig {
         None => {
             let plane = ControlPlane::shared(Profile::Full).context("cannot start the control plane")?;
-            play(workspace, arguments, Stage::set(workspace, plane, NAMESPACE)?, started)
+            play(workspace, arguments, &Stage::set(workspace, plane, NAMESPACE)?, started)
         }
         Some(kubeconfig) => {
             let visit = Visit::begin(workspace, kubeconfig)?;
             let played = Stage::set(workspace, visit.plane(), visit.namespace())
-                .and_then(|stage| play(workspace, arguments, stage, started));
+                .and_then(|stage| play(workspace, arguments, &stage, started));
             // Also after a failure, and after writ has ended with its stage.
             let left = visit.end();
             let failures = played?;
@@ -59,9 +64,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 }
 
 /// The story, and what is left running after it; how many steps did not go as promised.
-fn play(workspace: &Workspace, arguments: &Arguments, stage: Stage, started: Instant) -> Result<u32> {
+fn play(workspace: &Workspace, arguments: &Arguments, stage: &Stage, started: Instant) -> Result<u32> {
     println!("\nwrit demo — ready after {:.1} s\n", started.elapsed().as_secs_f64());
-    let failures = story::play(&stage)?;
+    let failures = story::play(stage)?;
     println!(
         "\n{} in {:.1} s",
         if failures == 0 { "Everything went as promised" } else { "NOT as promised" },

@@ -8,7 +8,13 @@ use std::process::{Command, Output};
 use testkit::{ControlPlane, Profile, permissions};
 
 fn demo(kubeconfig: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).args(["demo", "--kubeconfig"]).arg(kubeconfig).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["demo", "--kubeconfig"]).arg(kubeconfig);
+    // A run of all tests has built it already, with their features; built once more for itself alone it takes minutes.
+    if Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/writ").exists() {
+        command.arg("--built");
+    }
+    command.output().unwrap()
 }
 
 fn said(output: &Output) -> String {
