@@ -349,7 +349,7 @@ impl State {
         // What was accepted and not completed may be there in part.
         let applied = resumed.applied.as_ref().map(|applied| applied.commit().id());
         let begun = resumed.accepted.iter().filter(|accepted| Some(accepted.commit().id()) != applied);
-        state.partial = begun.cloned().collect();
+        state.partial = resumed.partial.iter().chain(begun).cloned().collect();
         if state.held.as_ref().is_some_and(|held| held.revision.is_empty()) {
             state.held = None;
         }
@@ -359,7 +359,7 @@ impl State {
             state.held.get_or_insert(held);
         }
         state.failures.clone_from(&resumed.missing);
-        let states = [&resumed.accepted, &resumed.applied].into_iter().flatten();
+        let states = [&resumed.accepted, &resumed.applied].into_iter().flatten().chain(&resumed.partial);
         let objects: Vec<ObjectRef> =
             states.flat_map(|state| state.iter().map(|object| object.reference.clone())).collect();
         for object in &objects {

@@ -15,6 +15,7 @@ use crate::{
     journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
     removal::Dropped,
+    rollout::MAX_PARTIAL,
     source_gate::{Verified, read_verified},
     state::{Held, Key},
     sync_gate::{self, SyncJob},
@@ -52,6 +53,8 @@ pub(crate) struct ResumedSync {
     pub accepted: Option<Arc<DesiredState>>,
     /// The applied revision, rendered.
     pub applied: Option<Arc<DesiredState>>,
+    /// What was accepted between the two and not completed: it may be there in part.
+    pub partial: Vec<Arc<DesiredState>>,
     /// Why some of their objects do not render any more: those are neither healed nor pruned.
     pub missing: Vec<Finding>,
     /// Digest of the spec that it was accepted with.
@@ -274,43 +277,68 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         // is rolled out; what the log has is only what may have to be pruned.
         return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, ..ResumedSync::default() });
     }
-    let applied = match applied_revision(journal.log(), &job.sync, found.index)? {
+    let Since { applied, begun } = since_applied(journal.log(), &job.sync, found.index)?;
+    // What does not render is only what may have to be pruned: what is accepted is healed all the same.
+    let mut take = |rendered: Result<(Arc<DesiredState>, Vec<Finding>), Finding>| match rendered {
+        Ok((state, also_missing)) => {
+            let news: Vec<Finding> = also_missing.into_iter().filter(|finding| !missing.contains(finding)).collect();
+            missing.extend(news);
+            Some(state)
+        }
+        Err(finding) => {
+            missing.push(finding);
+            None
+        }
+    };
+    let applied = match applied {
         Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
-        Some(revision) => match applied(journal, job, &revision, &root, &owner) {
-            Ok((applied, also_missing)) => {
-                missing.extend(also_missing);
-                Some(applied)
-            }
-            // It is only what may have to be pruned: what is accepted is healed all the same.
-            Err(finding) => {
-                missing.push(finding);
-                None
-            }
-        },
+        Some(revision) => take(advanced_to(journal, job, &revision, &root, &owner)),
         None => None,
     };
+    let begun = begun.iter().filter(|begun| begun.entry.subject.get("commit") != found.entry.subject.get("commit"));
+    let partial = begun
+        .filter_map(|begun| take(prove_own(journal, begun, &root).and_then(|commit| render(job, &commit, &owner))))
+        .collect();
     let advance = plan.map(|plan| (plan, found.index));
-    Ok(ResumedSync { accepted: Some(accepted), applied, missing, spec, advance, current, refused })
+    Ok(ResumedSync { accepted: Some(accepted), applied, partial, missing, spec, advance, current, refused })
 }
 
-/// The commit that was applied completely last, unless that was before an end of the Sync. `accepted`
-/// is its newest acceptance.
-fn applied_revision(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Option<String>, Finding> {
+/// What became of a Sync since a revision of it was applied completely.
+struct Since {
+    /// That commit; `None` if there was none since the Sync began.
+    applied: Option<String>,
+    /// Acceptances since then, each commit once, at most [`MAX_PARTIAL`].
+    begun: Vec<Indexed>,
+}
+
+/// Reads the log back to the last complete roll-out. `accepted` is the newest acceptance.
+fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Finding> {
     let name = sync.to_string();
-    let Some(outcome) = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])? else {
-        return Ok(None);
-    };
-    for found in log.entries(outcome.index..accepted) {
-        let Indexed { entry, .. } = found.map_err(|error| unreadable(&error.to_string()))?;
-        let says = |key: &str, value: &str| entry.subject.get(key).is_some_and(|said| said == value);
-        if says("sync", &name) && says("result", ENDED) {
-            return Ok(None);
+    let outcome = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])?;
+    let from = outcome.as_ref().map_or(0, |outcome| outcome.index);
+    let mut since =
+        Since { applied: outcome.and_then(|found| found.entry.subject.get("commit").cloned()), begun: Vec::new() };
+    for found in log.entries(from..accepted) {
+        let found = found.map_err(|error| unreadable(&error.to_string()))?;
+        let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
+        if !says("sync", &name) {
+            continue;
+        }
+        if says("result", ENDED) {
+            since = Since { applied: None, begun: Vec::new() };
+        } else if found.entry.kind == EntryKind::Advance && says("gate", "sync") {
+            let commit = found.entry.subject.get("commit");
+            since.begun.retain(|before| before.entry.subject.get("commit") != commit);
+            if since.begun.len() >= MAX_PARTIAL {
+                since.begun.remove(0);
+            }
+            since.begun.push(found);
         }
     }
-    Ok(outcome.entry.subject.get("commit").cloned())
+    Ok(since)
 }
 
-fn applied(
+fn advanced_to(
     journal: &Journal,
     job: &SyncJob,
     revision: &str,

@@ -23,7 +23,7 @@ use crate::{
 
 /// The most revisions in a row that may stay incomplete and are remembered for pruning: a push every
 /// ten minutes for a working day.
-const MAX_PARTIAL: usize = 48;
+pub(crate) const MAX_PARTIAL: usize = 48;
 
 impl State {
     /// Looks at every Sync that may have something to do.

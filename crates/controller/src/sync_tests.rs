@@ -341,6 +341,27 @@ fn an_applied_revision_that_is_lost_keeps_nothing_from_being_healed() {
     assert_eq!(codes(&resumed.missing), ["W407"]);
 }
 
+#[test]
+fn what_unfinished_revisions_brought_is_remembered_over_a_restart() {
+    let mut shop = Shop::new();
+    let first = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&first, Discovery::default());
+    shop.applied(&first.commit.id().to_string());
+    // Neither this one nor the next is ever completed.
+    let second = shop.change(&[("shop/b.yaml", config_map("b", "v"))]);
+    shop.advance(&second, Discovery::default());
+    shop.world.repo.remove("shop/b.yaml").unwrap();
+    let third = shop.change(&[("shop/c.yaml", config_map("c", "v"))]);
+    shop.advance(&third, Discovery::default());
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a", "c"]);
+    assert_eq!(names(resumed.applied.as_ref()), ["a"]);
+    let partial: Vec<_> = resumed.partial.iter().map(|state| names(Some(state))).collect();
+    assert_eq!(partial, [["a", "b"]]);
+    shop.applied(&third.commit.id().to_string());
+    assert!(shop.resume(Discovery::default(), &shop.question()).partial.is_empty());
+}
+
 /// The codes of a verdict that is reached with what was rendered before, and of one without.
 fn both_ways(job: &SyncJob, verified: &Verified) -> [Vec<String>; 2] {
     let verdict = |job: &SyncJob| {
