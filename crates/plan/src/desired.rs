@@ -1,10 +1,6 @@
 //! What one accepted commit wants one Sync to be.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::{cmp::Ordering, sync::Arc};
 
 use manifest::{Digest, Finding, ManifestCode, ObjectRef, Origin, RenderedSet, Subject, counted};
 use trust::{AuthorizedCommit, CommitId, TreeId};
@@ -59,7 +55,8 @@ impl InstanceId {
 pub struct DesiredState {
     commit: AuthorizedCommit,
     sync: SyncRef,
-    objects: BTreeMap<ObjectRef, Arc<DesiredObject>>,
+    /// Ordered by identity, each once.
+    objects: Vec<Arc<DesiredObject>>,
     digest: Digest,
 }
 
@@ -127,15 +124,14 @@ impl DesiredState {
             return Err(DesiredStateError::OtherTree { commit: commit.id(), tree: commit.tree(), read: tree });
         }
         let part_of = ApplySetId::of(&sync);
-        let mut all = BTreeMap::new();
-        let mut findings = Vec::new();
-        for object in objects {
-            if *object.part_of() != part_of {
-                findings.push(of_another_sync(&sync, &object));
-            }
-            match all.entry(object.reference.clone()) {
-                Entry::Vacant(entry) => _ = entry.insert(object),
-                Entry::Occupied(entry) => findings.push(declared_twice(entry.get(), &object)),
+        let mut all: Vec<Arc<DesiredObject>> = objects.into_iter().collect();
+        // They mostly come in order, which costs one comparison for each.
+        all.sort_by(|one, two| one.reference.cmp(&two.reference));
+        let foreign = all.iter().filter(|object| *object.part_of() != part_of);
+        let mut findings: Vec<Finding> = foreign.map(|object| of_another_sync(&sync, object)).collect();
+        for (first, second) in all.iter().zip(all.iter().skip(1)) {
+            if first.reference == second.reference {
+                findings.push(declared_twice(first, second));
             }
         }
         if findings.is_empty() {
@@ -166,18 +162,19 @@ impl DesiredState {
 
     /// All objects, ordered by identity.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &DesiredObject> {
-        self.objects.values().map(Arc::as_ref)
+        self.objects.iter().map(Arc::as_ref)
     }
 
     /// All objects, ordered by identity, to be shared with another state.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = &Arc<DesiredObject>> {
-        self.objects.values()
+        self.objects.iter()
     }
 
     /// One object.
     #[must_use]
     pub fn get(&self, reference: &ObjectRef) -> Option<&DesiredObject> {
-        self.objects.get(reference).map(Arc::as_ref)
+        let found = self.objects.binary_search_by(|object| object.reference.cmp(reference)).ok();
+        found.and_then(|index| self.objects.get(index)).map(Arc::as_ref)
     }
 
     /// The objects of both states side by side, ordered by identity.
@@ -185,8 +182,8 @@ impl DesiredState {
         &'a self,
         other: Option<&'a Self>,
     ) -> impl Iterator<Item = (Option<&'a DesiredObject>, Option<&'a DesiredObject>)> {
-        let mut ours = self.objects.values().peekable();
-        let mut theirs = other.map(|other| other.objects.values()).into_iter().flatten().peekable();
+        let mut ours = self.objects.iter().peekable();
+        let mut theirs = other.map_or(&[][..], |other| &other.objects).iter().peekable();
         std::iter::from_fn(move || {
             let order = match (ours.peek(), theirs.peek()) {
                 (None, None) => return None,
@@ -217,10 +214,10 @@ impl DesiredState {
 
 /// Every object gives the same number of parts, each preceded by its length: no two sets give the
 /// same input.
-fn set_digest(objects: &BTreeMap<ObjectRef, Arc<DesiredObject>>) -> Digest {
+fn set_digest(objects: &[Arc<DesiredObject>]) -> Digest {
     Digest::of_parts(
         objects
-            .values()
+            .iter()
             .flat_map(|object| identity(&object.reference).into_iter().chain([object.digest.as_bytes().as_slice()])),
     )
 }
