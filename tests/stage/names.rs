@@ -48,7 +48,8 @@ fn without_fan_out(text: &str) -> String {
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         kept.push_str("bodies/");
-        kept.push_str(part.get(2..).filter(|rest| rest.starts_with("/<digest>")).map_or(part, |rest| &rest[1..]));
+        let body = part.get(2..).and_then(|rest| rest.strip_prefix('/')).filter(|rest| rest.starts_with("<digest>"));
+        kept.push_str(body.unwrap_or(part));
     }
     kept
 }
