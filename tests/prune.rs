@@ -163,6 +163,29 @@ fn objects_of_a_removed_sync_are_held_until_a_commit_says_how_many() -> Test {
     stage.audit_verifies()
 }
 
+/// What the Sync says about its objects is put back when it is edited, and shrinks with them.
+#[test]
+fn inventory_says_what_is_there() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let says = |stage: &mut Stage<'_>, kinds: &str| {
+        stage.wait(&format!("the Sync says {kinds}"), |view| {
+            let annotations = view.sync(SYNC)?["metadata"]["annotations"].clone();
+            let said = annotations["applyset.kubernetes.io/contains-group-kinds"].clone();
+            ensure!(said == kinds, "it says {said}");
+            Ok(())
+        })
+    };
+    says(&mut stage, "ConfigMap,Deployment.apps")?;
+    let edit = "applyset.kubernetes.io/contains-group-kinds=Secret";
+    stage.tenant.kubectl(&["annotate", "--overwrite", "sync", SYNC, edit])?;
+    says(&mut stage, "ConfigMap,Deployment.apps")?;
+    stage.entries_once(&["--kind", "revert"], 1)?;
+    stage.repo.remove("apps/web.yaml")?;
+    let commit = stage.commit("without the Deployment")?;
+    stage.applied(&commit)?;
+    says(&mut stage, "ConfigMap")
+}
+
 /// Nobody's order: the Sync comes back, its objects never leave.
 #[test]
 fn sync_deleted_by_hand_comes_back_and_its_objects_stay() -> Test {

@@ -86,12 +86,30 @@ impl ParentInventory {
         kinds: &BTreeSet<GroupKind>,
         namespaces: &BTreeSet<String>,
     ) -> Result<(), RequestError> {
-        let wanted = Self {
+        let wanted = self.saying(sync, kinds, namespaces);
+        self.write(wanted, cluster, sync).await
+    }
+
+    /// Whether it is said by the same Sync as `other`, rather than by a later one of its name.
+    #[must_use]
+    pub fn is_of_same(&self, other: &Self) -> bool {
+        self.uid == other.uid
+    }
+
+    /// Whether [`settle`](Self::settle) would write anything.
+    #[must_use]
+    pub fn differs(&self, sync: &SyncRef, kinds: &BTreeSet<GroupKind>, namespaces: &BTreeSet<String>) -> bool {
+        *self != self.saying(sync, kinds, namespaces)
+    }
+
+    fn saying(&self, sync: &SyncRef, kinds: &BTreeSet<GroupKind>, namespaces: &BTreeSet<String>) -> Self {
+        Self {
+            uid: self.uid.clone(),
+            id: ApplySetId::of(sync).as_str().to_owned(),
+            tooling: TOOLING.to_owned(),
             kinds: kinds.iter().map(ToString::to_string).collect(),
             namespaces: namespaces.iter().filter(|name| **name != sync.namespace).cloned().collect(),
-            ..self.clone()
-        };
-        self.write(wanted, cluster, sync).await
+        }
     }
 
     async fn write(&mut self, mut wanted: Self, cluster: &Cluster, sync: &SyncRef) -> Result<(), RequestError> {

@@ -193,6 +193,7 @@ impl State {
             let mut before = std::mem::take(&mut state.partial);
             before.extend(std::mem::replace(&mut state.applied, state.accepted.clone()));
             state.settled = state.judging.take();
+            state.inventory_due = true;
             self.release(&before, sync);
             self.unsettle_held();
         }

@@ -103,6 +103,15 @@ pub(crate) enum Event {
         /// What they say.
         trailer: Result<PruneTrailer, Finding>,
     },
+    /// What a Sync says about its objects was written, or not.
+    InventoryKept {
+        /// The Sync.
+        sync: SyncRef,
+        /// What it says now.
+        inventory: ParentInventory,
+        /// Why it could not be written.
+        result: Result<(), String>,
+    },
     /// A refusal was written to the log, or not.
     RefusalLogged {
         /// Who is refused, as kind and name.

@@ -175,6 +175,16 @@ impl Journal {
         self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Grouped)
     }
 
+    /// What a Sync says about its objects was edited and is about to be put back.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn inventory(&self, now: Timestamp, sync: &SyncRef, finding: &Finding) -> Result<Receipt, LogError> {
+        let mut entry = entry(EntryKind::Revert, now, [("sync", &*sync.to_string()), ("origin", "inventory")]);
+        entry.codes = codes([finding]);
+        self.log.append(&entry, None, None, Durability::Grouped)
+    }
+
     /// A revert of an object that was not to be seen was answered: it had not been deleted.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
+//! | what a Sync says about its objects | `inventory` |
 //! | what is written down | `journal` |
 //! | what people are told | `status`, `conditions`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | what is looked at now and then | `upkeep` |
@@ -28,6 +29,7 @@ mod expected;
 mod fault;
 mod floor;
 mod http;
+mod inventory;
 mod journal;
 mod kinds;
 mod live;

@@ -169,6 +169,11 @@ impl State {
                     state.settled = None;
                     self.kinds.ask();
                 }
+                if state.resource.metadata.uid != resource.metadata.uid {
+                    // Another one of its name, which came while nobody watched.
+                    state.inventory = cluster::ParentInventory::of(&resource);
+                }
+                state.inventory_due = true;
                 *state.resource = resource;
             }
             None => {

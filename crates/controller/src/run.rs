@@ -300,6 +300,7 @@ impl State {
             Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),
+            Event::InventoryKept { sync, inventory, result } => self.inventory_kept(&sync, inventory, result),
             Event::RemovalsRead(outcome) => self.removals_read(outcome),
             Event::RemovalPrepared { sync, trailer } => self.removal_prepared(&sync, trailer, now),
             Event::LogRoom { room } => self.log_room(room),
@@ -330,6 +331,7 @@ impl State {
         self.ask_kinds();
         self.upkeep();
         self.ask_removals();
+        self.keep_inventories(now);
         self.remove_gone();
         self.consider_all();
     }

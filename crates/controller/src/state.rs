@@ -259,6 +259,8 @@ pub(crate) struct SyncState {
     pub(crate) last_current: Option<Current>,
     /// What its annotations say about what it owns; `None` before the first roll-out.
     pub inventory: ParentInventory,
+    /// Whether they may say something else than what is there.
+    pub(crate) inventory_due: bool,
     /// Files rendered before.
     pub cache: Arc<Mutex<RenderCache>>,
     /// `requestedAt` that was answered.
@@ -294,6 +296,7 @@ impl SyncState {
             flagged: BTreeMap::new(),
             last_current: None,
             inventory,
+            inventory_due: true,
             cache: Arc::default(),
             requested,
             last_drift: None,
