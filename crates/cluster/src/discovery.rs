@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn what_a_group_that_is_away_serves_is_not_known() {
         let mut found = discovery();
-        let away = r#"{"items":[{"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
+        let away =
+            r#"{"items":[{"metadata":{"name":"metrics.k8s.io"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
         assert!(found.add(serde_json::from_str(away).unwrap()));
         for (group, kind, unserved) in [
             ("apps", "Deployment", false),

@@ -13,8 +13,8 @@ use cluster::{
 use jiff::Timestamp;
 use manifest::{Digest, ObjectRef, RenderOptions, RepoPath, render_plain};
 use plan::{
-    ApprovedPlan, Claims, Decision, DesiredState, DriftSeen, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates, Presence,
-    PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
+    ApprovedPlan, Claims, Decision, DesiredState, DriftSeen, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates,
+    Presence, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
 };
 use testkit::{ControlPlane, Profile, Rights, Tenant};
 use tokio::sync::mpsc;
