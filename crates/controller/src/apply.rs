@@ -34,7 +34,7 @@ impl State {
         let sync = plan.sync().clone();
         let Some((current, inventory, timeout)) = self.apply_context(&sync) else { return self.idle(&sync) };
         for change in plan.changes() {
-            self.live.begin(&change.reference);
+            self.live.begin(&change.reference, plan.digest());
         }
         let (cluster, events, kept) = (self.cluster.clone(), self.events.clone(), AppliedPlan::of(&plan));
         let (failed, begun) = (sync.clone(), kept.clone());
@@ -73,7 +73,7 @@ impl State {
     /// One change was answered.
     pub(crate) fn outcome(&mut self, outcome: Outcome, now: Timestamp) {
         FaultPoint::ObjectApplied.pass();
-        let Outcome { sync, reference, body, result, .. } = outcome;
+        let Outcome { sync, plan, reference, body, result } = outcome;
         let accepted = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
         let object = accepted.as_ref().and_then(|state| state.get(&reference));
         let declared = object.map(declared_of);
@@ -85,11 +85,11 @@ impl State {
         let sight = match result {
             Ok(Done::Created { sighting, baseline }) => {
                 self.remember(object, &sighting, baseline, body);
-                self.answered(&reference, sighting.into(), body, declared.as_ref())
+                self.answered(&reference, (plan, body), sighting.into(), declared.as_ref())
             }
             Ok(Done::Configured { sighting }) => {
                 self.remember(object, &sighting, None, body);
-                self.answered(&reference, sighting.into(), body, declared.as_ref())
+                self.answered(&reference, (plan, body), sighting.into(), declared.as_ref())
             }
             Ok(Done::Pruned | Done::Gone) => {
                 self.live.pruned(&reference);
@@ -98,7 +98,7 @@ impl State {
             }
             Ok(Done::Withheld) | Err(_) => {
                 // Whatever was seen meanwhile: the plan that failed is tried again.
-                self.live.abandon(&reference, declared.as_ref());
+                self.live.abandon(&reference, plan, declared.as_ref());
                 return;
             }
         };
@@ -112,13 +112,13 @@ impl State {
     fn answered(
         &mut self,
         reference: &ObjectRef,
+        (plan, body): (Digest, Option<Digest>),
         seen: Observation,
-        body: Option<Digest>,
         declared: Option<&Declared<'_>>,
     ) -> Sight {
         match (body, declared) {
-            (Some(digest), Some(declared)) => self.live.applied(reference, &Applied { digest, seen }, declared),
-            _ => self.live.abandon(reference, declared),
+            (Some(digest), Some(declared)) => self.live.applied(reference, &Applied { plan, digest, seen }, declared),
+            _ => self.live.abandon(reference, plan, declared).unwrap_or(Sight::Settled),
         }
     }
 
@@ -274,15 +274,16 @@ impl State {
     /// A plan was not carried out. Reverts are tried again by themselves: a roll-out of the same Sync
     /// may be under way and goes on.
     fn given_up(&mut self, sync: &SyncRef, plan: &AppliedPlan) -> PlanOrigin {
+        let accepted = self.syncs.get(sync).and_then(|state| state.accepted.clone());
         for reference in &plan.objects {
-            self.live.abandon(reference, None);
-        }
-        self.tell_absences(&plan.objects, Timestamp::now());
-        if plan.origin == PlanOrigin::Drift {
-            for reference in &plan.objects {
+            // What was seen meanwhile is compared now: nothing else would look at it again.
+            let declared = accepted.as_ref().and_then(|state| state.get(reference)).map(declared_of);
+            let given_up = self.live.abandon(reference, plan.digest, declared.as_ref());
+            if given_up.is_some() && plan.origin == PlanOrigin::Drift {
                 self.heal_again(sync, reference);
             }
         }
+        self.tell_absences(&plan.objects, Timestamp::now());
         plan.origin
     }
 

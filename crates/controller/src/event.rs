@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use audit::{LogError, Receipt};
 use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
-use manifest::{Finding, ObjectRef};
+use manifest::{Digest, Finding, ObjectRef};
 use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSpec};
 use trust::CommitId;
 
@@ -138,6 +138,8 @@ pub(crate) enum Event {
 /// Which plan was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AppliedPlan {
+    /// Its digest.
+    pub digest: Digest,
     /// Why it was made.
     pub origin: PlanOrigin,
     /// The revision it applied.
@@ -155,6 +157,7 @@ impl AppliedPlan {
     #[must_use]
     pub(crate) fn of(plan: &ApprovedPlan) -> Self {
         Self {
+            digest: plan.digest(),
             origin: plan.origin(),
             revision: plan.revision(),
             waiting: plan.counts().waiting,

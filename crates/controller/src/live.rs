@@ -62,8 +62,8 @@ struct Entry {
     seen: Option<Seen>,
     as_declared: Option<AsDeclared>,
     contested: Option<Box<Contested>>,
-    /// Requests of ours that are under way; events are kept until they are answered.
-    in_flight: u32,
+    /// The plans whose requests are under way; events are kept until they are answered.
+    in_flight: Vec<Digest>,
     /// The last event that arrived meanwhile.
     waiting: Option<Waiting>,
 }
@@ -130,6 +130,8 @@ pub(crate) enum Sight {
 /// The answer to one apply.
 #[derive(Debug, Clone)]
 pub(crate) struct Applied {
+    /// Digest of the plan.
+    pub plan: Digest,
     /// Digest of the body.
     pub digest: Digest,
     /// What came back.
@@ -206,17 +208,20 @@ impl LiveTable {
         self.objects.get(reference)?.owner.as_ref()
     }
 
-    /// A request for `reference` is sent.
-    pub(crate) fn begin(&mut self, reference: &ObjectRef) {
-        self.entry(reference).in_flight += 1;
+    /// A request of this plan for `reference` is sent.
+    pub(crate) fn begin(&mut self, reference: &ObjectRef, plan: Digest) {
+        self.entry(reference).in_flight.push(plan);
     }
 
-    /// A request for `reference` failed or was not sent after all. Returns what its waiting event
-    /// means, if there is one.
-    pub(crate) fn abandon(&mut self, reference: &ObjectRef, declared: Option<&Declared<'_>>) -> Sight {
-        let entry = self.entry(reference);
-        entry.in_flight = entry.in_flight.saturating_sub(1);
-        self.judge_waiting(reference, declared)
+    /// A request of this plan failed or was not sent after all. Returns what its waiting event means,
+    /// if there is one; `None` if the request was answered before.
+    pub(crate) fn abandon(
+        &mut self,
+        reference: &ObjectRef,
+        plan: Digest,
+        declared: Option<&Declared<'_>>,
+    ) -> Option<Sight> {
+        self.objects.get_mut(reference)?.end(plan).then(|| self.judge_waiting(reference, declared))
     }
 
     /// A watch saw the object.
@@ -227,7 +232,7 @@ impl LiveTable {
         declared: Option<&Declared<'_>>,
     ) -> Sight {
         let entry = self.entry(reference);
-        if entry.in_flight > 0 {
+        if !entry.in_flight.is_empty() {
             entry.waiting = Some(Waiting::Seen(observation));
             return Sight::Waiting;
         }
@@ -240,7 +245,7 @@ impl LiveTable {
     /// A watch saw that the object is gone, or no longer carries our label.
     pub(crate) fn vanish(&mut self, reference: &ObjectRef, resource_version: &str) -> Sight {
         let entry = self.entry(reference);
-        if entry.in_flight > 0 {
+        if !entry.in_flight.is_empty() {
             entry.waiting = Some(Waiting::Gone { resource_version: resource_version.to_owned() });
             return Sight::Waiting;
         }
@@ -251,7 +256,7 @@ impl LiveTable {
     /// says what our apply came to, never what is expected.
     pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: &Applied, declared: &Declared<'_>) -> Sight {
         let entry = self.entry(reference);
-        entry.in_flight = entry.in_flight.saturating_sub(1);
+        entry.end(applied.plan);
         // An event that is not newer than the answer has nothing to add.
         let version = &applied.seen.resource_version;
         if entry.waiting.as_ref().is_some_and(|waiting| !is_newer(waiting.resource_version(), version)) {
@@ -263,7 +268,7 @@ impl LiveTable {
             // The answer to an older body teaches nothing about the declared one.
             entry.judge(&applied.seen, Some(declared))
         };
-        if entry.in_flight == 0 && entry.waiting.is_none() {
+        if entry.in_flight.is_empty() && entry.waiting.is_none() {
             sight
         } else {
             self.judge_waiting(reference, Some(declared))
@@ -278,7 +283,7 @@ impl LiveTable {
     /// Whether a request for the object is under way.
     #[must_use]
     pub(crate) fn is_in_flight(&self, reference: &ObjectRef) -> bool {
-        self.objects.get(reference).is_some_and(|entry| entry.in_flight > 0)
+        self.objects.get(reference).is_some_and(|entry| !entry.in_flight.is_empty())
     }
 
     /// How the object differs from what our own apply of its declaration asked for; empty if it does
@@ -330,7 +335,7 @@ impl LiveTable {
 
     fn judge_waiting(&mut self, reference: &ObjectRef, declared: Option<&Declared<'_>>) -> Sight {
         let entry = self.entry(reference);
-        if entry.in_flight > 0 {
+        if !entry.in_flight.is_empty() {
             return Sight::Waiting;
         }
         match entry.waiting.take() {
@@ -358,6 +363,12 @@ pub(crate) struct Declared<'a> {
 }
 
 impl Entry {
+    /// One request of a plan is over. Returns whether one was under way.
+    fn end(&mut self, plan: Digest) -> bool {
+        let at = self.in_flight.iter().position(|begun| *begun == plan);
+        at.map(|at| self.in_flight.swap_remove(at)).is_some()
+    }
+
     /// Whether an event tells of a time before what is known of the same object.
     fn is_old(&self, uid: &str, resource_version: &str) -> bool {
         let seen = self.seen.as_ref().filter(|seen| seen.judged && seen.uid == uid);

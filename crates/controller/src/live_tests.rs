@@ -14,6 +14,10 @@ fn reference() -> ObjectRef {
     }
 }
 
+fn plan() -> Digest {
+    Digest::of(b"plan")
+}
+
 fn seen_as(uid: &str, version: &str, object: &Value) -> Observation {
     let json: Arc<[u8]> = serde_json::to_vec(object).unwrap().into();
     Observation {
@@ -54,7 +58,7 @@ impl Fixture {
     fn new() -> Self {
         let body = deployment(3, "0.5").to_string().into_bytes();
         let mut fixture = Self { table: LiveTable::default(), body, kind: GroupKind::new("apps", "Deployment") };
-        fixture.table.begin(&reference());
+        fixture.table.begin(&reference(), plan());
         let sight = fixture.answer("5", &as_served());
         assert_eq!(sight, Sight::Settled);
         fixture
@@ -71,7 +75,7 @@ impl Fixture {
     fn answer_of(&mut self, seen: Observation) -> Sight {
         let (digest, body, kind) = self.declared();
         let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
-        self.table.applied(&reference(), &Applied { digest, seen }, &declared)
+        self.table.applied(&reference(), &Applied { plan: plan(), digest, seen }, &declared)
     }
 
     fn observe(&mut self, version: &str, object: &Value) -> Sight {
@@ -105,7 +109,7 @@ fn the_servers_spelling_and_additions_are_no_drift() {
 fn an_answer_with_another_value_is_contested_and_never_expected() {
     let mut fixture = Fixture::new();
     for version in ["7", "9"] {
-        fixture.table.begin(&reference());
+        fixture.table.begin(&reference(), plan());
         assert_eq!(fixture.answer(version, &edited()), Sight::Contested);
         assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Answer));
         assert_eq!(fixture.table.contested(&reference()).len(), 1);
@@ -123,7 +127,7 @@ fn an_answer_with_another_value_is_contested_and_never_expected() {
     // Contested as before, whoever wrote it: the next answer shows whether it still is.
     assert_eq!(fixture.observe("11", &edited()), Sight::Contested);
     // Nobody contests it any more.
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     assert_eq!(fixture.answer("12", &as_served()), Sight::Settled);
     assert_eq!(fixture.observe("13", &edited()), Sight::Drifted);
 }
@@ -142,7 +146,7 @@ fn drift_in_another_object_of_the_name_is_known_by_its_uid() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.observe_as("u2", "8", &edited()), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Replacement));
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     assert_eq!(fixture.answer_of(seen_as("u2", "9", &as_served())), Sight::Settled);
     assert_eq!(fixture.observe_as("u2", "10", &edited()), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
@@ -151,11 +155,11 @@ fn drift_in_another_object_of_the_name_is_known_by_its_uid() {
 #[test]
 fn an_event_during_a_request_waits_and_an_older_one_is_dropped() {
     let mut fixture = Fixture::new();
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     assert!(fixture.table.is_in_flight(&reference()));
     assert_eq!(fixture.observe("6", &edited()), Sight::Waiting);
     assert_eq!(fixture.answer("7", &as_served()), Sight::Settled);
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     assert_eq!(fixture.observe("9", &edited()), Sight::Waiting);
     assert_eq!(fixture.answer("8", &as_served()), Sight::Drifted);
     assert!(!fixture.table.is_in_flight(&reference()));
@@ -172,22 +176,47 @@ fn an_event_that_comes_after_the_answer_and_is_older_says_nothing() {
 #[test]
 fn a_deletion_during_a_request_is_not_forgotten() {
     let mut fixture = Fixture::new();
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     assert_eq!(fixture.table.vanish(&reference(), "9"), Sight::Waiting);
     assert_eq!(fixture.answer("7", &as_served()), Sight::Drifted);
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     assert_eq!(fixture.table.vanish(&reference(), "10"), Sight::Waiting);
     assert_eq!(fixture.answer("11", &as_served()), Sight::Settled);
 }
 
 #[test]
+fn what_was_seen_during_a_request_that_is_given_up_is_compared() {
+    let mut fixture = Fixture::new();
+    let (digest, body, kind) = fixture.declared();
+    let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+    fixture.table.begin(&reference(), plan());
+    assert_eq!(fixture.observe("6", &edited()), Sight::Waiting);
+    assert_eq!(fixture.table.abandon(&reference(), plan(), Some(&declared)), Some(Sight::Drifted));
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+/// A plan that is given up takes back what of it was not answered, and nothing of another plan.
+#[test]
+fn an_answered_request_is_not_given_up() {
+    let (mut fixture, other) = (Fixture::new(), Digest::of(b"other"));
+    assert_eq!(fixture.table.abandon(&reference(), plan(), None), None);
+    fixture.table.begin(&reference(), plan());
+    fixture.table.begin(&reference(), other);
+    assert_eq!(fixture.answer("7", &as_served()), Sight::Waiting);
+    assert_eq!(fixture.table.abandon(&reference(), plan(), None), None);
+    assert!(fixture.table.is_in_flight(&reference()));
+    assert_eq!(fixture.table.abandon(&reference(), other, None), Some(Sight::Settled));
+    assert!(!fixture.table.is_in_flight(&reference()));
+}
+
+#[test]
 fn the_answer_to_an_older_body_is_judged_by_the_new_declaration() {
     let mut fixture = Fixture::new();
-    fixture.table.begin(&reference());
+    fixture.table.begin(&reference(), plan());
     fixture.body = deployment(4, "0.5").to_string().into_bytes();
     let (digest, body, kind) = fixture.declared();
     let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
-    let late = Applied { digest: Digest::of(b"older"), seen: seen("8", &as_served()) };
+    let late = Applied { plan: plan(), digest: Digest::of(b"older"), seen: seen("8", &as_served()) };
     assert_eq!(fixture.table.applied(&reference(), &late, &declared), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
 }
