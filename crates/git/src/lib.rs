@@ -10,6 +10,7 @@ mod compact;
 mod error;
 mod exchange;
 mod fetch;
+mod folders;
 mod http;
 mod library;
 mod mirror;

@@ -1,7 +1,7 @@
 //! Reading an object database: raw commits, trees by object id, blobs; bounded, verified by hash,
 //! blind to replace refs and grafts.
 
-use std::path::Path;
+use std::{cell::RefCell, path::Path, sync::Arc};
 
 use git2::{ObjectType, Odb, OdbObject, Oid, Repository};
 use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
@@ -9,6 +9,7 @@ use trust::{Change, CommitId, Entry, HistoryError};
 
 use crate::{
     exchange::quoted,
+    folders::{Folder, Folders},
     library,
     tree::{Node, TreeError, parse},
     walk::Ancestry,
@@ -32,6 +33,7 @@ pub const MAX_FOLDER_BYTES: u64 = 256 << 20;
 pub struct Objects {
     repository: Repository,
     ancestry: Ancestry,
+    folders: RefCell<Folders>,
 }
 
 impl Objects {
@@ -45,7 +47,7 @@ impl Objects {
     }
 
     pub(crate) fn of(repository: Repository) -> Self {
-        Self { repository, ancestry: Ancestry::default() }
+        Self { repository, ancestry: Ancestry::default(), folders: RefCell::default() }
     }
 
     pub(crate) fn repository(&self) -> &Repository {
@@ -114,7 +116,7 @@ impl Objects {
 
     fn reading(&self) -> Result<Reading<'_>, HistoryError> {
         let odb = self.repository.odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
-        Ok(Reading { odb, entries_left: MAX_ENTRIES })
+        Ok(Reading { odb, folders: &self.folders, entries_left: MAX_ENTRIES })
     }
 }
 
@@ -180,6 +182,7 @@ impl Side<'_> {
 /// One question: the database and what it may still read.
 struct Reading<'r> {
     odb: Odb<'r>,
+    folders: &'r RefCell<Folders>,
     entries_left: u64,
 }
 
@@ -193,7 +196,7 @@ impl Reading<'_> {
         };
         let (size, found) = self.odb.read_header(id).map_err(failed)?;
         if found != kind {
-            return Err(HistoryError::Read { reason: format!("{id} is a {found}, not a {kind}") });
+            return Err(HistoryError::Malformed { object: format!("{id} is a {found}, not a {kind}") });
         }
         if size as u64 > limit {
             return Err(HistoryError::Limit { what: format!("bytes of {} ({size})", name()), limit });
@@ -216,33 +219,47 @@ impl Reading<'_> {
             .and_then(|id| std::str::from_utf8(id).ok())
             .filter(|id| id.len() == 40)
             .and_then(|id| Oid::from_str(id).ok())
-            .ok_or_else(|| HistoryError::Read { reason: format!("commit {commit} does not begin with its tree") })?;
+            .ok_or_else(|| HistoryError::Malformed { object: format!("commit {commit} does not begin with its tree") })?;
         let mut here = RepoPath::root();
         let mut node = Node::Folder(root);
         for segment in path.segments() {
             let Node::Folder(id) = node else { return Ok(None) };
-            let found = self.folder(commit, id, &here)?.into_iter().find(|(name, _)| name == segment);
-            let Some((_, below)) = found else { return Ok(None) };
-            node = below;
+            let folder = self.folder(commit, id, &here)?;
+            let found = folder.binary_search_by(|(name, _)| name.as_str().cmp(segment)).ok();
+            let Some((_, below)) = found.and_then(|index| folder.get(index)) else { return Ok(None) };
+            node = *below;
             here = join(&here, segment, commit)?;
         }
         Ok(Some(node))
     }
 
-    /// The checked entries of one folder.
-    fn folder(&mut self, commit: &CommitId, id: Oid, path: &RepoPath) -> Result<Vec<(String, Node)>, HistoryError> {
-        let entries =
-            parse(self.object(id, ObjectType::Tree, MAX_TREE_BYTES)?.data()).map_err(|error| match error {
-                TreeError::Malformed => HistoryError::Read { reason: format!("tree {id} ({path}) is malformed") },
-                TreeError::Entry { name, reason } => {
-                    let path = if path.is_root() { name } else { format!("{path}/{name}") };
-                    HistoryError::BadEntry { commit: *commit, path, reason }
-                }
-            })?;
+    /// The checked entries of one folder in order of names. Each counts, also when it is known already: what a
+    /// question may ask for does not depend on what was asked before.
+    fn folder(&mut self, commit: &CommitId, id: Oid, path: &RepoPath) -> Result<Folder, HistoryError> {
+        let known = self.folders.borrow_mut().get(id);
+        let entries = match known {
+            Some(entries) => entries,
+            None => {
+                let entries = self.parsed(commit, id, path)?;
+                self.folders.borrow_mut().keep(id, Arc::clone(&entries));
+                entries
+            }
+        };
         self.entries_left = self.entries_left.checked_sub(entries.len() as u64 + 1).ok_or_else(|| {
             HistoryError::Limit { what: format!("entries of the trees of commit {commit}"), limit: MAX_ENTRIES }
         })?;
         Ok(entries)
+    }
+
+    fn parsed(&self, commit: &CommitId, id: Oid, path: &RepoPath) -> Result<Folder, HistoryError> {
+        let parsed = parse(self.object(id, ObjectType::Tree, MAX_TREE_BYTES)?.data());
+        parsed.map(Arc::from).map_err(|error| match error {
+            TreeError::Malformed => HistoryError::Malformed { object: format!("tree {id} ({path}) is malformed") },
+            TreeError::Entry { name, reason } => {
+                let path = if path.is_root() { name } else { format!("{path}/{name}") };
+                HistoryError::BadEntry { commit: *commit, path, reason }
+            }
+        })
     }
 
     /// Appends what differs between two places. Recursion ends at [`manifest::MAX_PATH_SEGMENTS`].
@@ -261,9 +278,9 @@ impl Reading<'_> {
             return Ok(());
         }
         let mut read =
-            |side: &Side<'_>| side.folder().map_or_else(|| Ok(Vec::new()), |id| self.folder(side.commit, id, path));
-        let mut old = read(&before)?.into_iter().peekable();
-        let mut new = read(&after)?.into_iter().peekable();
+            |side: &Side<'_>| side.folder().map_or_else(|| Ok(Arc::default()), |id| self.folder(side.commit, id, path));
+        let (old, new) = (read(&before)?, read(&after)?);
+        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
         loop {
             // Both lists are in order of names: take the smaller name, or both when they are equal.
             let name = match (old.peek(), new.peek()) {

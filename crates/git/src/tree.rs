@@ -1,6 +1,6 @@
 //! Raw tree objects, read strictly: what could mean different things to different readers is refused.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use git2::Oid;
 use trust::{BadEntry, EntryMode};
@@ -35,7 +35,7 @@ pub(crate) enum TreeError {
 /// The entries of a raw tree in the order of their names. Form: `<octal mode> <name>\0<20 bytes>`.
 pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
     let mut entries = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     while !raw.is_empty() {
         let (mode, rest) = split(raw, b' ')?;
         let (name, rest) = split(rest, 0)?;
@@ -51,8 +51,8 @@ pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
             b"160000" => return Err(refuse(BadEntry::Submodule)),
             _ => return Err(refuse(BadEntry::Mode)),
         };
-        if !seen.insert(folded(text)) {
-            return Err(refuse(BadEntry::Collision));
+        if let Some(other) = seen.insert(folded(text), text) {
+            return Err(refuse(BadEntry::Collision { with: other.escape_default().to_string() }));
         }
         entries.push((text.to_owned(), node));
         raw = rest;
@@ -78,13 +78,19 @@ fn allowed(name: &str) -> bool {
 
 /// True for the names that HFS+ or NTFS take for `.git` (CVE-2014-9390 and what followed).
 fn is_git_folder(name: &str) -> bool {
+    let is_padding =
+        |rest: &str| rest.split(':').next().unwrap_or_default().chars().all(|character| matches!(character, ' ' | '.'));
+    // Nearly all names end here, without a copy.
+    if name.is_ascii() {
+        return [".git", "git~1"].into_iter().any(|folder| {
+            name.split_at_checked(folder.len())
+                .is_some_and(|(head, rest)| head.eq_ignore_ascii_case(folder) && is_padding(rest))
+        });
+    }
     let ignored_by_hfs = |character: &char| matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let bare: String =
         name.chars().filter(|character| !ignored_by_hfs(character)).flat_map(char::to_lowercase).collect();
-    let rest = bare.strip_prefix(".git").or_else(|| bare.strip_prefix("git~1"));
-    rest.is_some_and(|rest| {
-        rest.split(':').next().unwrap_or_default().chars().all(|character| matches!(character, ' ' | '.'))
-    })
+    bare.strip_prefix(".git").or_else(|| bare.strip_prefix("git~1")).is_some_and(is_padding)
 }
 
 /// What file systems that fold case or normalise compare names by.
