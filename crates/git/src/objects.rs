@@ -219,7 +219,9 @@ impl Reading<'_> {
             .and_then(|id| std::str::from_utf8(id).ok())
             .filter(|id| id.len() == 40)
             .and_then(|id| Oid::from_str(id).ok())
-            .ok_or_else(|| HistoryError::Malformed { object: format!("commit {commit} does not begin with its tree") })?;
+            .ok_or_else(|| HistoryError::Malformed {
+                object: format!("commit {commit} does not begin with its tree"),
+            })?;
         let mut here = RepoPath::root();
         let mut node = Node::Folder(root);
         for segment in path.segments() {

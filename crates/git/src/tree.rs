@@ -52,7 +52,7 @@ pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
             _ => return Err(refuse(BadEntry::Mode)),
         };
         if let Some(other) = seen.insert(folded(text), text) {
-            return Err(refuse(BadEntry::Collision { with: other.escape_default().to_string() }));
+            return Err(refuse(BadEntry::Collision { with: other.as_bytes().escape_ascii().to_string() }));
         }
         entries.push((text.to_owned(), node));
         raw = rest;
@@ -185,7 +185,10 @@ mod tests {
             ("\u{3c3}", "\u{3c2}"),
             ("\u{212a}", "k"),
         ] {
-            check(&[("40000", one.as_bytes()), ("100644", other.as_bytes())], Err(BadEntry::Collision));
+            check(
+                &[("40000", one.as_bytes()), ("100644", other.as_bytes())],
+                Err(BadEntry::Collision { with: one.as_bytes().escape_ascii().to_string() }),
+            );
         }
     }
 

@@ -126,7 +126,7 @@ enum Step {
 
 /// The parents that a raw commit names: the lines right after its tree.
 pub(crate) fn parents(id: &CommitId, raw: &[u8]) -> Result<Vec<CommitId>, HistoryError> {
-    let malformed = || HistoryError::Read { reason: format!("commit {id} names a malformed parent") };
+    let malformed = || HistoryError::Malformed { object: format!("commit {id} names a malformed parent") };
     let mut found = Vec::new();
     for line in raw.split(|byte| *byte == b'\n').skip(1) {
         let Some(text) = line.strip_prefix(b"parent ") else { break };

@@ -70,13 +70,17 @@ fn a_refused_entry_is_named() {
         (
             "apps/policies",
             vec![entry("40000", b"Policies", &tree), entry("40000", b"policies", &tree)],
-            BadEntry::Collision,
+            BadEntry::Collision { with: "Policies".to_owned() },
         ),
-        ("apps/a", vec![entry("100644", b"a", &blob), entry("40000", b"a", &tree)], BadEntry::Collision),
+        (
+            "apps/a",
+            vec![entry("100644", b"a", &blob), entry("40000", b"a", &tree)],
+            BadEntry::Collision { with: "a".to_owned() },
+        ),
         (
             "apps/e\\xcc\\x81",
             vec![entry("100644", "\u{e9}".as_bytes(), &blob), entry("100644", "e\u{301}".as_bytes(), &blob)],
-            BadEntry::Collision,
+            BadEntry::Collision { with: "\\xc3\\xa9".to_owned() },
         ),
     ];
     for (expected, entries, wanted) in cases {
@@ -178,7 +182,7 @@ fn commits_are_raw_bytes() {
     assert_eq!(objects.commit(&id(&"1".repeat(40))).unwrap(), None);
     assert_eq!(objects.commit(&id(&"1".repeat(64))).unwrap(), None);
     let tree = repo.rev_parse("HEAD^{tree}").unwrap();
-    assert!(matches!(objects.commit(&id(&tree)), Err(HistoryError::Read { .. })));
+    assert!(matches!(objects.commit(&id(&tree)), Err(HistoryError::Malformed { .. })));
     let large = format!("tree {tree}\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\n{}", "x".repeat(1 << 20));
     let large = repo.write_object("commit", large.as_bytes()).unwrap();
     assert!(matches!(objects.commit(&id(&large)), Err(HistoryError::Limit { .. })));

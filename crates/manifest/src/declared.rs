@@ -61,7 +61,8 @@ pub(crate) fn group_of(api_version: &str) -> &str {
 }
 
 /// The objects of a document: the items of a List (and of Lists in it), else the document itself.
-pub(crate) fn expand(node: &Node) -> Vec<&Node> {
+#[must_use]
+pub fn expand(node: &Node) -> Vec<&Node> {
     if !is_list(node) {
         return vec![node];
     }

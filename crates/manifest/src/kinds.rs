@@ -108,9 +108,26 @@ impl ScopeLookup for BuiltinScopes {
     }
 }
 
-/// The kinds that CustomResourceDefinitions define.
+/// The kinds that CustomResourceDefinitions define. A kind that is defined with different scopes is not known: which
+/// definition is applied last is nobody's promise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CrdScopes(BTreeMap<GroupKind, Scope>);
+pub struct CrdScopes(BTreeMap<GroupKind, Defined>);
+
+/// What the definitions of one kind say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defined {
+    As(Scope),
+    Contradictory,
+}
+
+impl Defined {
+    const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::As(scope) => Some(scope),
+            Self::Contradictory => None,
+        }
+    }
+}
 
 impl CrdScopes {
     /// Takes the kinds from the CustomResourceDefinitions among `objects`; all other objects, and definitions without
@@ -139,19 +156,22 @@ impl CrdScopes {
         };
         let kind = GroupKind::new(group, kind);
         if BuiltinScopes.scope(&kind).is_none() {
-            self.0.insert(kind, scope);
+            let defined = self.0.entry(kind).or_insert(Defined::As(scope));
+            if *defined != Defined::As(scope) {
+                *defined = Defined::Contradictory;
+            }
         }
     }
 
     /// The kinds found, with their scope.
     pub fn iter(&self) -> impl Iterator<Item = (&GroupKind, Scope)> {
-        self.0.iter().map(|(kind, scope)| (kind, *scope))
+        self.0.iter().filter_map(|(kind, defined)| Some((kind, defined.scope()?)))
     }
 }
 
 impl ScopeLookup for CrdScopes {
     fn scope(&self, kind: &GroupKind) -> Option<Scope> {
-        self.0.get(kind).copied()
+        self.0.get(kind).and_then(|defined| defined.scope())
     }
 }
 
@@ -194,7 +214,11 @@ mod tests {
             definition("example.com", "Widget", "Namespaced"),
             definition("apps", "Deployment", "Cluster"),
             definition("example.com", "Odd", "Sideways"),
+            definition("example.com", "Torn", "Cluster"),
+            definition("example.com", "Torn", "Namespaced"),
+            definition("example.com", "Torn", "Cluster"),
         ]);
+        assert_eq!(scopes.scope(&GroupKind::new("example.com", "Torn")), None);
         assert_eq!(scopes.iter().collect::<Vec<_>>(), [(&GroupKind::new("example.com", "Widget"), Scope::Namespaced)]);
     }
 }

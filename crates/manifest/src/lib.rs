@@ -28,7 +28,7 @@ mod yaml;
 pub use canonical::canonical_json;
 pub use code::CodeEntry;
 pub use counted::counted;
-pub use declared::{Declared, declared, declares_objects};
+pub use declared::{Declared, declared, declares_objects, expand};
 pub use digest::{Digest, ParseDigestError};
 pub use field_path::{FieldPath, MAX_FIELD_PATH_SEGMENTS, ParseFieldPathError, Segment};
 pub use finding::{Finding, Subject};

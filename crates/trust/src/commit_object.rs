@@ -79,7 +79,7 @@ impl CommitObject {
             rule: None,
             found: refused.found,
             needed: refused.needed,
-            fix: remake(refused.code).to_owned(),
+            fix: remake(refused.code, &id),
         })
     }
 

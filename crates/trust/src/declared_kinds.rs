@@ -5,8 +5,10 @@
 //! (M1xx); a file that did not parse *before* the step has declared nothing that could have been applied, so it may
 //! be mended. Files below `.writ/` and files that are no YAML declare nothing.
 
+use std::collections::BTreeSet;
+
 use manifest::{BuiltinScopes, CrdScopes, Declared, Finding, GroupKind, RepoPath, Scope, ScopeLookup};
-use manifest::{declared, declares_objects, parse_yaml};
+use manifest::{MAX_SET_OBJECTS, declared, declares_objects, expand, parse_yaml};
 
 use crate::{
     Change, CommitId, History, HistoryError, TrustCode, TrustFile,
@@ -18,12 +20,17 @@ pub const MAX_STEP_BYTES: usize = 256 * 1024 * 1024;
 /// Most bytes read while looking for the definition of a kind of unknown scope: the whole tree of 5,000 files.
 pub const MAX_SCOPE_BYTES: usize = 256 * 1024 * 1024;
 
+/// Most objects that the changed files of one step declare, before and after it together: all of four of the largest
+/// Syncs, which may be moved or renamed as a whole (4 × 12,500 before, as many after).
+pub const MAX_STEP_OBJECTS: usize = 2 * 4 * MAX_SET_OBJECTS;
+
 /// One step and what is known of it so far.
 struct Gate<'a> {
     history: &'a dyn History,
     policy: &'a TrustFile,
     commit: &'a CommitId,
     bytes: usize,
+    objects: usize,
     definitions: Option<CrdScopes>,
 }
 
@@ -35,7 +42,7 @@ pub(crate) fn judge_kinds(
     commit: &CommitId,
     changes: &[Change],
 ) -> Result<(), Finding> {
-    let mut gate = Gate { history, policy, commit, bytes: 0, definitions: None };
+    let mut gate = Gate { history, policy, commit, bytes: 0, objects: 0, definitions: None };
     for change in changes.iter().filter(|change| declares_objects(&change.path)) {
         let path = &change.path;
         let after = match &change.after {
@@ -46,10 +53,9 @@ pub(crate) fn judge_kinds(
             Some(_) => declared(path, &gate.read(predecessor, path)?).unwrap_or_default(),
             None => Vec::new(),
         };
-        let same = |one: &Declared, other: &Declared| {
-            (&one.group_kind, &one.namespace, &one.name) == (&other.group_kind, &other.namespace, &other.name)
-        };
-        let withdrawn = before.iter().filter(|object| !after.iter().any(|still| same(still, object)));
+        gate.count(after.len().saturating_add(before.len()))?;
+        let still: BTreeSet<_> = after.iter().map(identity).collect();
+        let withdrawn = before.iter().filter(|object| !still.contains(&identity(object)));
         for object in after.iter().chain(withdrawn) {
             let scope = gate.scope(path, &object.group_kind)?;
             policy.authorise_declared(commit, object, scope)?;
@@ -58,7 +64,22 @@ pub(crate) fn judge_kinds(
     Ok(())
 }
 
+/// What makes two declarations one object.
+fn identity(object: &Declared) -> (&GroupKind, Option<&str>, &str) {
+    (&object.group_kind, object.namespace.as_deref(), &object.name)
+}
+
 impl Gate<'_> {
+    fn count(&mut self, objects: usize) -> Result<(), Finding> {
+        self.objects = self.objects.saturating_add(objects);
+        if self.objects <= MAX_STEP_OBJECTS {
+            return Ok(());
+        }
+        let fix = "commit the changed files in several commits, each with fewer objects".to_owned();
+        let what = "objects in the changed files, before and after the step";
+        Err(Finding { fix, ..over_budget(self.commit, what, MAX_STEP_OBJECTS) })
+    }
+
     fn read(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Vec<u8>, Finding> {
         let bytes = read_present(self.history, commit, path)?;
         self.bytes = self.bytes.saturating_add(bytes.len());
@@ -103,9 +124,8 @@ fn definitions_in(history: &dyn History, commit: &CommitId) -> Result<CrdScopes,
             continue;
         }
         for document in parse_yaml(path, &bytes).unwrap_or_default() {
-            scopes.add(&document.root.to_json());
-            for item in document.root.get("items").map(manifest::Node::items).unwrap_or_default() {
-                scopes.add(&item.to_json());
+            for object in expand(&document.root) {
+                scopes.add(&object.to_json());
             }
         }
     }

@@ -104,7 +104,13 @@ pub enum HistoryError {
         /// The limit.
         limit: u64,
     },
-    /// The database could not be read.
+    /// An object is not what it must be, whoever reads it.
+    #[error("{object}")]
+    Malformed {
+        /// Which object and what it is, such as `tree 77aa… (apps) is malformed`.
+        object: String,
+    },
+    /// The database could not be read: no verdict on what it holds.
     #[error("the object database cannot be read: {reason}")]
     Read {
         /// The words of the implementation.
@@ -113,7 +119,7 @@ pub enum HistoryError {
 }
 
 /// Why a tree entry is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadEntry {
     /// A symbolic link (mode 120000).
     Symlink,
@@ -124,17 +130,23 @@ pub enum BadEntry {
     /// A name that is no segment of a repository path.
     Name,
     /// A name that some file systems take for another one in the same folder.
-    Collision,
+    Collision {
+        /// The other name in that folder, made printable.
+        with: String,
+    },
 }
 
 impl fmt::Display for BadEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
             Self::Symlink => "a symbolic link",
             Self::Submodule => "a submodule",
             Self::Mode => "an entry of a mode that is no file",
             Self::Name => "a name that is refused",
-            Self::Collision => "a name that differs from another one only in case or form",
-        })
+            Self::Collision { with } => {
+                return write!(f, "a name that differs from {with} in the same folder only in case or form");
+            }
+        };
+        f.write_str(text)
     }
 }

@@ -13,10 +13,11 @@ use crate::{
     declared_kinds::over_budget,
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again, unreadable},
-    repair::SIGN_TRUST_FILE,
+    repair::{Place, SIGN, sign_trust_file},
     step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::SignatureFile,
     verified::{Grounds, made_at, trust_digest},
+    watched::Watched,
 };
 
 /// Most steps of one judgement, from the introduction if it must be (after an edit of the TrustRoot, or with a lost log):
@@ -50,6 +51,7 @@ pub struct Judgement {
     /// one of the introduction for the introduction.
     pub steps: Vec<StepVerdict>,
     accepted: Option<AuthorizedCommit>,
+    unreadable: Option<String>,
 }
 
 /// The verdict on one step.
@@ -73,6 +75,13 @@ impl Judgement {
         self.accepted.as_ref()
     }
 
+    /// Why the object database could not be read, if that is why the head is not accepted: then its refusal says
+    /// nothing about the commit, and another try may end otherwise.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref().filter(|_reason| self.refusal().is_some())
+    }
+
     /// Why the head is not accepted; `None` if it is.
     #[must_use]
     pub fn refusal(&self) -> Option<&Finding> {
@@ -83,7 +92,8 @@ impl Judgement {
 /// Judges `head`.
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
-    let judge = Judge { history, root, now, head: *head };
+    let watched = Watched::new(history);
+    let judge = Judge { history: &watched, root, now, head: *head };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -100,6 +110,7 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
         },
     };
     judge.minimum_version(&mut judgement);
+    judgement.unreadable = watched.failure();
     judgement
 }
 
@@ -158,7 +169,8 @@ impl Judge<'_> {
         state: Result<(State, Option<AuthorizedCommit>), Refused>,
         floor: &Floor,
     ) -> Judgement {
-        let mut judgement = Judgement { from: None, to: self.head, steps: Vec::new(), accepted: None };
+        let mut judgement =
+            Judgement { from: None, to: self.head, steps: Vec::new(), accepted: None, unreadable: None };
         let (mut state, accepted) = match state {
             Ok(start) => start,
             Err(refused) => {
@@ -214,7 +226,7 @@ impl Judge<'_> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         let policy = self.first_policy(&object).map_err(refused)?;
-        changes(self.history, None, &id).map_err(refused)?;
+        changes(self.history, None, &id, Place::of(&id, &self.head)).map_err(refused)?;
         payload_in_force(&object, &policy).map_err(refused)?;
         let made = made_at(&object).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: None };
@@ -237,7 +249,7 @@ impl Judge<'_> {
             }
             let keys = counted(self.root.root_keys.keys.len() as u64, "root key");
             let needed = format!("good signatures of {threshold} of {keys}");
-            let fix = SIGN_TRUST_FILE.to_owned();
+            let fix = sign_trust_file(&object.id, Place::of(&object.id, &self.head));
             return Err(refuse(TrustCode::W504, &object.id, found, needed, fix));
         }
         let policy = TrustFile::parse(&bytes).map_err(joined)?;
@@ -271,20 +283,22 @@ impl Judge<'_> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
-        let made = self.time(state, &object).map_err(refused)?;
+        let place = Place::of(&id, &self.head);
+        let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants)
-            .map_err(|finding| refused(mend_signature(finding, Some(&state.commit), id == self.head)))?;
+            .map_err(|finding| refused(mend_signature(finding, Some(&state.commit), place)))?;
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
-        let changes = changes(self.history, Some(&state.commit), &id).map_err(refused)?;
-        let brought =
-            Brought::by(self.history, self.root, &state.policy, &object, &instants, &changes).map_err(refused)?;
+        let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;
+        let brought = Brought::by(self.history, self.root, &state.policy, &object, place, &instants, &changes)
+            .map_err(refused)?;
         let mut step = Step {
             history: self.history,
             policy: &state.policy,
             predecessor: &state.commit,
             object: &object,
+            place,
             instants,
             changes,
             brought,
@@ -297,7 +311,7 @@ impl Judge<'_> {
     }
 
     /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.
-    fn time(&self, state: &State, object: &CommitObject) -> Result<Timestamp, Finding> {
+    fn time(&self, state: &State, object: &CommitObject, place: Place) -> Result<Timestamp, Finding> {
         let made = made_at(object)?;
         let earliest = state.made.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
         let latest = self.now.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
@@ -309,7 +323,7 @@ impl Judge<'_> {
         } else {
             ("in the future", format!("not after {}", self.now))
         };
-        let again = sign_again(Some(&state.commit), object.id == self.head);
+        let again = sign_again(Some(&state.commit), place);
         let fix = format!("{again} # once the clock of the machine is right");
         Err(refuse(TrustCode::W406, &object.id, format!("made {made}, {relation}"), needed, fix))
     }
@@ -357,10 +371,13 @@ impl Judge<'_> {
             _ => (TrustCode::W401, format!("does not descend from {from}, which was accepted before")),
         };
         let (needed, fix) = if code == TrustCode::W402 {
-            let fix = format!("git checkout -B main {from} && git merge --no-ff -S {}", self.head);
+            let branch = manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref));
+            let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head);
+            let fix = format!("git switch --detach {from} && {merge} # then: git push origin {branch}");
             (format!("{from} on the first-parent chain: merge into the branch, not the branch into another"), fix)
         } else {
-            let fix = format!("git rebase --gpg-sign {from} (to go back on purpose: git revert --gpg-sign)");
+            let back = format!("git {SIGN} revert --gpg-sign COMMIT");
+            let fix = format!("git {SIGN} rebase --gpg-sign {from} # to go back on purpose after it: {back}");
             (format!("a descendant of {from}"), fix)
         };
         refuse(code, &self.head, found, needed, fix)

@@ -27,6 +27,7 @@ mod ssh;
 mod step;
 mod trust_file;
 mod verified;
+mod watched;
 
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
 pub use branch::{MAX_BRANCH_BYTES, check_branch};
@@ -41,7 +42,7 @@ pub use ssh::{
     PublicKeyError, SshSignature, SshsigError, UnknownAlgorithm, verify_sshsig,
 };
 
-pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES};
+pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};

@@ -4,7 +4,7 @@ use manifest::{Finding, Subject};
 
 use crate::{
     BadEntry, CommitId, HistoryError, TrustCode,
-    repair::{SIGN, SIGN_WITH},
+    repair::{Place, SIGN, SIGN_WITH, amend, in_place},
 };
 
 /// A finding about a commit.
@@ -14,71 +14,72 @@ pub(crate) fn refuse(code: TrustCode, commit: &CommitId, found: String, needed: 
 
 /// What an error of the object database is for the commit that was being judged.
 pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
-    let (code, commit, needed, fix) = match error {
-        HistoryError::Missing { .. } => (
-            TrustCode::W403,
-            commit,
-            "the whole history from the last accepted commit".to_owned(),
-            "fetch it: git fetch --unshallow origin".to_owned(),
-        ),
-        HistoryError::BadEntry { commit, path, reason } => {
-            let code = match reason {
-                BadEntry::Symlink | BadEntry::Submodule | BadEntry::Mode => TrustCode::W105,
-                BadEntry::Name | BadEntry::Collision => TrustCode::W104,
-            };
-            let needed = match reason {
-                BadEntry::Symlink | BadEntry::Submodule | BadEntry::Mode => "ordinary files and folders only",
-                BadEntry::Name => "a name without control characters, backslash, `..` or `.git`",
-                BadEntry::Collision => "names that differ in more than case or form",
-            };
-            (
-                code,
-                commit,
-                needed.to_owned(),
-                format!("remove it or make it an ordinary file: git rm --cached -- {}", manifest::shell_quote(path)),
-            )
+    unreadable_at(commit, Place::Below, error)
+}
+
+/// What an error of the object database is for the commit that was being judged, and stands there.
+pub(crate) fn unreadable_at(commit: &CommitId, place: Place, error: &HistoryError) -> Finding {
+    let budget =
+        |needed: &str, fix: &str| refuse(TrustCode::W403, commit, error.to_string(), needed.to_owned(), fix.to_owned());
+    match error {
+        HistoryError::Missing { .. } => {
+            budget("the whole history from the last accepted commit", "fetch it: git fetch --unshallow origin")
         }
-        HistoryError::Limit { limit, .. } => {
-            (TrustCode::W403, commit, format!("at most {limit}"), "advance in smaller commits or files".to_owned())
+        HistoryError::Limit { limit, .. } => budget(&format!("at most {limit}"), "advance in smaller commits or files"),
+        HistoryError::Malformed { .. } => budget("objects as git writes them", "git fsck --full # names the commits"),
+        HistoryError::Read { .. } => {
+            budget("a readable object database", "repair or fetch the repository again: git fsck --full")
         }
-        HistoryError::Read { .. } => (
-            TrustCode::W403,
-            commit,
-            "a readable object database".to_owned(),
-            "repair or fetch the repository again: git fsck --full".to_owned(),
+        HistoryError::BadEntry { commit, path, reason } => bad_entry(commit, place, path, reason),
+    }
+}
+
+fn bad_entry(commit: &CommitId, place: Place, path: &str, reason: &BadEntry) -> Finding {
+    // At the head the file stays in the folder; below it, it would be in the way of what follows.
+    let rm = match place {
+        Place::Head => "git rm --cached",
+        Place::Below => "git rm",
+    };
+    let remove = || in_place(&format!("{rm} -- {} && {}", manifest::shell_quote(path), amend()), commit, place);
+    let (code, needed, fix) = match reason {
+        BadEntry::Symlink | BadEntry::Submodule | BadEntry::Mode => {
+            (TrustCode::W105, "ordinary files and folders only", remove())
+        }
+        BadEntry::Collision { .. } => (TrustCode::W104, "names that differ in more than case or form", remove()),
+        // Git does not take such a name into its index, not even to remove it.
+        BadEntry::Name => (
+            TrustCode::W104,
+            "a name without control characters, backslash, `..` or `.git`",
+            format!("git reset {commit}~1 # keeps all files; then commit them again, without that name"),
         ),
     };
-    let found = match error {
-        HistoryError::BadEntry { path, reason, .. } => format!("{path} is {reason}"),
-        HistoryError::Missing { .. } | HistoryError::Limit { .. } | HistoryError::Read { .. } => error.to_string(),
-    };
-    refuse(code, commit, found, needed, fix)
+    refuse(code, commit, format!("{path} is {reason}"), needed.to_owned(), fix)
 }
 
 /// What `git` needs to sign a commit again, ready to be pasted: the head by amending it, an earlier one by replaying
 /// everything after its predecessor.
-pub(crate) fn sign_again(predecessor: Option<&CommitId>, is_head: bool) -> String {
-    sign(SIGN, predecessor, is_head)
+pub(crate) fn sign_again(predecessor: Option<&CommitId>, place: Place) -> String {
+    sign(SIGN, predecessor, place)
 }
 
 /// What to do about the signature that `finding` refuses. Where the key itself is what is wrong, signing with it again
 /// would change nothing: the command names another one, and the finding's own words follow it.
-pub(crate) fn mend_signature(finding: Finding, predecessor: Option<&CommitId>, is_head: bool) -> Finding {
+pub(crate) fn mend_signature(finding: Finding, predecessor: Option<&CommitId>, place: Place) -> Finding {
     const OF_THE_KEY: [TrustCode; 3] = [TrustCode::W202, TrustCode::W204, TrustCode::W304];
     let fix = if OF_THE_KEY.iter().any(|code| finding.code == code.entry()) {
-        format!("{} # {}", sign(SIGN_WITH, predecessor, is_head), finding.fix)
+        format!("{} # {}", sign(SIGN_WITH, predecessor, place), finding.fix)
     } else if finding.code == TrustCode::W203.entry() {
         let why = "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes";
-        format!("{} # {why}", sign(SIGN_WITH, predecessor, is_head))
+        format!("{} # {why}", sign(SIGN_WITH, predecessor, place))
     } else {
-        sign_again(predecessor, is_head)
+        sign_again(predecessor, place)
     };
     Finding { fix, ..finding }
 }
 
-fn sign(options: &str, predecessor: Option<&CommitId>, is_head: bool) -> String {
+fn sign(options: &str, predecessor: Option<&CommitId>, place: Place) -> String {
     match predecessor {
-        Some(predecessor) if !is_head => {
+        Some(predecessor) if place == Place::Below => {
             format!("git {options} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}")
         }
         _ => format!("git {options} commit --amend --no-edit --gpg-sign"),

@@ -9,8 +9,8 @@ use crate::{
     TrustRootSpec, VerifiedCommit,
     declared_kinds::{judge_kinds, over_budget},
     instants::Instants,
-    refusal::{mend_signature, refuse, unreadable},
-    repair::SIGN_TRUST_FILE,
+    refusal::{mend_signature, refuse, unreadable, unreadable_at},
+    repair::{Place, SIGN, amend, in_place, sign_trust_file},
     trust_file::{SignatureFile, trust_file_path},
     verified::made_at,
 };
@@ -26,6 +26,7 @@ pub(crate) struct Step<'a> {
     pub(crate) policy: &'a TrustFile,
     pub(crate) predecessor: &'a CommitId,
     pub(crate) object: &'a CommitObject,
+    pub(crate) place: Place,
     pub(crate) instants: Instants,
     pub(crate) changes: Vec<Change>,
     /// The trust file that the step brings, if it changes it.
@@ -45,7 +46,7 @@ impl Step<'_> {
     /// The first refusal.
     pub(crate) fn judge(&self, verified: &VerifiedCommit) -> Result<(), Finding> {
         let commit = &self.object.id;
-        mixed(commit, &self.changes)?;
+        mixed(commit, self.place, &self.changes)?;
         self.expired()?;
         if self.object.parents.len() > 1 {
             self.side_commits()?;
@@ -99,10 +100,10 @@ impl Step<'_> {
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
         let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| {
-            let finding = mend_signature(finding, object.parents.first(), false);
+            let finding = mend_signature(finding, object.parents.first(), Place::Below);
             Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
-        let changes = changes(self.history, object.parents.first(), &object.id)?;
+        let changes = changes(self.history, object.parents.first(), &object.id, Place::Below)?;
         let signer = BTreeSet::from([verified.signer().principal.clone()]);
         let trust = trust_file_path();
         let signed = match changes.iter().find(|change| change.path == trust) {
@@ -125,6 +126,7 @@ impl Brought {
         root: &TrustRootSpec,
         policy: &TrustFile,
         object: &CommitObject,
+        place: Place,
         instants: &Instants,
         changes: &[Change],
     ) -> Result<Option<Self>, Finding> {
@@ -132,7 +134,10 @@ impl Brought {
         let Some(change) = changes.iter().find(|change| change.path == trust) else { return Ok(None) };
         let bytes = match change.after {
             Some(_) => read_trust_file(history, &object.id)?,
-            None => return Err(missing(&object.id)),
+            None => {
+                let restore = format!("git checkout HEAD~1 -- .writ && {}", amend());
+                return Err(missing(&object.id, in_place(&restore, &object.id, place)));
+            }
         };
         if manifest::Digest::of(&bytes) == policy.digest() {
             return Ok(None);
@@ -153,7 +158,7 @@ impl Brought {
                 for reason in &signed.bad {
                     found = format!("{found}; {reason}");
                 }
-                let fix = SIGN_TRUST_FILE.to_owned();
+                let fix = sign_trust_file(&object.id, place);
                 Finding { code: TrustCode::W504.entry(), found, fix, ..finding }
             })?;
         }
@@ -178,7 +183,7 @@ fn authorise_all(
 }
 
 /// W308: policies and waivers change in steps of their own, so that no commit brings its own permission.
-fn mixed(commit: &CommitId, changes: &[Change]) -> Result<(), Finding> {
+fn mixed(commit: &CommitId, place: Place, changes: &[Change]) -> Result<(), Finding> {
     let is_permission = |path: &RepoPath| matches!(path.segments().next(), Some("policies" | "waivers"));
     let find = |wanted: bool| changes.iter().map(|change| &change.path).find(|path| is_permission(path) == wanted);
     let (Some(permission), Some(other)) = (find(true), find(false)) else { return Ok(()) };
@@ -190,8 +195,9 @@ fn mixed(commit: &CommitId, changes: &[Change]) -> Result<(), Finding> {
         .filter_map(|change| change.path.segments().next())
         .collect();
     let folders = folders.into_iter().collect::<Vec<_>>().join(" ");
-    let fix =
-        format!("git reset --soft HEAD~1 && git commit -S -m '{folders}' -- {folders} && git commit -S -m 'the rest'");
+    let sign = format!("git {SIGN} commit --gpg-sign -m");
+    let split = format!("git reset --soft HEAD~1 && {sign} '{folders}' -- {folders} && {sign} 'the rest'");
+    let fix = in_place(&split, commit, place);
     Err(refuse(TrustCode::W308, commit, found, needed, fix))
 }
 
@@ -208,8 +214,13 @@ pub(crate) fn payload_in_force(object: &CommitObject, policy: &TrustFile) -> Res
 }
 
 /// The changes between two commits, within the limit.
-pub(crate) fn changes(history: &dyn History, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, Finding> {
-    let changes = history.changes(from, to).map_err(|error| unreadable(to, &error))?;
+pub(crate) fn changes(
+    history: &dyn History,
+    from: Option<&CommitId>,
+    to: &CommitId,
+    place: Place,
+) -> Result<Vec<Change>, Finding> {
+    let changes = history.changes(from, to).map_err(|error| unreadable_at(to, place, &error))?;
     if changes.len() > MAX_CHANGED_PATHS {
         return Err(over_budget(to, "changed paths", MAX_CHANGED_PATHS));
     }
@@ -226,11 +237,14 @@ pub(crate) fn read_commit(history: &dyn History, id: &CommitId) -> Result<Commit
 /// The trust file in the tree of a commit; W501 if there is none.
 pub(crate) fn read_trust_file(history: &dyn History, commit: &CommitId) -> Result<Vec<u8>, Finding> {
     let bytes = history.read(commit, &trust_file_path()).map_err(|error| unreadable(commit, &error))?;
-    bytes.ok_or_else(|| missing(commit))
+    bytes.ok_or_else(|| {
+        let fix =
+            "start from a commit that has one: writ trust init makes it, writ trust root REV prints the TrustRoot";
+        missing(commit, fix.to_owned())
+    })
 }
 
-fn missing(commit: &CommitId) -> Finding {
-    let fix = "git checkout HEAD~1 -- .writ/trust.yaml && git commit --amend --no-edit -S".to_owned();
+fn missing(commit: &CommitId, fix: String) -> Finding {
     refuse(TrustCode::W501, commit, "no .writ/trust.yaml".to_owned(), "a trust file".to_owned(), fix)
 }
 

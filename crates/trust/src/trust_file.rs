@@ -67,6 +67,7 @@ pub(crate) struct Places {
     pub(crate) git_ref: Position,
     pub(crate) version: Position,
     pub(crate) rules: Position,
+    pub(crate) revoked: Position,
 }
 
 /// A person or a machine.

@@ -6,7 +6,7 @@ mod memory;
 
 use memory::{BASE, Tree, World, at, code, config_map, path, person, policy, put_policy};
 use proptest::prelude::*;
-use trust::{BadEntry, HistoryError, MAX_CHANGED_PATHS, MAX_SIDE_COMMITS, Start, judge};
+use trust::{BadEntry, HistoryError, MAX_CHANGED_PATHS, MAX_SIDE_COMMITS, MAX_STEP_OBJECTS, Start, judge};
 
 #[test]
 fn a_good_history_is_accepted_step_by_step() {
@@ -94,6 +94,55 @@ fn a_robot_never_counts_for_trust_and_policies() {
     assert_eq!(world.code(bot), "W306");
     let bot = world.put(world.introduction, "relbot", ".writ/x", "x");
     assert_eq!(world.code(bot), "W302");
+}
+
+/// A file whose objects are all withdrawn and others declared is judged in the time that its objects take, not their
+/// square: this test would run for many minutes. Above the limit nothing is compared at all.
+#[test]
+fn many_objects_of_one_file_are_judged_and_too_many_refused() {
+    let list = |name: &str, count: usize| {
+        let item = |i: usize| format!("- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}{i}}}}}\n");
+        format!("apiVersion: v1\nkind: List\nitems:\n{}", (0..count).map(item).collect::<String>())
+    };
+    let mut world = World::new();
+    let many = MAX_STEP_OBJECTS / 2;
+    let before = world.put(world.introduction, "bob", "apps/x.yaml", &list("a", many));
+    let renamed = world.put(before, "bob", "apps/x.yaml", &list("b", many));
+    assert_eq!(code(&world.judge(&Start::Accepted(before), renamed)), "ok");
+    let more = world.put(before, "bob", "apps/x.yaml", &list("b", many + 1));
+    let judgement = world.judge(&Start::Accepted(before), more);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W403");
+    assert_eq!(finding.fix, "commit the changed files in several commits, each with fewer objects");
+}
+
+/// Only what would be applied as a definition tells the scope of a kind.
+#[test]
+fn a_scope_is_taught_by_definitions_alone() {
+    let definition = |scope: &str| {
+        format!(
+            "{{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {{name: gates.x.io}}, \
+             spec: {{group: x.io, names: {{kind: Gate}}, scope: {scope}}}}}"
+        )
+    };
+    let judged = |files: &[(&str, String)]| {
+        let mut tree = World::new().memory.tree(&World::new().introduction);
+        for (file, text) in files {
+            tree.insert(path(file), text.clone().into_bytes());
+        }
+        let mut world = World::of(tree);
+        let gate = "apiVersion: x.io/v1\nkind: Gate\nmetadata: {name: g}\n";
+        let gate = world.put(world.introduction, "bob", "apps/gate.yaml", gate);
+        world.code(gate)
+    };
+    let namespaced = definition("Namespaced");
+    let of = |kind: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: m}}\nitems: [{namespaced}]\n");
+    assert_eq!(judged(&[]), "W305");
+    assert_eq!(judged(&[("crds/gate.yaml", namespaced.clone())]), "ok");
+    assert_eq!(judged(&[("crds/gate.yaml", of("List"))]), "ok");
+    assert_eq!(judged(&[("apps/map.yaml", of("ConfigMap"))]), "W305");
+    // Which of two is applied last is not known.
+    assert_eq!(judged(&[("crds/a.yaml", definition("Cluster")), ("crds/b.yaml", namespaced.clone())]), "W305");
 }
 
 /// Attack 34.
@@ -211,13 +260,18 @@ fn what_is_missing_refused_or_too_much_is_a_refusal() {
         (entry(BadEntry::Submodule), "W105"),
         (entry(BadEntry::Mode), "W105"),
         (entry(BadEntry::Name), "W104"),
-        (entry(BadEntry::Collision), "W104"),
+        (entry(BadEntry::Collision { with: "X".to_owned() }), "W104"),
         (HistoryError::Missing { object: "tree".to_owned() }, "W403"),
         (HistoryError::Limit { what: "entries".to_owned(), limit: 1 }, "W403"),
+        (HistoryError::Malformed { object: "tree".to_owned() }, "W403"),
         (HistoryError::Read { reason: "broken".to_owned() }, "W403"),
     ] {
+        // What cannot be read refuses as well, but is no verdict.
+        let unreadable = matches!(error, HistoryError::Read { .. });
         world.memory.broken.insert(two, error);
-        assert_eq!(world.code(two), wanted);
+        let judgement = world.judge(&Start::Introduction, two);
+        assert_eq!(code(&judgement), wanted);
+        assert_eq!(judgement.unreadable().is_some(), unreadable, "{judgement:?}");
     }
 }
 

@@ -201,6 +201,9 @@ fn judge(repository: &Objects, root: &TrustRootSpec, commit: &CommitId) -> anyho
         anyhow::bail!("no TrustRoot can be made of this trust file: {}", errors.join("; "));
     }
     let judgement = trust::judge(repository, root, &Start::Introduction, commit, Timestamp::now());
+    if let Some(reason) = judgement.unreadable() {
+        anyhow::bail!("no verdict on {commit}: {reason}; git fsck --full names what is broken");
+    }
     match judgement.refusal() {
         Some(finding) => Err(Refused::from(finding.clone()).into()),
         None => Ok(()),

@@ -84,6 +84,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
     };
     let judgement = trust::judge(&repository, &root, &start, &head, Timestamp::now());
+    if let Some(reason) = judgement.unreadable() {
+        anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
+    }
     Verification::of(&judgement, &start).print(args.output)
 }
 

@@ -133,7 +133,7 @@ impl TrustFile {
                 let found = format!("{revoked} ({reason}) is no longer revoked");
                 findings.push(finding(
                     TrustCode::W505,
-                    self.places.rules,
+                    self.places.revoked,
                     found,
                     "all revocations of the predecessor",
                     EDIT,

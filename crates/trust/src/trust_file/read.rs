@@ -108,6 +108,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
             git_ref: place("ref"),
             version: place("version"),
             rules: place("rules"),
+            revoked: place("revoked"),
         },
     })
 }

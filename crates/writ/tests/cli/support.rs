@@ -34,7 +34,7 @@ pub(crate) fn paste(directory: &Path, key: &SigningKey, command: &str) {
     std::fs::write(
         home.path().join(".gitconfig"),
         format!(
-            "[user]\nname = {0}\nemail = {0}@example.com\nsigningkey = {1}\n",
+            "[user]\nname = {0}\nemail = {0}@example.com\nsigningkey = {1}\n[core]\neditor = true\n",
             key.principal(),
             key.private_file().display()
         ),
@@ -48,6 +48,7 @@ pub(crate) fn paste(directory: &Path, key: &SigningKey, command: &str) {
 pub(crate) struct World {
     keys: Keys,
     pub(crate) alice: SigningKey,
+    pub(crate) frank: SigningKey,
     pub(crate) bob: SigningKey,
     pub(crate) repo: SignedRepo,
     pub(crate) introduction: String,
@@ -58,11 +59,25 @@ impl World {
     pub(crate) fn new() -> Self {
         let keys = Keys::new().unwrap();
         let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::team("urn:test", &alice, &frank, &bob);
+        Self::of(keys, [alice, frank, bob], &trust)
+    }
+
+    /// As [`World::new`], where frank alone may change everything.
+    pub(crate) fn for_anything_by_frank() -> Self {
+        let keys = Keys::new().unwrap();
+        let frank = keys.generate("frank", KeyType::Ed25519).unwrap();
+        let trust = TrustFile::team("urn:test", &frank, &frank, &frank);
+        let team = [frank.clone(), frank.clone(), frank];
+        Self::of(keys, team, &trust)
+    }
+
+    fn of(keys: Keys, [alice, frank, bob]: [SigningKey; 3], trust: &TrustFile) -> Self {
         let repo = SignedRepo::new().unwrap();
-        repo.write(".writ/trust.yaml", TrustFile::team("urn:test", &alice, &frank, &bob).text()).unwrap();
+        repo.write(".writ/trust.yaml", trust.text()).unwrap();
         repo.sign_trust_file(&alice).unwrap();
         let introduction = repo.commit_signed(&alice, "introduce").unwrap();
-        let world = Self { keys, alice, bob, repo, introduction, folder: tempfile::tempdir().unwrap() };
+        let world = Self { keys, alice, frank, bob, repo, introduction, folder: tempfile::tempdir().unwrap() };
         let printed = expect(0, &["trust", "root", "--repo", &world.path(), "--url", "https://git.example.com/r.git"]);
         std::fs::write(world.trust_root(), printed.stdout).unwrap();
         world

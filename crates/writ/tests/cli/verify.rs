@@ -167,6 +167,22 @@ fn what_cannot_be_judged_exits_2() {
 }
 
 #[test]
+fn a_repository_that_cannot_be_read_gives_no_verdict() {
+    let world = World::new();
+    let first = world.good("one");
+    world.good("two");
+    let (folder, name) = first.split_at(2);
+    let object = world.repo.path().join(".git/objects").join(folder).join(name);
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, "no object").unwrap();
+    let (path, root) = (world.path(), world.trust_root());
+    let finished = expect(2, &["verify", "--repo", &path, "--trust-root", text(&root)]);
+    assert!(finished.stdout.is_empty(), "{}", finished.stdout);
+    assert!(finished.stderr.starts_with("error: no verdict on "), "{}", finished.stderr);
+    expect(2, &["trust", "root", &first, "--repo", &path, "--url", "https://git.example.com/r.git"]);
+}
+
+#[test]
 fn people_read_the_same_verdict() {
     let world = World::new();
     world.good("one");
