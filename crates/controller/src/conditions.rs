@@ -114,12 +114,12 @@ pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
 pub(crate) fn of_sync<'a>(
     state: &'a SyncState,
     log: Option<&Finding>,
-    unreverted: impl ExactSizeIterator<Item = &'a Finding>,
+    unreverted: impl ExactSizeIterator<Item = &'a Finding> + Clone,
 ) -> [Verdict; 7] {
     let last = state.last_drift.as_ref().map(|(at, text)| format!("last seen {at}: {text}"));
     let mode = state.obeyed.as_ref().filter(|_| state.accepted.is_some()).map(|spec| spec.drift.mode);
     [
-        sync_ready(state, log),
+        sync_ready(state, log, unreverted.clone()),
         reconciling(state.phase),
         stalled(state.order.as_ref().or_else(|| state.held.as_ref()?.findings.first())),
         drifted(mode, unreverted, state.flagged.values(), last.unwrap_or_default()),
@@ -129,7 +129,13 @@ pub(crate) fn of_sync<'a>(
     ]
 }
 
-fn sync_ready(state: &SyncState, log: Option<&Finding>) -> Verdict {
+/// Ready means that everything is as declared: a revision that is applied is not, once something of it
+/// cannot be put back.
+fn sync_ready<'a>(
+    state: &SyncState,
+    log: Option<&Finding>,
+    unreverted: impl ExactSizeIterator<Item = &'a Finding>,
+) -> Verdict {
     if let Some(finding) = log.or(state.order.as_ref()) {
         return Verdict::refused("Ready", finding);
     }
@@ -144,6 +150,9 @@ fn sync_ready(state: &SyncState, log: Option<&Finding>) -> Verdict {
             "ApplyFailed",
             format!("{count} not applied: {}", some_of(state.failures.iter(), MAX_NAMED)),
         );
+    }
+    if let Some((reason, text)) = not_put_back(unreverted) {
+        return Verdict::no("Ready", reason, text);
     }
     match (&state.accepted, &state.applied) {
         (Some(accepted), Some(applied)) if accepted.commit().id() == applied.commit().id() => {
@@ -171,10 +180,8 @@ fn drifted<'a>(
     flagged: impl ExactSizeIterator<Item = &'a Finding>,
     last: String,
 ) -> Verdict {
-    let (count, mut unreverted, mut flagged) = (unreverted.len(), unreverted.peekable(), flagged.peekable());
-    if let Some(first) = unreverted.peek() {
-        let reason = first.code.reason;
-        let text = format!("{} not put back: {}", objects(count, "is", "are"), some_of(unreverted, MAX_NAMED));
+    let mut flagged = flagged.peekable();
+    if let Some((reason, text)) = not_put_back(unreverted) {
         return Verdict::yes("Drifted", reason, text);
     }
     if let Some(first) = flagged.peek() {
@@ -186,6 +193,13 @@ fn drifted<'a>(
         Some(DriftMode::Off) => Verdict::unknown("Drifted", "Off", "drift.mode is Off: nobody looks"),
         Some(DriftMode::Revert | DriftMode::Flag) => Verdict::no("Drifted", "AsDeclared", last),
     }
+}
+
+/// Reason and text about drift that stays, if there is any.
+fn not_put_back<'a>(unreverted: impl ExactSizeIterator<Item = &'a Finding>) -> Option<(&'static str, String)> {
+    let (count, mut unreverted) = (unreverted.len(), unreverted.peekable());
+    let reason = unreverted.peek()?.code.reason;
+    Some((reason, format!("{} not put back: {}", objects(count, "is", "are"), some_of(unreverted, MAX_NAMED))))
 }
 
 fn policy_compliant(held: Option<&Held>, is_accepted: bool) -> Verdict {

@@ -40,15 +40,23 @@ pub(crate) enum News {
 }
 
 impl RevertFailures {
-    /// Notes why an object could not be reverted.
-    pub(crate) fn note(&mut self, sync: &SyncRef, object: &ObjectRef, finding: &Finding) -> News {
-        let known = self.syncs.entry(sync.clone()).or_default();
-        let attempts = known.get(object).map_or(0, |before| before.attempts).saturating_add(1);
-        match known.insert(object.clone(), Failure { finding: finding.clone(), attempts }) {
+    /// What this failure would add to what is known.
+    #[must_use]
+    pub(crate) fn news(&self, sync: &SyncRef, object: &ObjectRef, finding: &Finding) -> News {
+        match self.syncs.get(sync).and_then(|known| known.get(object)) {
             Some(before) if before.finding == *finding => News::Same,
             Some(before) if before.finding.code == finding.code => News::Reworded,
             _ => News::New,
         }
+    }
+
+    /// Notes why an object could not be reverted.
+    pub(crate) fn note(&mut self, sync: &SyncRef, object: &ObjectRef, finding: &Finding) -> News {
+        let news = self.news(sync, object, finding);
+        let known = self.syncs.entry(sync.clone()).or_default();
+        let attempts = known.get(object).map_or(0, |before| before.attempts).saturating_add(1);
+        known.insert(object.clone(), Failure { finding: finding.clone(), attempts });
+        news
     }
 
     /// How long to wait before the revert of an object is tried again.
@@ -70,7 +78,7 @@ impl RevertFailures {
     }
 
     /// The failures of a Sync.
-    pub(crate) fn of(&self, sync: &SyncRef) -> impl ExactSizeIterator<Item = &Finding> {
+    pub(crate) fn of(&self, sync: &SyncRef) -> impl ExactSizeIterator<Item = &Finding> + Clone {
         self.syncs.get(sync).map(BTreeMap::values).unwrap_or_default().map(|failure| &failure.finding)
     }
 
