@@ -7,6 +7,8 @@ use trust::{CommitId, CommitObject, History as _, HistoryError};
 
 /// The trailer that lifts the prune guard.
 const TRAILER: &str = "Writ-Prune:";
+/// How lines begin that Git itself adds to a message.
+const BY_GIT: [&str; 2] = ["Signed-off-by: ", "(cherry picked from commit "];
 /// The most commits that are looked at: one is read in some 50 µs, and 1,000 are more than a team
 /// pushes between two roll-outs of a Sync.
 const MAX_COMMITS: usize = 1_000;
@@ -37,9 +39,31 @@ pub(crate) fn said(
     Ok(PruneTrailer::default())
 }
 
+/// The count of the last such trailer, as `git interpret-trailers --only-trailers` finds it: in the last paragraph of
+/// the message, which is not its title, and holds trailers (or, as Git has it, at least one line that Git wrote and a
+/// quarter of trailers).
 fn trailer(message: &[u8]) -> Option<u64> {
     let text = String::from_utf8_lossy(message);
-    text.lines().rev().find_map(|line| line.strip_prefix(TRAILER)?.trim().parse().ok())
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let mut paragraphs = lines.rsplitn(2, |line| line.trim().is_empty());
+    let last = paragraphs.next()?;
+    let has_title = paragraphs.next().is_some_and(|before| before.iter().any(|line| !line.trim().is_empty()));
+    // A line that begins with white space continues the one before it.
+    let whole: Vec<&str> = last.iter().copied().filter(|line| !line.starts_with([' ', '\t'])).collect();
+    let trailers = whole.iter().filter(|line| is_trailer(line)).count();
+    let others = whole.len().saturating_sub(trailers);
+    let by_git = whole.iter().any(|line| BY_GIT.iter().any(|prefix| line.starts_with(prefix)));
+    if !has_title || others > 0 && !(by_git && trailers.saturating_mul(3) >= others) {
+        return None;
+    }
+    whole.iter().rev().find_map(|line| line.strip_prefix(TRAILER)?.trim().parse().ok())
+}
+
+/// `Token: value`, or a line that Git itself adds.
+fn is_trailer(line: &str) -> bool {
+    let is_token = |token: &str| !token.is_empty() && token.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    line.split_once(':').is_some_and(|(token, _value)| is_token(token.trim_end()))
+        || BY_GIT.iter().any(|prefix| line.starts_with(prefix))
 }
 
 fn is_about(
@@ -59,8 +83,23 @@ mod tests {
     fn the_last_count_of_a_message_is_its_trailer() {
         let of = |text: &str| trailer(text.as_bytes());
         assert_eq!(of("fewer items\n\nWrit-Prune: 11\nSigned-off-by: sam\n"), Some(11));
-        assert_eq!(of("Writ-Prune: 1\nWrit-Prune: 2"), Some(2));
+        assert_eq!(of("fewer items\n\nWrit-Prune: 1\nWrit-Prune: 2\n\n"), Some(2));
+        assert_eq!(of("fewer items\n\nWrit-Prune: 3\nReviewed-by: ann\n  of the team\n"), Some(3));
         assert_eq!(of("fewer items\n\nWrit-Prune: all"), None);
         assert_eq!(of("say Writ-Prune: 3"), None);
+    }
+
+    /// Each as `git interpret-trailers --parse` has it.
+    #[test]
+    fn a_quoted_trailer_is_none() {
+        let of = |text: &str| trailer(text.as_bytes());
+        assert_eq!(of("Writ-Prune: 3"), None, "the title");
+        assert_eq!(of("Writ-Prune: 3\nand more"), None, "the title");
+        assert_eq!(of("Revert\n\nThis takes back:\n\nfewer items\n\nWrit-Prune: 11\n\nIt was wrong.\n"), None);
+        assert_eq!(of("squash\n\nWrit-Prune: 11\n\nReviewed-by: ann\n"), None);
+        assert_eq!(of("quote\n\nsaid before:\nWrit-Prune: 11 items\n"), None);
+        assert_eq!(of("quote\n\nas was said\nWrit-Prune: 11\n"), None);
+        assert_eq!(of("quote\n\n    Writ-Prune: 11\n"), None);
+        assert_eq!(of("mixed\n\nas was said\nWrit-Prune: 11\nSigned-off-by: sam\n"), Some(11));
     }
 }
