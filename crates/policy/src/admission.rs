@@ -291,6 +291,10 @@ impl Reader<'_> {
                         (PolicyCode::W802, "a CEL expression over `object`")
                     }
                     ExpressionError::TooCostly(_) => (PolicyCode::W804, "a shorter expression"),
+                    ExpressionError::CostlyPattern(_) => (
+                        PolicyCode::W804,
+                        "a string literal of at most 256 bytes; in it [0-9] for \\d, [0-9A-Za-z_] for \\w, and smaller repetitions",
+                    ),
                     ExpressionError::Unsupported(_) => (PolicyCode::W803, "an expression without it"),
                 };
                 self.finding(

@@ -1,8 +1,12 @@
-//! How much text an expression can make on an object: an upper bound from the syntax tree and the sizes in the object,
+//! What evaluating an expression can cost on an object: an upper bound from the syntax tree and the sizes in the object,
 //! the same on every machine, before anything is evaluated.
 //!
-//! What is only passed on is shared and makes nothing. What makes text is `+`, `replace`, `join`, `split` and the
-//! functions that change a text; what makes lists is a literal, `+`, and the loops of `map` and `filter`.
+//! Steps are nodes that are evaluated, times the turns of the loops around them, and what `cel` reads, compares or copies
+//! on the way: 64 bytes of text are a step. An element is copied into the variable of a loop and into a list, whole.
+//! What makes text is `+`, `replace`, `join`, `split` and the functions that change a text; what makes lists is a literal,
+//! `+`, and the loops of `map` and `filter`.
+
+use std::collections::BTreeMap;
 
 use cel::{
     IdedExpr,
@@ -10,10 +14,14 @@ use cel::{
 };
 use serde_json::Value;
 
+use crate::pattern::Price;
+
 /// The most bytes of one value that is made: four times the largest file that is read. A few are alive at once.
 pub const MAX_MADE_BYTES: u64 = 64 << 20;
 /// The most bytes that are made in all: copied at 1 GB/s they take a second.
 pub const MAX_COPIED_BYTES: u64 = 1 << 30;
+/// Bytes of text that are read, compared or copied in a step: 64 ns at 1 GB/s, and a step is taken as 0.1 µs.
+pub(crate) const BYTES_PER_STEP: u64 = 64;
 
 /// What gives a number or a truth value.
 const SCALAR: [&str; 30] = [
@@ -53,106 +61,177 @@ const ELEMENT_BYTES: u64 = 48;
 /// The longest text of a number or an instant: 2^1023 in digits.
 const NUMBER_BYTES: u64 = 400;
 
-/// The largest collection and text of an object, and what they have in all.
+/// Bounds of one evaluation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// Elements of the largest list or map.
-    pub(crate) collection: u64,
-    /// Bytes of the longest text; names of fields are texts too.
-    pub(crate) text: u64,
+pub(crate) struct Cost {
+    /// Steps of the evaluation itself.
+    pub(crate) steps: u64,
+    /// Steps of what goes before it: measuring and converting the object.
+    pub(crate) before: u64,
+    /// Bytes of the largest value that is made.
+    pub(crate) largest: u64,
+    /// Bytes that are made in all.
+    pub(crate) copied: u64,
 }
 
-impl Sizes {
-    pub(crate) fn of(value: &Value) -> Self {
-        let mut sizes = Self::default();
-        let mut left = vec![value];
-        while let Some(value) = left.pop() {
-            match value {
-                Value::Array(items) => {
-                    sizes.collection = sizes.collection.max(items.len() as u64);
-                    left.extend(items);
-                }
-                Value::Object(fields) => {
-                    sizes.collection = sizes.collection.max(fields.len() as u64);
-                    sizes.text = fields.keys().fold(sizes.text, |text, name| text.max(name.len() as u64));
-                    left.extend(fields.values());
-                }
-                Value::String(text) => sizes.text = sizes.text.max(text.len() as u64),
-                _ => {}
-            }
-        }
-        sizes
+impl Cost {
+    /// Everything, in steps.
+    pub(crate) fn total(&self) -> u64 {
+        self.steps.saturating_add(self.before).saturating_add(self.copied / BYTES_PER_STEP)
     }
 }
 
-/// What is made when `expression` is evaluated on an object of these sizes: the largest value, and all of them; bytes.
-pub(crate) fn made(expression: &IdedExpr, object: Sizes) -> (u64, u64) {
-    let object = Bound { text: object.text, items: object.collection, nested: object.collection, made: 0 };
-    let mut growth = Growth { object, scope: Vec::new(), largest: 0, copied: 0 };
+/// What evaluating `expression` on `object` can cost, given the prices of its patterns.
+pub(crate) fn cost(expression: &IdedExpr, object: &Value, patterns: &BTreeMap<String, Price>) -> Cost {
+    let cost = Cost { before: Bound::of(object).weight, ..Cost::default() };
+    let mut growth = Growth { object, patterns, scope: Vec::new(), measured: BTreeMap::new(), cost };
     growth.of(expression, 1);
-    (growth.largest, growth.copied)
+    growth.cost
 }
 
 /// Bounds of a value.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bound {
-    /// Bytes of the longest text in it.
+struct Bound<'v> {
+    /// Bytes of the longest text in it; names of fields are texts too.
     text: u64,
     /// Its elements, if it is a collection.
     items: u64,
     /// Elements of the largest collection in it.
     nested: u64,
+    /// Steps of reading or copying it whole.
+    weight: u64,
+    /// The same of its heaviest element.
+    part: u64,
     /// Bytes that were made for it, beside what it shares with others.
     made: u64,
+    /// The value of the object that it is, not measured yet.
+    known: Option<&'v Value>,
 }
 
-impl Bound {
+impl Bound<'_> {
+    /// Bounds of a value of the object.
+    fn of(value: &Value) -> Self {
+        let mut bound = Self { weight: 1, ..Self::default() };
+        match value {
+            Value::String(text) => bound = Self::text(text.len() as u64),
+            Value::Array(items) => {
+                bound.items = items.len() as u64;
+                items.iter().for_each(|item| bound.add(Self::of(item)));
+            }
+            Value::Object(fields) => {
+                bound.items = fields.len() as u64;
+                for (name, value) in fields {
+                    bound.add(Self::text(name.len() as u64));
+                    bound.add(Self::of(value));
+                }
+            }
+            _ => {}
+        }
+        bound
+    }
+
+    /// Takes `element` in.
+    fn add(&mut self, element: Self) {
+        self.text = self.text.max(element.text);
+        self.nested = self.nested.max(element.items).max(element.nested);
+        self.weight = self.weight.saturating_add(element.weight);
+        self.part = self.part.max(element.weight);
+        self.made = self.made.saturating_add(element.made);
+    }
+
+    fn text(text: u64) -> Self {
+        Self { text, weight: 1 + text / BYTES_PER_STEP, ..Self::default() }
+    }
+
+    fn made_text(text: u64) -> Self {
+        Self { made: text, ..Self::text(text) }
+    }
+
     fn max(self, other: Self) -> Self {
         Self {
             text: self.text.max(other.text),
             items: self.items.max(other.items),
             nested: self.nested.max(other.nested),
+            weight: self.weight.max(other.weight),
+            part: self.part.max(other.part),
             made: self.made.max(other.made),
+            known: None,
         }
     }
 
     /// Any element of it.
     const fn element(self) -> Self {
-        Self { items: self.nested, ..self }
+        Self { items: self.nested, weight: self.part, ..self }
     }
 
     /// After `turns` that each add what the first one added.
     fn grown(self, first: Self, turns: u64) -> Self {
         let more = first.items.saturating_sub(self.items);
+        let heavier = first.weight.saturating_sub(self.weight);
+        let whole = self.max(first);
         Self {
             items: self.items.saturating_add(more.saturating_mul(turns)),
+            weight: whole.weight.max(self.weight.saturating_add(heavier.saturating_mul(turns))),
             made: self.made.saturating_add(first.made.saturating_mul(turns)),
-            ..self.max(first)
+            ..whole
         }
     }
 }
 
-struct Growth {
-    object: Bound,
-    scope: Vec<(String, Bound)>,
-    largest: u64,
-    copied: u64,
+struct Growth<'v> {
+    object: &'v Value,
+    patterns: &'v BTreeMap<String, Price>,
+    scope: Vec<(String, Bound<'v>)>,
+    /// What was measured, by address.
+    measured: BTreeMap<*const Value, Bound<'v>>,
+    cost: Cost,
 }
 
-impl Growth {
-    fn of(&mut self, node: &IdedExpr, turns: u64) -> Bound {
+impl<'v> Growth<'v> {
+    fn of(&mut self, node: &IdedExpr, turns: u64) -> Bound<'v> {
+        let bound = self.maybe_known(node, turns);
+        self.measure(bound)
+    }
+
+    fn measure(&mut self, bound: Bound<'v>) -> Bound<'v> {
+        let Some(value) = bound.known else { return bound };
+        if let Some(bound) = self.measured.get(&std::ptr::from_ref(value)) {
+            return *bound;
+        }
+        let bound = Bound::of(value);
+        self.cost.before = self.cost.before.saturating_add(bound.weight);
+        self.measured.insert(std::ptr::from_ref(value), bound);
+        bound
+    }
+
+    /// Bounds of what `node` gives, or the value itself where it is a place in the object.
+    fn maybe_known(&mut self, node: &IdedExpr, turns: u64) -> Bound<'v> {
+        self.steps(1, turns);
         match &node.expr {
-            Expr::Unspecified => Bound::default(),
-            Expr::Literal(LiteralValue::String(text)) => Bound { text: text.len() as u64, ..Bound::default() },
-            Expr::Literal(LiteralValue::Bytes(bytes)) => Bound { text: bytes.len() as u64, ..Bound::default() },
-            Expr::Literal(_) => Bound::default(),
+            Expr::Literal(LiteralValue::String(text)) => self.literal(text.len(), turns),
+            Expr::Literal(LiteralValue::Bytes(bytes)) => self.literal(bytes.len(), turns),
+            Expr::Literal(_) | Expr::Unspecified => Bound::default(),
             Expr::Ident(name) => match self.scope.iter().rev().find(|(bound, _)| bound == name) {
                 Some((_, bound)) => Bound { made: 0, ..*bound },
-                None if name == "object" => self.object,
+                None if name == "object" => Bound { known: Some(self.object), ..Bound::default() },
                 None => Bound::default(),
             },
-            Expr::Select(select) => self.of(&select.operand, turns).element(),
-            Expr::Call(call) => self.call(call, turns),
+            Expr::Select(select) => {
+                let operand = self.maybe_known(&select.operand, turns);
+                self.field(operand, Some(&select.field))
+            }
+            Expr::Call(call) => match (call.func_name.as_str(), call.target.as_deref(), call.args.as_slice()) {
+                (name @ ("_[_]" | "_[?_]" | "_?._"), None, [operand, key]) => {
+                    let operand = self.maybe_known(operand, turns);
+                    let text = self.of(key, turns).text;
+                    let element = self.field(operand, literal_text(key));
+                    // What may be absent is copied.
+                    let copied = if name == "_[_]" { 0 } else { self.measure(element).weight };
+                    self.steps(copied.saturating_add(text / BYTES_PER_STEP), turns);
+                    element
+                }
+                _ => self.call(call, turns),
+            },
             Expr::List(list) => self.elements(list.elements.iter(), turns),
             Expr::Map(map) => self.elements(map.entries.iter().flat_map(|entry| parts(&entry.expr)), turns),
             Expr::Struct(value) => self.elements(value.entries.iter().flat_map(|entry| parts(&entry.expr)), turns),
@@ -160,69 +239,113 @@ impl Growth {
         }
     }
 
-    fn elements<'e>(&mut self, elements: impl Iterator<Item = &'e IdedExpr>, turns: u64) -> Bound {
-        let (mut whole, mut made, mut count) = (Bound::default(), 0_u64, 0_u64);
-        for element in elements {
-            let bound = self.of(element, turns);
-            whole = whole.max(bound);
-            made = made.saturating_add(bound.made).saturating_add(ELEMENT_BYTES);
-            count += 1;
-        }
-        self.note(Bound { items: count, nested: whole.items.max(whole.nested), made, ..whole }, 0, turns)
+    fn literal(&mut self, bytes: usize, turns: u64) -> Bound<'v> {
+        let bound = Bound::text(bytes as u64);
+        self.steps(bound.weight, turns);
+        bound
     }
 
-    fn call(&mut self, call: &CallExpr, turns: u64) -> Bound {
-        let operands: Vec<Bound> =
+    fn field(&mut self, operand: Bound<'v>, name: Option<&str>) -> Bound<'v> {
+        match (operand.known, name) {
+            (Some(Value::Object(fields)), Some(name)) => Bound { known: fields.get(name), ..Bound::default() },
+            _ => self.measure(operand).element(),
+        }
+    }
+
+    fn elements<'e>(&mut self, elements: impl Iterator<Item = &'e IdedExpr>, turns: u64) -> Bound<'v> {
+        let mut whole = Bound { weight: 1, ..Bound::default() };
+        for element in elements {
+            let bound = self.of(element, turns);
+            whole.add(Bound { made: bound.made.saturating_add(ELEMENT_BYTES), weight: bound.weight.max(1), ..bound });
+            whole.items += 1;
+        }
+        self.steps(whole.weight, turns);
+        self.note(whole, 0, turns)
+    }
+
+    fn call(&mut self, call: &CallExpr, turns: u64) -> Bound<'v> {
+        let operands: Vec<Bound<'v>> =
             call.target.as_deref().into_iter().chain(&call.args).map(|operand| self.of(operand, turns)).collect();
+        self.steps(self.work(call, &operands), turns);
         let of = |position: usize| operands.get(position).copied().unwrap_or_default();
-        let text = |text: u64| Bound { text, made: text, ..Bound::default() };
         let (first, second) = (of(0), of(1));
         match call.func_name.as_str() {
-            "_+_" if call.args.iter().any(|operand| matches!(operand.expr, Expr::List(_))) => {
-                let items = first.items.saturating_add(second.items);
-                let made = first.made.saturating_add(second.made);
-                self.note(Bound { items, made, ..first.max(second) }, ELEMENT_BYTES, turns)
-            }
-            // Two texts or two lists: only the evaluation knows.
+            // Two texts or two lists: only the evaluation knows, unless one is written as a list.
             "_+_" => {
                 let items = first.items.saturating_add(second.items);
-                let joined = text(first.text.saturating_add(second.text));
-                let made = first.made.saturating_add(second.made).saturating_add(joined.text);
-                let made = made.saturating_add(items.saturating_mul(ELEMENT_BYTES));
-                self.note(Bound { items, nested: first.nested.max(second.nested), made, ..joined }, made, turns)
+                let made = first.made.saturating_add(second.made);
+                let weight = first.weight.saturating_add(second.weight).saturating_add(1);
+                let whole = Bound { items, made, weight, ..first.max(second) };
+                if call.args.iter().any(|operand| matches!(operand.expr, Expr::List(_))) {
+                    return self.note(whole, ELEMENT_BYTES, turns);
+                }
+                let text = first.text.saturating_add(second.text);
+                let made = made.saturating_add(text).saturating_add(items.saturating_mul(ELEMENT_BYTES));
+                self.note(Bound { text, made, ..whole }, made, turns)
             }
             // Nothing is found before, between and after all characters.
             "replace" => {
                 let places = first.text.saturating_add(1);
                 let made = first.text.saturating_add(places.saturating_mul(of(2).text));
-                self.note(text(made), made, turns)
+                self.note(Bound::made_text(made), made, turns)
             }
             "join" => {
                 let made = first.items.saturating_mul(first.text.saturating_add(second.text));
-                self.note(text(made), made, turns)
+                self.note(Bound::made_text(made), made, turns)
             }
             "split" => {
                 let items = first.text.saturating_add(1);
                 let made = first.text.saturating_add(items.saturating_mul(ELEMENT_BYTES));
-                self.note(Bound { text: first.text, items, nested: 0, made }, made, turns)
+                let part = Bound::text(first.text);
+                self.note(Bound { items, made, part: part.weight, weight: part.weight + items, ..part }, made, turns)
             }
             "string" | "bytes" => {
                 let made = first.text.max(NUMBER_BYTES);
-                self.note(text(made), made, turns)
+                self.note(Bound::made_text(made), made, turns)
             }
             "lowerAscii" | "upperAscii" | "trim" | "substring" | "charAt" => {
-                self.note(text(first.text), first.text, turns)
+                self.note(Bound::made_text(first.text), first.text, turns)
             }
-            "_[_]" | "_[?_]" | "_?._" => first.element(),
             name if SCALAR.contains(&name) => Bound::default(),
             // A choice, or a function that passes on what it got.
             _ => operands.into_iter().fold(Bound::default(), Bound::max),
         }
     }
 
-    fn comprehension(&mut self, comprehension: &ComprehensionExpr, turns: u64) -> Bound {
+    /// Steps of a call beside its node: what it reads, compares or copies.
+    fn work(&self, call: &CallExpr, operands: &[Bound<'v>]) -> u64 {
+        let of = |position: usize| operands.get(position).copied().unwrap_or_default();
+        let (first, second) = (of(0), of(1));
+        let read = operands.iter().fold(0_u64, |sum, operand| sum.saturating_add(operand.text / BYTES_PER_STEP));
+        let whole = operands.iter().fold(0_u64, |sum, operand| sum.saturating_add(operand.weight));
+        match call.func_name.as_str() {
+            "_&&_" | "_||_" | "!_" | "_?_:_" | "@not_strictly_false" => 0,
+            // Values of different sizes differ at once.
+            "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" => first.weight.min(second.weight),
+            "@in" => {
+                let each = second.items.saturating_mul(first.weight.saturating_add(1));
+                // In a map the name is looked up.
+                each.min(second.items.saturating_add(second.weight)).saturating_add(first.text / BYTES_PER_STEP)
+            }
+            "matches" => {
+                let price = call.args.last().and_then(literal_text).and_then(|pattern| self.patterns.get(pattern));
+                price.map_or(u64::MAX, |price| price.steps(first.text))
+            }
+            // These compare at every place, and turn both into characters first.
+            "indexOf" | "lastIndexOf" => {
+                first.text.saturating_mul(second.text.saturating_add(4)).saturating_add(second.text) / BYTES_PER_STEP
+            }
+            "_+_" | "join" => read.saturating_add(whole),
+            name if SCALAR.contains(&name) || makes_text(name) => read,
+            _ => whole,
+        }
+    }
+
+    fn comprehension(&mut self, comprehension: &ComprehensionExpr, turns: u64) -> Bound<'v> {
         let range = self.of(&comprehension.iter_range, turns);
         let start = self.of(&comprehension.accu_init, turns);
+        // Each element is copied into the variable.
+        self.steps(range.weight, turns);
         let inner = turns.saturating_mul(range.items);
         let outer = self.scope.len();
         self.scope.push((comprehension.iter_var.clone(), range.element()));
@@ -237,11 +360,30 @@ impl Growth {
         result
     }
 
+    fn steps(&mut self, steps: u64, turns: u64) {
+        self.cost.steps = self.cost.steps.saturating_add(steps.saturating_mul(turns));
+    }
+
     /// Notes a value that is made in each of `turns`, of which `copied` bytes are new.
-    fn note(&mut self, bound: Bound, copied: u64, turns: u64) -> Bound {
-        self.largest = self.largest.max(bound.made);
-        self.copied = self.copied.saturating_add(copied.saturating_mul(turns));
+    fn note(&mut self, bound: Bound<'v>, copied: u64, turns: u64) -> Bound<'v> {
+        self.cost.largest = self.cost.largest.max(bound.made);
+        self.cost.copied = self.cost.copied.saturating_add(copied.saturating_mul(turns));
         bound
+    }
+}
+
+fn makes_text(function: &str) -> bool {
+    matches!(
+        function,
+        "replace" | "split" | "string" | "bytes" | "lowerAscii" | "upperAscii" | "trim" | "substring" | "charAt"
+    )
+}
+
+/// The text of a literal.
+pub(crate) fn literal_text(node: &IdedExpr) -> Option<&str> {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
     }
 }
 
@@ -261,7 +403,8 @@ mod tests {
 
     fn bounds(source: &str, object: &Value) -> (u64, u64) {
         let program = environment().unwrap().compile(source).unwrap();
-        made(program.expression(), Sizes::of(object))
+        let cost = cost(program.expression(), object, &BTreeMap::new());
+        (cost.largest, cost.copied)
     }
 
     /// Refused before it is evaluated: these would make up to 10^18 bytes.

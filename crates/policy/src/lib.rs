@@ -7,7 +7,7 @@
 //! | question | where |
 //! |---|---|
 //! | which fields of a policy are supported | `admission` |
-//! | which expressions are accepted, and what they may cost | `expression`, `growth` |
+//! | which expressions are accepted, and what they may cost | `expression`, `growth`, `pattern` |
 //! | which objects a policy judges, and what it says | `set` |
 
 mod admission;
@@ -15,6 +15,7 @@ mod code;
 mod convert;
 mod expression;
 mod growth;
+mod pattern;
 mod set;
 
 pub use admission::{AdmissionBinding, AdmissionPolicy, MAX_RULES, MAX_VALIDATIONS};
@@ -24,4 +25,5 @@ pub use expression::{
     MAX_STEPS, environment,
 };
 pub use growth::{MAX_COPIED_BYTES, MAX_MADE_BYTES};
-pub use set::{Facts, MAX_FINDINGS, MAX_POLICIES, Operation, PolicySet};
+pub use pattern::{MAX_PATTERN_BYTES, MAX_PATTERN_SIZE};
+pub use set::{Facts, MAX_FINDINGS, MAX_POLICIES, MAX_SET_STEPS, Operation, PolicySet};

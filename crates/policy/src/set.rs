@@ -19,6 +19,11 @@ pub const MAX_POLICIES: usize = 2_000;
 /// The most findings of one judgement, which ends there and says so. 200 fill several screens already.
 pub const MAX_FINDINGS: usize = 200;
 
+/// The most steps of one judgement, as the sum of the bounds of all evaluations: 10,000 objects × 20 policies are 200,000
+/// evaluations of 10,000 steps each, and that of an ordinary policy has about a hundred, and with a pattern
+/// to match about 7,000. At 0.1 µs a step it is 200 seconds.
+pub const MAX_SET_STEPS: u64 = 2_000_000_000;
+
 /// The folder of the waivers.
 const WAIVERS: &str = "waivers";
 
@@ -93,15 +98,29 @@ impl PolicySet {
 
     fn judge_all(&self, set: &RenderedSet, facts: &dyn Facts) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let mut budget = Budget { left: MAX_SET_STEPS, spent: BTreeMap::new() };
         let defined = defined_resources(set);
         for rendered in set.iter() {
             let reference = &rendered.object.reference;
             let resource =
                 facts.resource(&reference.group_kind).or_else(|| defined.get(&reference.group_kind).cloned());
             let operation = facts.operation(reference);
-            for policy in self.policies.iter().filter(|policy| policy.matches(rendered, resource.as_deref(), operation))
-            {
-                findings.extend(policy.validations.iter().filter_map(|validation| policy.judge(validation, rendered)));
+            for policy in &self.policies {
+                // Matching: a step for each rule.
+                budget.left = budget.left.saturating_sub(policy.rules.len() as u64);
+                if !policy.matches(rendered, resource.as_deref(), operation) {
+                    continue;
+                }
+                for validation in &policy.validations {
+                    match policy.judge(validation, rendered, &mut budget) {
+                        Ok(finding) => findings.extend(finding),
+                        Err(finding) => {
+                            findings.truncate(MAX_FINDINGS - 1);
+                            findings.push(finding);
+                            return findings;
+                        }
+                    }
+                }
             }
             if findings.len() > MAX_FINDINGS {
                 let rest = findings.drain(MAX_FINDINGS - 1..).next().map(unlisted);
@@ -113,21 +132,68 @@ impl PolicySet {
     }
 }
 
+/// What is left for a judgement.
+struct Budget<'s> {
+    left: u64,
+    /// What each policy took, by name.
+    spent: BTreeMap<&'s str, u64>,
+}
+
+impl Budget<'_> {
+    /// The judgement ends at `reference`, without a verdict.
+    fn exceeded(&self, reference: &ObjectRef) -> Finding {
+        let most = self.spent.iter().max_by_key(|(_, spent)| **spent);
+        let (policy, spent) = most.map_or(("", 0), |(policy, spent)| (*policy, *spent));
+        Finding {
+            code: PolicyCode::W804.entry(),
+            subject: Subject::Named("the rendered set".to_owned()),
+            rule: Some(policy.to_owned()),
+            found: format!(
+                "judging all objects costs more than {MAX_SET_STEPS} steps, {spent} of them for {policy}, and ends at {reference}"
+            ),
+            needed: format!("at most {MAX_SET_STEPS} for all objects and policies"),
+            fix: format!(
+                "nest fewer loops and match simpler patterns in the policy {policy}, let its resourceRules select fewer objects, or divide the path of the Sync"
+            ),
+        }
+    }
+}
+
 impl AdmissionPolicy {
     fn matches(&self, rendered: &Rendered, resource: Option<&str>, operation: Operation) -> bool {
         self.rules.iter().any(|rule| rule.matches(self.versions, rendered, resource, operation))
     }
 
-    fn judge(&self, validation: &Validation, rendered: &Rendered) -> Option<Finding> {
+    /// What `validation` says about an object.
+    ///
+    /// # Errors
+    /// When the budget of the judgement is used up.
+    fn judge<'s>(
+        &'s self,
+        validation: &Validation,
+        rendered: &Rendered,
+        budget: &mut Budget<'s>,
+    ) -> Result<Option<Finding>, Finding> {
+        let before = budget.left;
+        let verdict = validation.expression.evaluate_within(&rendered.object.value, &mut budget.left);
+        let spent = budget.spent.entry(&self.name).or_default();
+        *spent = spent.saturating_add(before - budget.left);
+        match verdict {
+            Ok(true) => Ok(None),
+            Err(EvaluationError::NoneLeft { .. }) => Err(budget.exceeded(&rendered.object.reference)),
+            verdict => Ok(Some(self.denial(validation, rendered, verdict))),
+        }
+    }
+
+    fn denial(&self, validation: &Validation, rendered: &Rendered, verdict: Result<bool, EvaluationError>) -> Finding {
         let source = validation.expression.source();
         let needed = shorten(source);
         let origin = rendered
             .sources
             .first()
             .map_or_else(|| "the manifest".to_owned(), |origin| format!("{}:{}", origin.file, origin.line));
-        let (code, found, needed, fix) = match validation.expression.evaluate(&rendered.object.value) {
-            Ok(true) => return None,
-            Ok(false) => {
+        let (code, found, needed, fix) = match verdict {
+            Ok(_) => {
                 let said = validation.message.clone().unwrap_or_else(|| format!("failed expression: {needed}"));
                 (PolicyCode::W801, said, needed, format!("change the object in {origin}"))
             }
@@ -135,7 +201,7 @@ impl AdmissionPolicy {
                 PolicyCode::W804,
                 format!("evaluating costs up to {steps} steps"),
                 format!("at most {MAX_STEPS}"),
-                format!("nest fewer loops in {}, or shorten the lists in {origin}", self.file),
+                format!("nest fewer loops in {}, or shorten the lists and texts in {origin}", self.file),
             ),
             Err(error @ EvaluationError::TooLarge { .. }) => (
                 PolicyCode::W804,
@@ -154,14 +220,14 @@ impl AdmissionPolicy {
                 )
             }
         };
-        Some(Finding {
+        Finding {
             code: code.entry(),
             subject: Subject::Object { reference: rendered.object.reference.clone(), field: None },
             rule: Some(self.name.clone()),
             found,
             needed,
             fix,
-        })
+        }
     }
 }
 

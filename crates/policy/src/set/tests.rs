@@ -1,6 +1,7 @@
 //! Loading and judging.
 
 use super::*;
+use crate::MAX_VALIDATIONS;
 use manifest::{BuiltinScopes, ClusterId, RenderOptions, render_plain};
 
 struct Fresh;
@@ -100,6 +101,50 @@ fn a_costly_judgement_is_a_denial_on_every_machine() {
     );
 }
 
+/// Each evaluation is within its own bound, and ends at once because the left side holds; together they are over the
+/// bound of all.
+#[test]
+fn many_costly_evaluations_are_a_denial_together() {
+    let list = format!("[{}]", vec!["1"; 38].join(","));
+    let dear = format!("true || {list}.all(a, {list}.all(b, {list}.all(c, a == b && b == c)))");
+    let more = format!("    - {{expression: {dear:?}}}\n").repeat(MAX_VALIDATIONS - 1);
+    let set = compile(&policy(&dear, &more)).unwrap();
+    let many = |count: usize| -> String {
+        (0..count).map(|number| DEPLOYMENT.replace("web", &format!("web-{number:03}")) + "---\n").collect()
+    };
+    assert_eq!(judge(&set, &many(20)), [] as [&str; 0]);
+    let found = judge(&set, &many(100));
+    let start = "W804 PolicyTooCostly: the rendered set: judging all objects costs more than 2000000000 steps, ";
+    assert!(
+        found.len() == 1 && found[0].starts_with(start) && found[0].contains("for limit, and ends at"),
+        "{found:?}"
+    );
+}
+
+/// 10,000 objects × 20 policies stay within [`MAX_SET_STEPS`]: each of these takes less than a 200,000th of it.
+#[test]
+fn usual_policies_leave_room_for_many_objects() {
+    let object = serde_json::json!({
+        "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web", "team": "shop"}},
+        "spec": {"replicas": 3, "template": {"spec": {"containers": [
+            {"name": "a", "image": "shop.example/web:1.0", "env": [{"name": "A", "value": "b"}]},
+            {"name": "b", "image": "shop.example/log:1.0", "ports": [{"containerPort": 80}]},
+        ]}}},
+    });
+    for source in [
+        "!has(object.spec.replicas) || object.spec.replicas <= 5",
+        "object.spec.template.spec.containers.all(c, c.image.startsWith('shop.example/'))",
+        "object.spec.template.spec.containers.all(c, c.image.contains(':') && !c.image.endsWith(':latest'))",
+        "object.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
+        "'team' in object.metadata.labels && object.metadata.labels.team in ['shop', 'ops']",
+    ] {
+        let expression = crate::Expression::compile(&environment().unwrap(), source).unwrap();
+        let mut left = MAX_SET_STEPS;
+        assert_eq!(expression.evaluate_within(&object, &mut left), Ok(true), "{source}");
+        assert!(MAX_SET_STEPS - left <= MAX_SET_STEPS / (10_000 * 20), "{source}: {}", MAX_SET_STEPS - left);
+    }
+}
+
 #[test]
 fn what_is_not_supported_yet_is_refused_by_name_and_place() {
     let later = "  paramKind: {apiVersion: v1, kind: ConfigMap}\n  failurePolicy: Ignore\n  variables: [{name: x, expression: '1'}]\n";
@@ -129,6 +174,17 @@ fn an_expression_that_does_not_compile_names_its_line() {
     );
     let found = compile(&policy("quantity(object.x) > 1", "")).unwrap_err();
     assert!(found[0].contains("the function quantity is not supported yet"), "{}", found[0]);
+}
+
+#[test]
+fn a_costly_pattern_names_its_line_and_what_to_write() {
+    let found = compile(&policy("object.metadata.name.matches('^.{1,253}$')", "")).unwrap_err();
+    assert_eq!(
+        found,
+        [
+            r"W804 PolicyTooCostly: policies/limit.yaml:9:19: the pattern of matches is too costly: compiled it has more than 32768 bytes; needed: a string literal of at most 256 bytes; in it [0-9] for \d, [0-9A-Za-z_] for \w, and smaller repetitions. Fix: mend spec.validations[0].expression"
+        ]
+    );
 }
 
 #[test]
