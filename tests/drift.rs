@@ -270,6 +270,73 @@ fn rewritten_value_is_contested() -> Test {
     story.end(&stage)
 }
 
+/// How many reverts succeeded since the start.
+fn reverts(address: &str) -> anyhow::Result<f64> {
+    let metrics = testkit::Metrics::scrape(address)?;
+    Ok(metrics.sum("writ_changes_total", &[("action", "reverted"), ("result", "ok")]).unwrap_or_default())
+}
+
+/// Another tool writes a declared value again after each revert: that is not fought at full speed, and it is said.
+#[test]
+fn another_writer_is_fought_ever_more_seldom() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let address = stage.address()?;
+    let title = "Another tool writes a declared value again after each revert";
+    let mut story = Story::begin(&stage, "drift-fought", title)?;
+    story.done("kubectl patch configmap settings: data.value to \"theirs\", again after each revert");
+    let write = |view: &View<'_>, value: &str| {
+        let patch = format!(r#"{{"data":{{"value":"{value}"}}}}"#);
+        view.plane.kubectl(&["-n", &view.namespace, "patch", "configmap", "settings", "--type=merge", "-p", &patch])
+    };
+    let is_shown = |view: &View<'_>| {
+        if view.config_map("settings")?["data"]["value"] == "good" {
+            write(view, "theirs")?;
+        }
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "True" && reason == "Fought", "Drifted={drifted} {reason}: {message}");
+        ensure!(sync["status"]["drifted"] == 1, "drifted: {}", sync["status"]["drifted"]);
+        Ok(())
+    };
+    stage.wait("it is told", is_shown)?;
+    told(&mut stage, &mut story, "D107", "Fought")?;
+    // Its first pause may be over.
+    stage.wait("it is written again", is_shown)?;
+    story.status(&stage, Owner::Sync)?;
+    let sync = stage.view.sync(SYNC)?;
+    let (ready, reason, message) = View::condition(&sync, "Ready");
+    ensure!(ready == "False" && reason == "Fought", "Ready={ready} {reason}: {message}");
+    // Ten at once, and what its first pauses let through.
+    let before = reverts(&address)?;
+    ensure!(before >= 10.0, "{before} reverts");
+    for round in 0..40 {
+        write(&stage.view, &format!("theirs {round}"))?;
+    }
+    let meanwhile = reverts(&address)? - before;
+    ensure!(meanwhile <= 5.0, "{meanwhile} reverts while it was written 40 times");
+    let sync = stage.view.sync(SYNC)?;
+    let (drifted, reason, message) = View::condition(&sync, "Drifted");
+    ensure!(drifted == "True" && reason == "Fought", "Drifted={drifted} {reason}: {message}");
+    stage.entries_once(&["--kind", "flag", "--code", "D107"], 1)?;
+
+    story.done("the other tool is stopped");
+    stage.wait("the value is back", |view| {
+        let value = view.config_map("settings")?["data"]["value"].clone();
+        ensure!(value == "good", "the value is {value}");
+        Ok(())
+    })?;
+    stage.wait("the fight is over", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        ensure!(View::condition(&sync, "Ready").0 == "True");
+        Ok(())
+    })?;
+    stage.heals()?;
+    story.then("the declared value is back, Drifted is False, and an edit is reverted at once again.");
+    story.end(&stage)
+}
+
 /// Values that the API server stores in another form, or not at all.
 const ODD: &str = r#"apiVersion: apps/v1
 kind: Deployment

@@ -1,20 +1,22 @@
 //! Live objects: what the watches see of them, and putting back what drifted. No Git, signature or
 //! registry work happens here.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
-use audit::{LogError, Receipt};
+use audit::{EntryKind, LogError, Receipt};
 use cluster::{ApplyReport, Sighting, WatchTarget};
 use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
-use plan::{ApprovedPlan, Decision, DriftMode, DriftReport, DriftSeen, Inputs, Question, SyncRef, decide};
+use plan::{
+    ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Question, SyncRef, decide,
+};
 
 use crate::{
     apply::declared_of,
     event::AppliedPlan,
     fault::FaultPoint,
-    journal::Logging,
     live::{Observation, Sight},
+    revert_counts::{Logging, MAX_COUNTED_OBJECTS, REVERTS_PER_MINUTE},
     revert_failures::News,
     state::{Dirty, Phase, Resume, State},
 };
@@ -130,8 +132,12 @@ impl State {
     pub(crate) fn heal(&mut self, sync: &SyncRef, objects: &[ObjectRef], occasion: Occasion, now: Timestamp) {
         let Some(state) = self.syncs.get(sync) else { return };
         let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
-        let objects: Vec<ObjectRef> =
-            objects.iter().filter(|object| !self.is_taken_care_of(sync, object)).cloned().collect();
+        let has_time = |object: &ObjectRef| occasion == Occasion::Seen && self.is_fought_later(object);
+        let objects: Vec<ObjectRef> = objects
+            .iter()
+            .filter(|object| !self.is_taken_care_of(sync, object) && !has_time(object))
+            .cloned()
+            .collect();
         if objects.is_empty() || state.resume != Resume::Done || state.gone {
             return;
         }
@@ -147,7 +153,19 @@ impl State {
             verdict: &verdict,
         });
         match decision {
-            Decision::Revert(plan) => self.revert(sync, plan, occasion, now),
+            Decision::Revert(plan) => {
+                let fought = self.fought(&accepted, &plan, occasion);
+                if fought.is_empty() {
+                    return self.revert(sync, plan, occasion, now);
+                }
+                for report in &fought {
+                    self.put_off(sync, report, now);
+                }
+                // The others do not wait for them.
+                let is_fought = |object: &ObjectRef| fought.iter().any(|report| report.reference == *object);
+                let others: Vec<ObjectRef> = objects.iter().filter(|object| !is_fought(object)).cloned().collect();
+                self.heal(sync, &others, occasion, now);
+            }
             Decision::Flag(reports) => self.flag(sync, &reports, now),
             Decision::Refuse(refusal) => {
                 for finding in refusal.findings {
@@ -162,22 +180,42 @@ impl State {
         }
     }
 
+    /// Whether the object is written again after each revert and has its time for the next one.
+    fn is_fought_later(&self, object: &ObjectRef) -> bool {
+        self.fights.is_fought(object) && self.heal_later.contains_key(object)
+    }
+
+    /// What of a plan of reverts has to wait, because it is written again after each.
+    fn fought(&mut self, accepted: &DesiredState, plan: &ApprovedPlan, occasion: Occasion) -> Vec<DriftReport> {
+        if occasion == Occasion::Again {
+            // It has waited.
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut fought = Vec::new();
+        for report in plan.reports() {
+            let Some(object) = accepted.get(&report.reference) else { continue };
+            if self.fights.is_one_too_many(&report.reference, object.digest, now) {
+                fought.push(DriftReport::of_fight(object, report, REVERTS_PER_MINUTE));
+            }
+        }
+        fought
+    }
+
     fn revert(&mut self, sync: &SyncRef, plan: ApprovedPlan, occasion: Occasion, now: Timestamp) {
         let (receipt, telling) = match self.record_revert(&plan, occasion, now) {
             Ok(recorded) => recorded,
             Err(error) => {
-                self.log_failed(&error);
-                let problem = self.log_problem.clone();
-                for change in plan.changes() {
-                    if let Some(finding) = &problem {
-                        self.note_revert_failure(sync, &change.reference, finding);
-                    }
-                    self.heal_again(sync, &change.reference);
-                }
-                return;
+                return self.not_recorded(sync, plan.changes().iter().map(|change| &change.reference), &error);
             }
         };
         FaultPoint::RevertRecorded.pass();
+        let moment = Instant::now();
+        for change in plan.changes() {
+            if let Some(declared) = change.digest {
+                self.fights.reverted(&change.reference, declared, moment);
+            }
+        }
         // The request first: what people are told must not race it for the API server.
         let reports = self.await_answers(sync, plan.reports().to_vec(), telling);
         self.start(plan, receipt);
@@ -201,25 +239,63 @@ impl State {
         {
             return Ok((receipt, Telling::Counted));
         }
-        let mut suppressed = 0;
-        let mut telling = Telling::Counted;
-        for change in plan.changes() {
-            if let Logging::Entry { suppressed: before } = self.reverts.note(&change.reference, now) {
-                telling = Telling::Aloud;
-                suppressed += before;
-            }
-        }
+        let taken = self.take_counts(plan.changes().iter().map(|change| &change.reference), now);
+        let telling = if taken.is_empty() { Telling::Counted } else { Telling::Aloud };
         if telling == Telling::Counted
             && let Some(receipt) = recall(self)
         {
             return Ok((receipt, telling));
         }
-        let receipt = self.journal.revert(now, plan, suppressed)?;
-        if self.revert_entries.len() >= crate::journal::MAX_COUNTED_OBJECTS {
+        let suppressed = taken.iter().map(|(_, before)| before).sum();
+        let receipt = match self.journal.revert(now, plan, suppressed) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.reverts.put_back(taken);
+                return Err(error);
+            }
+        };
+        if self.revert_entries.len() >= MAX_COUNTED_OBJECTS {
             self.revert_entries.clear();
         }
         self.revert_entries.insert(plan.digest(), receipt.index());
         Ok((receipt, telling))
+    }
+
+    /// Those of the objects that get an entry now, and how often each was only counted before it.
+    fn take_counts<'a>(
+        &mut self,
+        objects: impl Iterator<Item = &'a ObjectRef>,
+        now: Timestamp,
+    ) -> Vec<(ObjectRef, u64)> {
+        let noted = objects.map(|object| match self.reverts.note(object, now) {
+            Logging::Entry { suppressed } => Some((object.clone(), suppressed)),
+            Logging::Counted => None,
+        });
+        noted.flatten().collect()
+    }
+
+    /// Reverts and flags of past minutes that were only counted get into the log, also when no other
+    /// of their object follows.
+    pub(crate) fn record_counts(&mut self, now: Timestamp) {
+        if self.log_problem.is_some() {
+            return;
+        }
+        let mut by_sync: BTreeMap<SyncRef, Vec<(ObjectRef, u64)>> = BTreeMap::new();
+        for (object, count) in self.reverts.past(now) {
+            // What is nobody's any more has nobody to be told of it.
+            if let Some(sync) = self.live.owner_of(&object) {
+                by_sync.entry(sync.clone()).or_default().push((object, count));
+            }
+        }
+        for (sync, counts) in by_sync {
+            let spec = self.syncs.get(&sync).and_then(|state| state.obeyed.as_ref());
+            let is_flagged = spec.is_some_and(|spec| spec.drift.mode == DriftMode::Flag);
+            let kind = if is_flagged { EntryKind::Flag } else { EntryKind::Revert };
+            if let Err(error) = self.journal.counted(now, kind, &sync, &counts) {
+                self.log_failed(&error);
+                self.reverts.put_back(counts);
+            }
+        }
     }
 
     /// Tells people of drift that is put back.
@@ -247,18 +323,26 @@ impl State {
         let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
         let Some(declared) = accepted.get(object) else { return };
         let report = DriftReport::of_fields(declared, self.live.contested(object), DriftSeen::Answer);
-        let finding = &report.finding;
         match spec.drift.mode {
             DriftMode::Off => return,
             DriftMode::Flag => return self.flag(sync, std::slice::from_ref(&report), now),
             DriftMode::Revert => {}
         }
-        if self.note_revert_failure(sync, object, finding) == News::New {
+        self.put_off(sync, &report, now);
+    }
+
+    /// What somebody else writes again is reverted later, and later each time. That is told once.
+    fn put_off(&mut self, sync: &SyncRef, report: &DriftReport, now: Timestamp) {
+        let (object, finding) = (&report.reference, &report.finding);
+        let is_new = self.revert_failures.news(sync, object, finding) == News::New;
+        if is_new && let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(report), 0) {
+            // Not told: the next attempt is news.
+            return self.not_recorded(sync, [object], &error);
+        }
+        self.note_revert_failure(sync, object, finding);
+        if is_new {
             tracing::warn!(sync = %sync, object = %object, code = finding.code.code, reason = finding.code.reason, "what was applied is contested: {finding}");
             self.metrics.decided("contest", finding.code.reason);
-            if let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(&report)) {
-                self.log_failed(&error);
-            }
             if let Some(state) = self.syncs.get_mut(sync) {
                 state.last_drift = Some((now, finding.to_string()));
             }
@@ -266,8 +350,20 @@ impl State {
         self.heal_again(sync, object);
     }
 
+    /// What was decided about objects could not be recorded: it is decided again later.
+    fn not_recorded<'a>(&mut self, sync: &SyncRef, objects: impl IntoIterator<Item = &'a ObjectRef>, error: &LogError) {
+        self.log_failed(error);
+        let problem = self.log_problem.clone();
+        for object in objects {
+            if let Some(finding) = &problem {
+                self.note_revert_failure(sync, object, finding);
+            }
+            self.heal_again(sync, object);
+        }
+    }
+
     fn flag(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp) {
-        let Some(state) = self.syncs.get_mut(sync) else { return };
+        let Some(state) = self.syncs.get(sync) else { return };
         let fresh: Vec<DriftReport> = reports
             .iter()
             .filter(|report| state.flagged.get(&report.reference) != Some(&report.finding))
@@ -276,25 +372,42 @@ impl State {
         if fresh.is_empty() {
             return;
         }
-        for report in &fresh {
-            state.flagged.insert(report.reference.clone(), report.finding.clone());
-            state.last_drift = Some((now, report.finding.to_string()));
+        let taken = self.take_counts(fresh.iter().map(|report| &report.reference), now);
+        let is_told = |report: &&DriftReport| taken.iter().any(|(object, _)| *object == report.reference);
+        let told: Vec<DriftReport> = fresh.iter().filter(is_told).cloned().collect();
+        let suppressed = taken.iter().map(|(_, before)| before).sum();
+        if !told.is_empty()
+            && let Err(error) = self.journal.flag(now, sync, &told, suppressed)
+        {
+            self.reverts.put_back(taken);
+            return self.not_recorded(sync, fresh.iter().map(|report| &report.reference), &error);
+        }
+        for report in &told {
             tracing::warn!(sync = %sync, object = %report.reference, code = report.finding.code.code, "drift is reported: {}", report.finding);
         }
         for report in &fresh {
             self.metrics.decided("flag", report.finding.code.reason);
+            // It may have waited for the log.
+            self.clear_revert_failure(sync, &report.reference);
+            self.heal_later.remove(&report.reference);
         }
-        if let Err(error) = self.journal.flag(now, sync, &fresh) {
-            self.log_failed(&error);
+        if let Some(state) = self.syncs.get_mut(sync) {
+            for report in fresh {
+                state.last_drift = Some((now, report.finding.to_string()));
+                state.flagged.insert(report.reference, report.finding);
+            }
         }
-        self.announce_drift(sync, &fresh);
+        self.announce_drift(sync, &told);
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 
     fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
         for object in objects {
-            self.clear_revert_failure(sync, object);
-            self.heal_later.remove(object);
+            // A fight is not over when the object is as declared for once.
+            if !self.fights.is_fought(object) {
+                self.clear_revert_failure(sync, object);
+                self.heal_later.remove(object);
+            }
         }
         let Some(state) = self.syncs.get_mut(sync) else { return };
         let before = state.flagged.len();
@@ -318,7 +431,7 @@ impl State {
         }
         for object in &plan.objects {
             let failed = report.failures.iter().any(|(reference, _)| reference == object);
-            if !failed && self.live.contested(object).is_empty() {
+            if !failed && self.live.contested(object).is_empty() && !self.fights.is_fought(object) {
                 self.heal_later.remove(object);
                 self.clear_revert_failure(sync, object);
             }
@@ -338,6 +451,21 @@ impl State {
                 self.heal_again(&sync, &object);
             } else {
                 self.heal(&sync, &[object], Occasion::Again, now);
+            }
+        }
+    }
+
+    /// Objects that stayed as declared are no longer fought.
+    pub(crate) fn end_fights(&mut self) {
+        let (syncs, live, later) = (&self.syncs, &self.live, &self.heal_later);
+        let declared = |object: &ObjectRef| {
+            let accepted = syncs.get(live.owner_of(object)?)?.accepted.as_ref()?;
+            accepted.get(object).map(|object| object.digest)
+        };
+        let over = self.fights.end(Instant::now(), declared, |object| later.contains_key(object));
+        for object in over {
+            if let Some(sync) = self.live.owner_of(&object).cloned() {
+                self.clear_revert_failure(&sync, &object);
             }
         }
     }

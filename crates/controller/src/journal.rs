@@ -1,7 +1,7 @@
 //! What goes into the audit log: every decision before it is acted on, every outcome after.
 //!
-//! An identical refusal is logged once; reverts of one object beyond [`REVERTS_PER_MINUTE`] become
-//! one entry a minute with a count.
+//! An identical refusal is logged once; of very many reverts of one object some have an entry and the
+//! rest is counted ([`crate::revert_counts`]).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,10 +17,6 @@ use trust::{AuthorizedCommit, TrustRootSpec};
 
 use crate::removal::Dropped;
 
-/// Reverts of one object that get an entry each within a minute.
-pub(crate) const REVERTS_PER_MINUTE: u32 = 10;
-/// The most objects whose reverts are counted: 10,000 managed objects, a small record each.
-pub(crate) const MAX_COUNTED_OBJECTS: usize = 10_000;
 /// The most bytes of differences in one body: half of what the log takes, the other half for 10,000
 /// objects by name and digest at 400 bytes each. Beyond it fields are counted, not listed.
 const MAX_DIFFERENCE_BYTES: usize = 4 << 20;
@@ -166,12 +162,40 @@ impl Journal {
     ///
     /// # Errors
     /// When the log cannot be written.
-    pub(crate) fn flag(&self, now: Timestamp, sync: &SyncRef, reports: &[DriftReport]) -> Result<Receipt, LogError> {
+    pub(crate) fn flag(
+        &self,
+        now: Timestamp,
+        sync: &SyncRef,
+        reports: &[DriftReport],
+        suppressed: u64,
+    ) -> Result<Receipt, LogError> {
         let name = sync.to_string();
         let mut entry = entry(EntryKind::Flag, now, [("sync", name.as_str())]);
         entry.codes = codes(reports.iter().map(|report| &report.finding));
         entry.counts.insert("objects".to_owned(), reports.len() as u64);
+        if suppressed > 0 {
+            entry.counts.insert("suppressed".to_owned(), suppressed);
+        }
         let body = json!({ "drift": reports.iter().map(report_json).collect::<Vec<_>>() });
+        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Grouped)
+    }
+
+    /// Reverts or flags (`kind`) of objects in past minutes that had no entry of their own.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn counted(
+        &self,
+        now: Timestamp,
+        kind: EntryKind,
+        sync: &SyncRef,
+        counts: &[(ObjectRef, u64)],
+    ) -> Result<Receipt, LogError> {
+        let mut entry = entry(kind, now, [("sync", &*sync.to_string()), ("origin", "drift"), ("result", "counted")]);
+        entry.counts.insert("objects".to_owned(), counts.len() as u64);
+        entry.counts.insert("suppressed".to_owned(), counts.iter().map(|(_, count)| count).sum());
+        let each = |(object, count): &(ObjectRef, u64)| json!({ "object": object.to_string(), "suppressed": count });
+        let body = json!({ "counted": counts.iter().map(each).collect::<Vec<_>>() });
         self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Grouped)
     }
 
@@ -312,45 +336,6 @@ impl Refusals {
     }
 }
 
-/// How often each object was reverted in its current minute.
-#[derive(Debug, Default)]
-pub(crate) struct RevertCounts {
-    counts: HashMap<ObjectRef, (i64, u32, u64)>,
-}
-
-/// Whether a revert gets an entry of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Logging {
-    /// It does; so many before it did not.
-    Entry {
-        /// Reverts of the object since its last entry that were only counted.
-        suppressed: u64,
-    },
-    /// It is counted.
-    Counted,
-}
-
-impl RevertCounts {
-    /// Notes a revert of `object` at `now`.
-    pub(crate) fn note(&mut self, object: &ObjectRef, now: Timestamp) -> Logging {
-        let minute = now.as_second() / 60;
-        if self.counts.len() >= MAX_COUNTED_OBJECTS {
-            self.counts.retain(|_, (seen, _, suppressed)| *seen == minute || *suppressed > 0);
-        }
-        let (seen, count, suppressed) = self.counts.entry(object.clone()).or_insert((minute, 0, 0));
-        if *seen != minute {
-            *seen = minute;
-            *count = 0;
-        }
-        *count += 1;
-        if *count > REVERTS_PER_MINUTE {
-            *suppressed += 1;
-            return Logging::Counted;
-        }
-        Logging::Entry { suppressed: std::mem::take(suppressed) }
-    }
-}
-
 fn entry<'a>(kind: EntryKind, now: Timestamp, subject: impl IntoIterator<Item = (&'a str, &'a str)>) -> Entry {
     Entry {
         kind,
@@ -460,25 +445,6 @@ fn codes<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use manifest::{ClusterId, GroupKind};
-
-    #[test]
-    fn reverts_beyond_ten_a_minute_are_counted() {
-        let object = ObjectRef {
-            cluster: ClusterId::new("c"),
-            group_kind: GroupKind::new("", "ConfigMap"),
-            namespace: Some("shop".into()),
-            name: "a".into(),
-        };
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let mut counts = RevertCounts::default();
-        for _ in 0..10 {
-            assert_eq!(counts.note(&object, at(60)), Logging::Entry { suppressed: 0 });
-        }
-        assert_eq!(counts.note(&object, at(61)), Logging::Counted);
-        assert_eq!(counts.note(&object, at(119)), Logging::Counted);
-        assert_eq!(counts.note(&object, at(120)), Logging::Entry { suppressed: 2 });
-    }
 
     #[test]
     fn the_same_refusal_is_new_once() {

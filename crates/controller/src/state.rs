@@ -18,7 +18,8 @@ use crate::{
     absence::Absences,
     event::Event,
     expected::ExpectedStore,
-    journal::{Journal, Refusals, RevertCounts},
+    fights::Fights,
+    journal::{Journal, Refusals},
     kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
@@ -26,6 +27,7 @@ use crate::{
     removal::Dropped,
     render_cache::RenderCache,
     report::Reporter,
+    revert_counts::RevertCounts,
     revert_failures::RevertFailures,
     schedule::Jitter,
     source_gate::{LastJudged, Verified},
@@ -352,6 +354,8 @@ pub(crate) struct State {
     pub reverts: RevertCounts,
     /// The log entry of the last revert of each object, by plan.
     pub revert_entries: HashMap<Digest, u64>,
+    /// Objects that are reverted again and again.
+    pub(crate) fights: Fights,
     /// Objects whose revert failed, and when it is tried again.
     pub heal_later: BTreeMap<ObjectRef, Instant>,
     /// Syncs that an accepted commit removed and that are still there.

@@ -81,6 +81,8 @@ impl State {
         self.ask_room();
         self.count_unclaimed();
         self.forget_undeclared_failures();
+        self.end_fights();
+        self.record_counts(jiff::Timestamp::now());
         let (sources, syncs) = (&self.sources, &self.syncs);
         self.metrics.retain(|owner| {
             let key = Key { namespace: owner.namespace.clone(), name: owner.name.clone() };

@@ -81,5 +81,11 @@ manifest::codes! {
             action: "Find what rewrites the field and stop it, or declare the value that is stored. A field that the kind does not have is removed from the manifest.",
             example: "D106 Contested: Deployment.apps shop/web spec.template.spec.containers[name=web].image: it is \"evil:1\" in the answer to our own write; needed: \"a:1\". Fix: kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies to find what rewrites it, or declare in apps/web.yaml:1 what is stored",
         },
+        /// Something writes it again after each of our writes.
+        D107 = "Fought" {
+            meaning: "The object was put back as often as writ does at once within a minute, and something writes it again each time: an autoscaler or controller that owns a declared field, or a second tool that applies the same object. From then on writ puts it back ever more seldom (5 s, doubling to 5 min) until it stays as declared for half a minute.",
+            action: "Find the other writer in the object's managedFields. Leave the field to it by taking it out of the manifest, or stop it, or set drift.mode to Flag.",
+            example: "D107 Fought: Deployment.apps shop/web spec.replicas: it is 7, was put back 10 times within a minute and is written again; needed: 3. Fix: kubectl -n shop get Deployment.apps web -o yaml --show-managed-fields to find what writes it; then stop that, or leave the field out of apps/web.yaml:1, or set drift.mode to Flag",
+        },
     }
 }

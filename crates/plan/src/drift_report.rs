@@ -1,6 +1,6 @@
 //! What is said of an object that left the declaration.
 
-use manifest::{FieldPath, Finding, Segment, Subject, counted};
+use manifest::{FieldPath, Finding, ObjectRef, Segment, Subject, counted};
 
 use crate::{DesiredObject, DriftReport, DriftSeen, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PlanCode};
 
@@ -49,6 +49,18 @@ impl DriftReport {
         };
         report(object, code, first.map(|first| first.path.clone()), found, needed, fix, differences)
     }
+
+    /// What was seen of an object that is written again after each revert. `times`: reverts within a
+    /// minute.
+    #[must_use]
+    pub fn of_fight(object: &DesiredObject, seen: &Self, times: u32) -> Self {
+        let mut report = seen.clone();
+        report.finding.code = PlanCode::D107.entry();
+        report.finding.found =
+            format!("{}, was put back {times} times within a minute and is written again", seen.finding.found);
+        report.finding.fix = stop(object);
+        report
+    }
 }
 
 /// Labels of ownership before other fields: who owns the object matters more than what it says.
@@ -82,6 +94,17 @@ fn find(object: &DesiredObject) -> String {
     format!(
         "kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies to find what rewrites it, or declare in {} \
          what is stored",
+        file(object)
+    )
+}
+
+/// Whoever writes a field is named in the object itself.
+fn stop(object: &DesiredObject) -> String {
+    let ObjectRef { group_kind, namespace, name, .. } = &object.reference;
+    let namespace = namespace.as_ref().map_or_else(String::new, |namespace| format!("-n {namespace} "));
+    format!(
+        "kubectl {namespace}get {group_kind} {name} -o yaml --show-managed-fields to find what writes it; then stop \
+         that, or leave the field out of {}, or set drift.mode to Flag",
         file(object)
     )
 }

@@ -458,6 +458,11 @@ fn who_is_behind_a_difference_decides_its_code() {
     );
     assert_eq!(report(part_of, None, DriftSeen::Replacement).0, "D104");
     assert_eq!(report(part_of, Some("\"theirs\""), DriftSeen::Replacement).0, "D105");
+    let object = accepted.iter().next().unwrap();
+    let fought = DriftReport::of_fight(object, &DriftReport::of_absence(object, Absence::Deleted), 10).finding;
+    assert_eq!(fought.code.code, "D107");
+    assert_eq!(fought.found, "it is gone, was put back 10 times within a minute and is written again");
+    assert!(fought.fix.starts_with("kubectl -n shop get ConfigMap a -o yaml"), "{}", fought.fix);
     let absence = |absence| DriftReport::of_absence(accepted.iter().next().unwrap(), absence).finding.code.code;
     assert_eq!([Absence::Deleted, Absence::Stripped, Absence::Replaced].map(absence), ["D102", "D103", "D104"]);
 }
