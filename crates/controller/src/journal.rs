@@ -260,14 +260,15 @@ impl Journal {
         self.log.append(&entry, body.as_deref(), None, Durability::Grouped)
     }
 
-    /// Trust or policy moved on between a verdict and its entry: nothing was sent.
+    /// Trust or policy moved on between a verdict and its entry: nothing was sent. On disk when this
+    /// returns, because a restart takes the newest advance for accepted otherwise.
     ///
     /// # Errors
     /// When the log cannot be written.
     pub(crate) fn superseded(&self, now: Timestamp, sync: &SyncRef, revision: &str) -> Result<Receipt, LogError> {
         let name = sync.to_string();
         let subject = [("sync", name.as_str()), ("commit", revision), ("result", SUPERSEDED)];
-        self.log.append(&entry(EntryKind::Hold, now, subject), None, None, Durability::Grouped)
+        self.log.append(&entry(EntryKind::Hold, now, subject), None, None, Durability::Synced)
     }
 
     /// A Sync is gone from the cluster: one of its name that comes later begins anew.

@@ -42,7 +42,11 @@ impl State {
             Phase::Waiting { until } => until <= Instant::now(),
             Phase::Preparing | Phase::Applying => false,
         };
-        if !idle || state.resume != Resume::Done || state.gone {
+        if !idle || (state.superseded.is_some() && !self.record_superseded(sync)) {
+            return;
+        }
+        let Some(state) = self.syncs.get(sync) else { return };
+        if state.resume != Resume::Done || state.gone {
             return;
         }
         // The cheap question first: this is asked at every turn.
@@ -385,11 +389,8 @@ impl State {
     /// accepted before stays in force, and the candidate is judged again.
     fn superseded(&mut self, sync: &SyncRef, plan: &ApprovedPlan, desired: &DesiredState) {
         tracing::warn!(sync = %sync, commit = %plan.revision(), "trust or policy moved on since the verdict: judged again");
-        let (now, revision) = (Timestamp::now(), plan.revision().to_string());
-        if let Err(error) = self.journal.superseded(now, sync, &revision) {
-            self.log_failed(&error);
-        }
         let Some(state) = self.syncs.get_mut(sync) else { return };
+        state.superseded = Some(plan.revision().to_string());
         state.settled = None;
         state.phase = Phase::Idle;
         let kept: Vec<_> =
@@ -401,6 +402,25 @@ impl State {
             }
         }
         self.consider(sync);
+    }
+
+    /// Writes that the newest advance in the log was not acted on. Until that is on disk nothing
+    /// advances, and it is tried again: a restart would take that advance for accepted.
+    fn record_superseded(&mut self, sync: &SyncRef) -> bool {
+        let Some(state) = self.syncs.get_mut(sync) else { return false };
+        let Some(revision) = state.superseded.clone() else { return true };
+        match self.journal.superseded(Timestamp::now(), sync, &revision) {
+            Ok(_) => {
+                state.superseded = None;
+                true
+            }
+            Err(error) => {
+                state.attempts = state.attempts.saturating_add(1);
+                self.log_failed(&error);
+                self.try_later(sync);
+                false
+            }
+        }
     }
 
     /// The log takes no entries: roll-outs stop, and everybody is told.

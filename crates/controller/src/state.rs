@@ -259,6 +259,8 @@ pub(crate) struct SyncState {
     pub flagged: BTreeMap<ObjectRef, Finding>,
     /// What trust and policy said when a revision was accepted last.
     pub(crate) last_current: Option<Current>,
+    /// An advance that was not acted on, of which the log does not say so yet.
+    pub(crate) superseded: Option<String>,
     /// What its annotations say about what it owns; `None` before the first roll-out.
     pub inventory: ParentInventory,
     /// Whether they may say something else than what is there.
@@ -297,6 +299,7 @@ impl SyncState {
             attempts: 0,
             flagged: BTreeMap::new(),
             last_current: None,
+            superseded: None,
             inventory,
             inventory_due: true,
             cache: Arc::default(),
