@@ -190,8 +190,12 @@ fn refusal_ends_with_the_next_good_commit() -> Test {
     stage.push(testkit::Push::Force)?;
     stage.names.call_commit(&commit, "signed commit");
     stage.applied(&commit)?;
-    let source = stage.view.source()?;
-    ensure!(source["status"]["heldRevision"].is_null(), "{}", source["status"]);
+    // The two statuses are written one after the other.
+    stage.wait("the source holds nothing", |view| {
+        let status = &view.source()?["status"];
+        ensure!(status["heldRevision"].is_null(), "{status}");
+        Ok(())
+    })?;
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "better");
     ensure!(stage.metrics()?.sum("writ_held", &[("namespace", &stage.view.namespace)]) == Some(0.0));
     story.done("the commit is made again, signed; git push --force");
