@@ -13,14 +13,7 @@ fn one_revert(stage: &mut Stage<'_>, code: &str, object: Edited) -> Test {
     stage.entries_once(&["--kind", "revert", "--code", code], 1)?;
     match object {
         Edited::Settings => stage.heals()?,
-        Edited::Web => {
-            stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
-            stage.wait("the replicas are back", |view| {
-                let replicas = view.deployment("web")?["spec"]["replicas"].clone();
-                ensure!(replicas == 1, "replicas: {replicas}");
-                Ok(())
-            })?;
-        }
+        Edited::Web => stage.scales_back()?,
     }
     let reverts = stage.entries_once(&["--kind", "revert"], 2)?;
     ensure!(reverts[0]["codes"][0] == code && reverts[1]["codes"][0] == "D101", "{reverts:?}");

@@ -85,12 +85,7 @@ fn hand_edit_is_reverted_with_one_request() -> Test {
     let (plane, _turn) = counting()?;
     let mut stage = Setup::on(plane).start()?;
     let before = RequestTotals::of(plane)?;
-    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
-    stage.wait("the replicas are back", |view| {
-        let replicas = view.deployment("web")?["spec"]["replicas"].clone();
-        ensure!(replicas == 1, "replicas: {replicas}");
-        Ok(())
-    })?;
+    stage.scales_back()?;
     // kubectl reads the Deployment and patches its scale, the wait reads it again; no other client applies.
     let counted = requests(plane, &before)?;
     let of_writ: Vec<_> = counted.into_iter().filter(|(verb, _)| !verb.starts_with("GET ")).collect();
@@ -130,12 +125,7 @@ fn restart_without_news_writes_nothing() -> Test {
     ensure!(writes.is_empty(), "{writes:?}");
     ensure!(versions(&stage.view)? == before, "an object was written");
     // It watches all the same, and one revert is all that it ever writes.
-    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
-    stage.wait("the replicas are back", |view| {
-        let replicas = view.deployment("web")?["spec"]["replicas"].clone();
-        ensure!(replicas == 1, "replicas: {replicas}");
-        Ok(())
-    })?;
+    stage.scales_back()?;
     let counted = requests(plane, &totals)?;
     let applies: Vec<_> = counted.iter().filter(|(verb, _)| verb.starts_with("APPLY")).collect();
     ensure!(applies == [&("APPLY deployments".to_owned(), 1)], "{applies:?}");

@@ -213,19 +213,11 @@ fn lost_state_is_held_until_an_admin_vouches() -> Test {
     let mut story = Story::begin(&stage, "accepted-state-lost", "The state volume is lost")?;
     story.done("writ is stopped, its state volume is emptied, writ starts again; meanwhile sam pushes a signed commit");
     stage.stop()?;
-    for entry in std::fs::read_dir(stage.state())? {
-        let path = entry?.path();
-        if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
-    }
+    stage.lose_state()?;
     let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
     stage.names.call_commit(&commit, "newer commit");
     stage.start()?;
-    stage.wait("the loss is told", |view| {
-        let source = view.source()?;
-        let (ready, reason, message) = View::condition(&source, "Ready");
-        ensure!(ready == "False" && message.contains("W407"), "Ready={ready} {reason}: {message}");
-        Ok(())
-    })?;
+    stage.tells_the_loss()?;
     story.status(&stage, Owner::Source)?;
     story.events(&stage, Owner::Source, "AcceptedStateLost")?;
     story.log(&stage, "W407")?;

@@ -2,20 +2,15 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::{Fault, PrincipalKind, TrustFile};
+use testkit::{Fault, TrustFile};
 
-use crate::stage::{Owner, People, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map};
+use crate::stage::{
+    Owner, People, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map, people_and_roles,
+};
 
 /// As the usual team, but the SRE may declare any kind below `apps/`, also one whose definition is not in the repository.
 fn unknown_kinds(people: &People, repo_id: &str) -> TrustFile {
-    [&people.root, &people.security, &people.sre]
-        .into_iter()
-        .fold(TrustFile::new(repo_id), |file, key| file.principal(key.principal(), PrincipalKind::Human, &[key]))
-        .role("root", &[people.root.principal()])
-        .role("security", &[people.security.principal()])
-        .role("sre", &[people.sre.principal()])
-        .rule("trust", &[".writ/**"], &[("root", 1)], &[])
-        .rule("apps", &["apps/**"], &[("sre", 1)], &[])
+    people_and_roles(people, repo_id).rule("apps", &["apps/**"], &[("sre", 1)], &[])
 }
 
 /// A kind Order of a group of the test's own, which somebody else installs.
@@ -250,10 +245,7 @@ fn marked_objects_without_a_log() -> Test {
         "writ is stopped, its state volume is emptied, the TrustRoot is deleted and applied anew; writ is started",
     );
     stage.stop()?;
-    for entry in std::fs::read_dir(stage.state())? {
-        let path = entry?.path();
-        if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
-    }
+    stage.lose_state()?;
     let root = format!("trustroot/{}", stage.view.namespace);
     stage.tenant.kubectl(&["delete", &root])?;
     let manifest = std::fs::read_to_string(stage.trust_root_file()).context("cannot read the TrustRoot")?;
@@ -261,12 +253,7 @@ fn marked_objects_without_a_log() -> Test {
     let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
     stage.names.call_commit(&commit, "newer commit");
     stage.start()?;
-    stage.wait("the loss is told", |view| {
-        let source = view.source()?;
-        let (ready, reason, message) = View::condition(&source, "Ready");
-        ensure!(ready == "False" && message.contains("W407"), "Ready={ready} {reason}: {message}");
-        Ok(())
-    })?;
+    stage.tells_the_loss()?;
     let source = stage.view.source()?;
     let held = &source["status"]["heldRevision"];
     let object = ["ConfigMap", "Deployment"].into_iter().find(|kind| held["message"].to_string().contains(kind));

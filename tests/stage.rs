@@ -15,7 +15,7 @@ use testkit::{Finished, GitServer, Metrics, Push, SignedRepo, SigningKey, Tenant
 
 pub(crate) use names::Names;
 pub(crate) use proxy::Proxy;
-pub(crate) use setup::{Setup, any_kind, config_map, deployment, team};
+pub(crate) use setup::{Setup, any_kind, config_map, deployment, people_and_roles, team};
 pub(crate) use story::{Owner, Story};
 pub(crate) use view::View;
 
@@ -199,6 +199,26 @@ impl Stage<'_> {
         })
     }
 
+    /// Scales the Deployment by hand and waits until it is back.
+    pub(crate) fn scales_back(&mut self) -> Result<()> {
+        self.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+        self.wait("the replicas are back", |view| {
+            let replicas = view.deployment("web")?["spec"]["replicas"].clone();
+            ensure!(replicas == 1, "replicas: {replicas}");
+            Ok(())
+        })
+    }
+
+    /// The source says that the accepted state is lost.
+    pub(crate) fn tells_the_loss(&mut self) -> Result<()> {
+        self.wait("the loss is told", |view| {
+            let source = view.source()?;
+            let (ready, reason, message) = View::condition(&source, "Ready");
+            ensure!(ready == "False" && message.contains("W407"), "Ready={ready} {reason}: {message}");
+            Ok(())
+        })
+    }
+
     /// Waits for a condition; fails at once when writ ends.
     pub(crate) fn wait<T>(&mut self, what: &str, mut condition: impl FnMut(&View<'_>) -> Result<T>) -> Result<T> {
         let view = &self.view;
@@ -299,6 +319,15 @@ impl Stage<'_> {
     /// The state volume.
     pub(crate) fn state(&self) -> PathBuf {
         self.command.directory().join("state")
+    }
+
+    /// Empties the state volume.
+    pub(crate) fn lose_state(&self) -> Result<()> {
+        for entry in std::fs::read_dir(self.state())? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        }
+        Ok(())
     }
 
     /// The TrustRoot as a file, for the command line.

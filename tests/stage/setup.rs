@@ -319,8 +319,8 @@ pub(crate) fn team(people: &People, repo_id: &str) -> TrustFile {
     TrustFile::team(repo_id, &people.root, &people.security, &people.sre)
 }
 
-/// As [`team`], but the SRE may declare anything below `apps/` and `other/`: custom kinds, cluster-scoped objects, Syncs.
-pub(crate) fn any_kind(people: &People, repo_id: &str) -> TrustFile {
+/// Who is who, and that root may change trust: what every trust file of these tests begins with.
+pub(crate) fn people_and_roles(people: &People, repo_id: &str) -> TrustFile {
     [&people.root, &people.security, &people.sre]
         .into_iter()
         .fold(TrustFile::new(repo_id), |file, key| file.principal(key.principal(), PrincipalKind::Human, &[key]))
@@ -328,6 +328,11 @@ pub(crate) fn any_kind(people: &People, repo_id: &str) -> TrustFile {
         .role("security", &[people.security.principal()])
         .role("sre", &[people.sre.principal()])
         .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+}
+
+/// As [`team`], but the SRE may declare anything below `apps/` and `other/`: custom kinds, cluster-scoped objects, Syncs.
+pub(crate) fn any_kind(people: &People, repo_id: &str) -> TrustFile {
+    people_and_roles(people, repo_id)
         .rule("policies", &["policies/**"], &[("security", 1)], &["admissionregistration.k8s.io/*"])
         .rule("apps", &["apps/**", "other/**"], &[("sre", 1)], &["namespaced", "cluster", "writ.dev/Sync"])
 }

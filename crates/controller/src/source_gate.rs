@@ -33,8 +33,6 @@ const MAX_POLICY_BYTES: usize = 8 << 20;
 pub(crate) struct SourceJob {
     /// The mirror's directory.
     pub mirror: PathBuf,
-    /// Where to fetch from.
-    pub remote: Remote,
     /// How the fetch child is started.
     pub child: FetchChild,
     /// What trust starts from.
@@ -179,14 +177,14 @@ impl SourceOutcome {
 
 /// Runs the gate.
 #[must_use]
-pub(crate) fn run(job: &SourceJob, now: Timestamp) -> SourceOutcome {
-    run_steps(job, now).unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding))
+pub(crate) fn run(job: &SourceJob, remote: &Remote, now: Timestamp) -> SourceOutcome {
+    run_steps(job, remote, now).unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding))
 }
 
-fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
-    let head = match poll(&job.remote) {
+fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
+    let head = match poll(remote) {
         Ok(Some(head)) => head,
-        Ok(None) => return Err(Box::new(missing_ref(&job.remote))),
+        Ok(None) => return Err(Box::new(missing_ref(remote))),
         Err(error) => return Err(Box::new(error.finding())),
     };
     let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec };
@@ -200,7 +198,7 @@ fn run_steps(job: &SourceJob, now: Timestamp) -> Result<SourceOutcome, Box<Findi
     let head = if there && is_incoming(&mirror, &head) {
         head
     } else {
-        mirror.fetch(&job.remote, &job.child).map_err(|error| Box::new(error.finding()))?.head
+        mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?.head
     };
     FaultPoint::Fetched.pass();
     let judged = Judged { head, ..judged };

@@ -1,26 +1,24 @@
 //! One run of the source gate off the loop: remote, judgement, record.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use audit::LogError;
 use cluster::{Cluster, crd::GitSourceSpec};
-use git::FetchChild;
+use git::Remote;
 use jiff::Timestamp;
-use manifest::{Digest, Finding};
+use manifest::Finding;
 use trust::TrustRootSpec;
 
 use crate::{
     code::ControllerCode,
     fault::FaultPoint,
-    floor::Floors,
     journal::Journal,
     resources::finding,
     resume,
-    source_gate::{self, InForce, Judged, SourceJob, SourceOutcome, Verified},
+    source_gate::{self, InForce, SourceJob, SourceOutcome, Verified},
     source_remote::{KeptRemote, remote},
     source_turns::Turns,
     state::Key,
@@ -43,25 +41,7 @@ pub(crate) struct GateTask {
     /// Its obeyed spec.
     pub spec: Arc<GitSourceSpec>,
     /// What is judged.
-    pub job: GateJob,
-}
-
-/// A [`SourceJob`] without its remote, which is made from the Secret first.
-pub(crate) struct GateJob {
-    /// The mirror's directory.
-    pub mirror: PathBuf,
-    /// How the fetch child is started.
-    pub child: FetchChild,
-    /// What trust starts from.
-    pub root: Arc<TrustRootSpec>,
-    /// Where the judgement starts.
-    pub floors: Floors,
-    /// Digest of the obeyed spec.
-    pub spec: Digest,
-    /// What was judged last, if that verdict still holds.
-    pub judged: Option<Judged>,
-    /// Whether what the floor puts in force is known.
-    pub in_force: InForce,
+    pub job: SourceJob,
 }
 
 /// What came of a run.
@@ -94,14 +74,12 @@ impl GateTask {
             Ok(used) => used,
             Err(finding) => return GateAnswer::of(root, SourceOutcome::Unreachable(finding)),
         };
-        let GateJob { mirror, child, root: _, floors, spec: digest, judged, in_force } = job;
-        let remote = used.remote().clone();
-        let job = SourceJob { mirror, remote, child, root: root.clone(), floors, spec: digest, judged, in_force };
         let (owner, namespace, asked) = (format!("GitSource {key}"), key.namespace.clone(), Instant::now());
         let run = turns.run(&namespace, move || {
             // It may have waited for its turn.
             let now = now.checked_add(asked.elapsed()).unwrap_or(now);
-            GateAnswer { remote: Some(used), ..gate(&job, &journal, &acceptance, &key, &spec, now) }
+            let answer = gate(&job, used.remote(), &journal, &acceptance, &key, &spec, now);
+            GateAnswer { remote: Some(used), ..answer }
         });
         run.await.unwrap_or_else(|panic| {
             let found = format!("the judgement ended unexpectedly: {panic}");
@@ -114,13 +92,14 @@ impl GateTask {
 /// The gate, and the record of what it accepted: nothing is obeyed that is not in the log.
 fn gate(
     job: &SourceJob,
+    remote: &Remote,
     journal: &Journal,
     acceptance: &Mutex<()>,
     key: &Key,
     spec: &GitSourceSpec,
     now: Timestamp,
 ) -> GateAnswer {
-    let mut answer = GateAnswer::of(job.root.clone(), source_gate::run(job, now));
+    let mut answer = GateAnswer::of(job.root.clone(), source_gate::run(job, remote, now));
     FaultPoint::Judged.pass();
     let accepted = match &answer.outcome {
         SourceOutcome::Accepted { verified, .. } => Some(verified),

@@ -7,7 +7,7 @@ use std::{
 
 use audit::Log;
 use cluster::crd::{GitSourceSpec, LocalName};
-use git::{FetchChild, Limits, Mirror, Remote, RemoteOptions};
+use git::{FetchChild, Mirror};
 use jiff::Timestamp;
 use manifest::Digest;
 use tempfile::TempDir;
@@ -108,10 +108,8 @@ impl World {
     }
 
     fn job(&self, source: &str, floors: Floors) -> SourceJob {
-        let options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
         SourceJob {
             mirror: self.mirror(source),
-            remote: Remote::new(&spec().url, &spec().r#ref, &options).unwrap(),
             child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new() },
             root: self.root.clone(),
             floors,

@@ -12,8 +12,8 @@ use crate::{
     floor::Floors,
     journal::Refused,
     schedule::{backoff, next_poll},
-    source_gate::{self, InForce, LastJudged, SourceOutcome, Verified},
-    source_run::{GateAnswer, GateJob, GateTask},
+    source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
+    source_run::{GateAnswer, GateTask},
     state::{Dirty, Held, Key, Resume, State},
 };
 
@@ -69,7 +69,7 @@ impl State {
             kept: source.remote.clone(),
             key: key.clone(),
             spec,
-            job: GateJob {
+            job: SourceJob {
                 mirror,
                 child: self.options.fetch_child.clone(),
                 root,
