@@ -22,9 +22,14 @@ use crate::live::Expected;
 /// The longest line read back: a 1.5 MiB object (etcd's request limit), stored as JSON once, with as
 /// much again for escaping, and as much again for identity and what is to come.
 const MAX_LINE_BYTES: usize = 6 << 20;
-/// The file is rewritten when it has this many lines more than twice those in force: one rewrite for
-/// each thousand changes costs nothing.
-const COMPACT_AT_LINES: usize = 1_000;
+/// The file is rewritten when it has this many lines more than twice those in force: 16 MB of Deployments, read once for as
+/// many changes.
+const COMPACT_AT_LINES: usize = 4_000;
+/// Pause after a write: each is a sync, which takes a millisecond of a processor and of the disk that etcd may share. A crash
+/// meanwhile loses a second of records, whose objects are then compared by declared fields.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
+/// As many records are written without a pause: a roll-out of a thousand objects a second holds half a megabyte of them.
+const WRITE_AT: usize = 256;
 /// Pause after a write that failed: a full volume is not mended within a turn of the loop.
 const RETRY_WRITE: Duration = Duration::from_secs(10);
 
@@ -107,13 +112,20 @@ enum News {
     Forgotten,
 }
 
+/// How a write went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Done,
+    Failed,
+}
+
 /// The store, and what is on its way there: written in the order in which it was learnt, whoever
 /// writes it; what could not be written stays until it can. At most one record per managed object.
 #[derive(Debug)]
 pub(crate) struct ExpectedStore {
     news: Mutex<BTreeMap<ObjectRef, News>>,
-    /// After a failure: when it is tried again.
-    not_before: Mutex<Option<Instant>>,
+    /// When it was written last, and how that went.
+    last: Mutex<Option<(Instant, Written)>>,
     file: Mutex<RecordFile>,
 }
 
@@ -124,7 +136,7 @@ impl ExpectedStore {
     /// When the file cannot be opened, read or rewritten.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Loaded), ExpectedError> {
         let (file, loaded) = RecordFile::open(dir)?;
-        Ok((Self { news: Mutex::default(), not_before: Mutex::default(), file: Mutex::new(file) }, loaded))
+        Ok((Self { news: Mutex::default(), last: Mutex::default(), file: Mutex::new(file) }, loaded))
     }
 
     /// Takes in what was learnt; written by the next flush.
@@ -137,9 +149,16 @@ impl ExpectedStore {
         lock(&self.news).insert(reference.clone(), News::Forgotten);
     }
 
-    /// Whether there is something to write, and the last write did not fail a moment ago.
-    pub(crate) fn is_due(&self) -> bool {
-        !lock(&self.news).is_empty() && lock(&self.not_before).is_none_or(|at| at <= Instant::now())
+    /// Whether a write is worth its sync by `now`.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let waiting = lock(&self.news).len();
+        let last = *lock(&self.last);
+        let pause = match last {
+            Some((_, Written::Failed)) => RETRY_WRITE,
+            Some((_, Written::Done)) if waiting < WRITE_AT => WRITE_PAUSE,
+            Some((_, Written::Done)) | None => Duration::ZERO,
+        };
+        waiting > 0 && last.is_none_or(|(at, _)| now.saturating_duration_since(at) >= pause)
     }
 
     /// Writes what was learnt so far, with one sync. Blocking.
@@ -154,7 +173,8 @@ impl ExpectedStore {
             return Ok(());
         }
         let result = file.commit(&batch);
-        *lock(&self.not_before) = result.is_err().then(|| Instant::now() + RETRY_WRITE);
+        let written = if result.is_ok() { Written::Done } else { Written::Failed };
+        *lock(&self.last) = Some((Instant::now(), written));
         if result.is_err() {
             let mut news = lock(&self.news);
             let since = std::mem::replace(&mut *news, batch);

@@ -57,9 +57,7 @@ fn the_last_record_wins_and_forgotten_ones_are_gone() {
     store.flush().unwrap();
     store.remember(record("a", "2"));
     store.forget(&object("b"));
-    assert!(store.is_due());
     store.flush().unwrap();
-    assert!(!store.is_due());
     drop(store);
     let (_, loaded) = dir.open();
     assert_eq!(loaded.damaged, 0);
@@ -128,6 +126,24 @@ fn a_baseline_stays_as_long_as_its_object() {
     assert_eq!(scan.objects[&object("a")].baseline, None);
 }
 
+#[test]
+fn a_write_waits_until_it_is_worth_its_sync() {
+    let dir = Dir::new();
+    let (store, _) = dir.open();
+    assert!(!store.is_due(Instant::now()));
+    store.remember(record("a", "1"));
+    assert!(store.is_due(Instant::now()), "the first");
+    store.flush().unwrap();
+    let now = Instant::now();
+    assert!(!store.is_due(now + WRITE_PAUSE), "nothing to write");
+    store.remember(record("a", "2"));
+    assert!(!store.is_due(now - WRITE_PAUSE / 2) && store.is_due(now + WRITE_PAUSE));
+    for name in 0..WRITE_AT {
+        store.remember(record(&name.to_string(), "1"));
+    }
+    assert!(store.is_due(now), "many do not wait");
+}
+
 /// What could not be written is written the next time, unless there is something newer.
 #[test]
 fn a_failed_write_loses_nothing() {
@@ -137,7 +153,9 @@ fn a_failed_write_loses_nothing() {
     store.remember(record("b", "1"));
     let good = std::mem::replace(&mut lock(&store.file).file, File::open(dir.path()).unwrap());
     store.flush().unwrap_err();
-    assert!(!store.is_due(), "at once again");
+    let now = Instant::now();
+    assert!(!store.is_due(now + WRITE_PAUSE), "at once again");
+    assert!(store.is_due(now + RETRY_WRITE));
     store.remember(record("a", "2"));
     store.forget(&object("b"));
     lock(&store.file).file = good;

@@ -1,8 +1,11 @@
 //! What `expected/` is told: what each answer taught about an object.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use manifest::{Digest, ObjectRef};
@@ -73,7 +76,7 @@ impl State {
             // Waits for the write that is under way, if one is.
             return write(&self.expected);
         }
-        if self.expected_busy.load(Ordering::Acquire) || !self.expected.is_due() {
+        if self.expected_busy.load(Ordering::Acquire) || !self.expected.is_due(Instant::now()) {
             // One thread and one sync at a time: the next turn takes all that came meanwhile.
             return;
         }
