@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use audit::{Durability, Receipt};
 use manifest::{Digest, Finding, ObjectRef};
-use plan::{ApprovedPlan, PlanOrigin, SyncRef};
+use plan::{ApprovedPlan, FieldDiff, PlanOrigin, SyncRef};
 use tokio::{sync::mpsc, time::Instant};
 
 #[cfg(test)]
@@ -89,9 +89,8 @@ pub enum Done {
     Created {
         /// The answer.
         sighting: Sighting,
-        /// Canonical JSON of the answer outside status and bookkeeping: what we and the server made
-        /// of it, and nobody else. `None` for Secrets and sensitive kinds.
-        baseline: Option<Vec<u8>>,
+        /// What we and the server made of it, and nobody else. `None` for Secrets and sensitive kinds.
+        made: Option<Made>,
     },
     /// It was there (status 200).
     Configured {
@@ -104,6 +103,15 @@ pub enum Done {
     Gone,
     /// It was to be deleted, which was not tried because an apply of the same plan failed.
     Withheld,
+}
+
+/// What a create came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Canonical JSON of the answer outside status and bookkeeping.
+    pub baseline: Vec<u8>,
+    /// How the answer differs from what was asked for.
+    pub differences: Vec<FieldDiff>,
 }
 
 /// Whether trying again helps.

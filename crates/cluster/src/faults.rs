@@ -122,7 +122,7 @@ async fn overload_is_waited_out_as_long_as_the_server_asks() {
     .await;
     let started = Instant::now();
     let (result, writes) = apply(&cluster, false).await;
-    assert!(matches!(result, Ok(Done::Created { baseline: Some(_), .. })), "{result:?}");
+    assert!(matches!(result, Ok(Done::Created { made: Some(_), .. })), "{result:?}");
     assert_eq!((writes, seen.lock().unwrap().len()), (4, 4));
     assert!(started.elapsed() >= Duration::from_secs(7));
     assert_eq!(

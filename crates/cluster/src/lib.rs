@@ -36,7 +36,7 @@ mod watch;
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use apply::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Failure, Outcome, Retry};
+pub use apply::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Failure, Made, Outcome, Retry};
 pub use applyset::{PARENT_MANAGER, ParentInventory};
 pub use code::ClusterCode;
 pub use connect::{Access, Cluster, ConnectError};

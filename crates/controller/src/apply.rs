@@ -9,7 +9,7 @@ use audit::{LogError, Receipt};
 use cluster::{ApplyOptions, ApplyRefused, ApplyReport, Current, Done, Outcome, ParentInventory};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, ObjectRef};
-use plan::{ApprovedPlan, DesiredObject, DesiredState, PlanOrigin, SyncRef, Visibility};
+use plan::{ApprovedPlan, DesiredObject, DesiredState, FieldDiff, PlanOrigin, SyncRef, Visibility};
 
 use crate::{
     drift::Occasion,
@@ -83,13 +83,14 @@ impl State {
         }
         self.tell_absence(&reference, object, &result, now);
         let sight = match result {
-            Ok(Done::Created { sighting, baseline }) => {
+            Ok(Done::Created { sighting, made }) => {
+                let (baseline, compared) = made.map(|made| (made.baseline, made.differences)).unzip();
                 self.remember(object, &sighting, baseline, body);
-                self.answered(&reference, (plan, body), sighting.into(), declared.as_ref())
+                self.answered(&reference, (plan, body), (sighting.into(), compared), declared.as_ref())
             }
             Ok(Done::Configured { sighting }) => {
                 self.remember(object, &sighting, None, body);
-                self.answered(&reference, (plan, body), sighting.into(), declared.as_ref())
+                self.answered(&reference, (plan, body), (sighting.into(), None), declared.as_ref())
             }
             Ok(Done::Pruned | Done::Gone) => {
                 self.live.pruned(&reference);
@@ -113,11 +114,13 @@ impl State {
         &mut self,
         reference: &ObjectRef,
         (plan, body): (Digest, Option<Digest>),
-        seen: Observation,
+        (seen, compared): (Observation, Option<Vec<FieldDiff>>),
         declared: Option<&Declared<'_>>,
     ) -> Sight {
         match (body, declared) {
-            (Some(digest), Some(declared)) => self.live.applied(reference, &Applied { plan, digest, seen }, declared),
+            (Some(digest), Some(declared)) => {
+                self.live.applied(reference, Applied { plan, digest, seen, compared }, declared)
+            }
             _ => self.live.abandon(reference, plan, declared).unwrap_or(Sight::Settled),
         }
     }

@@ -136,6 +136,8 @@ pub(crate) struct Applied {
     pub digest: Digest,
     /// What came back.
     pub seen: Observation,
+    /// How it differs from the body, if that was looked at already.
+    pub(crate) compared: Option<Vec<FieldDiff>>,
 }
 
 /// Every object that is managed, or was.
@@ -254,7 +256,7 @@ impl LiveTable {
 
     /// An apply was answered. The answer is compared with the declaration like any other sight: it
     /// says what our apply came to, never what is expected.
-    pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: &Applied, declared: &Declared<'_>) -> Sight {
+    pub(crate) fn applied(&mut self, reference: &ObjectRef, applied: Applied, declared: &Declared<'_>) -> Sight {
         let entry = self.entry(reference);
         entry.end(applied.plan);
         // An event that is not newer than the answer has nothing to add.
@@ -387,11 +389,11 @@ impl Entry {
     }
 
     /// The answer to an apply of the declared body.
-    fn answer(&mut self, applied: &Applied, declared: &Declared<'_>) -> Sight {
+    fn answer(&mut self, applied: Applied, declared: &Declared<'_>) -> Sight {
         let observation = &applied.seen;
         self.expected = Some(Expected { applied: applied.digest, uid: observation.uid.as_str().into() });
         // A revert mostly ends where the edit began: that was compared before.
-        let drift = self.differences(observation, declared);
+        let drift = self.differences(observation, declared, applied.compared);
         let is_contested = !drift.is_empty();
         self.contested = is_contested.then(|| Box::new(Contested { declared: declared.digest, drift: drift.clone() }));
         self.seen = Some(Seen::of(observation, drift, is_contested, Some(declared)));
@@ -403,7 +405,7 @@ impl Entry {
             self.seen = Some(Seen::of(observation, Vec::new(), false, None));
             return Sight::Settled;
         };
-        let drift = self.differences(observation, declared);
+        let drift = self.differences(observation, declared, None);
         if drift.is_empty() {
             self.contested = None;
         }
@@ -421,12 +423,17 @@ impl Entry {
 
     /// How the object differs from its declaration. What was found to be as declared before is not
     /// compared again.
-    fn differences(&mut self, observation: &Observation, declared: &Declared<'_>) -> Vec<FieldDiff> {
+    fn differences(
+        &mut self,
+        observation: &Observation,
+        declared: &Declared<'_>,
+        compared: Option<Vec<FieldDiff>>,
+    ) -> Vec<FieldDiff> {
         let this = AsDeclared { declared: declared.digest, content: observation.content };
         if self.as_declared == Some(this) {
             return Vec::new();
         }
-        let drift = compare(observation, declared);
+        let drift = compared.unwrap_or_else(|| compare(observation, declared));
         if drift.is_empty() {
             self.as_declared = Some(this);
         }

@@ -75,7 +75,7 @@ impl Fixture {
     fn answer_of(&mut self, seen: Observation) -> Sight {
         let (digest, body, kind) = self.declared();
         let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
-        self.table.applied(&reference(), &Applied { plan: plan(), digest, seen }, &declared)
+        self.table.applied(&reference(), Applied { plan: plan(), digest, seen, compared: None }, &declared)
     }
 
     fn observe(&mut self, version: &str, object: &Value) -> Sight {
@@ -216,9 +216,23 @@ fn the_answer_to_an_older_body_is_judged_by_the_new_declaration() {
     fixture.body = deployment(4, "0.5").to_string().into_bytes();
     let (digest, body, kind) = fixture.declared();
     let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
-    let late = Applied { plan: plan(), digest: Digest::of(b"older"), seen: seen("8", &as_served()) };
-    assert_eq!(fixture.table.applied(&reference(), &late, &declared), Sight::Drifted);
+    // What it was compared with is not what is declared now.
+    let compared = Some(Vec::new());
+    let late = Applied { plan: plan(), digest: Digest::of(b"older"), seen: seen("8", &as_served()), compared };
+    assert_eq!(fixture.table.applied(&reference(), late, &declared), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+#[test]
+fn an_answer_that_was_compared_already_is_contested_all_the_same() {
+    let mut fixture = Fixture::new();
+    fixture.table.begin(&reference(), plan());
+    let (digest, body, kind) = fixture.declared();
+    let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+    let live = edited();
+    let compared = Some(declared_differences(&serde_json::from_slice(&body).unwrap(), &live, &kind, Visibility::Shown));
+    let answer = Applied { plan: plan(), digest, seen: seen("8", &live), compared };
+    assert_eq!(fixture.table.applied(&reference(), answer, &declared), Sight::Contested);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::Method;
 use manifest::{Finding, Subject, canonical_json};
-use plan::{Action, ApplySetId, Change, Conflicts};
+use plan::{Action, ApplySetId, Change, Conflicts, Visibility, declared_differences};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Done, Failure, Retry,
+    Done, Failure, Made, Retry,
     lanes::{Lane, Pressure},
 };
 use crate::{
@@ -87,8 +87,8 @@ impl Context<'_> {
         if answer.status != 201 {
             return Ok(Done::Configured { sighting });
         }
-        let baseline = if change.sensitive { None } else { baseline(&answer.body) };
-        Ok(Done::Created { sighting, baseline })
+        let made = if change.sensitive { None } else { made(change, &answer.body) };
+        Ok(Done::Created { sighting, made })
     }
 
     fn fail(&self, change: &Change, found: &str, needed: &str) -> Failure {
@@ -199,9 +199,16 @@ fn is_worth_retrying(error: &RequestError) -> bool {
         })
 }
 
+/// What a create came to: the answer is read once for all that is asked of it.
+fn made(change: &Change, answer: &[u8]) -> Option<Made> {
+    let live: Value = serde_json::from_slice(answer).ok()?;
+    let declared: Value = serde_json::from_slice(change.body.as_deref()?).ok()?;
+    let differences = declared_differences(&declared, &live, &change.reference.group_kind, Visibility::Shown);
+    Some(Made { baseline: baseline(live)?, differences })
+}
+
 /// Canonical JSON of an object without status and bookkeeping.
-pub(super) fn baseline(json: &[u8]) -> Option<Vec<u8>> {
-    let mut object: Value = serde_json::from_slice(json).ok()?;
+fn baseline(mut object: Value) -> Option<Vec<u8>> {
     object.as_object_mut()?.remove("status");
     let metadata = object.get_mut("metadata")?.as_object_mut()?;
     for field in ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"] {

@@ -29,11 +29,12 @@ async fn one_request_creates_and_none_follows_when_nothing_changed() {
     assert_eq!((report.created, report.writes), (3, 3));
     assert_eq!(RequestTotals::of(plane()).unwrap().count_since(&before, &filter), 3);
     for outcome in &outcomes {
-        let Ok(Done::Created { sighting, baseline: Some(baseline) }) = &outcome.result else { panic!("{outcome:?}") };
+        let Ok(Done::Created { sighting, made: Some(made) }) = &outcome.result else { panic!("{outcome:?}") };
         assert_eq!(sighting.instance.as_deref(), Some(world.instance.as_str()));
         assert_eq!(sighting.applied_by_writ, cluster::AppliedByWrit::Yes);
-        let baseline = String::from_utf8(baseline.clone()).unwrap();
+        let baseline = String::from_utf8(made.baseline.clone()).unwrap();
         // The server's default is part of it, bookkeeping is not.
+        assert_eq!(made.differences, []);
         assert!(baseline.contains("imagePullPolicy") && !baseline.contains("managedFields"), "{baseline}");
     }
     let again = world.advance(&desired, Some(&desired));
@@ -156,7 +157,7 @@ async fn secrets_are_applied_and_never_quoted() {
     for canary in ["hunter2", "aHVudGVyMg"] {
         assert!(!text.contains(canary) && !format!("{report:?}{outcomes:?}").contains(canary), "{text}");
     }
-    assert!(outcomes.iter().all(|outcome| !matches!(outcome.result, Ok(Done::Created { baseline: Some(_), .. }))));
+    assert!(outcomes.iter().all(|outcome| !matches!(outcome.result, Ok(Done::Created { made: Some(_), .. }))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
