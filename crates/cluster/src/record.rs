@@ -14,6 +14,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// Field manager of every apply.
 pub const FIELD_MANAGER: &str = "writ";
@@ -360,12 +361,11 @@ impl<'de> Visitor<'de> for HashSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<u128, A::Error> {
-        let mut keys = hashers(b'l');
+        let mut hasher = hasher(b'l');
         while let Some(item) = items.next_element_seed(HashSeed)? {
-            keys.0.write_u128(item);
-            keys.1.write_u128(item);
+            hasher.write_u128(item);
         }
-        Ok(finish(&keys))
+        Ok(hasher.finish128().as_u128())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u128, A::Error> {
@@ -377,39 +377,32 @@ impl<'de> Visitor<'de> for HashSeed {
     }
 }
 
-/// Two keys, drawn once per process: nobody outside can search for two contents with one hash.
-static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(|| (RandomState::new(), RandomState::new()));
+/// Drawn once per process: nobody outside can search for two contents with one hash.
+static KEY: LazyLock<SipHasher13> = LazyLock::new(|| {
+    // The standard library offers its randomness in no other form.
+    let half = || RandomState::new().build_hasher().finish();
+    SipHasher13::new_with_keys(half(), half())
+});
 
-type Hashers = (std::hash::DefaultHasher, std::hash::DefaultHasher);
-
-fn hashers(tag: u8) -> Hashers {
-    let mut keys = (KEYS.0.build_hasher(), KEYS.1.build_hasher());
-    keys.0.write_u8(tag);
-    // The second half must differ from the first even if both keys were drawn alike.
-    keys.1.write_u8(tag ^ 0x80);
-    keys
-}
-
-fn finish(keys: &Hashers) -> u128 {
-    u128::from(keys.0.finish()) << 64 | u128::from(keys.1.finish())
+fn hasher(tag: u8) -> SipHasher13 {
+    let mut hasher = *KEY;
+    hasher.write_u8(tag);
+    hasher
 }
 
 fn hash(tag: u8, bytes: &[u8]) -> u128 {
-    let mut keys = hashers(tag);
-    keys.0.write(bytes);
-    keys.1.write(bytes);
-    finish(&keys)
+    let mut hasher = hasher(tag);
+    hasher.write(bytes);
+    hasher.finish128().as_u128()
 }
 
 /// One field of a map.
 fn entry(name: &str, value: u128) -> u128 {
-    let mut keys = hashers(b'e');
-    for hasher in [&mut keys.0, &mut keys.1] {
-        hasher.write_usize(name.len());
-        hasher.write(name.as_bytes());
-        hasher.write_u128(value);
-    }
-    finish(&keys)
+    let mut hasher = hasher(b'e');
+    hasher.write_usize(name.len());
+    hasher.write(name.as_bytes());
+    hasher.write_u128(value);
+    hasher.finish128().as_u128()
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl RenderCache {
         let (mut definitions, mut others) = (Vec::new(), Vec::new());
         for (path, blob) in open {
             let bytes = tree.read(blob)?;
-            if bytes.windows(DEFINITION.len()).any(|window| window == DEFINITION) {
+            if memchr::memmem::find(&bytes, DEFINITION).is_some() {
                 definitions.push((*path, *blob));
             } else {
                 others.push((*path, *blob));

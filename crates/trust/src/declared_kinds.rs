@@ -120,7 +120,7 @@ fn definitions_in(history: &dyn History, commit: &CommitId) -> Result<CrdScopes,
             return Err(over_budget(commit, "bytes of manifests", MAX_SCOPE_BYTES));
         }
         const KIND: &[u8] = b"CustomResourceDefinition";
-        if !bytes.windows(KIND.len()).any(|window| window == KIND) {
+        if memchr::memmem::find(&bytes, KIND).is_none() {
             continue;
         }
         for document in parse_yaml(path, &bytes).unwrap_or_default() {
