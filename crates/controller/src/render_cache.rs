@@ -305,7 +305,7 @@ fn made<'a>(job: &SyncJob, set: &'a RenderedSet) -> Result<BTreeMap<&'a RepoPath
     let mut made: BTreeMap<&RepoPath, Vec<Arc<DesiredObject>>> = BTreeMap::new();
     let mut findings = Vec::new();
     for rendered in set.iter() {
-        match (file_of(rendered), DesiredObject::new(rendered, &job.instance, &part_of)) {
+        match (file_of(rendered), DesiredObject::new(rendered, &job.instance, &part_of, &job.digest_key)) {
             (_, Err(finding)) => findings.push(*finding),
             (Some(file), Ok(object)) => made.entry(file).or_default().push(object),
             (None, Ok(_)) => {}

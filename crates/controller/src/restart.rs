@@ -314,6 +314,7 @@ impl State {
             spec: state.obeyed.clone()?,
             own_namespace: self.options.namespace.clone(),
             instance: self.options.instance.clone(),
+            digest_key: self.digest_key.clone(),
             cluster: self.cluster.id().clone(),
             discovery: self.cluster.discovery(),
             present: Arc::new(HashSet::new()),

@@ -10,6 +10,7 @@ use std::{
 use audit::{Log, LogError};
 use cluster::{Access, Cluster, ConnectError, Lease, LeaseError, WatchTarget, crd, crd::CustomSpec};
 use jiff::Timestamp;
+use manifest::DigestKey;
 use prometheus_client::registry::Registry;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
@@ -42,6 +43,8 @@ const TICK: Duration = Duration::from_millis(500);
 const STATUS_PAUSE: Duration = Duration::from_millis(200);
 /// How long the Lease outlives a process that vanished.
 const LEASE_VALIDITY: Duration = Duration::from_secs(15);
+/// What the key of Secrets' digests is derived for. Another key is a change of all of them: each Secret is applied once more.
+const DIGEST_PURPOSE: &str = "writ.dev/object-digests/v1";
 /// How long running work may take when the process is asked to end.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -87,7 +90,7 @@ pub enum ControllerError {
 /// What keeps it from starting, or from going on: a Lease that was taken by another instance.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
     let options = Arc::new(options);
-    let journal = open_log(&options)?;
+    let (journal, digest_key) = open_log(&options)?;
     let (expected, loaded) = ExpectedStore::open(&options.state_dir.join("expected"))?;
     let cluster = connect(&options).await?;
     let lease = Lease::new(
@@ -112,7 +115,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     tracing::info!(%address, instance = options.instance.as_str(), cluster = cluster.id().as_str(), "started");
     let (events, mut inbox) = mpsc::channel(EVENT_QUEUE);
     let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str(), metrics.clone());
-    let mut state = new_state(options, cluster, journal, metrics, expected, events, reporter);
+    let mut state = new_state(options, cluster, (journal, digest_key), metrics, expected, events, reporter);
     for (object, expected) in loaded.objects {
         state.live.remember(&object, expected);
     }
@@ -121,7 +124,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     result
 }
 
-fn open_log(options: &Options) -> Result<Journal, ControllerError> {
+fn open_log(options: &Options) -> Result<(Journal, DigestKey), ControllerError> {
     let directory = |source| ControllerError::StateDir { path: options.state_dir.clone(), source };
     std::fs::create_dir_all(&options.state_dir).map_err(directory)?;
     let path = options.log_key.clone();
@@ -130,8 +133,9 @@ fn open_log(options: &Options) -> Result<Journal, ControllerError> {
     let key =
         audit::LogKey::parse(text.trim()).map_err(|source| ControllerError::LogKey { path, source: source.into() })?;
     let public_key = key.public().to_string();
+    let digest_key = DigestKey::derive(text.trim().as_bytes(), DIGEST_PURPOSE);
     let log = Log::open(&options.state_dir.join("log"), key, &options.log_origin)?;
-    Ok(Journal::new(Arc::new(log), &public_key))
+    Ok((Journal::new(Arc::new(log), &public_key), digest_key))
 }
 
 async fn connect(options: &Options) -> Result<Cluster, ControllerError> {
@@ -142,7 +146,7 @@ async fn connect(options: &Options) -> Result<Cluster, ControllerError> {
 fn new_state(
     options: Arc<Options>,
     cluster: Cluster,
-    journal: Journal,
+    (journal, digest_key): (Journal, DigestKey),
     metrics: Arc<Metrics>,
     expected: ExpectedStore,
     events: mpsc::Sender<Event>,
@@ -153,6 +157,7 @@ fn new_state(
         options,
         cluster,
         journal,
+        digest_key,
         expected: Arc::new(expected),
         metrics,
         events,

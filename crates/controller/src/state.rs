@@ -9,7 +9,7 @@ use std::{
 
 use cluster::{Cluster, Current, ParentInventory, Watch, WatchTarget, crd};
 use jiff::Timestamp;
-use manifest::{Digest, Finding, ObjectRef};
+use manifest::{Digest, DigestKey, Finding, ObjectRef};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use tokio::sync::mpsc;
 use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
@@ -317,6 +317,8 @@ pub(crate) struct State {
     pub cluster: Cluster,
     /// The log.
     pub journal: Journal,
+    /// For the digests of sensitive objects.
+    pub(crate) digest_key: DigestKey,
     /// `expected/`, written on a thread of its own.
     pub(crate) expected: Arc<ExpectedStore>,
     /// Metrics.

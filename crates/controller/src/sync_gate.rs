@@ -10,7 +10,7 @@ use std::{
 use cluster::Discovery;
 use git::Mirror;
 use manifest::{
-    ClusterId, CrdScopes, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Scope, ScopeLookup,
+    ClusterId, CrdScopes, DigestKey, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Scope, ScopeLookup,
 };
 use plan::{DesiredState, DesiredStateError, InstanceId, PruneTrailer, SyncRef, SyncSpec};
 use policy::Operation;
@@ -31,6 +31,8 @@ pub(crate) struct SyncJob {
     pub(crate) own_namespace: String,
     /// This controller.
     pub instance: InstanceId,
+    /// For the digests of sensitive objects.
+    pub(crate) digest_key: DigestKey,
     /// The cluster.
     pub cluster: ClusterId,
     /// Its kinds.

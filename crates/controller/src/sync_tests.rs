@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cluster::{Discovery, Resource};
 use jiff::Timestamp;
-use manifest::{ClusterId, Finding, GroupKind, ObjectRef, Scope};
+use manifest::{ClusterId, DigestKey, Finding, GroupKind, ObjectRef, Scope};
 use plan::{
     Decision, DesiredState, Fidelity, Inputs, InstanceId, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs,
     decide,
@@ -131,6 +131,7 @@ impl Shop {
             spec: self.spec.clone(),
             own_namespace: "writ-system".to_owned(),
             instance: InstanceId::new("writ").unwrap(),
+            digest_key: DigestKey::derive(b"of the tests", "digests"),
             cluster: ClusterId::new("c"),
             discovery: Arc::new(discovery),
             present: Arc::default(),

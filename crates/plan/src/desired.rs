@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use manifest::{Digest, Finding, ManifestCode, ObjectRef, Origin, RenderedSet, Subject, counted};
+use manifest::{Digest, DigestKey, Finding, ManifestCode, ObjectRef, Origin, RenderedSet, Subject, counted};
 use trust::{AuthorizedCommit, CommitId, TreeId};
 
 use crate::{ApplySetId, DesiredObject, PlanCode, SyncRef};
@@ -80,7 +80,8 @@ pub enum DesiredStateError {
 }
 
 impl DesiredState {
-    /// The state that `commit` declares for `sync`, from `set`, which was rendered from `tree`.
+    /// The state that `commit` declares for `sync`, from `set`, which was rendered from `tree`. `key`: for the digests of
+    /// sensitive objects.
     ///
     /// # Errors
     /// When `tree` is not the tree of the commit, or a `writ.dev/` annotation has an unknown value.
@@ -89,13 +90,14 @@ impl DesiredState {
         tree: TreeId,
         sync: SyncRef,
         instance: &InstanceId,
+        key: &DigestKey,
         set: &RenderedSet,
     ) -> Result<Self, DesiredStateError> {
         let part_of = ApplySetId::of(&sync);
         let mut objects = Vec::with_capacity(set.len());
         let mut findings = Vec::new();
         for rendered in set.iter() {
-            match DesiredObject::new(rendered, instance, &part_of) {
+            match DesiredObject::new(rendered, instance, &part_of, key) {
                 Ok(object) => objects.push(object),
                 Err(finding) => findings.push(*finding),
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use manifest::{Digest, Finding, ObjectRef, Origin, Rendered, canonical_json};
+use manifest::{Digest, DigestKey, Finding, ObjectRef, Origin, Rendered, canonical_json};
 use serde_json::Value;
 
 use crate::{ADOPT_ANNOTATION, ApplySetId, INSTANCE_LABEL, InstanceId, PART_OF_LABEL, PRUNE_ANNOTATION};
@@ -35,7 +35,7 @@ pub struct DesiredObject {
     pub api_version: String,
     /// The bytes of the apply request: canonical JSON with our labels.
     pub body: Arc<[u8]>,
-    /// SHA-256 of `body`.
+    /// SHA-256 of `body`; keyed if it is sensitive, so that no copy of it answers guesses.
     pub digest: Digest,
     /// True for Secrets and sensitive kinds.
     pub sensitive: bool,
@@ -60,11 +60,17 @@ impl std::fmt::Debug for DesiredObject {
 }
 
 impl DesiredObject {
-    /// What `rendered` is as an object of the Sync with the id `part_of`: with our labels, as bytes.
+    /// What `rendered` is as an object of the Sync with the id `part_of`: with our labels, as bytes. `key`: for the digests of
+    /// sensitive objects.
     ///
     /// # Errors
     /// A124 when a `writ.dev/` annotation, or its value, is unknown.
-    pub fn new(rendered: &Rendered, instance: &InstanceId, part_of: &ApplySetId) -> Result<Arc<Self>, Box<Finding>> {
+    pub fn new(
+        rendered: &Rendered,
+        instance: &InstanceId,
+        part_of: &ApplySetId,
+        key: &DigestKey,
+    ) -> Result<Arc<Self>, Box<Finding>> {
         let adoption = match annotation(rendered, ADOPT_ANNOTATION) {
             None => Adoption::Refuse,
             Some(Value::String(text)) if text == "force" => Adoption::Force,
@@ -86,7 +92,7 @@ impl DesiredObject {
         Ok(Arc::new(Self {
             reference: rendered.object.reference.clone(),
             api_version: rendered.object.api_version.clone(),
-            digest: Digest::of(&body),
+            digest: if rendered.sensitive { key.digest(&body) } else { Digest::of(&body) },
             body,
             sensitive: rendered.sensitive,
             adoption,

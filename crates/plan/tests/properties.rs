@@ -222,6 +222,7 @@ fn the_canary_is_in_the_bodies_or_the_property_shows_nothing() {
         rendered(&text).iter().next().unwrap(),
         &support::instance(),
         &plan::ApplySetId::of(&support::sync()),
+        &support::digest_key(),
     );
     assert!(!format!("{object:?}").contains(CANARY));
 }

@@ -11,7 +11,7 @@ use cluster::{
     Access, ApplyOptions, ApplyRefused, ApplyReport, Cluster, Current, Done, Failure, Outcome, ParentInventory, crd,
 };
 use jiff::Timestamp;
-use manifest::{Digest, ObjectRef, RenderOptions, RepoPath, render_plain};
+use manifest::{Digest, DigestKey, ObjectRef, RenderOptions, RepoPath, render_plain};
 use plan::{
     ApprovedPlan, Claims, Decision, DesiredState, DriftSeen, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates,
     Presence, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
@@ -163,7 +163,8 @@ impl World {
         let set = render_plain([(&path, yaml.as_bytes())], &options).unwrap();
         let commit = self.commit();
         let tree = commit.tree();
-        DesiredState::new(commit, tree, self.sync.clone(), &self.instance, &set).unwrap()
+        let key = DigestKey::derive(b"of the tests", "digests");
+        DesiredState::new(commit, tree, self.sync.clone(), &self.instance, &key, &set).unwrap()
     }
 
     fn decide(&self, question: Question<'_>) -> ApprovedPlan {

@@ -13,8 +13,8 @@ use std::{
 };
 
 use manifest::{
-    BuiltinScopes, ClusterId, Digest, Finding, GroupKind, ObjectRef, RenderOptions, RenderedSet, RepoPath, Scope,
-    ScopeLookup, render_plain,
+    BuiltinScopes, ClusterId, Digest, DigestKey, Finding, GroupKind, ObjectRef, RenderOptions, RenderedSet, RepoPath,
+    Scope, ScopeLookup, render_plain,
 };
 use plan::{
     Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity, FieldDiff,
@@ -66,10 +66,14 @@ pub fn rendered(yaml: &str) -> RenderedSet {
     render_plain([(&file, yaml.as_bytes())], &options).unwrap()
 }
 
+pub fn digest_key() -> DigestKey {
+    DigestKey::derive(b"of the tests", "digests")
+}
+
 pub fn try_state(revision: usize, sync: SyncRef, yaml: &str) -> Result<DesiredState, DesiredStateError> {
     let commit = commits()[revision].clone();
     let tree = commit.tree();
-    DesiredState::new(commit, tree, sync, &instance(), &rendered(yaml))
+    DesiredState::new(commit, tree, sync, &instance(), &digest_key(), &rendered(yaml))
 }
 
 pub fn state(revision: usize, yaml: &str) -> DesiredState {
