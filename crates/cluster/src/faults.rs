@@ -216,6 +216,7 @@ fn word(event: &WatchEvent) -> String {
         WatchEvent::Synced => "synced".into(),
         WatchEvent::Gap => "gap".into(),
         WatchEvent::Failing(finding) => format!("failing {}", finding.found),
+        WatchEvent::Restored => "restored".to_owned(),
     }
 }
 
@@ -294,8 +295,8 @@ async fn a_list_that_breaks_is_delivered_again_and_a_lasting_failure_is_reported
         forbidden(),
         Answer::Text([line("ADDED", &config_map(3)), bookmark(4, true)].concat()),
     ];
-    let (words, _) = watch(answers, 5).await;
-    assert_eq!(words, ["applied@3", "gap", "failing cannot watch configmaps", "applied@3", "synced"]);
+    let (words, _) = watch(answers, 6).await;
+    assert_eq!(words, ["applied@3", "gap", "failing cannot watch configmaps", "applied@3", "restored", "synced"]);
 }
 
 #[tokio::test(start_paused = true)]

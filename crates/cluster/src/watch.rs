@@ -65,6 +65,8 @@ pub enum WatchEvent {
     Gap,
     /// The watch cannot be kept at the moment and is tried again; said once until it works again.
     Failing(Finding),
+    /// It works again.
+    Restored,
 }
 
 /// An event, and the watch it is from.

@@ -109,20 +109,22 @@ pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
     [is_verified, ready, reconciling, stalled(source.order.as_ref().or(held))]
 }
 
-/// Conditions of a Sync. `log`: the log takes no entries; `unreverted`: drift that stays.
+/// Conditions of a Sync. `log`: the log takes no entries; `unwatched`: something that it declares cannot be watched;
+/// `unreverted`: drift that stays.
 #[must_use]
 pub(crate) fn of_sync<'a>(
     state: &'a SyncState,
     log: Option<&Finding>,
+    unwatched: Option<&Finding>,
     unreverted: impl ExactSizeIterator<Item = &'a Finding> + Clone,
 ) -> [Verdict; 7] {
     let last = state.last_drift.as_ref().map(|(at, text)| format!("last seen {at}: {text}"));
     let mode = state.obeyed.as_ref().filter(|_| state.accepted.is_some()).map(|spec| spec.drift.mode);
     [
-        sync_ready(state, log, unreverted.clone()),
+        sync_ready(state, log.or(state.order.as_ref()).or(unwatched), unreverted.clone()),
         reconciling(state.phase),
         stalled(state.order.as_ref().or_else(|| state.held.as_ref()?.findings.first())),
-        drifted(mode, unreverted, state.flagged.values(), last.unwrap_or_default()),
+        drifted(mode, unreverted, state.flagged.values(), unwatched, last.unwrap_or_default()),
         policy_compliant(state.held.as_ref(), state.accepted.is_some()),
         Verdict::unknown("Healthy", NOT_SUPPORTED, "the health of applied objects is not judged by this version"),
         Verdict::unknown("ArtifactsVerified", NOT_SUPPORTED, "images and models are not judged by this version"),
@@ -133,10 +135,10 @@ pub(crate) fn of_sync<'a>(
 /// cannot be put back.
 fn sync_ready<'a>(
     state: &SyncState,
-    log: Option<&Finding>,
+    problem: Option<&Finding>,
     unreverted: impl ExactSizeIterator<Item = &'a Finding>,
 ) -> Verdict {
-    if let Some(finding) = log.or(state.order.as_ref()) {
+    if let Some(finding) = problem {
         return Verdict::refused("Ready", finding);
     }
     if let Some(held) = &state.held {
@@ -178,6 +180,7 @@ fn drifted<'a>(
     mode: Option<DriftMode>,
     unreverted: impl ExactSizeIterator<Item = &'a Finding>,
     flagged: impl ExactSizeIterator<Item = &'a Finding>,
+    unwatched: Option<&Finding>,
     last: String,
 ) -> Verdict {
     let mut flagged = flagged.peekable();
@@ -189,6 +192,9 @@ fn drifted<'a>(
         return Verdict::yes("Drifted", reason, some_of(flagged, MAX_NAMED));
     }
     match mode {
+        Some(DriftMode::Revert | DriftMode::Flag) if let Some(finding) = unwatched => {
+            Verdict::unknown("Drifted", finding.code.reason, format!("not seen: {finding}"))
+        }
         None => Verdict::unknown("Drifted", "Pending", "no revision is accepted yet"),
         Some(DriftMode::Off) => Verdict::unknown("Drifted", "Off", "drift.mode is Off: nobody looks"),
         Some(DriftMode::Revert | DriftMode::Flag) => Verdict::no("Drifted", "AsDeclared", last),
@@ -278,7 +284,7 @@ mod tests {
 
     fn check_drift(mode: Option<DriftMode>, unreverted: usize, flagged: usize) -> String {
         let findings: Vec<Finding> = (0..unreverted.max(flagged)).map(|n| finding(&format!("f{n}"))).collect();
-        let verdict = drifted(mode, findings[..unreverted].iter(), findings[..flagged].iter(), "last".to_owned());
+        let verdict = drifted(mode, findings[..unreverted].iter(), findings[..flagged].iter(), None, "last".to_owned());
         let message = verdict.message.split(':').next().unwrap();
         format!("{:?} {} {message}", verdict.status, verdict.reason)
     }
@@ -292,6 +298,20 @@ mod tests {
         assert_eq!(check_drift(Some(DriftMode::Flag), 0, 2), "True StateVolume A140 StateVolume");
         assert_eq!(check_drift(Some(DriftMode::Off), 0, 0), "Unknown Off drift.mode is Off");
         assert_eq!(check_drift(None, 0, 0), "Unknown Pending no revision is accepted yet");
+    }
+
+    #[test]
+    fn where_nobody_looks_nothing_is_said_to_be_as_declared() {
+        let problem = finding("the watch is closed");
+        let none = || [].iter();
+        let said = |mode| {
+            let verdict = drifted(Some(mode), none(), none(), Some(&problem), "last".to_owned());
+            (verdict.status, verdict.reason)
+        };
+        assert_eq!(said(DriftMode::Revert), (ConditionStatus::Unknown, problem.code.reason));
+        assert_eq!(said(DriftMode::Off), (ConditionStatus::Unknown, "Off"));
+        let known = drifted(Some(DriftMode::Revert), [finding("x")].iter(), none(), Some(&problem), String::new());
+        assert_eq!(known.status, ConditionStatus::True, "what was seen before stays");
     }
 
     #[test]

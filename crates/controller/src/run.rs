@@ -173,6 +173,7 @@ fn new_state(
         live: LiveTable::default(),
         watches: BTreeMap::new(),
         synced: BTreeSet::new(),
+        failing: BTreeMap::new(),
         relisting: BTreeMap::new(),
         absences: Absences::default(),
         refusals: Refusals::default(),

@@ -265,6 +265,10 @@ pub(crate) struct SyncState {
     pub inventory: ParentInventory,
     /// Whether they may say something else than what is there.
     pub(crate) inventory_due: bool,
+    /// When its inventory may be put back, if it was edited too often.
+    pub(crate) inventory_after: Option<Instant>,
+    /// Objects that its last roll-out waits for.
+    pub(crate) waiting: BTreeSet<ObjectRef>,
     /// Files rendered before.
     pub cache: Arc<Mutex<RenderCache>>,
     /// `requestedAt` that was answered.
@@ -302,6 +306,8 @@ impl SyncState {
             superseded: None,
             inventory,
             inventory_due: true,
+            inventory_after: None,
+            waiting: BTreeSet::new(),
             cache: Arc::default(),
             requested,
             last_drift: None,
@@ -349,6 +355,8 @@ pub(crate) struct State {
     pub watches: BTreeMap<Arc<WatchTarget>, Watch>,
     /// Watches whose full list has arrived.
     pub synced: BTreeSet<Arc<WatchTarget>>,
+    /// Watches that cannot be kept at the moment, and why.
+    pub(crate) failing: BTreeMap<Arc<WatchTarget>, Finding>,
     /// Objects mentioned in a list that is under way.
     pub relisting: BTreeMap<Arc<WatchTarget>, HashSet<ObjectRef>>,
     /// Reverts of objects that were not there, which have not been answered.

@@ -74,6 +74,7 @@ impl State {
 
     fn write_sync(&mut self, sync: &SyncRef, now: Timestamp) {
         let unfinished = self.unfinished_removal(sync);
+        let unwatched = self.unwatched(sync).cloned();
         let Some(state) = self.syncs.get_mut(sync).filter(|state| !state.gone) else { return };
         let shown = state.resource.status.as_ref().and_then(|status| status.held_revision.as_ref());
         if let Some(held) = &mut state.held {
@@ -108,7 +109,8 @@ impl State {
         self.metrics.objects.get_or_create(&labels).set(objects as i64);
         self.metrics.drifted.get_or_create(&labels).set(drifted as i64);
         self.metrics.unreverted.get_or_create(&labels).set(unreverted.len() as i64);
-        let verdicts = of_sync(state, self.log_problem.as_ref().or(unfinished.as_ref()), unreverted);
+        let verdicts =
+            of_sync(state, self.log_problem.as_ref().or(unfinished.as_ref()), unwatched.as_ref(), unreverted);
         let verdicts = verdicts.into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
         set(&mut status.conditions, verdicts, generation, now);
         self.reporter.status(Status::Sync(state.resource.clone(), Box::new(status)));

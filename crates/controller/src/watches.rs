@@ -8,17 +8,21 @@ use std::{
 
 use cluster::{WatchEvent, WatchTarget, Watched};
 use jiff::Timestamp;
-use manifest::{GroupKind, ObjectRef};
+use manifest::{Finding, GroupKind, ObjectRef};
 use plan::SyncRef;
 
-use crate::{event::Event, resources::own_kinds, state::State};
+use crate::{
+    event::Event,
+    resources::own_kinds,
+    state::{Dirty, State, SyncState},
+};
 
 impl State {
     /// A watch saw something.
     pub(crate) fn watched(&mut self, watched: Watched, now: Timestamp) {
         let Watched { target, event } = watched;
         if let WatchEvent::Failing(finding) = &event {
-            return tracing::warn!(kind = %target.resource.group_kind(), code = finding.code.code, "the watch is interrupted: {finding}");
+            tracing::warn!(kind = %target.resource.group_kind(), code = finding.code.code, "the watch is interrupted: {finding}");
         }
         if target.labels.is_none() {
             return self.own_watched(&target, event);
@@ -38,8 +42,37 @@ impl State {
                 self.relisting.insert(target, HashSet::new());
             }
             WatchEvent::Synced => self.managed_synced(target, now),
-            WatchEvent::Failing(_) => {}
+            WatchEvent::Failing(finding) => self.watch_fails(target, finding),
+            WatchEvent::Restored => {
+                if self.failing.remove(&target).is_some() {
+                    self.dirty.extend(self.declaring(&target).into_iter().map(Dirty::Sync));
+                }
+            }
         }
+    }
+
+    /// Drift of a kind is not seen, and nothing of it advances: everybody who declares it is told.
+    fn watch_fails(&mut self, target: Arc<WatchTarget>, finding: Finding) {
+        for sync in self.declaring(&target) {
+            self.announce_sync(&sync, std::slice::from_ref(&finding));
+            self.dirty.insert(Dirty::Sync(sync));
+        }
+        self.failing.insert(target, finding);
+    }
+
+    fn declaring(&self, target: &WatchTarget) -> Vec<SyncRef> {
+        let kind = target.resource.group_kind();
+        let declares = |state: &SyncState| {
+            let states = [&state.accepted, &state.applied].into_iter().flatten();
+            states.flat_map(|state| state.iter()).any(|object| object.reference.group_kind == kind)
+        };
+        self.syncs.iter().filter(|(_, state)| declares(state)).map(|(sync, _)| sync.clone()).collect()
+    }
+
+    /// Why something that a Sync declares is not watched at the moment.
+    #[must_use]
+    pub(crate) fn unwatched(&self, sync: &SyncRef) -> Option<&Finding> {
+        self.failing.iter().find(|(target, _)| self.declaring(target).contains(sync)).map(|(_, finding)| finding)
     }
 
     fn own_watched(&mut self, target: &Arc<WatchTarget>, event: WatchEvent) {
@@ -153,6 +186,7 @@ impl State {
         for target in closed {
             self.watches.remove(&target);
             self.synced.remove(&target);
+            self.failing.remove(&target);
             self.relisting.remove(&target);
             let kind = target.resource.group_kind();
             self.live.lost(&kind);

@@ -103,7 +103,7 @@ pub(super) async fn ready(cluster: &Cluster, resource: &Resource, seen: &Sightin
                 },
                 WatchEvent::Deleted { .. } => return Err("it was deleted".to_owned()),
                 WatchEvent::Failing(finding) => last = finding.found,
-                WatchEvent::Synced | WatchEvent::Gap => {}
+                WatchEvent::Synced | WatchEvent::Gap | WatchEvent::Restored => {}
             }
         }
         Err("its watch ended".to_owned())

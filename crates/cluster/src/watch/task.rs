@@ -174,7 +174,9 @@ impl<T: From<Watched> + Send> State<T> {
             if next.is_none() {
                 self.version = Some(page.resource_version);
                 self.failures = 0;
-                self.reported = false;
+                if std::mem::take(&mut self.reported) && self.emit(WatchEvent::Restored).await.is_err() {
+                    return End::Unheard;
+                }
                 return if self.emit(WatchEvent::Synced).await.is_err() { End::Unheard } else { End::Finished };
             }
         }
@@ -206,7 +208,12 @@ impl<T: From<Watched> + Send> State<T> {
                 Ok(Ok(Some(line))) => line,
             };
             silent = false;
-            match self.interpret(line) {
+            let reported = self.reported;
+            let understood = self.interpret(line);
+            if reported && !self.reported && self.emit(WatchEvent::Restored).await.is_err() {
+                return End::Unheard;
+            }
+            match understood {
                 Ok(None) => {}
                 Ok(Some(event)) => {
                     if self.emit(event).await.is_err() {
