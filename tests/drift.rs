@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use serde_json::Value;
 
-use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View};
+use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, any_kind};
 
 const LABEL_INSTANCE: &str = "writ.dev/instance";
 
@@ -538,12 +538,7 @@ fn deleted_with_its_namespace_it_waits_for_the_namespace() -> Test {
     })?;
     stage.entries_once(&["--kind", "revert"], 1)?;
 
-    let finalize = format!("/api/v1/namespaces/{place}/finalize");
-    let mut namespace = stage.view.get(&format!("/api/v1/namespaces/{place}"))?;
-    namespace["spec"]["finalizers"] = Value::Array(Vec::new());
-    let file = stage.state().join("../namespace.json");
-    std::fs::write(&file, namespace.to_string())?;
-    stage.view.plane.kubectl(&["replace", "--raw", &finalize, "-f", &file.to_string_lossy()])?;
+    finalize(&stage, &place)?;
     stage.view.plane.kubectl(&["create", "namespace", &place])?;
     stage.wait("it is there again", |view| {
         let value = view.get(&format!("/api/v1/namespaces/{place}/configmaps/far"))?["data"]["value"].clone();
@@ -554,5 +549,56 @@ fn deleted_with_its_namespace_it_waits_for_the_namespace() -> Test {
         Ok(())
     })?;
     stage.entries_once(&["--kind", "revert"], 1)?;
+    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"]).map(drop)
+}
+
+/// Lets a namespace go, as the controller does that empties it.
+fn finalize(stage: &Stage<'_>, namespace: &str) -> Test {
+    let mut object = stage.view.get(&format!("/api/v1/namespaces/{namespace}"))?;
+    object["spec"]["finalizers"] = Value::Array(Vec::new());
+    let file = stage.state().join("../namespace.json");
+    std::fs::write(&file, object.to_string())?;
+    let path = format!("/api/v1/namespaces/{namespace}/finalize");
+    stage.view.plane.kubectl(&["replace", "--raw", &path, "-f", &file.to_string_lossy()]).map(drop)
+}
+
+/// A Namespace that Git declares is deleted with all that is in it: nothing can be written into it until it is gone, then all
+/// of it comes back.
+#[test]
+fn deleted_with_its_declared_namespace_it_comes_back_with_it() -> Test {
+    let mut stage = Setup::shared()?.trust(any_kind).cluster_admin().start()?;
+    let place = format!("{}-place", stage.view.namespace);
+    let object =
+        crate::stage::config_map("far", "good").replace("  name: far", &format!("  name: far\n  namespace: {place}"));
+    let commit = stage.roll_out(
+        "apps/far.yaml",
+        &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {place}}}\n---\n{object}"),
+    )?;
+    let mut story =
+        Story::begin(&stage, "namespace-deleted", "A declared Namespace is deleted with all that is in it")?;
+    stage.names.call(&place, "place");
+    stage.names.call_commit(&commit, "commit");
+    story.done("kubectl delete namespace <place>; something holds the deletion up");
+    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"])?;
+    stage.view.plane.kubectl(&["delete", "configmap", "far", "-n", &place])?;
+    stage.wait("it is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "True" && message.contains("A126"), "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    story.status(&stage, Owner::Sync)?;
+    story.done("what held it up is gone, and so is the Namespace");
+    finalize(&stage, &place)?;
+    stage.wait("all of it is there again", |view| {
+        let value = view.get(&format!("/api/v1/namespaces/{place}/configmaps/far"))?["data"]["value"].clone();
+        ensure!(value == "good", "the value is {value}");
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    story.then("the Namespace and what was in it are there again.");
+    story.end(&stage)?;
     stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"]).map(drop)
 }

@@ -1,9 +1,12 @@
 //! What is deleted, and what is not.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use testkit::{ControlPlane, Profile};
 
 use crate::bad_input::told;
-use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map};
+use crate::stage::{Owner, Proxy, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map};
 
 const CONFIG_MAPS: &str = "api/v1/configmaps";
 
@@ -30,6 +33,28 @@ fn what_left_the_commit_is_deleted_and_nothing_else() -> Test {
     stage.view.config_map("stray")?;
     stage.view.config_map("bystander")?;
     stage.audit_verifies()
+}
+
+/// A revert that is under way would create again what a commit has removed meanwhile, with nobody left to take it away.
+#[test]
+fn a_revert_under_way_brings_nothing_back_that_a_commit_removed() -> Test {
+    let plane = ControlPlane::shared(Profile::Api)?;
+    let proxy = Proxy::start(plane.server())?;
+    let extra = config_map("extra", "v");
+    let mut stage = Setup::shared()?.api_server(&proxy.url()).file("apps/extra.yaml", extra).start()?;
+    stage.repo.remove("apps/extra.yaml")?;
+    proxy.delay(Duration::from_secs(1));
+    stage.tenant.kubectl(&["delete", "configmap", "extra"])?;
+    let commit = stage.commit("without extra")?;
+    stage.applied(&commit)?;
+    proxy.delay(Duration::ZERO);
+    gone(&mut stage, "extra")?;
+    let address = stage.address()?;
+    stage.wait("nothing is left that nobody declares", |_| {
+        let unclaimed = testkit::Metrics::scrape(&address)?.sum("writ_unclaimed_objects", &[]);
+        ensure!(unclaimed == Some(0.0), "{unclaimed:?}");
+        Ok(())
+    })
 }
 
 #[test]

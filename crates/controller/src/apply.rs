@@ -84,6 +84,7 @@ impl State {
         self.tell_absence(&reference, object, &result, now);
         let sight = match result {
             Ok(Done::Created { sighting, made }) => {
+                self.heal_within(&reference);
                 let (baseline, compared) = made.map(|made| (made.baseline, made.differences)).unzip();
                 self.remember(object, &sighting, baseline, body);
                 self.answered(&reference, (plan, body), (sighting.into(), compared), declared.as_ref())
@@ -106,7 +107,9 @@ impl State {
         match sight {
             Sight::Drifted => self.heal(&sync, &[reference], Occasion::Seen, now),
             Sight::Contested => self.contested(&sync, &reference, now),
-            Sight::Settled | Sight::Past | Sight::Waiting => {}
+            // The event of our own write adds nothing to its answer, and is not looked at.
+            Sight::Settled => self.unflag(&sync, &[reference]),
+            Sight::Past | Sight::Waiting => {}
         }
     }
 
@@ -179,8 +182,12 @@ impl State {
         now: Timestamp,
     ) {
         FaultPoint::Applied.pass();
-        let failures: Vec<Finding> = report.failures.iter().map(|(_, failure)| failure.finding.clone()).collect();
-        let complete = report.is_complete() && plan.waiting == 0;
+        let mut failures: Vec<Finding> = report.failures.iter().map(|(_, failure)| failure.finding.clone()).collect();
+        let complete = report.is_complete() && plan.waiting.is_empty();
+        if self.syncs.get(sync).is_some_and(|state| state.attempts > 0) {
+            // Most deletions are over in a moment: what still waits is told.
+            failures.extend(plan.waiting.iter().map(|waiting| waiting.finding.clone()));
+        }
         for finding in &failures {
             tracing::warn!(sync = %sync, commit = %plan.revision, code = finding.code.code, "not applied: {finding}");
         }
@@ -191,6 +198,7 @@ impl State {
         state.inventory = inventory;
         let repeated = state.failures == failures && !failures.is_empty();
         state.failures.clone_from(&failures);
+        state.waiting = plan.waiting.iter().map(|waiting| waiting.reference.clone()).collect();
         state.attempts = if complete { 0 } else { state.attempts.saturating_add(1) };
         if complete {
             let mut before = std::mem::take(&mut state.partial);

@@ -8,7 +8,8 @@ use cluster::{ApplyReport, Sighting, WatchTarget};
 use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
 use plan::{
-    ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Question, SyncRef, decide,
+    ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Lifecycle, Live, LiveStates as _,
+    Question, SyncRef, decide,
 };
 
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
     fault::FaultPoint,
     live::{Observation, Sight},
     revert_counts::{Logging, MAX_COUNTED_OBJECTS, REVERTS_PER_MINUTE},
-    revert_failures::News,
     state::{Dirty, Phase, Resume, State},
 };
 
@@ -78,6 +78,11 @@ impl State {
         if object.is_some_and(|object| object.api_version != target.resource.api_version()) {
             return;
         }
+        let was_there =
+            matches!(self.live.live(&reference), Live::Present(live) if live.lifecycle == Lifecycle::Stable);
+        if !was_there && seen.lifecycle == Lifecycle::Stable {
+            self.heal_within(&reference);
+        }
         let declared = object.map(declared_of);
         let sight = self.live.observe(&reference, Observation::from(seen), declared.as_ref());
         match (sight, owner) {
@@ -110,12 +115,18 @@ impl State {
             self.heal(&sync, std::slice::from_ref(reference), Occasion::Seen, now);
         }
         // A deletion may be what a roll-out waits for.
+        if let Some(state) = self.syncs.get_mut(&sync)
+            && let Phase::Waiting { .. } = state.phase
+            && state.waiting.remove(reference)
+        {
+            state.phase = Phase::Idle;
+        }
         self.consider(&sync);
     }
 
     /// Whether the object is taken care of already: a request that is under way is judged by its answer,
     /// and what a roll-out has not yet brought is not drift but the roll-out's.
-    fn is_taken_care_of(&self, sync: &SyncRef, object: &ObjectRef) -> bool {
+    pub(crate) fn is_taken_care_of(&self, sync: &SyncRef, object: &ObjectRef) -> bool {
         let Some(state) = self.syncs.get(sync) else { return false };
         let rolls_out = match state.phase {
             Phase::Applying | Phase::Waiting { .. } => true,
@@ -154,6 +165,7 @@ impl State {
         });
         match decision {
             Decision::Revert(plan) => {
+                self.look_again(sync, plan.waiting(), occasion);
                 let fought = self.fought(&accepted, &plan, occasion);
                 if fought.is_empty() {
                     return self.revert(sync, plan, occasion, now);
@@ -166,7 +178,11 @@ impl State {
                 let others: Vec<ObjectRef> = objects.iter().filter(|object| !is_fought(object)).cloned().collect();
                 self.heal(sync, &others, occasion, now);
             }
-            Decision::Flag(reports) => self.flag(sync, &reports, now),
+            Decision::Flag(reports, waiting) => {
+                self.look_again(sync, &waiting, occasion);
+                self.flag(sync, &reports, now);
+            }
+            Decision::Wait(waiting) => self.look_again(sync, &waiting, occasion),
             Decision::Refuse(refusal) => {
                 for finding in refusal.findings {
                     tracing::error!(sync = %sync, code = finding.code.code, "drift cannot be reverted: {finding}");
@@ -234,7 +250,10 @@ impl State {
             // An entry that was lost with its group is written anew.
             state.journal.log().recall(*index, *plan.digest().as_bytes()).ok()
         };
+        // What somebody writes again after each revert is a decision each time.
+        let is_fought = plan.changes().iter().any(|change| self.fights.is_fought(&change.reference));
         if occasion == Occasion::Again
+            && !is_fought
             && let Some(receipt) = recall(self)
         {
             return Ok((receipt, Telling::Counted));
@@ -282,9 +301,11 @@ impl State {
         }
         let mut by_sync: BTreeMap<SyncRef, Vec<(ObjectRef, u64)>> = BTreeMap::new();
         for (object, count) in self.reverts.past(now) {
-            // What is nobody's any more has nobody to be told of it.
-            if let Some(sync) = self.live.owner_of(&object) {
-                by_sync.entry(sync.clone()).or_default().push((object, count));
+            // An edit of what a Sync says about its objects is that Sync's. What is nobody's any more has nobody to be told of it.
+            let itself = Some(crate::resources::sync_of(&object)).filter(|sync| self.reference_of(sync) == object);
+            let owner = self.live.owner_of(&object).cloned().or(itself.filter(|sync| self.syncs.contains_key(sync)));
+            if let Some(sync) = owner {
+                by_sync.entry(sync).or_default().push((object, count));
             }
         }
         for (sync, counts) in by_sync {
@@ -331,37 +352,6 @@ impl State {
         self.put_off(sync, &report, now);
     }
 
-    /// What somebody else writes again is reverted later, and later each time. That is told once.
-    fn put_off(&mut self, sync: &SyncRef, report: &DriftReport, now: Timestamp) {
-        let (object, finding) = (&report.reference, &report.finding);
-        let is_new = self.revert_failures.news(sync, object, finding) == News::New;
-        if is_new && let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(report), 0) {
-            // Not told: the next attempt is news.
-            return self.not_recorded(sync, [object], &error);
-        }
-        self.note_revert_failure(sync, object, finding);
-        if is_new {
-            tracing::warn!(sync = %sync, object = %object, code = finding.code.code, reason = finding.code.reason, "what was applied is contested: {finding}");
-            self.metrics.decided("contest", finding.code.reason);
-            if let Some(state) = self.syncs.get_mut(sync) {
-                state.last_drift = Some((now, finding.to_string()));
-            }
-        }
-        self.heal_again(sync, object);
-    }
-
-    /// What was decided about objects could not be recorded: it is decided again later.
-    fn not_recorded<'a>(&mut self, sync: &SyncRef, objects: impl IntoIterator<Item = &'a ObjectRef>, error: &LogError) {
-        self.log_failed(error);
-        let problem = self.log_problem.clone();
-        for object in objects {
-            if let Some(finding) = &problem {
-                self.note_revert_failure(sync, object, finding);
-            }
-            self.heal_again(sync, object);
-        }
-    }
-
     fn flag(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp) {
         let Some(state) = self.syncs.get(sync) else { return };
         let fresh: Vec<DriftReport> = reports
@@ -401,7 +391,8 @@ impl State {
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 
-    fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
+    /// These objects are as declared.
+    pub(crate) fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
         for object in objects {
             // A fight is not over when the object is as declared for once.
             if !self.fights.is_fought(object) {
@@ -436,48 +427,5 @@ impl State {
                 self.clear_revert_failure(sync, object);
             }
         }
-    }
-
-    /// Tries reverts again whose time has come.
-    pub(crate) fn heal_due(&mut self, now: Timestamp) {
-        let moment = Instant::now();
-        let due: Vec<ObjectRef> =
-            self.heal_later.iter().filter(|(_, at)| **at <= moment).map(|(object, _)| object.clone()).collect();
-        for object in due {
-            self.heal_later.remove(&object);
-            let Some(sync) = self.live.owner_of(&object).cloned() else { continue };
-            if self.is_taken_care_of(&sync, &object) {
-                // Until it is known what comes of that.
-                self.heal_again(&sync, &object);
-            } else {
-                self.heal(&sync, &[object], Occasion::Again, now);
-            }
-        }
-    }
-
-    /// Objects that stayed as declared are no longer fought.
-    pub(crate) fn end_fights(&mut self) {
-        let (syncs, live, later) = (&self.syncs, &self.live, &self.heal_later);
-        let declared = |object: &ObjectRef| {
-            let accepted = syncs.get(live.owner_of(object)?)?.accepted.as_ref()?;
-            accepted.get(object).map(|object| object.digest)
-        };
-        let over = self.fights.end(Instant::now(), declared, |object| later.contains_key(object));
-        for object in over {
-            if let Some(sync) = self.live.owner_of(&object).cloned() {
-                self.clear_revert_failure(&sync, &object);
-            }
-        }
-    }
-
-    /// What kept reverts from succeeding is mended: they are tried at once.
-    pub(crate) fn heal_soon(&mut self) {
-        let now = Instant::now();
-        self.heal_later.values_mut().for_each(|at| *at = now);
-    }
-
-    /// A revert did not succeed: it is tried again, later each time.
-    pub(crate) fn heal_again(&mut self, sync: &SyncRef, object: &ObjectRef) {
-        self.heal_later.insert(object.clone(), Instant::now() + self.revert_failures.pause(sync, object));
     }
 }

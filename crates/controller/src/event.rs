@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use audit::{LogError, Receipt};
 use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
 use manifest::{Digest, Finding, ObjectRef};
-use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSpec};
+use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSpec, Waiting};
 use trust::CommitId;
 
 use crate::{
@@ -144,8 +144,8 @@ pub(crate) struct AppliedPlan {
     pub origin: PlanOrigin,
     /// The revision it applied.
     pub revision: CommitId,
-    /// Objects that were not touched because they wait for something.
-    pub waiting: u64,
+    /// What was not touched because it waits for something.
+    pub waiting: Vec<Waiting>,
     /// The objects it changed.
     pub objects: Vec<ObjectRef>,
     /// When it was begun.
@@ -160,7 +160,7 @@ impl AppliedPlan {
             digest: plan.digest(),
             origin: plan.origin(),
             revision: plan.revision(),
-            waiting: plan.counts().waiting,
+            waiting: plan.waiting().to_vec(),
             objects: plan.changes().iter().map(|change| change.reference.clone()).collect(),
             started: Instant::now(),
         }

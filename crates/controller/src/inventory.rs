@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::ParentInventory;
+use cluster::{ParentInventory, crd};
 use jiff::Timestamp;
-use manifest::{Finding, GroupKind, Subject};
+use manifest::{Finding, GroupKind, ObjectRef, Subject};
 use plan::{PlanCode, SyncRef};
 
 use crate::{
     event::Event,
+    revert_counts::Logging,
     state::{Dirty, Phase, Resume, State, SyncState},
 };
 
@@ -42,11 +43,12 @@ impl State {
             state.inventory = known;
             return;
         }
+        if edited && !self.record_edit(sync, now) {
+            return;
+        }
+        let Some(state) = self.syncs.get_mut(sync) else { return };
         // Nothing else writes it meanwhile.
         state.phase = Phase::Applying;
-        if edited {
-            self.tell_edit(sync, now);
-        }
         let (cluster, events, sync, mut inventory) = (self.cluster.clone(), self.events.clone(), sync.clone(), known);
         tokio::spawn(async move {
             let result = inventory.settle(&cluster, &sync, &kinds, &namespaces).await;
@@ -73,25 +75,59 @@ impl State {
         self.consider(sync);
     }
 
-    fn tell_edit(&mut self, sync: &SyncRef, now: Timestamp) {
-        let finding = Finding {
-            code: PlanCode::D101.entry(),
-            subject: Subject::Named(format!("Sync {sync}")),
-            rule: None,
-            found: "its ApplySet label or annotations were edited".to_owned(),
-            needed: "what writ wrote: other tools find the Sync's objects by them".to_owned(),
-            fix: "none, they are put back".to_owned(),
+    /// The edit is in the log, so that it may be put back; otherwise it is looked at again later. Of very many in a minute
+    /// the first have an entry each, and the others wait.
+    fn record_edit(&mut self, sync: &SyncRef, now: Timestamp) -> bool {
+        let finding = edited(sync);
+        let logging = self.reverts.note(&self.reference_of(sync), now);
+        let recorded = match logging {
+            Logging::Counted => Ok(false),
+            Logging::Entry { suppressed } => self.journal.inventory(now, sync, &finding, suppressed).map(|_| true),
         };
-        tracing::warn!(sync = %sync, code = finding.code.code, reason = finding.code.reason, "drift is reverted: {finding}");
-        self.metrics.decided("revert", finding.code.reason);
-        if let Err(error) = self.journal.inventory(now, sync, &finding) {
-            self.log_failed(&error);
+        let Some(state) = self.syncs.get_mut(sync) else { return false };
+        if !matches!(recorded, Ok(true)) {
+            state.inventory_due = true;
+            state.inventory_after = Some(Instant::now() + TRY_AGAIN);
         }
-        self.announce_sync(sync, std::slice::from_ref(&finding));
-        if let Some(state) = self.syncs.get_mut(sync) {
-            state.last_drift = Some((now, finding.to_string()));
+        match recorded {
+            Ok(true) => {
+                tracing::warn!(sync = %sync, code = finding.code.code, reason = finding.code.reason, "drift is reverted: {finding}");
+                self.metrics.decided("revert", finding.code.reason);
+                self.announce_sync(sync, std::slice::from_ref(&finding));
+                if let Some(state) = self.syncs.get_mut(sync) {
+                    state.last_drift = Some((now, finding.to_string()));
+                }
+                self.dirty.insert(Dirty::Sync(sync.clone()));
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                self.log_failed(&error);
+                false
+            }
         }
-        self.dirty.insert(Dirty::Sync(sync.clone()));
+    }
+
+    /// The Sync as an object of the cluster.
+    #[must_use]
+    pub(crate) fn reference_of(&self, sync: &SyncRef) -> ObjectRef {
+        ObjectRef {
+            cluster: self.cluster.id().clone(),
+            group_kind: GroupKind::new(crd::GROUP, "Sync"),
+            namespace: Some(sync.namespace.clone()),
+            name: sync.name.clone(),
+        }
+    }
+}
+
+fn edited(sync: &SyncRef) -> Finding {
+    Finding {
+        code: PlanCode::D101.entry(),
+        subject: Subject::Named(format!("Sync {sync}")),
+        rule: None,
+        found: "its ApplySet label or annotations were edited".to_owned(),
+        needed: "what writ wrote: other tools find the Sync's objects by them".to_owned(),
+        fix: "none, they are put back".to_owned(),
     }
 }
 
@@ -104,6 +140,7 @@ fn is_due(state: &SyncState) -> bool {
     };
     let id = |state: &std::sync::Arc<plan::DesiredState>| state.commit().id();
     state.inventory_due
+        && state.inventory_after.is_none_or(|after| after <= Instant::now())
         && idle
         && !state.gone
         && state.resume == Resume::Done

@@ -203,9 +203,18 @@ impl Journal {
     ///
     /// # Errors
     /// When the log cannot be written.
-    pub(crate) fn inventory(&self, now: Timestamp, sync: &SyncRef, finding: &Finding) -> Result<Receipt, LogError> {
+    pub(crate) fn inventory(
+        &self,
+        now: Timestamp,
+        sync: &SyncRef,
+        finding: &Finding,
+        suppressed: u64,
+    ) -> Result<Receipt, LogError> {
         let mut entry = entry(EntryKind::Revert, now, [("sync", &*sync.to_string()), ("origin", "inventory")]);
         entry.codes = codes([finding]);
+        if suppressed > 0 {
+            entry.counts.insert("suppressed".to_owned(), suppressed);
+        }
         self.log.append(&entry, None, None, Durability::Grouped)
     }
 

@@ -29,6 +29,7 @@ mod expected;
 mod fault;
 mod fights;
 mod floor;
+mod heal_later;
 mod http;
 mod inventory;
 mod journal;

@@ -1,7 +1,8 @@
 //! The table of live objects: events, answers, and the order in which they come.
 
 use manifest::ClusterId;
-use serde_json::json;
+use plan::declared_differences;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -220,6 +221,28 @@ fn the_answer_to_an_older_body_is_judged_by_the_new_declaration() {
     let compared = Some(Vec::new());
     let late = Applied { plan: plan(), digest: Digest::of(b"older"), seen: seen("8", &as_served()), compared };
     assert_eq!(fixture.table.applied(&reference(), late, &declared), Sight::Drifted);
+    assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
+}
+
+/// Two writes of one object are answered in another order than the server made them: what it made last is what is there.
+#[test]
+fn an_answer_that_comes_late_hides_no_newer_one() {
+    let mut fixture = Fixture::new();
+    let (older, newer) = (plan(), Digest::of(b"newer plan"));
+    let before = fixture.declared().0;
+    fixture.table.begin(&reference(), older);
+    fixture.table.begin(&reference(), newer);
+    fixture.body = deployment(4, "0.5").to_string().into_bytes();
+    let (digest, body, kind) = fixture.declared();
+    let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+    let answer = |plan, digest, version: &str, replicas: u32| {
+        let mut live = as_served();
+        live["spec"]["replicas"] = replicas.into();
+        Applied { plan, digest, seen: seen(version, &live), compared: None }
+    };
+    // The revert to the older declaration came last, and is answered first.
+    assert_eq!(fixture.table.applied(&reference(), answer(older, before, "11", 3), &declared), Sight::Waiting);
+    assert_eq!(fixture.table.applied(&reference(), answer(newer, digest, "10", 4), &declared), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
 }
 

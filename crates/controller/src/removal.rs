@@ -76,12 +76,7 @@ impl State {
         let Some(dropped) = self.dropped.get(sync) else {
             return if self.removals == Resume::Done { Removed::No } else { Removed::Unknown };
         };
-        let reference = ObjectRef {
-            cluster: self.cluster.id().clone(),
-            group_kind: GroupKind::new(crd::GROUP, "Sync"),
-            namespace: Some(sync.namespace.clone()),
-            name: sync.name.clone(),
-        };
+        let reference = self.reference_of(sync);
         let declares = |state: &crate::state::SyncState| {
             state.accepted.as_ref().is_some_and(|accepted| accepted.get(&reference).is_some())
         };
@@ -183,9 +178,9 @@ impl State {
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
         if let Some(accepted) = state.accepted.take() {
-            // From here on nothing of it is healed.
-            state.applied = Some(accepted);
-            state.partial.clear();
+            // From here on nothing of it is healed, and what earlier revisions left behind goes as well.
+            let before = state.applied.replace(accepted);
+            state.partial.extend(before);
         }
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
@@ -211,6 +206,7 @@ impl State {
         self.idle(sync);
         let Some(state) = self.syncs.get(sync).filter(|state| state.gone) else { return };
         let (Some(spec), Some(applied)) = (state.obeyed.clone(), state.applied.clone()) else { return };
+        let partial = state.partial.clone();
         let Some(verdict) = self.verdict_inputs(sync, now).filter(|_| self.was_removed(sync) == Removed::Yes) else {
             return self.try_later(sync);
         };
@@ -222,7 +218,7 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
-            question: Question::Removal { applied: &applied, trailer },
+            question: Question::Removal { applied: &applied, partial: &partial, trailer },
             live: &self.live,
             claims: &self.live,
             findings: &[],
@@ -237,7 +233,9 @@ impl State {
                 }
                 self.record_advance(sync, plan, applied, now);
             }
-            Decision::Revert(_) | Decision::Flag(_) | Decision::Settled => self.forget_sync(sync),
+            Decision::Revert(_) | Decision::Flag(..) | Decision::Wait(_) | Decision::Settled => {
+                self.forget_sync(sync);
+            }
         }
     }
 
@@ -294,7 +292,10 @@ impl State {
         for (reference, failure) in &report.failures {
             tracing::warn!(sync = %sync, object = %reference, code = failure.finding.code.code, "not deleted: {}", failure.finding);
         }
-        let failures: Vec<Finding> = report.failures.iter().map(|(_, failure)| failure.finding.clone()).collect();
+        let mut failures: Vec<Finding> = report.failures.iter().map(|(_, failure)| failure.finding.clone()).collect();
+        if state.attempts > 0 {
+            failures.extend(plan.waiting.iter().map(|waiting| waiting.finding.clone()));
+        }
         let news = state.failures != failures;
         state.failures.clone_from(&failures);
         state.attempts = state.attempts.saturating_add(1);
@@ -302,7 +303,7 @@ impl State {
         if let Some(by) = &by {
             self.dirty.insert(Dirty::Sync(by.clone()));
         }
-        if report.is_complete() && plan.waiting == 0 {
+        if report.is_complete() && plan.waiting.is_empty() {
             return self.forget_sync(sync);
         }
         if let Some(by) = by.filter(|_| news) {

@@ -15,6 +15,11 @@ const PAUSE_FIRST: Duration = Duration::from_secs(5);
 /// The longest pause: what somebody mends is noticed within five minutes, at 300 requests a day.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// The longest pause where an edit gives rights or lets something in: as little time as possible, at 2,880 requests a day.
+const PAUSE_MAX_RIGHTS: Duration = Duration::from_secs(30);
+/// Groups of kinds that decide who may do what.
+const RIGHTS: [&str; 2] = ["rbac.authorization.k8s.io", "admissionregistration.k8s.io"];
+
 /// Objects whose drift could not be reverted, by Sync. At most as many as are managed.
 #[derive(Debug, Default)]
 pub(crate) struct RevertFailures {
@@ -64,7 +69,9 @@ impl RevertFailures {
     pub(crate) fn pause(&self, sync: &SyncRef, object: &ObjectRef) -> Duration {
         let attempts = self.syncs.get(sync).and_then(|known| known.get(object)).map_or(1, |failure| failure.attempts);
         let doublings = attempts.saturating_sub(1).min(PAUSE_MAX.as_secs().ilog2());
-        PAUSE_FIRST.saturating_mul(1 << doublings).min(PAUSE_MAX)
+        let gives_rights = RIGHTS.contains(&object.group_kind.group.as_str());
+        let longest = if gives_rights { PAUSE_MAX_RIGHTS } else { PAUSE_MAX };
+        PAUSE_FIRST.saturating_mul(1 << doublings).min(longest)
     }
 
     /// The object is as declared, or nobody's business any more. Returns whether it was known.
@@ -172,6 +179,12 @@ mod tests {
             failures.note(&sync, &object("b"), &finding(ControllerCode::A140, "full"));
         }
         assert_eq!(failures.pause(&sync, &object("b")), PAUSE_MAX);
+        let role = ObjectRef { group_kind: GroupKind::new(RIGHTS[0], "Role"), ..object("r") };
+        for _ in 0..100 {
+            failures.note(&sync, &role, &finding(ControllerCode::A140, "full"));
+        }
+        assert_eq!(failures.pause(&sync, &role), PAUSE_MAX_RIGHTS);
+        assert!(failures.clear(&sync, &role));
         assert!(failures.clear(&sync, &object("a")));
         assert!(!failures.clear(&sync, &object("a")));
         assert_eq!(failures.note(&sync, &object("a"), &finding(ControllerCode::A143, "defect")), News::New);

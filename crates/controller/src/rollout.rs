@@ -7,7 +7,8 @@ use cluster::Current;
 use jiff::Timestamp;
 use manifest::{Finding, GroupKind, ObjectRef};
 use plan::{
-    ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs, decide,
+    ApprovedPlan, Decision, DesiredState, DriftMode, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs,
+    decide,
 };
 
 use crate::{
@@ -149,7 +150,7 @@ impl State {
                 self.record_advance(sync, plan, prepared.desired, now);
             }
             // An advance is never answered like this.
-            Decision::Revert(_) | Decision::Flag(_) | Decision::Settled => self.idle(sync),
+            Decision::Revert(_) | Decision::Flag(..) | Decision::Wait(_) | Decision::Settled => self.idle(sync),
         }
     }
 
@@ -368,10 +369,11 @@ impl State {
             }
             state.accepted = Some(desired.clone());
             state.held = None;
-            // Drift of what this revision leaves as it was is still there.
+            let looks = state.obeyed.as_ref().is_some_and(|spec| spec.drift.mode != DriftMode::Off);
+            // Drift of what this revision leaves as it was is still there, if anybody looks.
             let digest = |state: &DesiredState, object: &ObjectRef| state.get(object).map(|object| object.digest);
             state.flagged.retain(|object, _| {
-                before.as_ref().is_some_and(|before| digest(before, object) == digest(desired, object))
+                looks && before.as_ref().is_some_and(|before| digest(before, object) == digest(desired, object))
             });
         }
         self.refusals.clear(&format!("Sync {sync}"));

@@ -39,6 +39,12 @@ manifest::codes! {
             action: "Commit the change, signed, to the repository; or put the object back to what is declared. A platform admin may name a first order in the TrustRoot's `bootstrap`.",
             example: "A125 UnsignedOrder: Sync shop/web: its spec (sha256 4f1c…) was changed by kubectl-edit; needed: the spec an accepted commit declares (sha256 99ab…). Fix: commit the change, or put the object back to what is declared",
         },
+        /// What is to be done with the object has to wait.
+        A126 = "Waiting" {
+            meaning: "The object, or its Namespace, is being deleted, or another write to it is under way: what is written now would be lost or would come back. It is looked at again by itself, at once when the deletion is over.",
+            action: "If it lasts, something holds the deletion up: see which finalizers the object has, and whose they are.",
+            example: "A126 Waiting: ConfigMap shop/settings: it is being deleted; needed: the end of the deletion. Fix: kubectl -n shop get ConfigMap settings -o jsonpath='{.metadata.finalizers}' # names what holds it up",
+        },
         /// The plan broke one of its own rules.
         A129 = "InconsistentPlan" {
             meaning: "The plan that was made breaks a rule every plan obeys. This is a defect of writ; nothing was applied.",

@@ -38,6 +38,8 @@ pub enum Question<'a> {
     Removal {
         /// What it applied.
         applied: &'a DesiredState,
+        /// Revisions that were rolled out in part.
+        partial: &'a [Arc<DesiredState>],
         /// What the commits that removed it, and those since, say about pruning.
         trailer: PruneTrailer,
     },
@@ -72,7 +74,7 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
             advance(inputs, candidate, applied, partial, trailer)
         }
         Question::Drift { accepted, objects } => drift(inputs, accepted, objects),
-        Question::Removal { applied, trailer } => removal(inputs, applied, trailer),
+        Question::Removal { applied, partial, trailer } => removal(inputs, applied, partial, trailer),
     }
 }
 
@@ -148,11 +150,13 @@ fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) ->
         draft.revert(inputs, object);
     }
     // What waits for a deletion to finish is no report: it is looked at again when its UID is gone.
-    if draft.reports.is_empty() {
-        return Decision::Settled;
+    match (draft.reports.is_empty(), draft.waiting.is_empty()) {
+        (true, true) => return Decision::Settled,
+        (true, false) => return Decision::Wait(draft.waiting),
+        (false, _) => {}
     }
     if inputs.spec.drift.mode == DriftMode::Flag {
-        return Decision::Flag(draft.reports);
+        return Decision::Flag(draft.reports, draft.waiting);
     }
     if let Some(finding) = service_account(inputs) {
         return refuse(inputs, accepted, vec![finding]);
@@ -160,13 +164,21 @@ fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) ->
     draft.approve(inputs, accepted, Decision::Revert)
 }
 
-fn removal(inputs: &Inputs<'_>, applied: &DesiredState, trailer: PruneTrailer) -> Decision {
+fn removal(
+    inputs: &Inputs<'_>,
+    applied: &DesiredState,
+    partial: &[Arc<DesiredState>],
+    trailer: PruneTrailer,
+) -> Decision {
     let ours = |object: &&DesiredObject| {
         object.pruning == Pruning::Allowed
             && inputs.claims.owner(&object.reference).is_none_or(|owner| owner == inputs.sync)
     };
-    let leaving: Vec<&DesiredObject> = applied.iter().filter(ours).collect();
-    let references = leaving.iter().map(|object| &object.reference);
+    // What an incomplete roll-out left behind goes as well.
+    let all = std::iter::once(applied).chain(partial.iter().map(AsRef::as_ref)).flat_map(DesiredState::iter);
+    let leaving: BTreeMap<&ObjectRef, &DesiredObject> =
+        all.filter(ours).map(|object| (&object.reference, object)).collect();
+    let references = leaving.keys().copied();
     let mut findings: Vec<Finding> = service_account(inputs).into_iter().collect();
     // Whatever may stay, a removal takes all that may go.
     findings.extend(guard::check(inputs.sync, inputs.spec, leaving.len(), references, trailer));
@@ -174,7 +186,7 @@ fn removal(inputs: &Inputs<'_>, applied: &DesiredState, trailer: PruneTrailer) -
         return refuse(inputs, applied, findings);
     }
     let mut draft = Draft::new(PlanOrigin::Removal);
-    for object in leaving {
+    for object in leaving.into_values() {
         draft.prune(inputs, object);
     }
     draft.approve(inputs, applied, Decision::Apply)

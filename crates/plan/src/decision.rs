@@ -160,6 +160,15 @@ pub struct DriftReport {
     pub differences: Vec<FieldDiff>,
 }
 
+/// One object that has to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The object.
+    pub reference: ObjectRef,
+    /// What it waits for, and how to see what holds that up.
+    pub finding: Finding,
+}
+
 /// How many objects of a change set are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -188,6 +197,7 @@ pub struct ApprovedPlan {
     pub(crate) changes: Vec<Change>,
     pub(crate) counts: Counts,
     pub(crate) reports: Vec<DriftReport>,
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) inputs: VerdictInputs,
     pub(crate) digest: Digest,
 }
@@ -236,6 +246,12 @@ impl ApprovedPlan {
         &self.reports
     }
 
+    /// What is not touched yet.
+    #[must_use]
+    pub fn waiting(&self) -> &[Waiting] {
+        &self.waiting
+    }
+
     /// What it was judged by.
     #[must_use]
     pub fn inputs(&self) -> &VerdictInputs {
@@ -256,8 +272,10 @@ pub enum Decision {
     Apply(ApprovedPlan),
     /// Put this back.
     Revert(ApprovedPlan),
-    /// Report this and touch nothing.
-    Flag(Vec<DriftReport>),
+    /// Report this and touch nothing. What has to wait is looked at again.
+    Flag(Vec<DriftReport>, Vec<Waiting>),
+    /// Nothing can be said or done yet: look again.
+    Wait(Vec<Waiting>),
     /// The candidate is refused; what was accepted before stays in force.
     Refuse(Refusal),
     /// Everything is as it should be.

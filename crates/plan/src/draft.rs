@@ -1,11 +1,16 @@
 //! A plan in the making: what becomes of each object.
 
-use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
+use manifest::{Digest, Finding, ObjectRef, Subject};
 
 use crate::{
     Action, Adoption, ApprovedPlan, Change, Conflicts, Counts, Decision, DesiredObject, DesiredState, DriftMode,
-    DriftReport, FieldDiff, Inputs, Lifecycle, Live, PlanCode, PlanOrigin, Presence, SyncRef, Visibility, Wave,
-    compare, decide::refuse, desired::identity, drift_report::Absence, lint,
+    DriftReport, FieldDiff, Inputs, Lifecycle, Live, PlanCode, PlanOrigin, Presence, SyncRef, Visibility, Waiting,
+    Wave, compare,
+    decide::refuse,
+    desired::identity,
+    drift_report::Absence,
+    hindrance::{Hindrance, hindrance},
+    lint,
 };
 
 /// A plan in the making.
@@ -14,6 +19,8 @@ pub(crate) struct Draft {
     changes: Vec<Change>,
     /// What drifted.
     pub(crate) reports: Vec<DriftReport>,
+    /// What has to wait.
+    pub(crate) waiting: Vec<Waiting>,
     counts: Counts,
     /// Defects met on the way; a plan with one is refused.
     broken: Vec<String>,
@@ -21,15 +28,15 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn new(origin: PlanOrigin) -> Self {
-        Self { origin, changes: Vec::new(), reports: Vec::new(), counts: Counts::default(), broken: Vec::new() }
+        let (changes, reports, waiting, broken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { origin, changes, reports, waiting, counts: Counts::default(), broken }
     }
 
     /// One object of a candidate.
     pub(crate) fn apply(&mut self, inputs: &Inputs<'_>, object: &DesiredObject, before: Option<&DesiredObject>) {
         let live = inputs.live.live(&object.reference);
-        if waits(inputs, &object.reference, live) {
-            self.counts.waiting += 1;
-            return;
+        if let Some(hindrance) = hindrance(inputs, &object.reference, live) {
+            return self.wait(&object.reference, hindrance);
         }
         let absent = live == Live::Absent;
         let presence = match live {
@@ -78,9 +85,8 @@ impl Draft {
             return;
         }
         let live = inputs.live.live(&object.reference);
-        if waits(inputs, &object.reference, live) {
-            self.counts.waiting += 1;
-            return;
+        if let Some(hindrance) = hindrance(inputs, &object.reference, live) {
+            return self.wait(&object.reference, hindrance);
         }
         let (report, differences) = match live {
             Live::Unobserved | Live::Unserved => return,
@@ -104,10 +110,15 @@ impl Draft {
             return;
         }
         match inputs.live.live(&object.reference) {
-            Live::Absent | Live::Unserved => {}
-            // Without UID and version there is nothing to guard the deletion with: it waits.
-            Live::Unobserved => self.counts.waiting += 1,
-            Live::Present(presence) if presence.lifecycle == Lifecycle::Terminating => self.counts.waiting += 1,
+            Live::Unserved => {}
+            // What is not there may be about to come back.
+            _ if inputs.live.is_written(&object.reference) => self.wait(&object.reference, Hindrance::Write),
+            Live::Absent => {}
+            // Without UID and version there is nothing to guard the deletion with.
+            Live::Unobserved => self.wait(&object.reference, Hindrance::Watch),
+            Live::Present(presence) if presence.lifecycle == Lifecycle::Terminating => {
+                self.wait(&object.reference, Hindrance::Deletion);
+            }
             Live::Present(Presence { uid, resource_version, .. }) => {
                 self.counts.pruned += 1;
                 self.changes.push(Change {
@@ -122,6 +133,11 @@ impl Draft {
                 });
             }
         }
+    }
+
+    fn wait(&mut self, reference: &ObjectRef, hindrance: Hindrance) {
+        self.counts.waiting += 1;
+        self.waiting.push(Waiting { reference: reference.clone(), finding: hindrance.finding(reference) });
     }
 
     fn push(&mut self, object: &DesiredObject, action: Action, differences: Vec<FieldDiff>) {
@@ -172,6 +188,7 @@ impl Draft {
             changes: self.changes,
             counts: self.counts,
             reports: self.reports,
+            waiting: self.waiting,
             inputs: inputs.verdict.clone(),
             digest,
         };
@@ -188,25 +205,6 @@ impl Draft {
             fix: "report this message; it is a defect of writ".to_owned(),
         };
         refuse(inputs, state, self.broken.into_iter().map(finding).collect())
-    }
-}
-
-/// Whether a write would be lost: the object is on its way out, or it is not there and its
-/// Namespace is.
-fn waits(inputs: &Inputs<'_>, reference: &ObjectRef, live: Live<'_>) -> bool {
-    let terminating =
-        |live: Live<'_>| matches!(live, Live::Present(Presence { lifecycle: Lifecycle::Terminating, .. }));
-    match (live, &reference.namespace) {
-        (Live::Unobserved | Live::Unserved | Live::Absent, Some(namespace)) => {
-            let namespace = ObjectRef {
-                cluster: reference.cluster.clone(),
-                group_kind: GroupKind::new("", "Namespace"),
-                namespace: None,
-                name: namespace.clone(),
-            };
-            terminating(inputs.live.live(&namespace))
-        }
-        (live, _) => terminating(live),
     }
 }
 

@@ -25,6 +25,7 @@ mod desired_object;
 mod draft;
 mod drift_report;
 mod guard;
+mod hindrance;
 mod lint;
 mod live;
 mod order;
@@ -37,7 +38,7 @@ pub use compare::{FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, 
 pub use decide::{Inputs, Question, decide};
 pub use decision::{
     Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Refusal,
-    VerdictInputs,
+    VerdictInputs, Waiting,
 };
 pub use desired::{
     ADOPT_ANNOTATION, DesiredState, DesiredStateError, INSTANCE_LABEL, InstanceId, InstanceIdError, PART_OF_LABEL,

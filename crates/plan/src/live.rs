@@ -58,6 +58,9 @@ pub enum Lifecycle {
 pub trait LiveStates {
     /// What is known of `reference`.
     fn live(&self, reference: &ObjectRef) -> Live<'_>;
+
+    /// Whether a write of ours to `reference` is under way: what is known of it is about to change.
+    fn is_written(&self, reference: &ObjectRef) -> bool;
 }
 
 /// Facts about which Sync owns which object.

@@ -171,7 +171,19 @@ fn nothing_is_written_to_what_is_terminating() {
         .edit("ConfigMap shop/c000", |live| live.lifecycle = Lifecycle::Terminating)
         .edit("ConfigMap shop/c001", |live| live.lifecycle = Lifecycle::Terminating);
     check(&case.advance(&after, Some(&before)), &["apply: 2 waiting"]);
-    check(&case.drift(&before), &["settled"]);
+    let waits =
+        |name: &str| format!("A126 ConfigMap shop/{name}: it is being deleted; needed: the end of the deletion");
+    check(&case.drift(&before), &["wait", &waits("c000"), &waits("c001")]);
+    // What is seen of others does not hide what waits.
+    let edit = drift([field("data.k", "1", Some("2"))]);
+    let case = case.edit("ConfigMap shop/c001", |live| (live.lifecycle, live.drift) = (Lifecycle::Stable, edit));
+    let plan = plan_of(case.drift(&before));
+    assert_eq!((plan.changes().len(), plan.waiting().len()), (1, 1));
+    let spec = Case::new("Flag").spec;
+    check(
+        &Case { spec, ..case }.drift(&before),
+        &["flag", r#"D101 ConfigMap shop/c001 data.k: it is 2; needed: 1"#, &waits("c000")],
+    );
 }
 
 #[test]
@@ -182,7 +194,14 @@ fn nothing_is_created_in_a_terminating_namespace() {
         .with(&state)
         .edit("Namespace shop", |live| live.lifecycle = Lifecycle::Terminating)
         .set("ConfigMap shop/a", Live::Absent);
-    check(&case.drift(&state), &["settled"]);
+    check(
+        &case.drift(&state),
+        &[
+            "wait",
+            "A126 ConfigMap shop/a: its Namespace shop is being deleted; needed: the end of the deletion",
+            "A126 Namespace shop: it is being deleted; needed: the end of the deletion",
+        ],
+    );
     check(&case.advance(&state, None), &["apply: 2 waiting"]);
 }
 
@@ -287,6 +306,22 @@ fn what_cannot_be_guarded_is_not_pruned() {
     check(&case.advance(&after, Some(&before)), &["apply: 1 unchanged, 2 waiting"]);
 }
 
+/// A revert that is under way would create again what was just deleted.
+#[test]
+fn what_is_being_written_is_not_pruned_yet() {
+    let (before, after) = (state(0, &configs(0..3)), state(1, &configs(0..1)));
+    let mut case = Case::new("Revert").with(&before).set("ConfigMap shop/c002", Live::Absent);
+    case.cluster.written = before.iter().skip(1).map(|object| object.reference.clone()).collect();
+    let decision = case.advance(&after, Some(&before));
+    check(&decision, &["apply: 1 unchanged, 2 waiting"]);
+    assert!(plan_of(decision).waiting().iter().all(|waiting| waiting.finding.found == "a write to it is under way"));
+    case.cluster.written.clear();
+    check(
+        &case.advance(&after, Some(&before)),
+        &["apply: 1 pruned, 1 unchanged", "delete-configuration pruned ConfigMap shop/c001 u1@7"],
+    );
+}
+
 // -- refusals -------------------------------------------------------------------------------------------
 
 #[test]
@@ -340,7 +375,8 @@ fn without_a_service_account_nothing_is_healed_or_removed() {
     case.spec.service_account_name = None;
     assert!(lines(&case.drift(&accepted))[1].starts_with("A123 "));
     assert!(
-        lines(&case.ask(Question::Removal { applied: &accepted, trailer: PruneTrailer(None) }))[1].starts_with("A123 ")
+        lines(&case.ask(Question::Removal { applied: &accepted, partial: &[], trailer: PruneTrailer(None) }))[1]
+            .starts_with("A123 ")
     );
 }
 
@@ -420,7 +456,7 @@ fn the_code_says_what_happened_to_the_labels() {
     let code = |path: &str, after: Option<&str>| {
         let found = drift([field("data.k", "\"1\"", Some("\"9\"")), field(path, "\"mine\"", after)]);
         let case = Case::new("Flag").with(&accepted).edit("ConfigMap shop/a", |live| live.drift = found);
-        let Decision::Flag(reports) = case.drift(&accepted) else { unreachable!() };
+        let Decision::Flag(reports, _) = case.drift(&accepted) else { unreachable!() };
         (reports[0].finding.code.code, reports[0].finding.subject.to_string())
     };
     let subject = |path: &str| format!("ConfigMap shop/a {path}");
@@ -485,13 +521,27 @@ fn the_paths_of_labels_are_those_of_the_comparison() {
 
 // -- removal --------------------------------------------------------------------------------------------
 
+/// What was withheld from pruning goes with its Sync, and is counted.
+#[test]
+fn a_removal_takes_what_incomplete_revisions_left_behind() {
+    let (older, newer) = (Arc::new(state(0, &configs(0..3))), state(1, &configs(2..4)));
+    let case = Case::new("Revert").with(&older).with(&newer);
+    let partial = [older];
+    let ask = |said| {
+        let question = Question::Removal { applied: &newer, partial: &partial, trailer: PruneTrailer(said) };
+        lines(&case.ask(question)).remove(0)
+    };
+    assert_eq!(ask(Some(4)), "apply: 4 pruned");
+    assert_eq!(ask(Some(2)), "refuse");
+}
+
 #[test]
 fn a_removed_sync_takes_its_objects_along_except_what_must_stay() {
     let never = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {writ.dev/prune: never}}\n";
     let applied = state(0, &(configs(0..2) + never));
     let case = Case::new("Revert").with(&applied).edit("ConfigMap shop/c001", |live| live.resource_version = "8");
     check(
-        &case.ask(Question::Removal { applied: &applied, trailer: PruneTrailer(Some(2)) }),
+        &case.ask(Question::Removal { applied: &applied, partial: &[], trailer: PruneTrailer(Some(2)) }),
         &[
             "apply: 2 pruned",
             "delete-configuration pruned ConfigMap shop/c000 u1@7",
@@ -505,9 +555,9 @@ fn a_removal_says_how_much_it_takes_along() {
     let applied = state(0, &configs(0..3));
     let mut case = Case::new("Revert").with(&applied);
     let ask = |case: &Case, said: Option<u64>| {
-        lines(&case.ask(Question::Removal { applied: &applied, trailer: PruneTrailer(said) })).remove(0)
+        lines(&case.ask(Question::Removal { applied: &applied, partial: &[], trailer: PruneTrailer(said) })).remove(0)
     };
-    let refused = case.ask(Question::Removal { applied: &applied, trailer: PruneTrailer(None) });
+    let refused = case.ask(Question::Removal { applied: &applied, partial: &[], trailer: PruneTrailer(None) });
     check(
         &refused,
         &[

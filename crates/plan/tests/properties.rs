@@ -122,7 +122,7 @@ impl Situation {
         let decisions = [
             case.advance(&after, Some(&before)),
             case.drift(&before),
-            case.ask(Question::Removal { applied: &before, trailer: PruneTrailer(self.trailer) }),
+            case.ask(Question::Removal { applied: &before, partial: &[], trailer: PruneTrailer(self.trailer) }),
         ];
         decisions.into_iter().map(|decision| (self.case().0, decision)).collect()
     }
@@ -150,7 +150,8 @@ proptest! {
                     }
                 }
                 Decision::Refuse(refusal) => prop_assert!(!refusal.findings.is_empty()),
-                Decision::Flag(reports) => prop_assert!(!reports.is_empty()),
+                Decision::Flag(reports, _) => prop_assert!(!reports.is_empty()),
+                Decision::Wait(waiting) => prop_assert!(!waiting.is_empty()),
                 Decision::Settled => {}
             }
         }

@@ -53,6 +53,10 @@ struct There {
 struct Seen<'a>(Ref<'a, BTreeMap<ObjectRef, There>>);
 
 impl LiveStates for Seen<'_> {
+    fn is_written(&self, _reference: &ObjectRef) -> bool {
+        false
+    }
+
     fn live(&self, reference: &ObjectRef) -> Live<'_> {
         self.0.get(reference).map_or(Live::Absent, |there| {
             Live::Present(Presence {

@@ -8,7 +8,7 @@
 mod memory;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
 };
 
@@ -92,12 +92,17 @@ pub fn configs(names: impl IntoIterator<Item = u32>) -> String {
 pub struct Cluster {
     pub objects: BTreeMap<ObjectRef, Live<'static>>,
     pub owners: BTreeMap<ObjectRef, SyncRef>,
+    pub written: BTreeSet<ObjectRef>,
     pub otherwise: Live<'static>,
 }
 
 impl LiveStates for Cluster {
     fn live(&self, reference: &ObjectRef) -> Live<'_> {
         *self.objects.get(reference).unwrap_or(&self.otherwise)
+    }
+
+    fn is_written(&self, reference: &ObjectRef) -> bool {
+        self.written.contains(reference)
     }
 }
 
@@ -125,7 +130,12 @@ impl Case {
         Self {
             spec: serde_json::from_str(&spec).unwrap(),
             sync: sync(),
-            cluster: Cluster { objects: BTreeMap::new(), owners: BTreeMap::new(), otherwise: Live::Absent },
+            cluster: Cluster {
+                objects: BTreeMap::new(),
+                owners: BTreeMap::new(),
+                written: BTreeSet::new(),
+                otherwise: Live::Absent,
+            },
             findings: Vec::new(),
             partial: Vec::new(),
             trailer: None,
@@ -218,9 +228,14 @@ pub fn lines(decision: &Decision) -> Vec<String> {
     match decision {
         Decision::Apply(plan) => told("apply", plan),
         Decision::Revert(plan) => told("revert", plan),
-        Decision::Flag(reports) => {
+        Decision::Flag(reports, waiting) => {
             let reports = reports.iter().map(|report| finding(&report.finding));
-            std::iter::once("flag".to_owned()).chain(reports).collect()
+            let waiting = waiting.iter().map(|waiting| finding(&waiting.finding));
+            std::iter::once("flag".to_owned()).chain(reports).chain(waiting).collect()
+        }
+        Decision::Wait(waiting) => {
+            let waiting = waiting.iter().map(|waiting| finding(&waiting.finding));
+            std::iter::once("wait".to_owned()).chain(waiting).collect()
         }
         Decision::Refuse(refusal) => {
             std::iter::once("refuse".to_owned()).chain(refusal.findings.iter().map(finding)).collect()
