@@ -172,7 +172,7 @@ manifest::codes! {
         },
         /// Too few good signatures of root principals.
         W504 = "TrustSignaturesMissing" {
-            meaning: "The trust file does not carry enough good signatures of root principals.",
+            meaning: "The trust file does not carry enough good signatures of root principals: of people, each counted once whatever keys they have. The one of the introduction needs the root keys of the TrustRoot, and what its own rules ask for.",
             action: "Have root principals sign the exact bytes: `ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml`.",
             example: "W504 TrustSignaturesMissing: commit 3f1c2a9d0b7e: 1 of 2 (alice); needed: one more of dave, erin",
         },

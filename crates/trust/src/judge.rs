@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, counted};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, HistoryError, Signer, TrustCode, TrustFile,
-    TrustRootSpec, VerifiedCommit,
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, HistoryError, RootKeys, Signer, TrustCode,
+    TrustFile, TrustRootSpec, VerifiedCommit,
     declared_kinds::over_budget,
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again, unreadable},
     repair::{Place, SIGN, sign_trust_file},
-    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
+    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file, vouched},
     trust_file::SignatureFile,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
@@ -239,22 +239,38 @@ impl Judge<'_> {
 
     fn first_policy(&self, object: &CommitObject) -> Result<TrustFile, Finding> {
         let bytes = read_trust_file(self.history, &object.id)?;
-        let signed = self.root.signed_by(&bytes, &SignatureFile::all(self.history, &object.id)?);
-        let threshold = self.root.root_keys.threshold.max(1);
-        if signed.good.len() < usize::try_from(threshold).unwrap_or(usize::MAX) {
-            let keys = counted(threshold, "root key");
-            let mut found = format!(".writ/trust.yaml is signed by {} of {keys} that are needed", signed.good.len());
-            for reason in &signed.bad {
-                found = format!("{found}; {reason}");
-            }
-            let keys = counted(self.root.root_keys.keys.len() as u64, "root key");
-            let needed = format!("good signatures of {threshold} of {keys}");
-            let fix = sign_trust_file(&object.id, Place::of(&object.id, &self.head));
-            return Err(refuse(TrustCode::W504, &object.id, found, needed, fix));
-        }
+        let files = SignatureFile::all(self.history, &object.id)?;
+        let signed = self.root.signed_by(&bytes, &files);
+        self.enough(&object.id, signed.good.len(), "root key", &signed.bad)?;
         let policy = TrustFile::parse(&bytes).map_err(joined)?;
         let findings = policy.against_root(self.root);
-        if findings.is_empty() { Ok(policy) } else { Err(joined(findings)) }
+        if !findings.is_empty() {
+            return Err(joined(findings));
+        }
+        // Now that it is known whose keys they are: the root keys count as their holders, and what the file demands of
+        // its successors it satisfies itself.
+        self.enough(&object.id, policy.people_of(&signed.good).len(), "root key holder", &signed.bad)?;
+        let instants = Instants { committer: made_at(object)?, first_sight: None };
+        let place = Place::of(&object.id, &self.head);
+        vouched(&policy, "its own rules", &bytes, &files, &instants, &object.id, place)?;
+        Ok(policy)
+    }
+
+    /// W504 unless the threshold of the root keys is met.
+    fn enough(&self, introduction: &CommitId, good: usize, of: &str, bad: &[String]) -> Result<(), Finding> {
+        let RootKeys { threshold, keys } = &self.root.root_keys;
+        let threshold = (*threshold).max(1);
+        if usize::try_from(threshold).is_ok_and(|threshold| good >= threshold) {
+            return Ok(());
+        }
+        let demanded = counted(threshold, of);
+        let mut found = format!(".writ/trust.yaml is signed by {good} of {demanded} that are needed");
+        for reason in bad {
+            found = format!("{found}; {reason}");
+        }
+        let needed = format!("good signatures of {threshold} of {}", counted(keys.len() as u64, "root key"));
+        let fix = sign_trust_file(introduction, Place::of(introduction, &self.head));
+        Err(refuse(TrustCode::W504, introduction, found, needed, fix))
     }
 
     /// What is in force at a commit that was accepted before.

@@ -94,7 +94,7 @@ impl TrustFile {
         Err(Finding { rule: Some(rule.name.clone()), ..finding })
     }
 
-    fn is_machine(&self, principal: &str) -> bool {
+    pub(crate) fn is_machine(&self, principal: &str) -> bool {
         self.principals.get(principal).is_none_or(|principal| principal.kind == PrincipalKind::Robot)
     }
 

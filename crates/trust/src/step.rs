@@ -149,21 +149,32 @@ impl Brought {
             return Err(joined(findings));
         }
         let files = SignatureFile::all(history, &object.id)?;
-        let old = policy.signed_by(&bytes, &files, instants);
-        let new = file.signed_by(&bytes, &files, instants);
-        for (whose, judge, signed) in [("the policy before it", policy, &old), ("its own rules", &file, &new)] {
-            judge.authorise(&object.id, &trust, &signed.good).map_err(|finding| {
-                let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();
-                let mut found = format!("by {whose} the signatures of [{}] are not enough", good.join(", "));
-                for reason in &signed.bad {
-                    found = format!("{found}; {reason}");
-                }
-                let fix = sign_trust_file(&object.id, place);
-                Finding { code: TrustCode::W504.entry(), found, fix, ..finding }
-            })?;
-        }
-        Ok(Some(Self { file, signed: old.good }))
+        let signed = vouched(policy, "the policy before it", &bytes, &files, instants, &object.id, place)?;
+        vouched(&file, "its own rules", &bytes, &files, instants, &object.id, place)?;
+        Ok(Some(Self { file, signed }))
     }
+}
+
+/// The principals of `judge` that signed a trust file; W504 unless they are those whom its rules for that path ask for.
+pub(crate) fn vouched(
+    judge: &TrustFile,
+    whose: &str,
+    bytes: &[u8],
+    files: &[SignatureFile],
+    instants: &Instants,
+    commit: &CommitId,
+    place: Place,
+) -> Result<BTreeSet<String>, Finding> {
+    let signed = judge.signed_by(bytes, files, instants);
+    judge.authorise(commit, &trust_file_path(), &signed.good).map_err(|finding| {
+        let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();
+        let mut found = format!("by {whose} the signatures of [{}] are not enough", good.join(", "));
+        for reason in &signed.bad {
+            found = format!("{found}; {reason}");
+        }
+        Finding { code: TrustCode::W504.entry(), found, fix: sign_trust_file(commit, place), ..finding }
+    })?;
+    Ok(signed.good)
 }
 
 /// Every changed path must be covered and all its rules must hold. Signatures over a new trust file count for `.writ/`.

@@ -506,6 +506,40 @@ fn the_introduction_is_pinned_three_ways() {
     assert_eq!(check(&|world| _ = world.memory.missing.insert(world.introduction)), "W403");
 }
 
+/// Attack 29: whoever has several keys is one person, and a machine is none.
+#[test]
+fn people_vouch_for_the_introduction_not_keys() {
+    let more = |kind: &str| {
+        let keys = |names: [&str; 2]| names.map(|name| format!("{{ssh: \"{}\"}}", person(name).public())).join(", ");
+        let of_alice = keys(["alice", "alice at home"]);
+        let alice = format!("alice: {{kind: human, keys: [{of_alice}]}}");
+        let before = format!("alice: {{kind: human, keys: [{{ssh: \"{}\"}}]}}", person("alice").public());
+        policy(1, &[(&before, &alice), ("dave: {kind: human", &format!("dave: {{kind: {kind}"))])
+    };
+    let judged = |text: &str, roots: [&str; 2], files: &[(&str, &str)]| {
+        let mut tree = Tree::new();
+        put_policy(&mut tree, text, &[]);
+        for (file, signer) in files {
+            let signature = person(signer).sign("writ-trust@1", text.as_bytes());
+            tree.insert(path(&format!(".writ/trust.yaml.sigs/{file}.sig")), signature.into_bytes());
+        }
+        let mut world = World::of(tree);
+        world.root.root_keys.keys = roots.map(|name| person(name).public()).to_vec();
+        world.code(world.introduction)
+    };
+    let home = "alice at home";
+    assert_eq!(judged(&more("human"), ["alice", "dave"], &[("alice", "alice"), ("dave", "dave")]), "ok");
+    assert_eq!(judged(&more("human"), ["alice", home], &[("alice", "alice"), ("dave", home)]), "W504");
+    // The file asks for one person only, the root keys for two.
+    let one = more("human").replace("role: root, threshold: 2", "role: root, threshold: 1");
+    assert_eq!(judged(&one, ["alice", "dave"], &[("alice", "alice"), ("dave", "dave")]), "ok");
+    assert_eq!(judged(&one, ["alice", home], &[("alice", "alice"), ("dave", home)]), "W504");
+    let machine = more("robot").replace("role: root, threshold: 2", "role: root, threshold: 1");
+    assert_eq!(judged(&machine, ["alice", "dave"], &[("alice", "alice"), ("dave", "dave")]), "W504");
+    // Root keys alone do not vouch: the file has to be signed as it demands of its successors.
+    assert_eq!(judged(&one, ["alice", "erin"], &[("erin", "erin"), ("frank", "alice")]), "W504");
+}
+
 /// Attack 25: what was accepted is judged again when trust changes.
 #[test]
 fn a_changed_root_has_everything_judged_again() {

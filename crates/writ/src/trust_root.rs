@@ -10,8 +10,8 @@ use manifest::{Finding, RepoPath, Subject};
 use plan::{Drift, INSTANCE_LABEL, InstanceId, SourceRef, SyncSpec};
 use serde::Serialize;
 use trust::{
-    BootstrapKind, BootstrapOrder, CommitId, CommitObject, History as _, Introduction, Revoked, RootKeys, Start,
-    TRUST_FILE, TrustCode, TrustFile, TrustMode, TrustOrders, TrustRootSpec,
+    BootstrapKind, BootstrapOrder, CommitId, CommitObject, History as _, Introduction, PrincipalKind, Revoked,
+    RootKeys, Start, TRUST_FILE, TrustCode, TrustFile, TrustMode, TrustOrders, TrustRootSpec,
 };
 
 use crate::{
@@ -160,7 +160,7 @@ fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFi
     Ok(TrustFile::parse(&bytes).map_err(Refused)?)
 }
 
-/// The keys of those who may sign the trust file, and how many of them its own rules demand.
+/// The keys of the people who may sign the trust file, and how many of them its own rules demand.
 fn root_keys(args: &TrustRootArgs, file: &TrustFile) -> RootKeys {
     let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
     let names: BTreeSet<&String> = file
@@ -172,6 +172,8 @@ fn root_keys(args: &TrustRootArgs, file: &TrustFile) -> RootKeys {
     let keys = names
         .into_iter()
         .filter_map(|name| file.principals.get(name))
+        // Machines do not count for the trust file.
+        .filter(|principal| principal.kind == PrincipalKind::Human)
         .flat_map(|principal| &principal.keys)
         .filter(|key| !file.revoked.contains_key(&Revoked::Key(key.key.fingerprint())))
         .map(|key| key.key.to_string())

@@ -104,6 +104,17 @@ impl TrustFile {
         }
         signatures
     }
+
+    /// Whose keys these are: people, each once; a key that the file does not know stands for somebody of its own.
+    pub(crate) fn people_of(&self, keys: &BTreeSet<Fingerprint>) -> BTreeSet<String> {
+        keys.iter()
+            .filter_map(|key| match self.holder(key) {
+                Some((name, _held)) if self.is_machine(name) => None,
+                Some((name, _held)) => Some(name.to_owned()),
+                None => Some(key.to_string()),
+            })
+            .collect()
+    }
 }
 
 impl TrustRootSpec {

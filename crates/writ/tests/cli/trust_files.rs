@@ -4,9 +4,9 @@ use cluster::crd::GitSourceSpec;
 use manifest::RepoPath;
 use plan::SyncSpec;
 use serde_json::Value;
-use testkit::{KeyType, Keys, SignedRepo, SigningKey, TrustFile};
+use testkit::{KeyType, Keys, PrincipalKind, SignedRepo, SigningKey, TrustFile};
 
-use crate::support::{World, expect, paste, text};
+use crate::support::{World, expect, paste, text, writ};
 
 /// The documents of a YAML file.
 fn documents(yaml: &str) -> Vec<Value> {
@@ -108,6 +108,35 @@ fn bootstrap_names_the_specs_that_are_printed() {
     assert!(yaml.stderr.contains("apps/web holds no files"), "{}", yaml.stderr);
 }
 
+/// The root keys are those of people, and people are counted, not keys.
+#[test]
+fn two_keys_of_one_person_do_not_introduce() {
+    let keys = Keys::new().unwrap();
+    let [alice, home, dave, robot] =
+        ["alice", "home", "dave", "robot"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+    let trust = TrustFile::new("urn:test")
+        .principal("alice", PrincipalKind::Human, &[&alice, &home])
+        .principal("dave", PrincipalKind::Human, &[&dave])
+        .principal("robot", PrincipalKind::Robot, &[&robot])
+        .role("root", &["alice", "dave", "robot"])
+        .rule("trust", &[".writ/**"], &[("root", 2)], &[]);
+    let introduced = |by: &SigningKey| {
+        let repo = SignedRepo::new().unwrap();
+        repo.write(".writ/trust.yaml", trust.text()).unwrap();
+        repo.sign_trust_file(&alice).unwrap();
+        let signature = by.sign("writ-trust@1", trust.text().as_bytes()).unwrap();
+        repo.write(".writ/trust.yaml.sigs/dave.sig", signature).unwrap();
+        repo.commit_signed(&alice, "introduce").unwrap();
+        writ(&["trust", "root", "--repo", text(&repo.path()), "--url", "https://git.example.com/r.git"])
+    };
+    let refused = introduced(&home);
+    assert!(refused.code == Some(1) && refused.stderr.contains("W504 "), "{}", refused.stderr);
+    let printed = introduced(&dave);
+    assert_eq!(printed.code, Some(0), "{}", printed.stderr);
+    let root_keys = &documents(&printed.stdout)[0]["spec"]["rootKeys"]["keys"];
+    assert_eq!(*root_keys, serde_json::json!([alice.public(), home.public(), dave.public()]));
+}
+
 #[test]
 fn what_is_missing_is_named_with_its_fix() {
     let world = World::new();
@@ -115,7 +144,7 @@ fn what_is_missing_is_named_with_its_fix() {
     let root = |revision: &str, more: &[&str]| {
         let mut all = vec!["trust", "root", revision, "--repo", &path, "--url", "https://git.example.com/r.git"];
         all.extend_from_slice(more);
-        crate::support::writ(&all)
+        writ(&all)
     };
     let check = |revision: &str, code: &str| {
         let finished = root(revision, &[]);
