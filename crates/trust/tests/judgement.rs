@@ -506,6 +506,22 @@ fn the_introduction_is_pinned_three_ways() {
     assert_eq!(check(&|world| _ = world.memory.missing.insert(world.introduction)), "W403");
 }
 
+/// What is no signature is not kept: the first file above what one can have is named, before any right is looked at.
+#[test]
+fn a_signature_file_that_is_too_large_is_refused() {
+    for (bytes, wanted) in [(trust::MAX_ARMOR_BYTES, "W504"), (trust::MAX_ARMOR_BYTES + 1, "W502")] {
+        let mut world = World::new();
+        let head = world.push(world.introduction, Some("alice"), |tree| {
+            put_policy(tree, &policy(2, &[]), &["alice"]);
+            tree.insert(path(".writ/trust.yaml.sigs/dave.sig"), vec![b'x'; bytes]);
+        });
+        let judgement = world.judge(&Start::Introduction, head);
+        assert_eq!(code(&judgement), wanted, "{bytes}");
+        let named = judgement.refusal().unwrap().subject.to_string() == ".writ/trust.yaml.sigs/dave.sig";
+        assert_eq!(named, wanted == "W502", "{bytes}");
+    }
+}
+
 /// Attack 29: whoever has several keys is one person, and a machine is none.
 #[test]
 fn people_vouch_for_the_introduction_not_keys() {

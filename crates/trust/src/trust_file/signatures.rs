@@ -6,8 +6,8 @@ use manifest::{Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
-    CommitId, Crypto, Fingerprint, History, NAMESPACE_TRUST, PublicKey, TrustCode, TrustRootSpec, instants::Instants,
-    refusal::unreadable, verify_sshsig,
+    CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, TrustCode, TrustRootSpec,
+    instants::Instants, refusal::unreadable, verify_sshsig,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -65,6 +65,11 @@ impl SignatureFile {
             let bytes = history.read(commit, &path).map_err(|error| unreadable(commit, &error))?;
             let armoured =
                 bytes.ok_or_else(|| refuse(&path, "listed but not there".to_owned(), "the file".to_owned()))?;
+            // Before any right was looked at: what is kept of all files is bounded by what can be a signature.
+            if armoured.len() > MAX_ARMOR_BYTES {
+                let needed = format!("a signature, at most {MAX_ARMOR_BYTES} bytes");
+                return Err(refuse(&path, format!("{} bytes", armoured.len()), needed));
+            }
             files.push(Self { principal: principal.to_owned(), armoured });
         }
         Ok(files)
