@@ -3,7 +3,7 @@
 use git::Objects;
 use manifest::RepoPath;
 use plan::PruneTrailer;
-use trust::{CommitId, CommitObject, History as _, HistoryError};
+use trust::{CommitId, CommitObject, History as _, HistoryError, MAX_CHANGED_PATHS};
 
 /// The trailer that lifts the prune guard.
 const TRAILER: &str = "Writ-Prune:";
@@ -72,7 +72,8 @@ fn is_about(
     id: &CommitId,
     folder: &RepoPath,
 ) -> Result<bool, HistoryError> {
-    Ok(!objects.changes_below(parent, id, folder)?.is_empty() || objects.changes(parent, id)?.is_empty())
+    Ok(!objects.changes_below(parent, id, folder)?.is_empty()
+        || objects.changes(parent, id, MAX_CHANGED_PATHS)?.is_empty())
 }
 
 #[cfg(test)]

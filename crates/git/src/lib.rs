@@ -31,7 +31,9 @@ pub use error::GitError;
 pub use exchange::{ExchangeError, Waiting};
 pub use fetch::{ChildError, FetchChild};
 pub use mirror::{Mirror, MirrorError};
-pub use objects::{MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_TREE_BYTES, Objects};
+pub use objects::{
+    MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_PATHS_BYTES, MAX_TREE_BYTES, Objects,
+};
 pub use pins::MAX_PIN_BYTES;
 pub use poll::poll;
 pub use remote::{

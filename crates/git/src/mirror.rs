@@ -404,8 +404,8 @@ impl History for Mirror {
         self.objects.commit(id)
     }
 
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
-        self.objects.changes(from, to)
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
+        self.objects.changes(from, to, limit)
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {

@@ -23,6 +23,8 @@ pub const MAX_TREE_BYTES: u64 = 16 << 20;
 pub const MAX_BLOB_BYTES: u64 = 16 << 20;
 /// The most entries of trees that one question may read: 10,000 manifests with folders, twenty times.
 pub const MAX_ENTRIES: u64 = 200_000;
+/// The most bytes of paths that one answer names: [`MAX_ENTRIES`] of 335 bytes; of the longest paths it is 16,000.
+pub const MAX_PATHS_BYTES: usize = 64 << 20;
 /// The most bytes of files that are read from a folder at once: 10,000 manifests of 3.4 kB, eight times.
 pub const MAX_FOLDER_BYTES: u64 = 256 << 20;
 
@@ -64,7 +66,17 @@ impl Objects {
         to: &CommitId,
         folder: &RepoPath,
     ) -> Result<Vec<Change>, HistoryError> {
-        let mut reading = self.reading()?;
+        self.changes_within(from, to, folder, usize::MAX)
+    }
+
+    fn changes_within(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        folder: &RepoPath,
+        limit: usize,
+    ) -> Result<Vec<Change>, HistoryError> {
+        let mut reading = Reading { changes: limit, ..self.reading()? };
         let before = match from {
             Some(commit) => Side { commit, node: reading.at(commit, folder)? },
             None => Side { commit: to, node: None },
@@ -116,7 +128,13 @@ impl Objects {
 
     fn reading(&self) -> Result<Reading<'_>, HistoryError> {
         let odb = self.repository.odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
-        Ok(Reading { odb, folders: &self.folders, entries_left: MAX_ENTRIES })
+        Ok(Reading {
+            odb,
+            folders: &self.folders,
+            entries_left: MAX_ENTRIES,
+            changes: usize::MAX,
+            path_bytes_left: MAX_PATHS_BYTES,
+        })
     }
 }
 
@@ -129,8 +147,8 @@ impl trust::History for Objects {
         }
     }
 
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
-        self.changes_below(from, to, &RepoPath::root())
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
+        self.changes_within(from, to, &RepoPath::root(), limit)
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
@@ -184,6 +202,10 @@ struct Reading<'r> {
     odb: Odb<'r>,
     folders: &'r RefCell<Folders>,
     entries_left: u64,
+    /// How many differences may be found.
+    changes: usize,
+    /// How many bytes their paths may still have.
+    path_bytes_left: usize,
 }
 
 impl Reading<'_> {
@@ -264,6 +286,20 @@ impl Reading<'_> {
         })
     }
 
+    /// Whether one more difference may be kept: 200,000 of the longest paths would be 800 MB.
+    fn count(&mut self, commit: &CommitId, kept: usize, path: &RepoPath) -> Result<(), HistoryError> {
+        let limit = |what: &str, limit: usize| HistoryError::Limit {
+            what: format!("{what} of commit {commit}"),
+            limit: limit as u64,
+        };
+        if kept >= self.changes {
+            return Err(limit("changed paths", self.changes));
+        }
+        let left = self.path_bytes_left.checked_sub(path.as_str().len());
+        self.path_bytes_left = left.ok_or_else(|| limit("bytes of paths", MAX_PATHS_BYTES))?;
+        Ok(())
+    }
+
     /// Appends what differs between two places. Recursion ends at [`manifest::MAX_PATH_SEGMENTS`].
     fn compare(
         &mut self,
@@ -274,6 +310,7 @@ impl Reading<'_> {
     ) -> Result<(), HistoryError> {
         let (old, new) = (before.file(), after.file());
         if old != new {
+            self.count(after.commit, changes.len(), path)?;
             changes.push(Change { path: path.clone(), before: old, after: new });
         }
         if before.folder() == after.folder() {

@@ -90,8 +90,8 @@ fn a_refused_entry_is_named() {
         let commit = repo.commit_tree(&root, &[&first], Signing::Unsigned, "bad").unwrap();
         let objects = open(&repo);
         let refused = Err(HistoryError::BadEntry { commit: id(&commit), path: expected.to_owned(), reason: wanted });
-        assert_eq!(objects.changes(Some(&id(&first)), &id(&commit)), refused, "{expected}");
-        assert_eq!(objects.changes(None, &id(&commit)), refused, "{expected}");
+        assert_eq!(objects.changes(Some(&id(&first)), &id(&commit), usize::MAX), refused, "{expected}");
+        assert_eq!(objects.changes(None, &id(&commit), usize::MAX), refused, "{expected}");
         assert_eq!(objects.list(&id(&commit), &path("apps")).err(), refused.clone().err(), "{expected}");
         assert_eq!(objects.read(&id(&commit), &path("apps/a")).err(), refused.err(), "{expected}");
     }
@@ -108,10 +108,10 @@ fn equal_subtrees_are_not_read() {
     let second = repo.commit_unsigned("second").unwrap();
     let objects = open(&repo);
     // `keep` is the same on both sides and holds what would be refused.
-    let changes = objects.changes(Some(&id(&first)), &id(&second)).unwrap();
+    let changes = objects.changes(Some(&id(&first)), &id(&second), usize::MAX).unwrap();
     assert_eq!(changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), ["apps/a.yaml"]);
     assert!(matches!(
-        objects.changes(None, &id(&second)),
+        objects.changes(None, &id(&second), usize::MAX),
         Err(HistoryError::BadEntry { reason: BadEntry::Symlink, .. })
     ));
     assert_eq!(objects.changes_below(None, &id(&second), &path("apps")).unwrap().len(), 1);
@@ -130,8 +130,46 @@ fn a_tree_of_ten_billion_paths_ends_at_the_limit() {
     }
     let commit = repo.commit_tree(&tree, &[], Signing::Unsigned, "bomb").unwrap();
     let objects = open(&repo);
-    assert!(matches!(objects.changes(None, &id(&commit)), Err(HistoryError::Limit { limit: git::MAX_ENTRIES, .. })));
+    assert!(matches!(
+        objects.changes(None, &id(&commit), usize::MAX),
+        Err(HistoryError::Limit { limit: git::MAX_ENTRIES, .. })
+    ));
     assert!(matches!(objects.list(&id(&commit), &RepoPath::root()), Err(HistoryError::Limit { .. })));
+}
+
+/// The asker's limit ends the comparison, before what is beyond it is read: here an entry that would be refused.
+#[test]
+fn differences_end_at_the_limit_that_is_asked_for() {
+    let repo = SignedRepo::new().unwrap();
+    for name in ["a/1", "a/2", "a/3"] {
+        repo.write(name, "x").unwrap();
+    }
+    repo.symlink("b/link", "/etc/passwd").unwrap();
+    let commit = id(&repo.commit_unsigned("four").unwrap());
+    let objects = open(&repo);
+    let ends = |limit: usize| match objects.changes(None, &commit, limit) {
+        Err(HistoryError::Limit { limit: named, .. }) => named,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([0, 1, 2].map(ends), [0, 1, 2]);
+    assert!(matches!(objects.changes(None, &commit, 3), Err(HistoryError::BadEntry { .. })));
+}
+
+#[test]
+fn long_paths_of_many_files_are_a_limit() {
+    let repo = SignedRepo::new().unwrap();
+    let blob = repo.write_object("blob", b"x").unwrap();
+    let names: Vec<String> = (0..18_000).map(|number| format!("{number:05}")).collect();
+    let files: Vec<_> =
+        names.iter().map(|name| RawEntry { mode: "100644", name: name.as_bytes(), id: &blob }).collect();
+    let mut tree = repo.write_tree(&files).unwrap();
+    let long = "d".repeat(250);
+    for _ in 0..15 {
+        tree = repo.write_tree(&[RawEntry { mode: "40000", name: long.as_bytes(), id: &tree }]).unwrap();
+    }
+    let commit = id(&repo.commit_tree(&tree, &[], Signing::Unsigned, "long").unwrap());
+    let refused = open(&repo).list(&commit, &RepoPath::root()).unwrap_err();
+    assert!(matches!(refused, HistoryError::Limit { limit, .. } if limit == git::MAX_PATHS_BYTES as u64), "{refused}");
 }
 
 #[test]
@@ -143,7 +181,7 @@ fn a_tree_that_is_too_deep_is_a_limit() {
         tree = repo.write_tree(&[RawEntry { mode: "40000", name: b"d", id: &tree }]).unwrap();
     }
     let commit = repo.commit_tree(&tree, &[], Signing::Unsigned, "deep").unwrap();
-    assert!(matches!(open(&repo).changes(None, &id(&commit)), Err(HistoryError::Limit { .. })));
+    assert!(matches!(open(&repo).changes(None, &id(&commit), usize::MAX), Err(HistoryError::Limit { .. })));
 }
 
 #[test]
@@ -186,7 +224,7 @@ fn commits_are_raw_bytes() {
     let large = format!("tree {tree}\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\n{}", "x".repeat(1 << 20));
     let large = repo.write_object("commit", large.as_bytes()).unwrap();
     assert!(matches!(objects.commit(&id(&large)), Err(HistoryError::Limit { .. })));
-    assert!(matches!(objects.changes(None, &id(&"1".repeat(40))), Err(HistoryError::Missing { .. })));
+    assert!(matches!(objects.changes(None, &id(&"1".repeat(40)), usize::MAX), Err(HistoryError::Missing { .. })));
 }
 
 #[test]
@@ -283,7 +321,7 @@ proptest! {
         let (before, after) = (commit(&repo, &before), commit(&repo, &after));
         let objects = open(&repo);
         let found = |from: Option<&CommitId>, to: &CommitId| -> Vec<String> {
-            objects.changes(from, to).unwrap().iter().map(raw).collect()
+            objects.changes(from, to, usize::MAX).unwrap().iter().map(raw).collect()
         };
         prop_assert_eq!(found(Some(&id(&before)), &id(&after)), diff_tree(&repo, &before, &after));
         prop_assert_eq!(found(None, &id(&after)), diff_tree(&repo, EMPTY_TREE, &after));

@@ -252,7 +252,7 @@ fn clone_then_increment_then_nothing() {
     let fetched = setting.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects), (second, 3));
     assert!(fetched.bytes < 2_000, "{fetched:?}");
-    let changes = setting.mirror.changes(Some(&first), &second).unwrap();
+    let changes = setting.mirror.changes(Some(&first), &second, usize::MAX).unwrap();
     assert_eq!(changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), ["readme"]);
     assert!(setting.mirror.is_ancestor(&first, &second).unwrap());
     assert_eq!(setting.mirror.read(&second, &"readme".parse().unwrap()).unwrap().as_deref(), Some(&b"2"[..]));

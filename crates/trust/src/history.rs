@@ -20,8 +20,9 @@ pub trait History {
     /// empty tree. Every entry on the way to a difference is checked; a tree with a refused entry is an error.
     ///
     /// # Errors
-    /// When an object is missing, an entry is refused, or a limit is passed.
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError>;
+    /// [`HistoryError::Limit`] as soon as there are more than `limit`; otherwise when an object is missing, an entry is
+    /// refused, or a limit of the implementation is passed.
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError>;
 
     /// The bytes of a file; `None` if the commit has no file there.
     ///

@@ -231,11 +231,7 @@ pub(crate) fn changes(
     to: &CommitId,
     place: Place,
 ) -> Result<Vec<Change>, Finding> {
-    let changes = history.changes(from, to).map_err(|error| unreadable_at(to, place, &error))?;
-    if changes.len() > MAX_CHANGED_PATHS {
-        return Err(over_budget(to, "changed paths", MAX_CHANGED_PATHS));
-    }
-    Ok(changes)
+    history.changes(from, to, MAX_CHANGED_PATHS).map_err(|error| unreadable_at(to, place, &error))
 }
 
 /// A commit of the history, read strictly; W403 if it is not there.

@@ -36,8 +36,8 @@ impl History for Watched<'_> {
         self.watch(self.history.commit(id))
     }
 
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
-        self.watch(self.history.changes(from, to))
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
+        self.watch(self.history.changes(from, to, limit))
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {

@@ -22,8 +22,8 @@ impl History for Endless<'_> {
         Ok(Some(format!("parent {:016x}{}\n", number + 1, "0".repeat(24)).into_bytes()))
     }
 
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
-        self.0.memory.changes(from, to)
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
+        self.0.memory.changes(from, to, limit)
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {

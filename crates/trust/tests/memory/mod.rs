@@ -154,7 +154,7 @@ impl History for Memory {
         Ok(self.commits.get(id).filter(|_| !self.missing.contains(id)).map(|stored| stored.raw.clone()))
     }
 
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId) -> Result<Vec<Change>, HistoryError> {
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
         if let Some(error) = self.broken.get(to) {
             return Err(error.clone());
         }
@@ -163,7 +163,7 @@ impl History for Memory {
         let after = &self.commits[to].tree;
         let entry = |bytes: &Vec<u8>| Entry { mode: EntryMode::File, id: Digest::of(bytes).to_string() };
         let paths: BTreeSet<&RepoPath> = before.keys().chain(after.keys()).collect();
-        Ok(paths
+        let changes: Vec<Change> = paths
             .into_iter()
             .map(|path| Change {
                 path: path.clone(),
@@ -171,7 +171,11 @@ impl History for Memory {
                 after: after.get(path).map(entry),
             })
             .filter(|change| change.before != change.after)
-            .collect())
+            .collect();
+        if changes.len() > limit {
+            return Err(HistoryError::Limit { what: "changed paths".to_owned(), limit: limit as u64 });
+        }
+        Ok(changes)
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
