@@ -1,9 +1,11 @@
 //! What the commits since a revision say about pruning: the trailer `Writ-Prune: <count>`. Blocking.
 
+use std::collections::BTreeSet;
+
 use git::Objects;
 use manifest::RepoPath;
 use plan::PruneTrailer;
-use trust::{CommitId, CommitObject, History as _, HistoryError, MAX_CHANGED_PATHS};
+use trust::{CommitId, CommitObject, History as _, HistoryError, MAX_CHANGED_PATHS, TrustFile};
 
 /// The trailer that lifts the prune guard.
 const TRAILER: &str = "Writ-Prune:";
@@ -13,24 +15,33 @@ const BY_GIT: [&str; 2] = ["Signed-off-by: ", "(cherry picked from commit "];
 /// pushes between two roll-outs of a Sync.
 const MAX_COMMITS: usize = 1_000;
 
-/// The trailer of the newest commit after `since` up to `head` that has one and is about `folder`: it
-/// changes something there, or nothing anywhere. Without `since` only `head` is asked.
+/// Where a trailer is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The trust file that is in force.
+    pub trust: &'a TrustFile,
+    /// The revision that was applied last; without one only the head is asked.
+    pub since: Option<&'a CommitId>,
+    /// What is to be applied.
+    pub head: &'a CommitId,
+    /// The folder that it is applied from.
+    pub folder: &'a RepoPath,
+}
+
+/// The trailer of the newest commit after the applied one, up to the head, that has one and may speak for the folder: it
+/// changes something there; or it changes nothing anywhere, and its signer may change what changed there.
 ///
 /// # Errors
 /// When the history cannot be read.
-pub(crate) fn said(
-    objects: &Objects,
-    since: Option<&CommitId>,
-    head: &CommitId,
-    folder: &RepoPath,
-) -> Result<PruneTrailer, HistoryError> {
+pub(crate) fn said(objects: &Objects, asked: Asked<'_>) -> Result<PruneTrailer, HistoryError> {
+    let Asked { since, head, .. } = asked;
     let mut next = Some(*head);
     for _ in 0..MAX_COMMITS {
         let Some(id) = next.filter(|id| Some(id) != since) else { break };
         let Some(commit) = objects.commit(&id)?.and_then(|raw| CommitObject::parse(id, &raw).ok()) else { break };
         let parent = commit.parents.first().copied();
         if let Some(count) = trailer(&commit.message)
-            && is_about(objects, parent.as_ref(), &id, folder)?
+            && may_speak(objects, asked, &commit)?
         {
             return Ok(PruneTrailer(Some(count)));
         }
@@ -66,14 +77,32 @@ fn is_trailer(line: &str) -> bool {
         || BY_GIT.iter().any(|prefix| line.starts_with(prefix))
 }
 
-fn is_about(
-    objects: &Objects,
-    parent: Option<&CommitId>,
-    id: &CommitId,
-    folder: &RepoPath,
-) -> Result<bool, HistoryError> {
-    Ok(!objects.changes_below(parent, id, folder)?.is_empty()
-        || objects.changes(parent, id, MAX_CHANGED_PATHS)?.is_empty())
+fn may_speak(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Result<bool, HistoryError> {
+    let parent = commit.parents.first();
+    if !objects.changes_below(parent, &commit.id, asked.folder)?.is_empty() {
+        return Ok(true);
+    }
+    let is_empty = objects.changes(parent, &commit.id, MAX_CHANGED_PATHS)?.is_empty();
+    Ok(is_empty && may_change(objects, asked, commit)?)
+}
+
+/// Whether the signer may change each file of the folder that was changed or removed since the applied revision, or each
+/// one that is there if none was. Nobody authorised an empty commit for any path, so it is done here.
+fn may_change(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Result<bool, HistoryError> {
+    let Asked { trust, since, folder, .. } = asked;
+    let Ok(signature) = commit.verify_ssh(&trust.crypto) else { return Ok(false) };
+    let Some((signer, _key)) = trust.holder(&signature.key().fingerprint()) else { return Ok(false) };
+    let credit = BTreeSet::from([signer.to_owned()]);
+    let changed = match since {
+        Some(since) => objects.changes_below(Some(since), &commit.id, folder)?,
+        None => Vec::new(),
+    };
+    let mut files: Vec<_> =
+        changed.into_iter().filter(|change| change.before.is_some()).map(|change| change.path).collect();
+    if files.is_empty() {
+        files = objects.list(&commit.id, folder)?;
+    }
+    Ok(!files.is_empty() && files.iter().all(|file| trust.authorise(&commit.id, file, &credit).is_ok()))
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use crate::{
     event::{AppliedPlan, Event},
     journal::Refused,
     metrics::OwnerLabels,
-    prune_trailer, resume,
+    prune_trailer::{self, Asked},
+    resume,
     state::{Dirty, Held, Phase, Resume, State},
 };
 
@@ -174,6 +175,9 @@ impl State {
         else {
             return;
         };
+        let Some(verified) = self.sources.get(&source).and_then(|state| state.verified.clone()) else {
+            return;
+        };
         let mirror = self.mirror_of(&source);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
@@ -188,7 +192,9 @@ impl State {
                 let said =
                     Mirror::open(&mirror).map_err(|error| git::GitError::from(error).finding()).and_then(|mirror| {
                         let since: Option<CommitId> = since.parse().ok();
-                        prune_trailer::said(mirror.objects(), since.as_ref(), &head, &folder)
+                        let asked =
+                            Asked { trust: &verified.trust_file, since: since.as_ref(), head: &head, folder: &folder };
+                        prune_trailer::said(mirror.objects(), asked)
                             .map_err(|error| crate::floor::unreadable(&head, &error))
                     });
                 Event::RemovalPrepared { sync, trailer: said }

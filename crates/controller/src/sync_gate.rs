@@ -16,7 +16,12 @@ use plan::{DesiredState, DesiredStateError, InstanceId, PruneTrailer, SyncRef, S
 use policy::Operation;
 use trust::{AuthorizedCommit, CommitId};
 
-use crate::{fault::FaultPoint, prune_trailer, render_cache::RenderCache, source_gate::Verified};
+use crate::{
+    fault::FaultPoint,
+    prune_trailer::{self, Asked},
+    render_cache::RenderCache,
+    source_gate::Verified,
+};
 
 /// What one run of the gate needs.
 #[derive(Debug, Clone)]
@@ -62,15 +67,16 @@ pub(crate) struct Prepared {
 /// What keeps the set from being rendered: every mistake of every file.
 pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Vec<Finding>> {
     let (desired, findings) = render(job, &verified.commit, Some(verified))?;
-    let trailer = trailer(job, &verified.commit.id())?;
+    let trailer = trailer(job, verified)?;
     FaultPoint::Prepared.pass();
     Ok(Prepared { desired: Arc::new(desired), findings, trailer })
 }
 
-fn trailer(job: &SyncJob, head: &CommitId) -> Result<PruneTrailer, Vec<Finding>> {
+fn trailer(job: &SyncJob, verified: &Verified) -> Result<PruneTrailer, Vec<Finding>> {
     let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()])?;
-    prune_trailer::said(mirror.objects(), job.since.as_ref(), head, &job.spec.path)
-        .map_err(|error| vec![crate::floor::unreadable(head, &error)])
+    let (trust, head) = (&verified.trust_file, verified.commit.id());
+    let asked = Asked { trust, since: job.since.as_ref(), head: &head, folder: &job.spec.path };
+    prune_trailer::said(mirror.objects(), asked).map_err(|error| vec![crate::floor::unreadable(&head, &error)])
 }
 
 /// Renders a commit that was accepted before, without judging it again: after a restart the cluster

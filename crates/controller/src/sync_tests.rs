@@ -17,7 +17,7 @@ use crate::{
     floor::Floors,
     journal::RolloutResult,
     live::LiveTable,
-    prune_trailer,
+    prune_trailer::{self, Asked},
     removal::Dropped,
     resume::{self, ResumedSync, SyncQuestion},
     source_gate::{SourceOutcome, Verified},
@@ -303,9 +303,10 @@ fn what_was_removed_is_remembered_until_it_is_finished() {
 
 /// The commits since a revision, newest first: who speaks of pruning, and about what.
 #[test]
-fn a_trailer_counts_if_its_commit_is_about_the_folder_or_about_nothing() {
+fn a_trailer_counts_if_its_commit_may_speak_for_the_folder() {
     let mut shop = Shop::new();
-    let base = shop.change(&[("shop/a.yaml", config_map("a", "v"))]).commit.id();
+    let verified = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    let base = verified.commit.id();
     let commit = |key: &SigningKey, file: Option<(&str, String)>, message: &str| {
         if let Some((path, text)) = file {
             shop.world.repo.write(path, text).unwrap();
@@ -320,15 +321,28 @@ fn a_trailer_counts_if_its_commit_is_about_the_folder_or_about_nothing() {
     let later = commit(sre, Some(("shop/c.yaml", config_map("c", "v"))), "a typo");
     let elsewhere = commit(root, Some(("policies/values.yaml", policy("CREATE", "bad"))), "x\n\nWrit-Prune: 9");
     let empty = commit(sre, None, "say how many\n\nWrit-Prune: 4");
+    // May change policies and nothing of the folder.
+    let stranger = commit(
+        root,
+        None,
+        "say another number
+
+Writ-Prune: 5",
+    );
     let mirror = git::Mirror::open(&shop.world.mirror("a")).unwrap();
     let said = |since: Option<&CommitId>, head: &CommitId| {
-        prune_trailer::said(mirror.objects(), since, head, &shop.spec.path).unwrap().0
+        let asked = Asked { trust: &verified.trust_file, since, head, folder: &shop.spec.path };
+        prune_trailer::said(mirror.objects(), asked).unwrap().0
     };
     assert_eq!(said(Some(&base), &later), Some(3), "two pushes before one poll");
     assert_eq!(said(Some(&base), &elsewhere), Some(3), "another folder's commit says nothing about this one");
     assert_eq!(said(Some(&pruned), &elsewhere), None, "what was applied already is not asked");
     assert_eq!(said(Some(&base), &empty), Some(4), "the newest counts");
+    assert_eq!(said(Some(&base), &stranger), Some(4), "an empty commit of somebody else says nothing");
+    assert_eq!(said(Some(&empty), &stranger), None, "also if nothing has changed since");
+    assert_eq!(said(Some(&elsewhere), &empty), Some(4), "who may change every file may say it");
     assert_eq!((said(None, &later), said(None, &pruned)), (None, Some(3)), "a first roll-out");
+    assert_eq!((said(None, &stranger), said(None, &empty)), (None, Some(4)), "a first roll-out of an empty commit");
 }
 
 #[test]
