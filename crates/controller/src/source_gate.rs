@@ -293,20 +293,25 @@ pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Res
 }
 
 fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<Finding>> {
-    let mut files = BTreeMap::new();
+    let (mut files, mut bytes) = (BTreeMap::new(), 0_usize);
     for folder in judging_folders() {
-        files.extend(objects.files(commit, &folder).map_err(|error| vec![unreadable(commit, &error)])?);
-    }
-    let bytes: usize = files.values().map(Vec::len).sum();
-    if bytes > MAX_POLICY_BYTES {
-        return Err(vec![Finding {
-            code: policy::PolicyCode::W802.entry(),
-            subject: Subject::Named(JUDGING.join("/ and ") + "/"),
-            rule: None,
-            found: format!("the files there have {bytes} bytes"),
-            needed: format!("at most {MAX_POLICY_BYTES}"),
-            fix: "remove policies that are not needed".to_owned(),
-        }]);
+        let fail = |error: HistoryError| vec![unreadable(commit, &error)];
+        for (path, entry) in objects.entries(commit, &folder).map_err(fail)? {
+            let file = objects.blob(&entry.id).map_err(fail)?;
+            bytes = bytes.saturating_add(file.len());
+            // No more is kept than is compiled.
+            if bytes > MAX_POLICY_BYTES {
+                return Err(vec![Finding {
+                    code: policy::PolicyCode::W802.entry(),
+                    subject: Subject::Named(JUDGING.join("/ and ") + "/"),
+                    rule: None,
+                    found: format!("up to {path} the files there have {bytes} bytes"),
+                    needed: format!("at most {MAX_POLICY_BYTES}"),
+                    fix: "remove policies that are not needed".to_owned(),
+                }]);
+            }
+            files.insert(path, file);
+        }
     }
     PolicySet::compile(&files)
 }

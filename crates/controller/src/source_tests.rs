@@ -179,6 +179,19 @@ fn the_floor_is_the_repositorys_whatever_the_source_is_called() {
     assert_eq!(lost.code.code, "W407");
 }
 
+/// No more of `policies/` is kept than is compiled: the file after the limit is larger than any that is read.
+#[test]
+fn policies_end_at_their_limit() {
+    let world = World::new();
+    for (name, bytes) in [("a.md", 5), ("b.md", 5), ("c.md", 17)] {
+        world.repo.write(&format!("policies/{name}"), vec![b'x'; bytes << 20]).unwrap();
+    }
+    world.repo.commit_signed(&world.root_key, "notes").unwrap();
+    let SourceOutcome::Refused { findings, .. } = world.judge(Floors::default()) else { panic!("accepted") };
+    assert_eq!(findings[0].code.code, "W802");
+    assert!(findings[0].found.starts_with("up to policies/b.md "), "{}", findings[0].found);
+}
+
 #[test]
 fn two_sources_do_not_accept_side_by_side() {
     let world = World::new();
