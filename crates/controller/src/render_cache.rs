@@ -14,7 +14,7 @@ use std::{
 use git::Objects;
 use manifest::{
     CrdScopes, Digest, Finding, GroupKind, MAX_SET_BYTES, MAX_SET_FILES, MAX_SET_OBJECTS, ManifestCode, RenderOptions,
-    Rendered, RenderedSet, RepoPath, Scope, ScopeLookup, Subject, render_plain,
+    Rendered, RenderedSet, RepoPath, Scope, ScopeLookup, Subject, declares_objects, render_plain,
 };
 use plan::{ApplySetId, DesiredObject};
 use policy::{Facts as _, MAX_FINDINGS, Operation};
@@ -85,12 +85,16 @@ struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    fn read(&self, blob: &str) -> Result<Vec<u8>, Findings> {
+    /// The bytes of a file; of one that declares nothing, none: it may be as large as a blob.
+    fn read(&self, path: &RepoPath, blob: &str) -> Result<Vec<u8>, Findings> {
+        if !declares_objects(path) {
+            return Ok(Vec::new());
+        }
         self.objects.blob(blob).map_err(|error| vec![unreadable(self.commit, &error.to_string())])
     }
 
     fn read_all(&self, batch: &Batch<'_>) -> Result<Vec<Vec<u8>>, Findings> {
-        batch.iter().map(|(_, blob)| self.read(blob)).collect()
+        batch.iter().map(|(path, blob)| self.read(path, blob)).collect()
     }
 }
 
@@ -139,14 +143,11 @@ impl RenderCache {
         let open: Vec<(&RepoPath, &String)> =
             entries.iter().filter(|(path, _)| !self.is_done(path, job, verified)).collect();
         let dealt = self.deal_with(job, Tree { objects, commit }, verified, &open)?;
-        let bytes = self.files.values().map(|file| file.bytes).sum();
         let mut all: Vec<_> = self.files.values().flat_map(|file| file.objects.iter().cloned()).collect();
         all.extend(dealt.parts);
         // What was accepted before was within the limits.
-        for (count, what, limit) in [(bytes, "bytes", MAX_SET_BYTES), (all.len(), "objects", MAX_SET_OBJECTS)] {
-            if count > limit && verified.is_some() {
-                return Err(vec![too_much(job, count, what, limit)]);
-            }
+        if all.len() > MAX_SET_OBJECTS && verified.is_some() {
+            return Err(vec![too_much(job, all.len(), "objects", MAX_SET_OBJECTS)]);
         }
         Ok((all, dealt.findings))
     }
@@ -167,8 +168,17 @@ impl RenderCache {
     ) -> Result<Dealt, Findings> {
         let mut scopes = Scopes { discovery: &job.discovery, defined: self.definitions() };
         let (mut definitions, mut others) = (Vec::new(), Vec::new());
+        // Many files are in memory at a time, so they are added up before.
+        let again: BTreeSet<&RepoPath> = open.iter().map(|(path, _)| *path).collect();
+        let known = self.files.iter().filter(|(path, _)| !again.contains(path)).map(|(_, file)| file.bytes);
+        let mut total: usize = known.sum();
         for (path, blob) in open {
-            let bytes = tree.read(blob)?;
+            let bytes = tree.read(path, blob)?;
+            total = total.saturating_add(bytes.len());
+            if total > MAX_SET_BYTES && verified.is_some() {
+                let found = format!("more than {MAX_SET_BYTES} bytes");
+                return Err(vec![Finding { found, ..too_much(job, total, "bytes", MAX_SET_BYTES) }]);
+            }
             if memchr::memmem::find(&bytes, DEFINITION).is_some() {
                 definitions.push((*path, *blob));
             } else {

@@ -345,6 +345,26 @@ Writ-Prune: 5",
     assert_eq!((said(None, &stranger), said(None, &empty)), (None, Some(4)), "a first roll-out of an empty commit");
 }
 
+/// What would be too much is not read to its end, and what declares nothing is not read at all.
+#[test]
+fn a_set_ends_at_the_first_file_that_is_too_much() {
+    let mut shop = Shop::new();
+    let large = |letter: &str| format!("{}# {}\n", config_map(letter, "v"), letter.repeat(7 << 20));
+    // Above what is read of one blob; it does not keep the folder from being rendered.
+    shop.world.repo.write("shop/a.tar", vec![0_u8; 17 << 20]).unwrap();
+    let files = ["a", "b", "c", "d"].map(|name| (format!("shop/{name}.yaml"), large(name)));
+    for (path, text) in &files {
+        shop.world.repo.write(path, text).unwrap();
+    }
+    let fits = shop.change(&[]);
+    let job = shop.job(Discovery::default());
+    assert_eq!(sync_gate::prepare(&job, &fits).unwrap().desired.iter().count(), 4);
+    let more = shop.change(&[("shop/e.yaml", large("e")), ("shop/f.yaml", config_map("f", "v"))]);
+    let found = sync_gate::prepare(&job, &more).unwrap_err();
+    assert_eq!(codes(&found), ["M102"]);
+    assert_eq!(found[0].found, "more than 33554432 bytes");
+}
+
 #[test]
 fn an_applied_revision_that_is_lost_keeps_nothing_from_being_healed() {
     let mut shop = Shop::new();
