@@ -11,7 +11,7 @@ manifest::codes! {
         },
         /// The Sync or GitSource names something that is not there.
         A141 = "MissingReference" {
-            meaning: "A Sync names a GitSource, or a GitSource a TrustRoot or Secret, that is not there or may not be used from its namespace.",
+            meaning: "A Sync names a GitSource, or a GitSource a TrustRoot or Secret, that is not there, may not be used from its namespace, or holds what is not known.",
             action: "Create what is named, or mend the reference.",
             example: "A141 MissingReference: Sync shop/web: GitSource shop/config is not there; needed: an existing GitSource. Fix: kubectl -n shop get gitsources",
         },

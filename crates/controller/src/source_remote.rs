@@ -8,6 +8,11 @@ use manifest::{Finding, Sensitive};
 
 use crate::{code::ControllerCode, resources::finding, state::Key};
 
+/// The key of a Secret that holds certificates.
+const CA: &str = "ca.crt";
+/// All keys that a Secret may have.
+const KEYS: [&str; 4] = ["username", "password", "bearerToken", CA];
+
 /// A remote with its connection, and what it was made of.
 #[derive(Debug)]
 pub(crate) struct KeptRemote {
@@ -61,20 +66,24 @@ pub(crate) async fn remote(
         let found = cluster.secret(&key.namespace, &secret.name).await;
         let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
         let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
-        options.ca = data.get("ca.crt").map(|ca| ca.expose().clone());
+        options.ca = data.get(CA).map(|ca| ca.expose().clone());
         options.credentials = credentials(&data)
-            .map_err(|what| refuse(what.to_owned(), "username and password, or bearerToken, as UTF-8"))?;
+            .map_err(|what| refuse(what, "username and password, or bearerToken, as UTF-8; ca.crt; nothing else"))?;
     }
     KeptRemote::of(kept, &spec.url, &spec.r#ref, options).map_err(|error| git::GitError::from(error).finding())
 }
 
-fn credentials(data: &SecretData) -> Result<Option<Credentials>, &'static str> {
+/// A key that is not known is refused: read without it, the Secret would mean something else than who wrote it thinks.
+fn credentials(data: &SecretData) -> Result<Option<Credentials>, String> {
+    if let Some(other) = data.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(format!("has the key {other:?}, which is not known"));
+    }
     let text = |name: &str| {
         data.get(name)
             .map(|value| {
                 String::from_utf8(value.expose().clone())
                     .map(Sensitive::new)
-                    .map_err(|_| "has a value that is not UTF-8")
+                    .map_err(|_| format!("has a {name} that is not UTF-8"))
             })
             .transpose()
     };
@@ -84,7 +93,7 @@ fn credentials(data: &SecretData) -> Result<Option<Credentials>, &'static str> {
         (Some(username), Some(password), None) => {
             Ok(Some(Credentials::Basic { username: username.into_exposed(), password }))
         }
-        _ => Err("has neither username and password nor bearerToken alone"),
+        _ => Err("has neither username and password nor bearerToken alone".to_owned()),
     }
 }
 
@@ -95,6 +104,22 @@ mod tests {
     fn options(token: &str) -> RemoteOptions {
         let credentials = Some(Credentials::Bearer(Sensitive::new(token.to_owned())));
         RemoteOptions { ca: None, credentials, limits: Limits::default() }
+    }
+
+    #[test]
+    fn a_secret_holds_what_is_known_and_nothing_else() {
+        let of = |keys: &[&str]| {
+            let data = keys.iter().map(|key| ((*key).to_owned(), Sensitive::new(b"secret".to_vec()))).collect();
+            credentials(&data).map(|credentials| credentials.is_some())
+        };
+        assert_eq!(of(&["username", "password", "ca.crt"]), Ok(true));
+        assert_eq!(of(&["bearerToken"]), Ok(true));
+        assert_eq!(of(&["ca.crt"]), Ok(false));
+        for unknown in ["token", "identity", "known_hosts", "tls.crt", "bearertoken"] {
+            let refused = of(&["ca.crt", unknown]).unwrap_err();
+            assert_eq!(refused, format!("has the key \"{unknown}\", which is not known"));
+        }
+        assert!(of(&["username"]).is_err() && of(&["username", "password", "bearerToken"]).is_err());
     }
 
     #[test]

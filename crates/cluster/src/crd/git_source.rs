@@ -18,7 +18,7 @@ pub struct GitSourceSpec {
     #[serde(default = "interval_default")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(s|m|h))+$"))]
     pub interval: String,
-    /// Secret of the same namespace: `username` and `password`, or `bearerToken`; `ca.crt`.
+    /// Secret of the same namespace: `username` and `password`, or `bearerToken`; `ca.crt`; nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalName>,
     /// The TrustRoot that decides who may sign here.
