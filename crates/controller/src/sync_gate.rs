@@ -143,7 +143,8 @@ fn touches_writ(job: &SyncJob, rendered: &Rendered) -> bool {
             Some("ServiceAccount") => text("namespace").or(rendered.object.reference.namespace.as_deref()) == own,
             // Groups that every ServiceAccount of the namespace, or of the cluster, is in.
             Some("Group") => text("name").is_some_and(|name| {
-                name == "system:serviceaccounts" || name.strip_prefix("system:serviceaccounts:") == own
+                matches!(name, "system:serviceaccounts" | "system:authenticated")
+                    || name.strip_prefix("system:serviceaccounts:") == own
             }),
             Some("User") => text("name")
                 .and_then(|name| name.strip_prefix("system:serviceaccount:"))

@@ -345,6 +345,29 @@ Writ-Prune: 5",
     assert_eq!((said(None, &stranger), said(None, &empty)), (None, Some(4)), "a first roll-out of an empty commit");
 }
 
+/// Every name by which writ's own ServiceAccount, or a group that it is in, can be given a right.
+#[test]
+fn giving_rights_to_writ_needs_a_rule_that_names_the_kind() {
+    let mut shop = Shop::new();
+    for (subject, wanted) in [
+        ("{kind: ServiceAccount, name: writ, namespace: writ-system}", true),
+        ("{kind: User, name: \"system:serviceaccount:writ-system:writ\"}", true),
+        ("{kind: Group, name: \"system:serviceaccounts:writ-system\"}", true),
+        ("{kind: Group, name: \"system:serviceaccounts\"}", true),
+        ("{kind: Group, name: \"system:authenticated\"}", true),
+        ("{kind: Group, name: \"system:serviceaccounts:shop\"}", false),
+        ("{kind: ServiceAccount, name: web, namespace: shop}", false),
+    ] {
+        let binding = format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: all}}\nroleRef: {{apiGroup: \
+             rbac.authorization.k8s.io, kind: Role, name: all}}\nsubjects: [{subject}]\n"
+        );
+        let verified = shop.change(&[("shop/binding.yaml", binding)]);
+        let prepared = sync_gate::prepare(&shop.job(Discovery::default()), &verified).unwrap();
+        assert_eq!(codes(&prepared.findings) == ["W305"], wanted, "{subject}: {:?}", prepared.findings);
+    }
+}
+
 /// What would be too much is not read to its end, and what declares nothing is not read at all.
 #[test]
 fn a_set_ends_at_the_first_file_that_is_too_much() {
