@@ -184,7 +184,7 @@ manifest::codes! {
         },
         /// Nobody could change the file any more.
         W506 = "SelfLocking" {
-            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach.",
+            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach of those with a key that is not revoked and has not ended.",
             action: "Name enough principals in the role, or lower the threshold.",
             example: "W506 SelfLocking: .writ/trust.yaml: rule \"trust\" needs 3 of root, which has 2; needed: a threshold within reach",
         },

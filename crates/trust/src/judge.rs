@@ -243,14 +243,15 @@ impl Judge<'_> {
         let signed = self.root.signed_by(&bytes, &files);
         self.enough(&object.id, signed.good.len(), "root key", &signed.bad)?;
         let policy = TrustFile::parse(&bytes).map_err(joined)?;
-        let findings = policy.against_root(self.root);
+        let instants = Instants { committer: made_at(object)?, first_sight: None };
+        let mut findings = policy.against_root(self.root);
+        findings.extend(policy.out_of_reach(instants.latest()));
         if !findings.is_empty() {
             return Err(joined(findings));
         }
         // Now that it is known whose keys they are: the root keys count as their holders, and what the file demands of
         // its successors it satisfies itself.
         self.enough(&object.id, policy.people_of(&signed.good).len(), "root key holder", &signed.bad)?;
-        let instants = Instants { committer: made_at(object)?, first_sight: None };
         let place = Place::of(&object.id, &self.head);
         vouched(&policy, "its own rules", &bytes, &files, &instants, &object.id, place)?;
         Ok(policy)

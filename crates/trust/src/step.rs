@@ -145,6 +145,7 @@ impl Brought {
         let file = TrustFile::parse(&bytes).map_err(joined)?;
         let mut findings = file.against_root(root);
         findings.extend(file.against_predecessor(policy));
+        findings.extend(file.out_of_reach(instants.latest()));
         if !findings.is_empty() {
             return Err(joined(findings));
         }

@@ -147,7 +147,7 @@ impl TrustFile {
     /// Everything that is wrong with it, W502 and W506 with line and column.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Finding>> {
         let file = read::read(bytes)?;
-        let findings = check::check(&file);
+        let findings = check::check(&file, None);
         if findings.is_empty() { Ok(file) } else { Err(findings) }
     }
 

@@ -506,6 +506,32 @@ fn the_introduction_is_pinned_three_ways() {
     assert_eq!(check(&|world| _ = world.memory.missing.insert(world.introduction)), "W403");
 }
 
+/// A key that has ended signs nothing any more, so it brings no threshold within reach.
+#[test]
+fn a_key_that_has_ended_locks_as_a_revoked_one_does() {
+    let until = |version: u64, end: &str| {
+        let dave = person("dave").public();
+        policy(version, &[(&format!("{{ssh: \"{dave}\"}}"), &format!("{{ssh: \"{dave}\", notAfter: {end}}}"))])
+    };
+    // Seen a day after the introduction: the signature of a key that ends that day is good, and the threshold of two
+    // is within reach; a minute earlier neither is.
+    let seen = ["2026-01-02T00:00:00Z", "2026-01-01T23:59:00Z"];
+    for (end, wanted) in seen.into_iter().zip(["ok", "W506"]) {
+        let mut world = World::new();
+        let signers = ["alice", "dave"];
+        let head = world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &until(2, end), &signers));
+        let judgement = world.judge(&Start::Accepted(world.introduction), head);
+        assert_eq!(code(&judgement), wanted, "{end}: {judgement:?}");
+        if let Some(finding) = judgement.refusal() {
+            assert!(finding.found.contains("in which 1 can sign at 2026-01-02T00:00:00Z"), "{}", finding.found);
+        }
+    }
+    for (end, wanted) in [("2026-01-01T00:00:00Z", "ok"), ("2025-12-31T23:59:59Z", "W506")] {
+        let world = World::with(&until(1, end));
+        assert_eq!(world.code(world.introduction), wanted, "introduced {end}");
+    }
+}
+
 /// What is no signature is not kept: the first file above what one can have is named, before any right is looked at.
 #[test]
 fn a_signature_file_that_is_too_large_is_refused() {

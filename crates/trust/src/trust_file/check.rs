@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use manifest::Finding;
 
 use super::{
@@ -12,8 +13,10 @@ use crate::{TrustCode, TrustRootSpec};
 
 const EDIT: &str = "edit .writ/trust.yaml and have it signed again";
 
-/// All that is wrong with a file whose form is right.
-pub(super) fn check(file: &TrustFile) -> Vec<Finding> {
+/// All that is wrong with a file whose form is right. What is within reach depends on the keys in force: at a time, all
+/// but those that have ended.
+pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
+    let when = at.map_or_else(String::new, |at| format!(" at {at}"));
     let mut findings = Vec::new();
     let patterns: usize = file.rules.iter().map(|rule| rule.paths.len()).sum();
     if patterns > MAX_PATTERNS {
@@ -39,22 +42,22 @@ pub(super) fn check(file: &TrustFile) -> Vec<Finding> {
                     item.threshold, rule.name
                 );
                 note(TrustCode::W502, found, "threshold 1, or a rule for paths under .writ/ alone");
-            } else if !file.can_reach(item, below_writ) {
-                let held = file.able(&item.role, below_writ);
+            } else if !file.can_reach(item, below_writ, at) {
+                let held = file.able(&item.role, below_writ, at);
                 let found = format!(
-                    "rule {} needs {} of role {}, in which {held} can sign",
+                    "rule {} needs {} of role {}, in which {held} can sign{when}",
                     rule.name, item.threshold, item.role
                 );
                 note(TrustCode::W506, found, "a threshold within reach");
             }
         }
     }
-    findings.extend(self_lock(file));
+    findings.extend(self_lock(file, at));
     findings
 }
 
 /// W506 unless people in force could change the trust file and put their signatures beside it.
-fn self_lock(file: &TrustFile) -> Vec<Finding> {
+fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
     let trust = trust_file_path();
     let signers: BTreeSet<&str> = file
         .rules_for(&trust)
@@ -72,7 +75,7 @@ fn self_lock(file: &TrustFile) -> Vec<Finding> {
             break;
         }
         for rule in file.rules_for(&path) {
-            let reachable = rule.any_of.iter().any(|item| file.can_reach(item, true));
+            let reachable = rule.any_of.iter().any(|item| file.can_reach(item, true, at));
             if !reachable && locked.insert(rule.name.as_str()) {
                 let found = format!("rule {} covers {path} and no people in force can satisfy it", rule.name);
                 let finding =
@@ -85,19 +88,27 @@ fn self_lock(file: &TrustFile) -> Vec<Finding> {
 }
 
 impl TrustFile {
-    /// How many holders of a role can sign: with a key that is not revoked, and only people if `people`.
-    fn able(&self, role: &str, people: bool) -> usize {
+    /// W506 for each threshold that the keys in force at a time cannot reach. Parsing has looked at all keys.
+    pub(crate) fn out_of_reach(&self, at: Timestamp) -> Vec<Finding> {
+        check(self, Some(at))
+    }
+
+    /// How many holders of a role can sign: with a key that is not revoked and has not ended, and only people if `people`.
+    fn able(&self, role: &str, people: bool, at: Option<Timestamp>) -> usize {
         let able = |name: &&String| {
             self.principals.get(*name).is_some_and(|principal| {
                 (!people || principal.kind == PrincipalKind::Human)
-                    && principal.keys.iter().any(|key| !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint())))
+                    && principal.keys.iter().any(|key| {
+                        let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
+                        !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
+                    })
             })
         };
         self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())
     }
 
-    fn can_reach(&self, item: &RoleThreshold, people: bool) -> bool {
-        usize::try_from(item.threshold).is_ok_and(|threshold| self.able(&item.role, people) >= threshold)
+    fn can_reach(&self, item: &RoleThreshold, people: bool, at: Option<Timestamp>) -> bool {
+        usize::try_from(item.threshold).is_ok_and(|threshold| self.able(&item.role, people, at) >= threshold)
     }
 
     /// W507 for each field in which the file is about something else than the TrustRoot.
