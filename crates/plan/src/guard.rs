@@ -1,6 +1,6 @@
 //! The prune guard: a commit that deletes much must say so.
 
-use manifest::{Finding, GroupKind, ObjectRef, Subject, counted};
+use manifest::{Finding, GIT_SIGN, GroupKind, ObjectRef, Subject, counted};
 
 use crate::{PlanCode, SyncRef, SyncSpec};
 
@@ -50,7 +50,7 @@ pub(crate) fn check<'a>(
         found: format!("{found}{said}"),
         needed: format!("the trailer `Writ-Prune: {count}` in the commit message"),
         fix: format!(
-            "git commit --allow-empty -S -m 'Prune {}' --trailer 'Writ-Prune: {count}' (or restore the files)",
+            "git {GIT_SIGN} commit --allow-empty --gpg-sign -m 'Prune {}' --trailer 'Writ-Prune: {count}' # or restore the files",
             counted(count, "object")
         ),
     })
@@ -70,6 +70,10 @@ mod tests {
     use manifest::ClusterId;
 
     fn guard(applied: usize, kinds: &[&str], trailer: Option<u64>) -> Option<String> {
+        held(applied, kinds, trailer).map(|finding| finding.found)
+    }
+
+    fn held(applied: usize, kinds: &[&str], trailer: Option<u64>) -> Option<Finding> {
         let sync = SyncRef { namespace: "shop".into(), name: "web".into() };
         let spec: SyncSpec = serde_json::from_str(r#"{"sourceRef":{"name":"a"},"drift":{"mode":"Revert"}}"#).unwrap();
         let references: Vec<ObjectRef> = kinds
@@ -82,7 +86,18 @@ mod tests {
                 name: format!("o{index}"),
             })
             .collect();
-        check(&sync, &spec, applied, references.iter(), PruneTrailer(trailer)).map(|finding| finding.found)
+        check(&sync, &spec, applied, references.iter(), PruneTrailer(trailer))
+    }
+
+    /// As a shell takes it, signed in the format that is accepted.
+    #[test]
+    fn the_fix_can_be_pasted() {
+        assert_eq!(
+            held(2, &["ConfigMap"; 2], None).unwrap().fix,
+            format!(
+                "git {GIT_SIGN} commit --allow-empty --gpg-sign -m 'Prune 2 objects' --trailer 'Writ-Prune: 2' # or restore the files"
+            )
+        );
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Commands that mend a commit, each on one line so that it works when pasted into a shell.
 
-use crate::{CommitId, CommitObject, TrustCode};
+pub(crate) use manifest::GIT_SIGN as SIGN;
 
-/// Options of `git` that sign with the person's own key, or with the usual one where none is set.
-pub(crate) const SIGN: &str =
-    "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
+use crate::{CommitId, CommitObject, TrustCode};
 
 /// Options of `git` that sign with a key that only the person knows of: the usual one was refused.
 pub(crate) const SIGN_WITH: &str = "-c gpg.format=ssh -c user.signingkey=KEY_FILE";

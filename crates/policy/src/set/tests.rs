@@ -225,7 +225,9 @@ fn a_file_that_would_not_be_in_force_is_refused() {
     assert!(found[1].starts_with("W803 PolicyUnsupported: policies/limit.YAML: "), "{}", found[1]);
     assert_eq!(
         found[2],
-        "W803 PolicyUnsupported: waivers/it's.yaml: waivers are not supported yet; needed: no file under waivers/ but notes that end in .md. Fix: git rm -- 'waivers/it'\\''s.yaml' && git commit --amend --no-edit --allow-empty -S # in the commit that brings it; change the policy instead"
+        format!(
+            "W803 PolicyUnsupported: waivers/it's.yaml: waivers are not supported yet; needed: no file under waivers/ but notes that end in .md. Fix: git rm -- 'waivers/it'\\''s.yaml' && git {GIT_SIGN} commit --amend --no-edit --allow-empty --gpg-sign # in the commit that brings it; change the policy instead"
+        )
     );
 }
 
