@@ -163,6 +163,26 @@ impl CrdScopes {
         }
     }
 
+    /// Adds what other definitions define, as if each had been added here.
+    pub fn merge(&mut self, other: &Self) {
+        for (kind, theirs) in &other.0 {
+            let defined = self.0.entry(kind.clone()).or_insert(*theirs);
+            if defined != theirs {
+                *defined = Defined::Contradictory;
+            }
+        }
+    }
+
+    /// How many kinds are defined, contradictory ones among them.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if nothing is defined.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The kinds found, with their scope.
     pub fn iter(&self) -> impl Iterator<Item = (&GroupKind, Scope)> {
         self.0.iter().filter_map(|(kind, defined)| Some((kind, defined.scope()?)))
@@ -193,6 +213,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn merged_definitions_are_those_of_one_set() {
+        let of = |kind: &str, scope: &str| {
+            CrdScopes::of([&json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "spec": {"group": "g", "names": {"kind": kind}, "scope": scope},
+            })])
+        };
+        let mut all = of("A", "Cluster");
+        for other in [of("A", "Cluster"), of("B", "Cluster"), of("B", "Namespaced"), CrdScopes::default()] {
+            all.merge(&other);
+        }
+        let scope = |kind| all.scope(&GroupKind::new("g", kind));
+        assert_eq!((scope("A"), scope("B"), all.len()), (Some(Scope::Cluster), None, 2));
+        // What contradicts itself stays so, whatever comes after it.
+        all.merge(&of("B", "Cluster"));
+        assert_eq!(all.scope(&GroupKind::new("g", "B")), None);
+    }
 
     #[test]
     fn knows_built_in_kinds() {

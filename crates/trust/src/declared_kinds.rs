@@ -5,10 +5,13 @@
 //! (M1xx); a file that did not parse *before* the step has declared nothing that could have been applied, so it may
 //! be mended. Files below `.writ/` and files that are no YAML declare nothing.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use manifest::{BuiltinScopes, CrdScopes, Declared, Finding, GroupKind, RepoPath, Scope, ScopeLookup};
-use manifest::{MAX_SET_OBJECTS, declared, declares_objects, expand, parse_yaml};
+use manifest::{MAX_SET_FILES, MAX_SET_OBJECTS, declared, declares_objects, expand, parse_yaml};
 
 use crate::{
     Change, CommitId, History, HistoryError, TrustCode, TrustFile,
@@ -24,6 +27,77 @@ pub const MAX_SCOPE_BYTES: usize = 256 * 1024 * 1024;
 /// Syncs, which may be moved or renamed as a whole (4 × 12,500 before, as many after).
 pub const MAX_STEP_OBJECTS: usize = 2 * 4 * MAX_SET_OBJECTS;
 
+/// Most that is remembered of files, in files and kinds that they define together: two Syncs of 20,000 files each, at 150
+/// bytes 6 MB.
+const MAX_REMEMBERED: usize = 2 * MAX_SET_FILES;
+
+/// What files define, by the id of their blob, over the steps of one judgement: nearly all files of a tree are those of
+/// the step before. What is remembered counts for the limits all the same, so a verdict does not depend on it.
+#[derive(Default)]
+pub(crate) struct Definitions(RefCell<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    files: BTreeMap<String, File>,
+    weight: usize,
+}
+
+/// What is remembered of one file.
+struct File {
+    bytes: usize,
+    scopes: CrdScopes,
+}
+
+impl Definitions {
+    /// The kinds that CustomResourceDefinitions in the tree of a commit define. Files that do not parse define nothing.
+    fn of(&self, history: &dyn History, commit: &CommitId) -> Result<CrdScopes, Finding> {
+        let mut scopes = CrdScopes::default();
+        let mut total = 0_usize;
+        let files = history.changes(None, commit, usize::MAX).map_err(|error| unreadable(commit, &error))?;
+        for Change { path, after, .. } in files.iter().filter(|change| declares_objects(&change.path)) {
+            let Some(entry) = after else { continue };
+            let mut remembered = self.0.borrow_mut();
+            let file = match remembered.files.get(&entry.id) {
+                Some(file) => file,
+                None => remembered.keep(&entry.id, read_definitions(path, &read_present(history, commit, path)?)),
+            };
+            total = total.saturating_add(file.bytes);
+            if total > MAX_SCOPE_BYTES {
+                return Err(over_budget(commit, "bytes of manifests", MAX_SCOPE_BYTES));
+            }
+            scopes.merge(&file.scopes);
+        }
+        Ok(scopes)
+    }
+}
+
+impl Remembered {
+    /// Remembers a file, and forgets all others when they are too many.
+    fn keep(&mut self, id: &str, file: File) -> &File {
+        let weight = file.scopes.len().saturating_add(1);
+        self.weight = self.weight.saturating_add(weight);
+        if self.weight > MAX_REMEMBERED {
+            self.files.clear();
+            self.weight = weight;
+        }
+        self.files.entry(id.to_owned()).or_insert(file)
+    }
+}
+
+/// What one file defines.
+fn read_definitions(path: &RepoPath, bytes: &[u8]) -> File {
+    const KIND: &[u8] = b"CustomResourceDefinition";
+    let mut scopes = CrdScopes::default();
+    if memchr::memmem::find(bytes, KIND).is_some() {
+        for document in parse_yaml(path, bytes).unwrap_or_default() {
+            for object in expand(&document.root) {
+                scopes.add(&object.to_json());
+            }
+        }
+    }
+    File { bytes: bytes.len(), scopes }
+}
+
 /// One step and what is known of it so far.
 struct Gate<'a> {
     history: &'a dyn History,
@@ -31,6 +105,7 @@ struct Gate<'a> {
     commit: &'a CommitId,
     bytes: usize,
     objects: usize,
+    known: &'a Definitions,
     definitions: Option<CrdScopes>,
 }
 
@@ -41,8 +116,9 @@ pub(crate) fn judge_kinds(
     predecessor: &CommitId,
     commit: &CommitId,
     changes: &[Change],
+    known: &Definitions,
 ) -> Result<(), Finding> {
-    let mut gate = Gate { history, policy, commit, bytes: 0, objects: 0, definitions: None };
+    let mut gate = Gate { history, policy, commit, bytes: 0, objects: 0, known, definitions: None };
     for change in changes.iter().filter(|change| declares_objects(&change.path)) {
         let path = &change.path;
         let after = match &change.after {
@@ -100,36 +176,12 @@ impl Gate<'_> {
         }
         let definitions = match self.definitions.take() {
             Some(definitions) => definitions,
-            None => definitions_in(self.history, self.commit)?,
+            None => self.known.of(self.history, self.commit)?,
         };
         let scope = definitions.scope(kind);
         self.definitions = Some(definitions);
         Ok(scope)
     }
-}
-
-/// The kinds that CustomResourceDefinitions in the tree of a commit define. Files that do not parse define nothing.
-fn definitions_in(history: &dyn History, commit: &CommitId) -> Result<CrdScopes, Finding> {
-    let mut scopes = CrdScopes::default();
-    let mut total = 0_usize;
-    let files = history.list(commit, &RepoPath::root()).map_err(|error| unreadable(commit, &error))?;
-    for path in files.iter().filter(|path| declares_objects(path)) {
-        let bytes = read_present(history, commit, path)?;
-        total = total.saturating_add(bytes.len());
-        if total > MAX_SCOPE_BYTES {
-            return Err(over_budget(commit, "bytes of manifests", MAX_SCOPE_BYTES));
-        }
-        const KIND: &[u8] = b"CustomResourceDefinition";
-        if memchr::memmem::find(&bytes, KIND).is_none() {
-            continue;
-        }
-        for document in parse_yaml(path, &bytes).unwrap_or_default() {
-            for object in expand(&document.root) {
-                scopes.add(&object.to_json());
-            }
-        }
-    }
-    Ok(scopes)
 }
 
 /// The bytes of a file that a tree is known to have.

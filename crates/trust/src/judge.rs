@@ -10,7 +10,7 @@ use manifest::{Digest, Finding, counted};
 use crate::{
     AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, HistoryError, RootKeys, Signer, TrustCode,
     TrustFile, TrustRootSpec, VerifiedCommit,
-    declared_kinds::over_budget,
+    declared_kinds::{Definitions, over_budget},
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again, unreadable},
     repair::{Place, SIGN, sign_trust_file},
@@ -93,7 +93,7 @@ impl Judgement {
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
     let watched = Watched::new(history);
-    let judge = Judge { history: &watched, root, now, head: *head };
+    let judge = Judge { history: &watched, root, now, head: *head, definitions: Definitions::default() };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -148,6 +148,7 @@ struct Judge<'a> {
     root: &'a TrustRootSpec,
     now: Timestamp,
     head: CommitId,
+    definitions: Definitions,
 }
 
 impl Judge<'_> {
@@ -318,6 +319,7 @@ impl Judge<'_> {
             place,
             instants,
             changes,
+            definitions: &self.definitions,
             brought,
         };
         let next = step.brought.as_ref().map_or(&state.policy, |brought| &brought.file);

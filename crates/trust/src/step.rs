@@ -7,7 +7,7 @@ use manifest::{Finding, RepoPath};
 use crate::{
     Ancestry, Change, CommitId, CommitObject, EXPIRY_GRACE, History, HistoryError, Revoked, TrustCode, TrustFile,
     TrustRootSpec, VerifiedCommit,
-    declared_kinds::{judge_kinds, over_budget},
+    declared_kinds::{Definitions, judge_kinds, over_budget},
     instants::Instants,
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
     repair::{Place, SIGN, amend, in_place, sign_trust_file},
@@ -29,6 +29,8 @@ pub(crate) struct Step<'a> {
     pub(crate) place: Place,
     pub(crate) instants: Instants,
     pub(crate) changes: Vec<Change>,
+    /// What is known of files of earlier steps.
+    pub(crate) definitions: &'a Definitions,
     /// The trust file that the step brings, if it changes it.
     pub(crate) brought: Option<Brought>,
 }
@@ -54,7 +56,7 @@ impl Step<'_> {
         let signer = BTreeSet::from([verified.signer().principal.clone()]);
         let signed = self.brought.as_ref().map(|brought| &brought.signed);
         authorise_all(self.policy, commit, &self.changes, &signer, signed)?;
-        judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes)
+        judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
     }
 
     /// W508: after `expires` and a grace only `.writ/` may change.

@@ -5,6 +5,8 @@
 
 mod memory;
 
+use std::cell::Cell;
+
 use manifest::RepoPath;
 use memory::{BASE, World, at, code, config_map, path};
 use trust::{Change, CommitId, History, HistoryError, MAX_STEPS, Start, judge};
@@ -41,6 +43,61 @@ impl History for Endless<'_> {
     fn is_ancestor(&self, _: &CommitId, _: &CommitId) -> Result<bool, HistoryError> {
         Ok(false)
     }
+}
+
+/// Counts the files that are read.
+struct Counting<'a>(&'a World, Cell<usize>);
+
+impl History for Counting<'_> {
+    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.0.memory.commit(id)
+    }
+
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
+        self.0.memory.changes(from, to, limit)
+    }
+
+    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.1.set(self.1.get() + 1);
+        self.0.memory.read(commit, path)
+    }
+
+    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
+        self.0.memory.list(commit, folder)
+    }
+
+    fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
+        self.0.memory.side_commits(mainline, step, limit)
+    }
+
+    fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
+        self.0.memory.is_ancestor(ancestor, of)
+    }
+}
+
+/// A kind that is not built in asks for the definitions of the whole tree, at every step; what did not change since the
+/// step before is not read again, and what did is.
+#[test]
+fn definitions_are_looked_for_in_what_changed() {
+    const FILES: usize = 40;
+    const STEPS: usize = 20;
+    let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: gadgets.x.io}\n\
+                      spec: {group: x.io, scope: Namespaced, names: {kind: Gadget, plural: gadgets}, versions: []}\n";
+    let mut tree = World::new().memory.tree(&World::new().introduction);
+    tree.insert(path("crds/gadget.yaml"), definition.as_bytes().to_vec());
+    tree.extend((0..FILES).map(|number| (path(&format!("apps/{number}.yaml")), config_map("a", 1).into_bytes())));
+    let mut world = World::of(tree);
+    let mut head = world.introduction;
+    for number in 0..STEPS {
+        let gadget = format!("apiVersion: x.io/v1\nkind: Gadget\nmetadata: {{name: a{number}}}\n");
+        head = world.put(head, "bob", "apps/gadget.yaml", &gadget);
+    }
+    let counting = Counting(&world, Cell::new(0));
+    let judgement = judge(&counting, &world.root, &Start::Introduction, &head, at(BASE + 86_400));
+    assert_eq!(code(&judgement), "ok");
+    // The tree once; of each step its file, as it was, and again where it is looked at for definitions.
+    let once = FILES + STEPS * 3 + 8;
+    assert!(counting.1.get() <= once, "{} files were read, not {once}", counting.1.get());
 }
 
 #[test]
