@@ -21,6 +21,7 @@
 
 mod absence;
 mod apply;
+mod claims;
 mod code;
 mod conditions;
 mod drift;

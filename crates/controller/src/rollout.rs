@@ -333,6 +333,9 @@ impl State {
             Ok(receipt) => receipt,
             Err(error) => {
                 self.log_failed(&error);
+                if plan.origin() == PlanOrigin::Advance {
+                    self.unclaim(&sync, desired);
+                }
                 return self.try_later(&sync);
             }
         };
@@ -395,14 +398,7 @@ impl State {
         state.superseded = Some(plan.revision().to_string());
         state.settled = None;
         state.phase = Phase::Idle;
-        let kept: Vec<_> =
-            [&state.accepted, &state.applied].into_iter().flatten().chain(&state.partial).cloned().collect();
-        for object in desired.iter().map(|object| &object.reference) {
-            // What only this candidate declares was claimed for it.
-            if self.live.owner_of(object) == Some(sync) && kept.iter().all(|state| state.get(object).is_none()) {
-                self.live.release(object);
-            }
-        }
+        self.unclaim(sync, desired);
         self.consider(sync);
     }
 
