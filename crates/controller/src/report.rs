@@ -228,7 +228,7 @@ impl Courier {
 }
 
 /// An error with its causes, on one line. Errors of requests say reason and fields, never values.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -16,6 +16,7 @@ use crate::{
     event::Event,
     fault::FaultPoint,
     journal::Refused,
+    report::chain,
     resources::finding,
     source_gate::Verified,
     state::{Dirty, Held, Phase, Resume, State, VerdictKey},
@@ -424,11 +425,12 @@ impl State {
     /// The log takes no entries: roll-outs stop, and everybody is told.
     pub(crate) fn log_failed(&mut self, error: &LogError) {
         let full = error.is_out_of_space() || error.is_read_only();
-        tracing::error!(error = %error, full, "the audit log cannot be written");
+        let why = chain(error);
+        tracing::error!(error = why, full, "the audit log cannot be written");
         let mut problem = finding(
             ControllerCode::A140,
             "state volume",
-            &format!("the log cannot be written: {error}"),
+            &format!("the log cannot be written: {why}"),
             "a writable state volume with free space",
         );
         "make room on the state volume, or mount it writable; roll-outs go on by themselves"
