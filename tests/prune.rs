@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use testkit::{ControlPlane, Profile};
 
 use crate::bad_input::told;
@@ -249,15 +249,11 @@ fn lost_state_is_held_until_an_admin_vouches() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it advanced");
     ensure!(stage.entries(&["--kind", "advance"])?.is_empty(), "something was accepted");
 
-    story.done("an admin sets spec.resumeFrom of the TrustRoot to the revision that was accepted");
-    let root = format!("trustroot/{}", stage.view.namespace);
-    stage.tenant.kubectl(&[
-        "patch",
-        &root,
-        "--type=merge",
-        "-p",
-        &format!(r#"{{"spec":{{"resumeFrom":"{good}"}}}}"#),
-    ])?;
+    story.done("an admin runs the command that the fix names");
+    let fix = stage.view.source()?["status"]["heldRevision"]["fix"].as_str().context("no fix")?.to_owned();
+    ensure!(fix.contains(&good), "the revision is not in {fix}");
+    let command = fix.split_once("kubectl ").context("no command")?.1.replace('\'', "");
+    stage.tenant.kubectl(&command.split(' ').collect::<Vec<_>>())?;
     stage.applied(&commit)?;
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
     let sync = stage.view.sync(SYNC)?;

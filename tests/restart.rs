@@ -270,7 +270,7 @@ fn marked_objects_without_a_log() -> Test {
     };
     story.seen("kubectl get gitsource config", &format!("{} {}\nfix: {}", text("code"), text("message"), text("fix")));
 
-    story.done("an admin sets spec.resumeFrom of the TrustRoot to the revision that was accepted");
+    story.done("an admin runs the command of the fix, with the revision that was accepted");
     let patch = format!(r#"{{"spec":{{"resumeFrom":"{good}"}}}}"#);
     stage.tenant.kubectl(&["patch", &root, "--type=merge", "-p", &patch])?;
     stage.applied(&commit)?;

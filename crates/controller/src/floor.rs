@@ -1,9 +1,18 @@
 //! Where the next judgement of a repository starts: at what the log proves, never below what the
 //! TrustRoot's status shows or its admin vouches for. The log alone is believed; the others are floors.
 
-use manifest::{Finding, ObjectRef, Subject};
+use manifest::{Finding, ObjectRef, Subject, shell_quote};
 use plan::INSTANCE_LABEL;
 use trust::{AuthorizedCommit, CommitId, History, HistoryError, Start, TrustCode};
+
+/// Whose accepted state is asked for, and who may vouch for one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner<'a> {
+    /// As people are told.
+    pub name: &'a str,
+    /// Name of the TrustRoot whose `resumeFrom` counts.
+    pub root: &'a str,
+}
 
 /// What is known of the revision that was accepted last.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +31,7 @@ impl Floors {
     /// # Errors
     /// W407 when what is shown as accepted is neither in the log nor in line with it; W403 when the
     /// history cannot be read.
-    pub(crate) fn start(&self, history: &dyn History, owner: &str) -> Result<Start, Box<Finding>> {
+    pub(crate) fn start(&self, history: &dyn History, owner: Owner<'_>) -> Result<Start, Box<Finding>> {
         if let Some(vouched) = self.admin {
             // Whoever vouches for a revision does not take back what descends from it.
             let higher = match self.status {
@@ -51,7 +60,7 @@ fn between(
     history: &dyn History,
     log: AuthorizedCommit,
     status: Option<CommitId>,
-    owner: &str,
+    owner: Owner<'_>,
 ) -> Result<Start, Box<Finding>> {
     let Some(shown) = status else { return Ok(Start::Resumed(log)) };
     if descends(history, &log.id(), &shown)? {
@@ -83,43 +92,48 @@ fn is_there(history: &dyn History, commit: &CommitId) -> Result<bool, Box<Findin
 }
 
 /// A revision is shown as accepted, and the log knows none.
-pub(crate) fn lost(owner: &str, revision: &str) -> Finding {
-    accepted_state_lost(
-        owner,
-        format!("its status shows the accepted revision {revision}, of which the log knows nothing"),
-    )
+pub(crate) fn lost(owner: Owner<'_>, revision: &str) -> Finding {
+    let found = format!("its status shows the accepted revision {revision}, of which the log knows nothing");
+    let vouch = resume_from(owner.root, revision);
+    accepted_state_lost(owner, found, format!("restore the state volume; or, if that revision was accepted: {vouch}"))
 }
 
 /// Objects are marked as ours, and the log knows of no accepted revision.
-pub(crate) fn forgotten(owner: &str, object: &ObjectRef, instance: &str) -> Finding {
+pub(crate) fn forgotten(owner: Owner<'_>, object: &ObjectRef, instance: &str) -> Finding {
     let found = format!(
         "the log knows of no accepted revision, but {object} carries the label {INSTANCE_LABEL}={instance} of this controller"
     );
-    let mut finding = accepted_state_lost(owner, found);
-    let kind = object.group_kind.to_string().to_lowercase();
-    finding.fix = format!(
-        "restore the state volume, or set spec.resumeFrom of the TrustRoot to the accepted revision; for what another \
-         installation left behind: kubectl label {kind} -A -l {INSTANCE_LABEL}={instance} {INSTANCE_LABEL}-"
+    let (kind, vouch) = (object.group_kind.to_string().to_lowercase(), resume_from(owner.root, "OID"));
+    let fix = format!(
+        "restore the state volume; or, with the OID that was accepted: {vouch}; or, for what another installation left \
+         behind: kubectl label {kind} -A -l {INSTANCE_LABEL}={instance} {INSTANCE_LABEL}-"
     );
-    finding
+    accepted_state_lost(owner, found, fix)
 }
 
 /// A revision is shown as accepted that is not in line with the log.
-pub(crate) fn disputed(owner: &str, shown: &CommitId, logged: &CommitId) -> Finding {
-    accepted_state_lost(
-        owner,
-        format!("its status shows the accepted revision {shown}, which is not in one line with {logged} of the log"),
-    )
+pub(crate) fn disputed(owner: Owner<'_>, shown: &CommitId, logged: &CommitId) -> Finding {
+    let found =
+        format!("its status shows the accepted revision {shown}, which is not in one line with {logged} of the log");
+    let vouch = resume_from(owner.root, "OID");
+    let fix = format!("restore the state volume; or, with the one of them that was accepted as OID: {vouch}");
+    accepted_state_lost(owner, found, fix)
 }
 
-fn accepted_state_lost(owner: &str, found: String) -> Finding {
+/// The command by which an admin vouches for a revision.
+fn resume_from(root: &str, revision: &str) -> String {
+    let patch = serde_json::json!({ "spec": { "resumeFrom": revision } });
+    format!("kubectl patch trustroot {} --type=merge -p '{patch}'", shell_quote(root))
+}
+
+fn accepted_state_lost(owner: Owner<'_>, found: String, fix: String) -> Finding {
     Finding {
         code: TrustCode::W407.entry(),
-        subject: Subject::Named(owner.to_owned()),
+        subject: Subject::Named(owner.name.to_owned()),
         rule: None,
         found,
         needed: "the log that recorded it, or an admin who vouches for a revision".to_owned(),
-        fix: "restore the state volume, or set spec.resumeFrom of the TrustRoot to the accepted revision".to_owned(),
+        fix,
     }
 }
 

@@ -18,7 +18,7 @@ use trust::{TrustCode, TrustRootSpec};
 use crate::{
     code::ControllerCode,
     event::Event,
-    floor,
+    floor::{self, Owner},
     journal::{Journal, Refused},
     resources::finding,
     resume::{self, ResumedSource},
@@ -38,34 +38,37 @@ struct SourceResumption {
     journal: Journal,
     key: Key,
     root: Arc<TrustRootSpec>,
+    root_name: String,
     mirror: PathBuf,
     known: Option<String>,
 }
 
 impl SourceResumption {
     async fn run(self) -> Result<Box<ResumedSource>, Finding> {
-        let Self { cluster, instance, unmarked, journal, key, root, mirror, known } = self;
-        let owner = format!("GitSource {key}");
+        let Self { cluster, instance, unmarked, journal, key, root, root_name, mirror, known } = self;
+        let name = format!("GitSource {key}");
+        let owner = Owner { name: &name, root: &root_name };
         let log = journal.clone();
         // What the status shows, or an admin vouches for, is compared with the log as it is.
         let unknown = known.is_none() && root.resume_from.is_none();
-        if unknown && blocking(&owner, move || resume::never_advanced(&log)).await? {
-            unmarked.get_or_try_init(|| nothing_is_marked(&cluster, &instance, &owner)).await?;
+        if unknown && blocking(&name, move || resume::never_advanced(&log)).await? {
+            unmarked.get_or_try_init(|| nothing_is_marked(&cluster, &instance, owner)).await?;
         }
-        let resumed = move || resume::source(&journal, &key, &root, &mirror, known.as_deref()).map(Box::new);
-        blocking(&owner, resumed).await
+        let vouching = root_name.clone();
+        let resumed = move || resume::source(&journal, &key, &root, &mirror, known.as_deref(), &vouching).map(Box::new);
+        blocking(&name, resumed).await
     }
 }
 
 /// An empty log while objects carry our label is a log that was lost.
-async fn nothing_is_marked(cluster: &Cluster, instance: &InstanceId, owner: &str) -> Result<(), Finding> {
+async fn nothing_is_marked(cluster: &Cluster, instance: &InstanceId, owner: Owner<'_>) -> Result<(), Finding> {
     let found = cluster.labelled(INSTANCE_LABEL, instance.as_str(), crd::GROUP).await;
     match found {
         Ok(None) => Ok(()),
         Ok(Some(object)) => Err(floor::forgotten(owner, &object, instance.as_str())),
         Err(error) => Err(Finding {
             code: ClusterCode::A106.entry(),
-            subject: manifest::Subject::Named(owner.to_owned()),
+            subject: manifest::Subject::Named(owner.name.to_owned()),
             rule: None,
             found: format!(
                 "the log is empty, and whether objects of this controller are there cannot be told: {error}"
@@ -107,6 +110,7 @@ impl State {
             journal: self.journal.clone(),
             key: key.clone(),
             root,
+            root_name: spec.trust_root_ref.name.clone(),
             mirror,
             known,
         };
@@ -287,13 +291,15 @@ impl State {
             None => None,
         };
         let (root, Some(job)) = (self.root_or_last(&source), self.render_job(sync)) else { return };
+        let obeyed = self.sources.get(&source).and_then(|source| source.obeyed.as_ref());
+        let root_name = obeyed.map(|obeyed| obeyed.trust_root_ref.name.clone());
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.resume = Resume::Running;
         let known = state.resource.status.as_ref().and_then(|status| status.accepted_revision.clone());
         let (journal, sync, failed) = (self.journal.clone(), sync.clone(), sync.clone());
         self.blocking(
             move || {
-                let question = resume::SyncQuestion { root, source, known, verified };
+                let question = resume::SyncQuestion { root, root_name, source, known, verified };
                 let outcome = resume::sync(&journal, &job, &question).map(Box::new);
                 Event::SyncResumed { sync, outcome }
             },

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec};
 
 use crate::{
-    floor::{self, disputed, lost},
+    floor::{self, Owner, disputed, lost},
     journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
     removal::Dropped,
@@ -67,11 +67,16 @@ pub(crate) struct ResumedSync {
     pub refused: Option<Held>,
 }
 
+/// What a command says where the name of the TrustRoot belongs and it is not known.
+const NO_ROOT: &str = "NAME";
+
 /// What is asked about a Sync.
 #[derive(Debug)]
 pub(crate) struct SyncQuestion {
     /// The TrustRoot; `None` if neither it nor its GitSource is there.
     pub root: Option<Arc<TrustRootSpec>>,
+    /// Name of that TrustRoot, as far as it is known.
+    pub root_name: Option<String>,
     /// The GitSource that the Sync names.
     pub source: Key,
     /// The accepted revision that the Sync's status shows.
@@ -92,10 +97,13 @@ pub(crate) fn source(
     root: &TrustRootSpec,
     mirror: &Path,
     known: Option<&str>,
+    root_name: &str,
 ) -> Result<ResumedSource, Finding> {
     let Some(found) = newest(journal, root)? else {
         return match (known, root.resume_from) {
-            (Some(revision), None) => Err(lost(&format!("GitSource {source}"), revision)),
+            (Some(revision), None) => {
+                Err(lost(Owner { name: &format!("GitSource {source}"), root: root_name }, revision))
+            }
             _ => Ok(ResumedSource::default()),
         };
     };
@@ -144,7 +152,7 @@ pub(crate) fn never_advanced(journal: &Journal) -> Result<bool, Finding> {
 pub(crate) fn read_floor(mirror: &Path, floor: &AuthorizedCommit) -> Result<Verified, Finding> {
     let opened = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     let verified = read_verified(opened.objects(), floor).map_err(|findings| {
-        let unknown = || disputed("the mirror", &floor.id(), &floor.id());
+        let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)
     })?;
     pin(mirror, floor)?;
@@ -238,22 +246,23 @@ fn acted_on(log: &Log, name: &str) -> Result<Option<Indexed>, Finding> {
 /// W407 when accepted state was lost: the log knows none although the status shows one, or the
 /// mirror no longer has it.
 pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) -> Result<ResumedSync, Finding> {
-    let owner = format!("Sync {}", job.sync);
+    let name = format!("Sync {}", job.sync);
+    let owner = Owner { name: &name, root: question.root_name.as_deref().unwrap_or(NO_ROOT) };
     let root = match &question.root {
         Some(root) => Some(root.clone()),
         None => obeyed_source(journal, &question.source)?.map(|obeyed| Arc::new(obeyed.root)),
     };
     let found = newest_of_sync(journal.log(), &job.sync)?;
-    let refused = refusal(journal.log(), &owner, found.as_ref().map(|found| found.index));
+    let refused = refusal(journal.log(), &name, found.as_ref().map(|found| found.index));
     let Some(found) = found else {
         return match &question.known {
-            Some(revision) if root.is_none_or(|root| root.resume_from.is_none()) => Err(lost(&owner, revision)),
+            Some(revision) if root.is_none_or(|root| root.resume_from.is_none()) => Err(lost(owner, revision)),
             _ => Ok(ResumedSync { refused, ..ResumedSync::default() }),
         };
     };
     let root = root.ok_or_else(|| unreadable(&format!("no revision of GitSource {} was accepted", question.source)))?;
     let commit = prove_own(journal, &found, &root)?;
-    let rendered = match render(job, &commit, &owner) {
+    let rendered = match render(job, &commit, owner) {
         // The Sync was ordered to another repository since, whose mirror knows nothing of it.
         Err(finding) if found.entry.subject.get("repoId") != Some(&root.repo_id) => {
             tracing::warn!(sync = %job.sync, code = finding.code.code, "what was accepted from another repository is left alone: {finding}");
@@ -264,9 +273,7 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     let (accepted, mut missing) = rendered;
     let ahead = match question.known.as_deref().filter(|shown| **shown != commit.id().to_string()) {
         None => false,
-        Some(shown) => {
-            standing(job, shown, &commit.id(), question.verified.as_ref(), &root, &owner)? == Standing::Ahead
-        }
+        Some(shown) => standing(job, shown, &commit.id(), question.verified.as_ref(), &root, owner)? == Standing::Ahead,
     };
     let spec = spec_of(journal, &found)?.and_then(|spec| spec.digest().ok());
     let digest = |name: &str| found.entry.digests.get(name).and_then(|text| text.parse().ok());
@@ -292,12 +299,12 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     };
     let applied = match applied {
         Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
-        Some(revision) => take(advanced_to(journal, job, &revision, &root, &owner)),
+        Some(revision) => take(advanced_to(journal, job, &revision, &root, owner)),
         None => None,
     };
     let begun = begun.iter().filter(|begun| begun.entry.subject.get("commit") != found.entry.subject.get("commit"));
     let partial = begun
-        .filter_map(|begun| take(prove_own(journal, begun, &root).and_then(|commit| render(job, &commit, &owner))))
+        .filter_map(|begun| take(prove_own(journal, begun, &root).and_then(|commit| render(job, &commit, owner))))
         .collect();
     let advance = plan.map(|plan| (plan, found.index));
     Ok(ResumedSync { accepted: Some(accepted), applied, partial, missing, spec, advance, current, refused })
@@ -343,7 +350,7 @@ fn advanced_to(
     job: &SyncJob,
     revision: &str,
     root: &TrustRootSpec,
-    owner: &str,
+    owner: Owner<'_>,
 ) -> Result<(Arc<DesiredState>, Vec<Finding>), Finding> {
     let subject = [("gate", "sync"), ("sync", &*job.sync.to_string()), ("commit", revision)];
     let advance = latest(journal.log(), EntryKind::Advance, &subject)?.ok_or_else(|| lost(owner, revision))?;
@@ -365,7 +372,7 @@ fn standing(
     logged: &CommitId,
     verified: Option<&CommitId>,
     root: &TrustRootSpec,
-    owner: &str,
+    owner: Owner<'_>,
 ) -> Result<Standing, Finding> {
     let shown: CommitId = shown.parse().map_err(|_form| lost(owner, shown))?;
     let mirror = Mirror::open(&job.mirror).map_err(|error| git::GitError::from(error).finding())?;
@@ -405,7 +412,11 @@ fn spec_of(journal: &Journal, found: &Indexed) -> Result<Option<SyncSpec>, Findi
     Ok(body.spec)
 }
 
-fn render(job: &SyncJob, commit: &AuthorizedCommit, owner: &str) -> Result<(Arc<DesiredState>, Vec<Finding>), Finding> {
+fn render(
+    job: &SyncJob,
+    commit: &AuthorizedCommit,
+    owner: Owner<'_>,
+) -> Result<(Arc<DesiredState>, Vec<Finding>), Finding> {
     sync_gate::resume(job, commit)
         .map_err(|findings| findings.into_iter().next().unwrap_or_else(|| lost(owner, &commit.id().to_string())))
 }

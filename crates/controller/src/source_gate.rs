@@ -16,7 +16,7 @@ use trust::{AuthorizedCommit, CommitId, History, HistoryError, Judgement, TrustC
 
 use crate::{
     fault::FaultPoint,
-    floor::{Floors, unreadable},
+    floor::{Floors, Owner, unreadable},
     schedule::backoff,
     state::Held,
 };
@@ -37,6 +37,8 @@ pub(crate) struct SourceJob {
     pub child: FetchChild,
     /// What trust starts from.
     pub root: Arc<TrustRootSpec>,
+    /// Name of that TrustRoot.
+    pub root_name: String,
     /// What is known of the revision that was accepted last.
     pub floors: Floors,
     /// Digest of the GitSource's obeyed spec.
@@ -207,7 +209,8 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
 
 /// Judges a head whose history is there.
 pub(crate) fn verdict(job: &SourceJob, objects: &Objects, judged: Judged, now: Timestamp) -> SourceOutcome {
-    let start = match job.floors.start(objects, &format!("TrustRoot of {}", job.root.repo_id)) {
+    let name = format!("TrustRoot {}", job.root_name);
+    let start = match job.floors.start(objects, Owner { name: &name, root: &job.root_name }) {
         Ok(start) => start,
         Err(finding) => {
             let commit = judged.head;

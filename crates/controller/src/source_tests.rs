@@ -112,6 +112,7 @@ impl World {
             mirror: self.mirror(source),
             child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new() },
             root: self.root.clone(),
+            root_name: "prod".to_owned(),
             floors,
             spec: spec().digest().unwrap(),
             judged: None,
@@ -143,7 +144,7 @@ impl World {
     }
 
     fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
-        resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known)
+        resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known, "prod")
     }
 }
 
@@ -175,8 +176,10 @@ fn the_floor_is_the_repositorys_whatever_the_source_is_called() {
     // Another repository: it was.
     let mut other = (*world.root).clone();
     other.repo_id = "urn:other".to_owned();
-    let lost = resume::source(&world.journal, &key("a"), &other, &world.mirror("a"), Some(&shown)).unwrap_err();
+    let lost = resume::source(&world.journal, &key("a"), &other, &world.mirror("a"), Some(&shown), "prod").unwrap_err();
     assert_eq!(lost.code.code, "W407");
+    let vouch = format!("kubectl patch trustroot prod --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{shown}\"}}}}'");
+    assert!(lost.fix.ends_with(&vouch), "{}", lost.fix);
 }
 
 /// No more of `policies/` is kept than is compiled: the file after the limit is larger than any that is read.

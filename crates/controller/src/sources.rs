@@ -68,8 +68,8 @@ impl State {
             turns: self.turns.clone(),
             kept: source.remote.clone(),
             key: key.clone(),
-            spec,
             job: SourceJob {
+                root_name: spec.trust_root_ref.name.clone(),
                 mirror,
                 child: self.options.fetch_child.clone(),
                 root,
@@ -82,6 +82,7 @@ impl State {
                     InForce::Known
                 },
             },
+            spec,
         };
         let events = self.events.clone();
         tokio::spawn(async move {

@@ -179,7 +179,13 @@ impl Shop {
     fn question(&self) -> SyncQuestion {
         let source = Key { namespace: "shop".to_owned(), name: "a".to_owned() };
         let verified = self.floor.as_ref().map(AuthorizedCommit::id);
-        SyncQuestion { root: Some(self.world.root.clone()), source, known: None, verified }
+        SyncQuestion {
+            root: Some(self.world.root.clone()),
+            root_name: Some("prod".to_owned()),
+            source,
+            known: None,
+            verified,
+        }
     }
 
     fn resume(&self, discovery: Discovery, question: &SyncQuestion) -> ResumedSync {
