@@ -349,6 +349,7 @@ fn state_volume_full() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
     story.then("nothing is rolled out.");
+    roll_outs(&mut stage, &mut story, 2)?;
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
     heals_replicas(&mut stage)?;
     story.then("the edit is reverted all the same.");
@@ -359,7 +360,19 @@ fn state_volume_full() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
     ensure!(stage.metrics()?.sum("writ_log_full", &[]) == Some(0.0), "the metric still says that the log is full");
     story.then("the commit is rolled out.");
+    roll_outs(&mut stage, &mut story, 4)?;
     story.end(&stage)
+}
+
+/// What the audit log says of roll-outs, as soon as it has so many entries.
+fn roll_outs(stage: &mut Stage<'_>, story: &mut Story, count: usize) -> Test {
+    let said = wait_until(&format!("{count} entries about roll-outs"), WITHIN, || {
+        let said = stage.roll_outs_on_volume()?;
+        ensure!(said.len() == count, "{said:?}");
+        Ok(said)
+    })?;
+    story.seen("writ audit show /var/lib/writ/log --key log.pub  # advance and outcome of Sync shop", &said.join("\n"));
+    Ok(())
 }
 
 #[test]
@@ -391,6 +404,7 @@ fn state_volume_read_only_while_running() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
     story.then("nothing is rolled out.");
+    roll_outs(&mut stage, &mut story, 2)?;
 
     story.done("kubectl scale deployment web --replicas=7");
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
@@ -410,6 +424,7 @@ fn state_volume_read_only_while_running() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
     stage.audit_verifies_on_volume()?;
     story.then("the edit is reverted and the commit rolled out.");
+    roll_outs(&mut stage, &mut story, 4)?;
     story.end(&stage)
 }
 

@@ -246,6 +246,7 @@ fn lost_state_is_held_until_an_admin_vouches() -> Test {
     story.status(&stage, Owner::Source)?;
     story.events(&stage, Owner::Source, "AcceptedStateLost")?;
     story.log(&stage, "W407")?;
+    story.audit(&stage, "W407")?;
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it advanced");
     ensure!(stage.entries(&["--kind", "advance"])?.is_empty(), "something was accepted");
 

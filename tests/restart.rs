@@ -269,6 +269,7 @@ fn marked_objects_without_a_log() -> Test {
             .replace("/web", "/settings")
     };
     story.seen("kubectl get gitsource config", &format!("{} {}\nfix: {}", text("code"), text("message"), text("fix")));
+    story.audit(&stage, "W407")?;
 
     story.done("an admin runs the command of the fix, with the revision that was accepted");
     let patch = format!(r#"{{"spec":{{"resumeFrom":"{good}"}}}}"#);

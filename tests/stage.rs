@@ -262,17 +262,36 @@ impl Stage<'_> {
 
     /// Runs a shell script in the running writ's view of the file system, with the state folder as `$0`. Only for a stage whose
     /// state is on a volume of its own.
-    pub(crate) fn state_volume(&mut self, script: &str) -> Result<()> {
+    pub(crate) fn state_volume(&mut self, script: &str) -> Result<Vec<u8>> {
         let (pid, state) = (self.running()?.pid().to_string(), self.state());
         let mut nsenter = testkit::hermetic_command("nsenter", std::path::Path::new("/"));
         nsenter.args(["--target", &pid, "--user", "--mount", "--preserve-credentials", "/bin/sh", "-c", script]);
-        testkit::run(nsenter.arg(state)).map(drop)
+        testkit::run(nsenter.arg(state))
     }
 
     /// As [`audit_verifies`](Self::audit_verifies), for such a stage.
     pub(crate) fn audit_verifies_on_volume(&mut self) -> Result<()> {
         let key = self.log_key_file();
-        self.state_volume(&format!("exec '{WRIT}' audit verify \"$0\"/log --key '{}'", key.display()))
+        self.state_volume(&format!("exec '{WRIT}' audit verify \"$0\"/log --key '{}'", key.display())).map(drop)
+    }
+
+    /// What was accepted and what came of it, as the audit log of such a stage says: kind, commit and result of each entry.
+    pub(crate) fn roll_outs_on_volume(&mut self) -> Result<Vec<String>> {
+        let key = self.log_key_file();
+        let show = format!("exec '{WRIT}' audit show \"$0\"/log --key '{}' --last 10000 -o json", key.display());
+        let document: Value = serde_json::from_slice(&self.state_volume(&show)?).context("no JSON")?;
+        let entries = document["entries"].as_array().context("no entries")?;
+        let is_roll_out = |entry: &&Value| {
+            entry["subject"]["sync"].is_string() && ["advance", "outcome"].iter().any(|kind| entry["kind"] == *kind)
+        };
+        let roll_outs = entries.iter().filter(is_roll_out);
+        Ok(roll_outs
+            .map(|entry| {
+                let word = |name: &str| entry["subject"][name].as_str().unwrap_or_default();
+                format!("{} {} {}", entry["kind"].as_str().unwrap_or_default(), word("commit"), word("result"))
+            })
+            .map(|line| line.trim_end().to_owned())
+            .collect())
     }
 
     /// SIGKILL.

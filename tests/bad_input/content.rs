@@ -226,6 +226,7 @@ fn object_that_the_api_server_rejects_among_20_good_ones() -> Test {
     story.status(&stage, Owner::Sync)?;
     story.events(&stage, Owner::Sync, "RejectedByServer")?;
     story.log(&stage, "A101")?;
+    story.audit(&stage, "A101")?;
     story.then("the twenty are there, Deployment web, which the commit removes, is still there: nothing is pruned before all applies succeeded.");
 
     story.done("the port is mended; sam signs; git push");

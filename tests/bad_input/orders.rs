@@ -32,6 +32,7 @@ fn object_that_another_sync_owns() -> Test {
         Ok(())
     })?;
     story.log(&stage, "A121")?;
+    story.audit(&stage, "A121")?;
     unharmed(&mut stage, &mut story)?;
     story.end(&stage)
 }
@@ -61,6 +62,7 @@ fn object_that_another_tool_owns() -> Test {
     story.status(&stage, Owner::Sync)?;
     story.events(&stage, Owner::Sync, "AdoptionConflict")?;
     story.log(&stage, "A102")?;
+    story.audit(&stage, "A102")?;
     ensure!(stage.view.config_map("taken")?["data"]["value"] == "theirs");
     unharmed(&mut stage, &mut story)?;
 
@@ -93,6 +95,7 @@ fn not_applied(
     story.status(stage, Owner::Sync)?;
     story.events(stage, Owner::Sync, reason)?;
     story.log(stage, code)?;
+    story.audit(stage, code)?;
     // What is not applied holds nothing up.
     stage.heals()?;
     stage.view.config_map("good").map(drop)
@@ -145,6 +148,7 @@ fn sync_edited_by_hand_in_the_cluster() -> Test {
     story.status(&stage, Owner::Sync)?;
     story.events(&stage, Owner::Sync, "UnsignedOrder")?;
     story.log(&stage, "A125")?;
+    story.audit(&stage, "A125")?;
     unharmed(&mut stage, &mut story)?;
 
     story.done("kubectl patch sync shop: drift.mode is Revert again");
@@ -156,6 +160,7 @@ fn sync_edited_by_hand_in_the_cluster() -> Test {
         Ok(())
     })?;
     story.then("the Sync is ready.");
+    story.audit_kind(&stage, "release", |_| true)?;
     story.end(&stage)
 }
 

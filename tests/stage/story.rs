@@ -138,14 +138,22 @@ impl Story {
             let newest = stage.entries(&["--code", code])?.pop();
             newest.with_context(|| format!("no entry with {code} in the audit log"))
         })?;
-        let mut text = format!("{} {}", entry["kind"].as_str().unwrap_or_default(), entry["codes"]);
-        for part in ["subject", "counts", "digests"] {
-            for (name, value) in entry[part].as_object().into_iter().flatten() {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                write!(text, "\n  {name}: {value}")?;
-            }
-        }
-        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --code {code} --last 1"), &text);
+        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --code {code} --last 1"), &shown(&entry)?);
+        Ok(())
+    }
+
+    /// The newest entry of the audit log of a kind, once there is one that `is_meant`.
+    pub(crate) fn audit_kind(
+        &mut self,
+        stage: &Stage<'_>,
+        kind: &str,
+        is_meant: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        let entry = wait_until("the entry is published", WITHIN, || {
+            let newest = stage.entries(&["--kind", kind])?.pop();
+            newest.filter(&is_meant).with_context(|| format!("no such entry of kind {kind} in the audit log"))
+        })?;
+        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --kind {kind} --last 1"), &shown(&entry)?);
         Ok(())
     }
 
@@ -173,6 +181,18 @@ impl Story {
         }
         bail!("the story {} has changed (WRIT_BLESS=1 writes it anew):\n{}", self.name, difference(&kept, &told))
     }
+}
+
+/// An entry of the audit log, with its body's findings if it was asked for.
+fn shown(entry: &Value) -> Result<String> {
+    let mut text = format!("{} {}", entry["kind"].as_str().unwrap_or_default(), entry["codes"]);
+    for part in ["subject", "counts", "digests"] {
+        for (name, value) in entry[part].as_object().into_iter().flatten() {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            write!(text, "\n  {name}: {value}")?;
+        }
+    }
+    Ok(text)
 }
 
 /// An Event and how often it happened.

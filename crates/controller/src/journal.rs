@@ -269,6 +269,24 @@ impl Journal {
         self.log.append(&entry, body.as_deref(), None, Durability::Grouped)
     }
 
+    /// Orders of `owner` (`kind namespace/name`) are not obeyed, or nothing of it advances, for this reason.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn hold(&self, now: Timestamp, owner: &str, finding: &Finding) -> Result<Receipt, LogError> {
+        let mut entry = entry(EntryKind::Hold, now, [("owner", owner)]);
+        entry.codes = codes([finding]);
+        self.log.append(&entry, Some(&hold_body(finding)), None, Durability::Grouped)
+    }
+
+    /// That ended.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn release(&self, now: Timestamp, owner: &str) -> Result<Receipt, LogError> {
+        self.log.append(&entry(EntryKind::Release, now, [("owner", owner)]), None, None, Durability::Grouped)
+    }
+
     /// Trust or policy moved on between a verdict and its entry: nothing was sent. On disk when this
     /// returns, because a restart takes the newest advance for accepted otherwise.
     ///
@@ -433,6 +451,11 @@ fn report_json(report: &DriftReport) -> Value {
         "code": report.finding.code.code,
         "differences": report.differences.iter().map(difference_json).collect::<Vec<_>>(),
     })
+}
+
+/// The body of a hold.
+pub(crate) fn hold_body(finding: &Finding) -> Vec<u8> {
+    manifest::canonical_json(&json!({ "findings": [finding_json(finding)] }))
 }
 
 fn finding_json(finding: &Finding) -> Value {

@@ -31,6 +31,7 @@ mod fault;
 mod fights;
 mod floor;
 mod heal_later;
+mod holds;
 mod http;
 mod inventory;
 mod journal;

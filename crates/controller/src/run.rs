@@ -188,6 +188,7 @@ fn new_state(
         dirty: BTreeSet::new(),
         expected_busy: Arc::default(),
         reporter,
+        holds: None,
         log_problem: None,
     }
 }
@@ -342,6 +343,7 @@ impl State {
         self.ask_removals();
         self.keep_inventories(now);
         self.remove_gone();
+        self.log_holds(now);
         self.consider_all();
     }
 

@@ -387,6 +387,8 @@ pub(crate) struct State {
     pub jitter: Jitter,
     /// Status and events on their way to the API server.
     pub reporter: Reporter,
+    /// What the log says is held, by owner; `None` until it is known what is ordered.
+    pub(crate) holds: Option<BTreeMap<String, Option<Finding>>>,
     /// The log takes no more entries.
     pub log_problem: Option<Finding>,
 }
