@@ -15,6 +15,7 @@ use crate::{
     apply::Lanes,
     discovery::Discovery,
     request::{Answer, Call, RequestError, decode, send},
+    text::chain,
 };
 
 /// How long a TCP and TLS handshake may take: several round trips to the other end of the world.
@@ -78,7 +79,6 @@ impl ConnectError {
     /// What a person is told: A111 if the server lacks something, else A106.
     #[must_use]
     pub fn finding(&self) -> Finding {
-        let source = std::error::Error::source(self).map_or_else(String::new, |source| format!(": {source}"));
         let unsupported =
             matches!(self, Self::Discover { source } if matches!(**source, RequestError::Unsupported { .. }));
         let (code, needed, fix) = if unsupported {
@@ -94,7 +94,7 @@ impl ConnectError {
             code: code.entry(),
             subject: Subject::Named("API server".to_owned()),
             rule: None,
-            found: format!("{self}{source}"),
+            found: chain(self),
             needed: needed.to_owned(),
             fix: fix.to_owned(),
         }

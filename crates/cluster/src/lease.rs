@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Cluster, ClusterCode,
     request::{Call, RequestError, decode, encode},
-    text::{micros, shorten},
+    text::{chain, micros, shorten},
 };
 
 /// A Lease of `coordination.k8s.io/v1`.
@@ -71,7 +71,7 @@ impl LeaseError {
                 ClusterCode::A106,
                 namespace,
                 name,
-                source.to_string(),
+                chain(source.as_ref()),
                 "none, it is tried again; if it lasts, look at the API server's health".to_owned(),
             ),
         };

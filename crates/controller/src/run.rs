@@ -74,11 +74,11 @@ pub enum ControllerError {
     #[error("cannot open the expected state")]
     Expected(#[from] ExpectedError),
     /// There is no connection to the cluster.
-    #[error("cannot connect to the cluster")]
-    Connect(#[from] ConnectError),
+    #[error("{}", .0.finding())]
+    Connect(ConnectError),
     /// Another instance holds the Lease, or it cannot be used.
-    #[error("cannot hold the Lease")]
-    Lease(#[from] LeaseError),
+    #[error("{}", .0.finding())]
+    Lease(LeaseError),
     /// Metrics and probes cannot be served.
     #[error("cannot serve metrics and probes")]
     Http(#[from] HttpError),
@@ -100,7 +100,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         &options.identity,
         LEASE_VALIDITY,
     );
-    lease.acquire(Timestamp::now()).await?;
+    lease.acquire(Timestamp::now()).await.map_err(ControllerError::Lease)?;
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
     let probes = Arc::new(Probes::default());
@@ -140,7 +140,7 @@ fn open_log(options: &Options) -> Result<(Journal, DigestKey), ControllerError> 
 
 async fn connect(options: &Options) -> Result<Cluster, ControllerError> {
     let access = options.kubeconfig.as_deref().map_or(Access::InCluster, Access::Kubeconfig);
-    Ok(Cluster::connect(access).await?)
+    Cluster::connect(access).await.map_err(ControllerError::Connect)
 }
 
 fn new_state(
@@ -224,7 +224,7 @@ async fn drive(
             biased;
             () = &mut stop => return Ok(()),
             Some(event) = inbox.recv() => state.handle(event),
-            Some(lost) = taken.recv() => return Err(lost.into()),
+            Some(lost) = taken.recv() => return Err(ControllerError::Lease(lost)),
             _ = tick.tick() => state.turn(),
         }
         probes.turned(started.elapsed().as_secs());
