@@ -324,32 +324,31 @@ impl State {
         if namespace != &sync.namespace {
             let found =
                 format!("spec.sourceRef.namespace is {namespace}; sources of other namespaces are not supported yet");
-            return Err(Box::new(finding(
-                ControllerCode::A142,
-                &name,
-                &found,
-                "a GitSource of the Sync's own namespace",
-            )));
+            let finding = finding(ControllerCode::A142, &name, &found, "a GitSource of the Sync's own namespace");
+            return Err(Box::new(Finding { fix: "remove spec.sourceRef.namespace".to_owned(), ..finding }));
         }
         let key = Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() };
-        match self.sources.get(&key).map(|source| &source.obeyed) {
-            Some(Some(obeyed)) => Ok(obeyed.trust_root_ref.name.clone()),
-            Some(None) => {
-                let found = format!("GitSource {key} is not obeyed");
-                Err(Box::new(finding(ControllerCode::A141, &name, &found, "a GitSource that is obeyed")))
-            }
-            None => {
-                let found = format!("GitSource {key} is not there");
-                Err(Box::new(finding(ControllerCode::A141, &name, &found, "an existing GitSource")))
-            }
-        }
+        let (state, needed, look) = match self.sources.get(&key).map(|source| &source.obeyed) {
+            Some(Some(obeyed)) => return Ok(obeyed.trust_root_ref.name.clone()),
+            Some(None) => ("not obeyed", "a GitSource that is obeyed", format!("describe gitsource {}", key.name)),
+            None => ("not there", "an existing GitSource", "get gitsources".to_owned()),
+        };
+        let finding = finding(ControllerCode::A141, &name, &format!("GitSource {key} is {state}"), needed);
+        Err(Box::new(Finding {
+            fix: format!("kubectl -n {namespace} {look}; then mend it, or spec.sourceRef"),
+            ..finding
+        }))
     }
 
     fn judge(&self, order: &Order<'_>, kind: BootstrapKind, root: &str) -> Result<(), Finding> {
         let name = format!("{} {}/{}", order.kind, order.namespace, order.name);
         let Some(spec) = self.roots.get(root).and_then(|root| root.spec.as_ref()) else {
             let found = format!("TrustRoot {root} is not there or cannot be used");
-            return Err(finding(ControllerCode::A141, &name, &found, "an existing TrustRoot"));
+            let finding = finding(ControllerCode::A141, &name, &found, "an existing TrustRoot");
+            return Err(Finding {
+                fix: format!("kubectl describe trustroot {root}; then apply or mend it"),
+                ..finding
+            });
         };
         let mode = match spec.orders {
             TrustOrders::Signed => OrderMode::Signed,

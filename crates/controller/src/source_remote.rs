@@ -55,13 +55,15 @@ pub(crate) async fn remote(
     let owner = format!("GitSource {key}");
     if spec.r#ref != tracked {
         let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
-        return Err(finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot"));
+        let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
+        return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
     }
     let mut options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
             let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
-            finding(ControllerCode::A141, &owner, &found, needed)
+            let fix = format!("kubectl -n {} describe secret {}; then apply or mend it", key.namespace, secret.name);
+            Finding { fix, ..finding(ControllerCode::A141, &owner, &found, needed) }
         };
         let found = cluster.secret(&key.namespace, &secret.name).await;
         let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
