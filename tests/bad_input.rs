@@ -2,12 +2,15 @@
 //! cause and fix in status, event and log. Every test tells its story in `scenarios/`.
 
 mod authority;
+mod cluster;
 mod commits;
 mod content;
 mod git_server;
 mod history;
 mod manifests;
+mod offline;
 mod orders;
+mod start;
 mod trees;
 mod trust_file;
 
@@ -123,6 +126,21 @@ fn noticed(stage: &mut Stage<'_>, owner: Owner, resource: &Value, commit: &str, 
         );
         Ok(())
     })
+}
+
+/// What the Sync says about itself when a roll-out is not complete, or an order not obeyed: status, event, log line, log entry.
+fn in_ready(stage: &mut Stage<'_>, story: &mut Story, code: &str, reason: &str) -> Test {
+    stage.wait(&format!("{code} is told"), |view| {
+        let sync = view.sync(crate::stage::SYNC)?;
+        let (ready, reason, message) = View::condition(&sync, "Ready");
+        let told = message.contains(code) && message.contains("Fix: ");
+        ensure!(ready == "False" && told, "Ready={ready} {reason}: {message}");
+        Ok(())
+    })?;
+    story.status(stage, Owner::Sync)?;
+    story.events(stage, Owner::Sync, reason)?;
+    story.log(stage, code)?;
+    story.audit(stage, code)
 }
 
 /// What was accepted is what is there, and a hand edit of it is still reverted.

@@ -260,6 +260,20 @@ impl Stage<'_> {
         setup::on_read_only_state(&self.arguments, &self.state())?.output()
     }
 
+    /// Runs another controller to its end, with a state of its own and these arguments in place of the stage's.
+    pub(crate) fn run_another(&self, changes: &[(&str, &str)]) -> Result<Finished> {
+        let command = WritCommand::new(WRIT)?;
+        let state = command.directory().join("state").to_string_lossy().into_owned();
+        let mut arguments = self.arguments.clone();
+        for (name, value) in changes.iter().copied().chain([("--state-dir", state.as_str())]) {
+            match arguments.iter().position(|argument| argument == name) {
+                Some(place) => value.clone_into(&mut arguments[place + 1]),
+                None => arguments.extend([name.to_owned(), value.to_owned()]),
+            }
+        }
+        command.args(arguments).output()
+    }
+
     /// Runs a shell script in the running writ's view of the file system, with the state folder as `$0`. Only for a stage whose
     /// state is on a volume of its own.
     pub(crate) fn state_volume(&mut self, script: &str) -> Result<Vec<u8>> {

@@ -58,6 +58,45 @@ fn git_server_without_the_branch() -> Test {
     story.end(&stage)
 }
 
+/// A Secret whose CA is no certificate: nothing is asked of a server that nobody could tell from another.
+#[test]
+fn secret_without_a_certificate() -> Test {
+    let mut stage = Lent::stage()?;
+    let mut story = Story::begin(&stage, "git-server-no-certificate", "A CA that is no certificate")?;
+    story.done("somebody writes \"junk\" into ca.crt of Secret git; writ polls");
+    let authority = stage.git.authority().to_owned();
+    certificate(&stage, "junk")?;
+    stage.poke()?;
+    let outcome = no_verdict(&mut stage, &mut story, "W609");
+    certificate(&stage, &authority)?;
+    outcome?;
+    stage.restore()?;
+    story.then("the certificate is there again: nothing is held, and the GitSource is ready.");
+    story.end(&stage)
+}
+
+fn certificate(stage: &Stage<'_>, text: &str) -> Test {
+    let patch = serde_json::json!({ "stringData": { "ca.crt": text } }).to_string();
+    stage.tenant.kubectl(&["patch", "secret", "git", "--type=merge", "-p", &patch]).map(drop)
+}
+
+/// Somebody who can write to the state volume puts a replace ref into the mirror: one commit would look like another.
+#[test]
+fn mirror_that_somebody_wrote_to() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "mirror-foreign-refs", "A mirror that somebody else wrote to")?;
+    story.done("somebody makes refs/replace in the mirror on the state volume; writ polls");
+    let mirror = stage.state().join("mirror").join(format!("{}.config", stage.view.namespace));
+    std::fs::create_dir(mirror.join("refs/replace")).context("cannot write to the mirror")?;
+    stage.poke()?;
+    no_verdict(&mut stage, &mut story, "W604")?;
+    story.done("rm -r of the mirror, as the fix says; sam pushes a signed commit");
+    std::fs::remove_dir_all(&mirror).context("cannot remove the mirror")?;
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
+    story.then("the repository is fetched anew, and the commit applied.");
+    story.end(&stage)
+}
+
 /// No verdict is no refusal: the revision stays, its age is told, and the next answer ends it.
 fn faulty(name: &'static str, title: &str, code: &str, fault: Fault) -> Test {
     let mut stage = Lent::stage()?;

@@ -1,9 +1,12 @@
 //! Who owns an object, and whose orders are obeyed.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use testkit::TrustFile;
 
 use super::{Offline, refused, told, unharmed};
-use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map, deployment};
+use crate::stage::{
+    Owner, People, SOURCE, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map, deployment, people_and_roles,
+};
 
 #[test]
 fn object_that_another_sync_owns() -> Test {
@@ -12,28 +15,112 @@ fn object_that_another_sync_owns() -> Test {
     story.done("a signed commit declares a second Sync for the folder other/, which declares ConfigMap settings as well; git push");
     stage.repo.write("other/settings.yaml", config_map("settings", "bad"))?;
     let commit = stage.change("apps/second.yaml", &second_sync(&stage))?;
-    stage.applied(&commit)?;
-    stage.names.call_commit(&commit, "commit");
-    stage.wait("the second Sync is held with A121", |view| {
+    second_is_held(&mut stage, &mut story, &commit, "A121")?;
+    story.end(&stage)
+}
+
+/// The second Sync, which `commit` declares, is held with `code`; the first goes on.
+fn second_is_held(stage: &mut Stage<'_>, story: &mut Story, commit: &str, code: &str) -> Test {
+    stage.applied(commit)?;
+    stage.names.call_commit(commit, "commit");
+    let sync = stage.wait(&format!("the second Sync is held with {code}"), |view| {
         let sync = view.sync("second")?;
-        ensure!(sync["status"]["heldRevision"]["code"] == "A121", "status: {}", sync["status"]);
-        Ok(())
+        ensure!(sync["status"]["heldRevision"]["code"] == code, "status: {}", sync["status"]);
+        Ok(sync)
     })?;
-    let sync = stage.view.sync("second")?;
     let held = &sync["status"]["heldRevision"];
     story.seen(
         "kubectl get sync second",
         &format!("{} {}\nfix: {}", held["code"], held["message"], held["fix"]).replace('"', ""),
     );
-    stage.wait("an event tells it", |view| {
+    let note = stage.wait("an event tells it", |view| {
+        let told = |note: &&str| note.contains(code) && note.contains("Fix: ");
         let events = view.events("Sync", "second")?;
-        let told = |note: &str| note.contains("A121") && note.contains("Fix: ");
-        ensure!(events.iter().any(|event| event["note"].as_str().is_some_and(told)), "{events:?}");
-        Ok(())
+        let note = events.iter().filter_map(|event| event["note"].as_str()).find(told);
+        note.map(str::to_owned).with_context(|| format!("{events:?}"))
     })?;
-    story.log(&stage, "A121")?;
-    story.audit(&stage, "A121")?;
+    story.seen("kubectl events --for sync/second", &note);
+    story.log(stage, code)?;
+    story.audit(stage, code)?;
+    unharmed(stage, story)
+}
+
+/// What a Sync may do is what a ServiceAccount of its namespace may do: one without is refused.
+#[test]
+fn sync_without_a_service_account() -> Test {
+    let mut stage = Setup::shared()?.trust(any_kind).cluster_admin().start()?;
+    let mut story = Story::begin(&stage, "no-service-account", "A Sync that names no ServiceAccount")?;
+    story.done("a signed commit declares a second Sync for the folder other/, without serviceAccountName; git push");
+    stage.repo.write("other/theirs.yaml", config_map("theirs", "bad"))?;
+    let manifest = second_sync(&stage);
+    let lines = manifest.lines().filter(|line| !line.contains("serviceAccountName"));
+    let manifest: String = lines.map(|line| format!("{line}\n")).collect();
+    let commit = stage.change("apps/second.yaml", &manifest)?;
+    second_is_held(&mut stage, &mut story, &commit, "A123")?;
+    ensure!(stage.view.is_absent("api/v1/configmaps", "theirs")?);
+    story.end(&stage)
+}
+
+/// As the usual team, but the SRE may declare anything of writ as well.
+fn any_order(people: &People, repo_id: &str) -> TrustFile {
+    people_and_roles(people, repo_id).rule(
+        "apps",
+        &["apps/**"],
+        &[("sre", 1)],
+        &["namespaced", "cluster", "writ.dev/*"],
+    )
+}
+
+/// Whatever the trust file allows, what decides about Git does not come from Git.
+#[test]
+fn trust_root_in_the_repository() -> Test {
+    let mut stage = Setup::shared()?.trust(any_order).cluster_admin().start()?;
+    let mut story = Story::begin(&stage, "trust-root-in-git", "A TrustRoot in the repository")?;
+    story.done("the trust file lets sam declare every kind of writ.dev; a signed commit adds the TrustRoot with orders: Cluster as apps/root.yaml; git push");
+    let root = std::fs::read_to_string(stage.trust_root_file()).context("cannot read the TrustRoot")?;
+    // What says who owns it is not for a manifest.
+    let lines = root.lines().filter(|line| !line.contains("labels:") && !line.contains("writ.dev/instance:"));
+    let root: String = lines.map(|line| format!("{}\n", line.replace("orders: Signed", "orders: Cluster"))).collect();
+    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
+    let commit = stage.change("apps/root.yaml", &root)?;
+    refused(&mut stage, story, Owner::Sync, &commit, "A122", Offline::NotTold)
+}
+
+#[test]
+fn annotation_that_writ_does_not_know() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story =
+        Story::begin(&stage, "unknown-annotation", "An annotation of writ with a value that means nothing")?;
+    story.done("apps/settings.yaml says writ.dev/prune: \"no\"; sam signs; git push");
+    let text = config_map("settings", "bad")
+        .replace("  name: settings\n", "  name: settings\n  annotations:\n    writ.dev/prune: \"no\"\n");
+    let commit = stage.change("apps/settings.yaml", &text)?;
+    refused(&mut stage, story, Owner::Sync, &commit, "A124", Offline::NotTold)
+}
+
+/// What is not supported yet is refused by the API server where its schema can say so, else by writ.
+#[test]
+fn field_that_is_not_supported_yet() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "unsupported-field", "A field that is not supported yet")?;
+    story.done("kubectl patch sync shop: spec.wait becomes true");
+    let patch = |stage: &Stage<'_>, patch: &str| {
+        stage
+            .tenant
+            .kubectl(&["patch", "sync", SYNC, "--type=merge", "-p", patch])
+            .map_err(|error| format!("{error:#}"))
+    };
+    let refused = patch(&stage, r#"{"spec":{"wait":true}}"#).err().context("the API server took it")?;
+    let said = refused.lines().find(|line| line.contains("not supported yet")).context("it does not say why")?;
+    story.seen("kubectl patch sync shop --type=merge -p '{\"spec\":{\"wait\":true}}'", said);
+    story.done("kubectl patch sync shop: spec.sourceRef.namespace becomes elsewhere, which the schema cannot judge");
+    patch(&stage, r#"{"spec":{"sourceRef":{"namespace":"elsewhere"}}}"#).map_err(anyhow::Error::msg)?;
+    super::in_ready(&mut stage, &mut story, "A142", "UnsupportedField")?;
     unharmed(&mut stage, &mut story)?;
+    story.done("kubectl patch sync shop: spec.sourceRef.namespace is removed again");
+    patch(&stage, r#"{"spec":{"sourceRef":{"namespace":null}}}"#).map_err(anyhow::Error::msg)?;
+    stage.restore()?;
+    story.then("the Sync is ready.");
     story.end(&stage)
 }
 
