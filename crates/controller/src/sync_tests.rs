@@ -293,6 +293,26 @@ fn an_advance_that_was_not_acted_on_is_not_in_force() {
     assert_eq!(names(shop.resume(Discovery::default(), &shop.question()).accepted.as_ref()), ["a"]);
 }
 
+/// A crash before the log says that an advance was not acted on: it is taken for accepted, but never for a verdict of today.
+#[test]
+fn an_advance_that_policy_overtook_is_judged_again_after_a_crash() {
+    let mut shop = Shop::new();
+    let first = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&first, Discovery::default());
+    shop.applied(&first.commit.id().to_string());
+    let second = shop.change(&[("shop/b.yaml", config_map("b", "bad"))]);
+    shop.advance(&second, Discovery::default());
+    let newest = shop.order_policy("CREATE, UPDATE", "bad");
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a", "b"]);
+    assert_eq!(names(resumed.applied.as_ref()), ["a"]);
+    // Not what is in force: the candidate is judged again, and its plan is another one.
+    assert_eq!(resumed.current.unwrap().policy_digest, second.policies.digest());
+    assert_ne!(newest.policies.digest(), second.policies.digest());
+    let judged = sync_gate::prepare(&shop.job(Discovery::default()), &newest).unwrap();
+    assert_eq!(codes(&judged.findings), ["W801"]);
+}
+
 #[test]
 fn what_was_removed_is_remembered_until_it_is_finished() {
     let shop = Shop::new();
