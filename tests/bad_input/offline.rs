@@ -49,3 +49,17 @@ fn introduction_that_is_another() -> Test {
     verify(&stage, &mut story, &path, 1, "W106")?;
     story.end(&stage)
 }
+
+#[test]
+fn trust_root_file_with_an_unknown_field() -> Test {
+    let stage = Setup::shared()?.prepare()?;
+    let mut story =
+        Story::begin(&stage, "trust-root-unknown-field", "A TrustRoot with a field that writ does not know")?;
+    story.done("trust-root.yaml says spec.colour: red");
+    let file = stage.trust_root_file();
+    let text = std::fs::read_to_string(&file).context("cannot read the TrustRoot")?;
+    std::fs::write(&file, text.replace("spec:\n", "spec:\n  colour: red\n")).context("cannot write the TrustRoot")?;
+    let path = stage.repo.path();
+    verify(&stage, &mut story, &path, 2, "M112")?;
+    story.end(&stage)
+}

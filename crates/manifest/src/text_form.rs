@@ -4,9 +4,7 @@ use libyaml_safer::{Emitter, Event, MappingStyle, ScalarStyle, SequenceStyle};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{
-    FieldPath, Finding, ManifestCode, NodeValue, RepoPath, Segment, Subject, parse_yaml, scalar::resolve_plain,
-};
+use crate::{FieldPath, Finding, ManifestCode, Node, NodeValue, RepoPath, Segment, Subject, scalar::resolve_plain};
 
 /// A value could not be written as YAML.
 #[derive(Debug, thiserror::Error)]
@@ -99,12 +97,12 @@ fn is_unmistakable(text: &str) -> bool {
         && matches!(resolve_plain(&text.to_ascii_lowercase()), Ok(NodeValue::String(_)))
 }
 
-/// Reads one of our own files: exactly one document, through [`parse_yaml`], into a type that refuses unknown fields
-/// where it says so (`deny_unknown_fields`). Not for files that hold secrets: serde's message may quote a value.
+/// Reads a document of one of our own files ([`crate::parse_yaml`]) into a type that refuses unknown fields where it says
+/// so (`deny_unknown_fields`). Not for files that hold secrets: serde's message may quote a value.
 ///
 /// # Errors
-/// M101–M111 as [`parse_yaml`]; M112 with line and column of the field when the document does not fit the type.
-pub fn from_yaml_strict<T: DeserializeOwned>(file: &RepoPath, bytes: &[u8]) -> Result<T, Finding> {
+/// M112 with line and column of the field when the document does not fit the type.
+pub fn from_document<T: DeserializeOwned>(file: &RepoPath, root: &Node) -> Result<T, Finding> {
     let refuse = |at: Option<crate::Position>, found: String| Finding {
         code: ManifestCode::M112.entry(),
         subject: Subject::Path {
@@ -117,24 +115,18 @@ pub fn from_yaml_strict<T: DeserializeOwned>(file: &RepoPath, bytes: &[u8]) -> R
         needed: "a file of the documented form".to_owned(),
         fix: "mend the field named".to_owned(),
     };
-    let documents = parse_yaml(file, bytes)?;
-    let [document] = documents.as_slice() else {
-        return Err(refuse(None, format!("{} documents", documents.len())));
-    };
-    serde_path_to_error::deserialize(document.root.to_json()).map_err(
-        |error: serde_path_to_error::Error<serde_json::Error>| {
-            let mut path = field_path(error.path());
-            let name = path.to_string();
-            let mut at = document.root.locate(&path);
-            while at.is_none() && !path.segments().is_empty() {
-                path = FieldPath::new(path.segments().split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default());
-                at = document.root.locate(&path);
-            }
-            let prefix = if name.is_empty() { String::new() } else { format!("{name}: ") };
-            let message: String = error.inner().to_string().chars().take(400).collect();
-            refuse(at, format!("{prefix}{message}"))
-        },
-    )
+    serde_path_to_error::deserialize(root.to_json()).map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
+        let mut path = field_path(error.path());
+        let name = path.to_string();
+        let mut at = root.locate(&path);
+        while at.is_none() && !path.segments().is_empty() {
+            path = FieldPath::new(path.segments().split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default());
+            at = root.locate(&path);
+        }
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}: ") };
+        let message: String = error.inner().to_string().chars().take(400).collect();
+        refuse(at, format!("{prefix}{message}"))
+    })
 }
 
 /// serde's path to the refused value, as far as it is known.

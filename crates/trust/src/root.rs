@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Digest, RepoPath, canonical_json};
+use manifest::{Digest, Finding, Node, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -137,9 +137,12 @@ pub enum BootstrapKind {
 /// Why a TrustRoot cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustRootError {
-    /// The file is not the YAML of one TrustRoot.
-    #[error("not the manifest of a TrustRoot: {0}")]
-    Manifest(String),
+    /// It is the manifest of something else.
+    #[error("apiVersion and kind are not writ.dev/v1alpha1 and TrustRoot")]
+    OtherKind,
+    /// A field is unknown, missing or of another type.
+    #[error("{0}")]
+    Manifest(Box<Finding>),
     /// A field is set that is not supported yet.
     #[error("spec.{0} is not supported yet")]
     Unsupported(&'static str),
@@ -153,29 +156,30 @@ pub enum TrustRootError {
     },
 }
 
+/// The part of a manifest that is read.
+#[derive(Deserialize)]
+struct Manifest {
+    spec: TrustRootSpec,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
 impl TrustRootSpec {
-    /// Reads the manifest of a TrustRoot (`apiVersion`, `kind`, `metadata`, `spec`) and checks its spec.
+    /// Reads the manifest of a TrustRoot (`apiVersion`, `kind`, `metadata`, `spec`) in `file` and checks its spec.
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn from_manifest(bytes: &[u8]) -> Result<Self, Vec<TrustRootError>> {
-        let error = |reason: String| vec![TrustRootError::Manifest(reason)];
-        let documents = manifest::parse_yaml(&RepoPath::root(), bytes).map_err(|finding| error(finding.found))?;
-        let [document] = documents.as_slice() else {
-            return Err(error(format!("it has {} documents, not one", documents.len())));
-        };
-        let mut value = document.root.to_json();
+    pub fn from_manifest(file: &RepoPath, root: &Node) -> Result<Self, Vec<TrustRootError>> {
+        let value = root.to_json();
         let is = |field: &str, wanted: &str| value.get(field).and_then(serde_json::Value::as_str) == Some(wanted);
         if !is("apiVersion", "writ.dev/v1alpha1") || !is("kind", "TrustRoot") {
-            return Err(error("apiVersion and kind are not writ.dev/v1alpha1 and TrustRoot".to_owned()));
+            return Err(vec![TrustRootError::OtherKind]);
         }
-        let spec = value.get_mut("spec").map(serde_json::Value::take).unwrap_or_default();
-        let spec: Self = serde_json::from_value(spec).map_err(|source| error(format!("spec: {source}")))?;
+        let Manifest { spec } =
+            manifest::from_document(file, root).map_err(|finding| vec![TrustRootError::Manifest(Box::new(finding))])?;
         let errors = spec.check();
         if errors.is_empty() { Ok(spec) } else { Err(errors) }
     }

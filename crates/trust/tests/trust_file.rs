@@ -208,7 +208,10 @@ fn manifest_of(spec: &TrustRootSpec) -> serde_json::Value {
 #[test]
 fn a_trust_root_is_read_and_checked() {
     let spec = World::new().root;
-    let read = |value: &serde_json::Value| TrustRootSpec::from_manifest(value.to_string().as_bytes());
+    let read = |value: &serde_json::Value| {
+        let documents = manifest::parse_yaml(&manifest::RepoPath::root(), value.to_string().as_bytes()).unwrap();
+        TrustRootSpec::from_manifest(&manifest::RepoPath::root(), &documents[0].root)
+    };
     let good = manifest_of(&spec);
     assert_eq!(read(&good), Ok(spec));
     let refuse = |pointer: &str, field: &str, value: serde_json::Value, wanted: &str| {
@@ -220,7 +223,7 @@ fn a_trust_root_is_read_and_checked() {
     refuse("", "kind", "Sync".into(), "TrustRoot");
     refuse("/spec", "mode", "Audit".into(), "spec.mode: Audit is not supported yet");
     refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits is not supported yet");
-    refuse("/spec", "url", "x".into(), "unknown field");
+    refuse("/spec", "url", "x".into(), "M112 FieldRefused: ");
     refuse("/spec", "ref", "main".into(), "refs/heads/");
     refuse("/spec", "repoId", "".into(), "repoId");
     refuse("/spec/rootKeys", "threshold", 3.into(), "can never be reached");

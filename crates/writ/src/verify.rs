@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use manifest::{Finding, RepoPath, counted};
+use manifest::{Finding, Node, RepoPath, counted};
 use serde::Serialize;
 use trust::{CommitId, Judgement, Start, StepVerdict, TrustRootSpec};
 
@@ -106,16 +106,16 @@ fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
     let bytes = input::bytes(file, MAX_MANIFEST_BYTES)?;
     let name: RepoPath = "trust-root.yaml".parse()?;
     let cannot_use = || format!("cannot use the trust root {}", file.display());
-    let documents = manifest::parse_yaml(&name, &bytes)
-        .map_err(|finding| anyhow::anyhow!("{}", finding.message()))
-        .with_context(cannot_use)?;
-    let is_root =
-        |value: &serde_json::Value| value.get("kind").and_then(serde_json::Value::as_str) == Some("TrustRoot");
-    let roots: Vec<_> = documents.iter().map(|document| document.root.to_json()).filter(is_root).collect();
+    let documents =
+        manifest::parse_yaml(&name, &bytes).map_err(|finding| anyhow::anyhow!("{finding}")).with_context(cannot_use)?;
+    let is_root = |root: &&Node| {
+        root.to_json().get("kind").and_then(serde_json::Value::as_str).is_some_and(|kind| kind == "TrustRoot")
+    };
+    let roots: Vec<&Node> = documents.iter().map(|document| &document.root).filter(is_root).collect();
     let [root] = roots.as_slice() else {
         anyhow::bail!("{} holds {} TrustRoots, not one", file.display(), roots.len());
     };
-    TrustRootSpec::from_manifest(manifest::to_yaml(root)?.as_bytes())
+    TrustRootSpec::from_manifest(&name, root)
         .map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
         .with_context(cannot_use)
 }
