@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use audit::{LogError, Receipt};
 use cluster::Current;
 use jiff::Timestamp;
-use manifest::{Finding, GroupKind, ObjectRef};
+use manifest::{Finding, GroupKind, ObjectRef, shell_quote};
 use plan::{
     ApprovedPlan, Decision, DesiredState, DriftMode, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs,
     decide,
@@ -433,8 +433,12 @@ impl State {
             &format!("the log cannot be written: {why}"),
             "a writable state volume with free space",
         );
-        "make room on the state volume, or mount it writable; roll-outs go on by themselves"
-            .clone_into(&mut problem.fix);
+        problem.fix = format!(
+            "kubectl -n {} exec {} -- df -h {} # make room, or mount it writable; roll-outs go on by themselves",
+            self.options.namespace,
+            self.options.identity,
+            shell_quote(&self.options.state_dir.to_string_lossy())
+        );
         self.log_problem = Some(problem);
         self.metrics.log_full.set(1);
         self.dirty.extend(self.syncs.keys().cloned().map(Dirty::Sync));
