@@ -240,6 +240,8 @@ fn rewritten_value_is_contested() -> Test {
     })?;
     told(&mut stage, &mut story, "D106", "Contested")?;
     story.status(&stage, Owner::Sync)?;
+    let found = stage.paste_fix(Owner::Sync, "Drifted")?;
+    ensure!(found.contains(&name), "the fix does not find the policy: {found}");
     stage.entries_once(&["--kind", "flag"], 1)?;
     // One for the edit; the attempts after it have one entry between them.
     let reverts = stage.entries(&["--kind", "revert"])?.len();
@@ -296,6 +298,8 @@ fn another_writer_is_fought_ever_more_seldom() -> Test {
     // Its first pause may be over.
     stage.wait("it is written again", is_shown)?;
     story.status(&stage, Owner::Sync)?;
+    let found = stage.paste_fix(Owner::Sync, "Drifted")?;
+    ensure!(found.contains("manager: kubectl-patch"), "the fix does not find the writer: {found}");
     let sync = stage.view.sync(SYNC)?;
     let (ready, reason, message) = View::condition(&sync, "Ready");
     ensure!(ready == "False" && reason == "Fought", "Ready={ready} {reason}: {message}");

@@ -9,6 +9,7 @@
 //! | what is deleted, and what is not | `prune` |
 //! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
+//! | do printed commands work when pasted | `fixes` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
 //! Stories in `scenarios/` are compared with what is seen; `WRIT_BLESS=1` writes them. `WRIT_TEST_SOAK=1` runs more seeds.
@@ -18,6 +19,7 @@
 mod bad_input;
 mod drift;
 mod faults;
+mod fixes;
 mod main_path;
 mod prune;
 mod restart;

@@ -191,6 +191,12 @@ fn writes_are_made_with_the_tenants_rights_only() -> Test {
     story.status(&stage, Owner::Sync)?;
     story.events(&stage, Owner::Sync, "Forbidden")?;
     story.log(&stage, "A105")?;
+
+    story.done("the fix is pasted");
+    stage.paste_fix(Owner::Sync, "Ready")?;
+    stage.applied(&commit)?;
+    story.then("the ClusterRole is there.");
+    stage.view.get(&format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}"))?;
     story.end(&stage)
 }
 

@@ -219,6 +219,14 @@ impl Stage<'_> {
         })
     }
 
+    /// Pastes the fix that a condition prints into the shell of a cluster admin; what the command printed.
+    pub(crate) fn paste_fix(&self, owner: Owner, condition: &str) -> Result<String> {
+        let resource = owner.read(&self.view)?;
+        let (.., message) = View::condition(&resource, condition);
+        let (_, fix) = message.split_once("Fix: ").with_context(|| format!("no fix in {message}"))?;
+        self.view.plane.paste(fix)
+    }
+
     /// Waits for a condition; fails at once when writ ends.
     pub(crate) fn wait<T>(&mut self, what: &str, mut condition: impl FnMut(&View<'_>) -> Result<T>) -> Result<T> {
         let view = &self.view;

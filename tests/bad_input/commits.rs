@@ -137,10 +137,10 @@ fn the_13_mutants() -> Test {
         stage.names.call_commit(&commit, &format!("mutant: {name}"));
         stage.force_head(&commit)?;
         let source = stage.held(Owner::Source, &commit, code)?;
-        let held = &source["status"]["heldRevision"];
+        let held = |field: &str| source["status"]["heldRevision"][field].as_str().unwrap_or_default();
         story.seen(
             &format!("kubectl get gitsource config  # {name}"),
-            &format!("{} {}\nfix: {}", held["code"], held["message"], held["fix"]).replace('"', ""),
+            &format!("{} {}\nfix: {}", held("code"), held("message"), held("fix")),
         );
         noticed(&mut stage, Owner::Source, &source, &commit, code).with_context(|| name.to_owned())?;
         let verified = stage.verify(&commit, &[])?;

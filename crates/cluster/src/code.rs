@@ -31,7 +31,7 @@ manifest::codes! {
         A105 = "Forbidden" {
             meaning: "The ServiceAccount that the request was made as lacks a permission. A Sync can do what the ServiceAccount of its namespace can do, and nothing more.",
             action: "Grant the verb and resource that the message names to the ServiceAccount, or remove the object from Git.",
-            example: "A105 Forbidden: Deployment.apps shop/web: system:serviceaccount:shop:deployer may not patch deployments.apps; needed: the verb patch on deployments.apps in namespace shop. Fix: kubectl create role …",
+            example: "A105 Forbidden: Deployment.apps shop/web: system:serviceaccount:shop:deployer may not patch deployments.apps; needed: the verb patch on deployments.apps in namespace shop. Fix: kubectl create role writ:shop:deployer:deployments.apps --verb=get,list,create,patch,delete --resource=deployments.apps -n shop && kubectl create rolebinding writ:shop:deployer:deployments.apps --role=writ:shop:deployer:deployments.apps --serviceaccount=shop:deployer -n shop # or remove the object from Git",
         },
         /// The API server did not answer, or not in time.
         A106 = "Unavailable" {
@@ -49,7 +49,7 @@ manifest::codes! {
         A108 = "NotOurs" {
             meaning: "The object left Git, but the live object no longer carries this Sync's label or writ's field manager. It was not deleted.",
             action: "If it should go, delete it by hand; if it should stay, nothing.",
-            example: "A108 NotOurs: ConfigMap shop/old: it no longer carries the label of its Sync; needed: an object that writ applied. Fix: kubectl delete configmap old -n shop, if it should go",
+            example: "A108 NotOurs: ConfigMap shop/old: it no longer carries the label of its Sync; needed: an object that writ applied. Fix: kubectl delete configmaps old -n shop # if it should go",
         },
         /// A definition is not served.
         A109 = "DefinitionNotReady" {

@@ -1,13 +1,14 @@
 //! What a failed request means, in the words of a finding. The server's own words are shown only
 //! for objects that are not sensitive.
 
-use manifest::{CodeEntry, Finding, ObjectRef, Subject};
+use manifest::{CodeEntry, Finding, ObjectRef, Subject, shell_quote};
 use plan::{Change, PART_OF_LABEL};
 
 use crate::{
     Identity, Resource,
     apply::{Failure, Retry},
     code::ClusterCode,
+    permission,
     request::{ApiFailure, RequestError},
     text::shorten,
 };
@@ -121,21 +122,17 @@ fn rejected(failure: &ApiFailure, found: String) -> Words {
 /// 403: RBAC, which names user and verb, or an admission plugin, which does not.
 fn denied(failure: &ApiFailure, words: String, change: &Change, resource: &Resource, identity: &Identity) -> Words {
     let message = failure.message.expose();
-    let Some((_, verb)) = message.split_once("\" cannot ").filter(|_| message.contains("User \"")) else {
+    let Some((before, after)) = message.split_once("\" cannot ").filter(|_| message.contains("User \"")) else {
         return rejected(failure, words);
     };
-    let verb = verb.split(' ').next().unwrap_or_default();
+    let asked = before.rsplit_once("User \"").map_or(before, |(_, user)| user);
+    let verb = after.split(' ').next().unwrap_or_default();
     if verb == "impersonate" {
-        let who = match identity {
-            Identity::Impersonated(user) => user.to_string(),
-            Identity::Own => "the ServiceAccount".to_owned(),
-        };
+        let Identity::Impersonated(who) = identity else { return rejected(failure, words) };
         return forbidden(
             format!("writ may not act as {who}"),
             "the verb impersonate on exactly this ServiceAccount",
-            &format!(
-                "bind writ to a Role in that namespace: resources [serviceaccounts], verbs [impersonate], for {who}"
-            ),
+            &permission::act_as(asked, who),
         );
     }
     let user = match identity {
@@ -148,16 +145,11 @@ fn denied(failure: &ApiFailure, words: String, change: &Change, resource: &Resou
         .as_ref()
         .map_or_else(|| "in the cluster".to_owned(), |name| format!("in namespace {name}"));
     let name = resource.full_name();
-    let role =
-        format!("kubectl create role writ-{0} --verb=get,list,create,patch,delete --resource={name}", resource.plural);
-    let role = match &change.reference.namespace {
-        Some(namespace) => format!("{role} -n {namespace}"),
-        None => role.replacen("create role", "create clusterrole", 1),
-    };
+    let grant = permission::apply(asked, &name, change.reference.namespace.as_deref());
     forbidden(
         format!("{user} may not {verb} {name} {place}"),
         &format!("the verb {verb} on {name} {place}"),
-        &format!("{role}, and bind it to {user}; or remove the object from Git"),
+        &format!("{grant} # or remove the object from Git"),
     )
 }
 
@@ -222,7 +214,11 @@ pub(crate) fn not_ours(reference: &ObjectRef, resource: &Resource) -> Failure {
         field: None,
         found: "it no longer carries this Sync's label and writ's apply".to_owned(),
         needed: "an object that writ applied".to_owned(),
-        fix: format!("if it should go: kubectl delete {} {}{namespace}", resource.full_name(), reference.name),
+        fix: format!(
+            "kubectl delete {} {}{namespace} # if it should go",
+            resource.full_name(),
+            shell_quote(&reference.name)
+        ),
         retry: Retry::AfterMending,
     }
     .about(reference)
@@ -235,7 +231,7 @@ pub(crate) fn not_ready(reference: &ObjectRef, resource: &Resource, words: &str)
         field: None,
         found: words.to_owned(),
         needed: "a definition that is Established, a Namespace that is Active".to_owned(),
-        fix: format!("kubectl describe {} {}", resource.full_name(), reference.name),
+        fix: format!("kubectl describe {} {}", resource.full_name(), shell_quote(&reference.name)),
         retry: Retry::Later,
     }
     .about(reference)

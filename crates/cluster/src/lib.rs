@@ -9,6 +9,7 @@
 //! | what is remembered of a live object | `record` |
 //! | how changes in the cluster are seen | `watch` |
 //! | how an approved plan reaches the cluster | `apply` |
+//! | which commands grant what was denied | `permission` |
 //! | how a Sync keeps its inventory | `applyset` |
 //! | what is reported | `status`, `events` |
 //! | how a second instance is kept out | `lease` |
@@ -27,6 +28,7 @@ mod explain;
 mod faults;
 mod labelled;
 mod lease;
+mod permission;
 mod read;
 mod record;
 mod request;

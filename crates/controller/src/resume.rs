@@ -450,6 +450,6 @@ fn unreadable(why: &str) -> Finding {
         rule: None,
         found: why.to_owned(),
         needed: "a log that proves what was accepted".to_owned(),
-        fix: "writ audit verify <state>/log --key <public key>, then restore the state volume".to_owned(),
+        fix: "writ audit verify STATE/log --key KEY_FILE # then restore the state volume".to_owned(),
     }
 }

@@ -189,7 +189,7 @@ fn log_damage(lost: u64, fault: Option<&LogError>) -> Option<Finding> {
         rule: None,
         found,
         needed: "a state volume that keeps what is written to it".to_owned(),
-        fix: "check the state volume; then: writ audit verify".to_owned(),
+        fix: "writ audit verify STATE/log --key KEY_FILE # and check the state volume".to_owned(),
     })
 }
 

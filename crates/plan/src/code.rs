@@ -55,43 +55,43 @@ manifest::codes! {
         D101 = "Edited" {
             meaning: "A field that Git declares was changed or removed in the cluster by something else than an accepted commit.",
             action: "With drift mode Revert it is put back. If the change is wanted, commit it; if a controller owns the field, stop declaring it.",
-            example: "D101 Edited: Deployment.apps shop/web spec.replicas: 3 → 10; needed: 3. Fix: commit the change, or kubectl writ diff",
+            example: "D101 Edited: Deployment.apps shop/web spec.replicas: 3 → 10; needed: 3. Fix: to keep the change, commit it to apps/web.yaml:1",
         },
         /// The object was deleted.
         D102 = "Deleted" {
             meaning: "An object that Git declares was deleted in the cluster, or no longer carries the label that writ watches by.",
             action: "With drift mode Revert it is created again. If it should go, remove it from Git.",
-            example: "D102 Deleted: ConfigMap shop/settings: deleted; needed: the declared object. Fix: git rm it if it should go",
+            example: "D102 Deleted: ConfigMap shop/settings: deleted; needed: the declared object. Fix: to keep it away, remove it from apps/settings.yaml:1",
         },
         /// Its labels were taken off.
         D103 = "Stripped" {
             meaning: "The labels that tie the object to its Sync were removed or changed in the cluster.",
-            action: "With drift mode Revert they are put back. To give an object away, remove it from Git first.",
-            example: "D103 Stripped: ConfigMap shop/settings: the label writ.dev/instance is gone; needed: the label. Fix: remove it from Git to release it",
+            action: "With drift mode Revert they are put back. They come back as long as Git declares the object, whatever the manifest says of them. To give an object away, declare `writ.dev/prune: never` on it, then remove it from Git.",
+            example: "D103 Stripped: ConfigMap shop/settings: the label writ.dev/instance is gone; needed: the label. Fix: to give the object away, commit writ.dev/prune: never to apps/settings.yaml:1, then remove it there",
         },
         /// Somebody deleted it and created another of the same name.
         D104 = "Replaced" {
             meaning: "The object was deleted and another one of the same name was created by somebody else.",
             action: "With drift mode Revert the declared fields are applied to the new object. If it should be somebody else's, remove it from Git.",
-            example: "D104 Replaced: ConfigMap shop/settings: another object has its name; needed: the declared object. Fix: remove it from Git to release it",
+            example: "D104 Replaced: ConfigMap shop/settings: another object has its name; needed: the declared object. Fix: to keep the change, commit it to apps/settings.yaml:1",
         },
         /// Another Sync or tool put its own label on it.
         D105 = "OwnershipTaken" {
             meaning: "The ApplySet label of the object was changed to another owner in the cluster.",
             action: "With drift mode Revert the label is put back. To move an object between Syncs, remove it from one folder and add it to the other in one commit.",
-            example: "D105 OwnershipTaken: ConfigMap shop/settings: part-of is now applyset-x-v1; needed: its own Sync. Fix: move it in Git",
+            example: "D105 OwnershipTaken: ConfigMap shop/settings: part-of is now applyset-x-v1; needed: its own Sync. Fix: to give the object away, commit writ.dev/prune: never to apps/settings.yaml:1, then remove it there",
         },
         /// Our own write does not stay as it was sent.
         D106 = "Contested" {
             meaning: "The answer to writ's own write holds another value than the declared one: a mutating webhook or policy rewrites the object on its way in, the kind has no such field, or a feature of the cluster is off. writ does not take the other value for its own; it writes again, ever more seldom, and reports.",
             action: "Find what rewrites the field and stop it, or declare the value that is stored. A field that the kind does not have is removed from the manifest.",
-            example: "D106 Contested: Deployment.apps shop/web spec.template.spec.containers[name=web].image: it is \"evil:1\" in the answer to our own write; needed: \"a:1\". Fix: kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies to find what rewrites it, or declare in apps/web.yaml:1 what is stored",
+            example: "D106 Contested: Deployment.apps shop/web spec.template.spec.containers[name=web].image: it is \"evil:1\" in the answer to our own write; needed: \"a:1\". Fix: kubectl get mutatingwebhookconfigurations; kubectl get mutatingadmissionpolicies # find what rewrites it, or declare in apps/web.yaml:1 what is stored",
         },
         /// Something writes it again after each of our writes.
         D107 = "Fought" {
             meaning: "The object was put back as often as writ does at once within a minute, and something writes it again each time: an autoscaler or controller that owns a declared field, or a second tool that applies the same object. From then on writ puts it back ever more seldom (5 s, doubling to 5 min) until it stays as declared for half a minute.",
             action: "Find the other writer in the object's managedFields. Leave the field to it by taking it out of the manifest, or stop it, or set drift.mode to Flag.",
-            example: "D107 Fought: Deployment.apps shop/web spec.replicas: it is 7, was put back 10 times within a minute and is written again; needed: 3. Fix: kubectl -n shop get Deployment.apps web -o yaml --show-managed-fields to find what writes it; then stop that, or leave the field out of apps/web.yaml:1, or set drift.mode to Flag",
+            example: "D107 Fought: Deployment.apps shop/web spec.replicas: it is 7, was put back 10 times within a minute and is written again; needed: 3. Fix: kubectl -n shop get Deployment.apps web -o yaml --show-managed-fields # find what writes it and stop that, or leave the field out of apps/web.yaml:1, or set drift.mode to Flag",
         },
     }
 }

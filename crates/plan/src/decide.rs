@@ -225,7 +225,7 @@ fn ownership(inputs: &Inputs<'_>, object: &DesiredObject) -> Option<Finding> {
             PlanCode::A122,
             format!("{file} declares a TrustRoot"),
             "TrustRoots are written by platform admins, never applied from Git",
-            format!("git rm -- {}, or move the document out of the Sync's path", shell_quote(&file)),
+            format!("git rm -- {} # or move the document out of the Sync's path", shell_quote(&file)),
         ),
     };
     Some(Finding {

@@ -1,8 +1,10 @@
 //! What is said of an object that left the declaration.
 
-use manifest::{FieldPath, Finding, ObjectRef, Segment, Subject, counted};
+use manifest::{FieldPath, Finding, ObjectRef, Segment, Subject, counted, shell_quote};
 
-use crate::{DesiredObject, DriftReport, DriftSeen, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PlanCode};
+use crate::{
+    DesiredObject, DriftReport, DriftSeen, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PRUNE_ANNOTATION, PlanCode,
+};
 
 /// How an object came to be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,12 +21,13 @@ impl DriftReport {
     /// The object is not there, or not to be seen.
     #[must_use]
     pub fn of_absence(object: &DesiredObject, absence: Absence) -> Self {
-        let (code, found) = match absence {
-            Absence::Deleted => (PlanCode::D102, "it is gone".to_owned()),
-            Absence::Stripped => (PlanCode::D103, format!("it no longer carried the label {INSTANCE_LABEL}")),
-            Absence::Replaced => (PlanCode::D104, "another object has its name".to_owned()),
+        let (code, found, fix) = match absence {
+            Absence::Deleted => (PlanCode::D102, "it is gone".to_owned(), leave(object)),
+            Absence::Stripped => {
+                (PlanCode::D103, format!("it no longer carried the label {INSTANCE_LABEL}"), release(object))
+            }
+            Absence::Replaced => (PlanCode::D104, "another object has its name".to_owned(), keep(object)),
         };
-        let fix = keep(object);
         report(object, code, None, found, "the declared object".to_owned(), fix, &[])
     }
 
@@ -45,6 +48,7 @@ impl DriftReport {
             (PlanCode::D101 | PlanCode::D103, DriftSeen::Replacement) => {
                 (PlanCode::D104, format!("another object has its name; {found}"), keep(object))
             }
+            (code @ (PlanCode::D103 | PlanCode::D105), _) => (code, found, release(object)),
             (code, _) => (code, found, keep(object)),
         };
         report(object, code, first.map(|first| first.path.clone()), found, needed, fix, differences)
@@ -89,11 +93,22 @@ fn keep(object: &DesiredObject) -> String {
     format!("to keep the change, commit it to {}", file(object))
 }
 
-/// Whoever rewrites what is written is asked for by name; a field that the kind does not have is dropped.
+/// What is gone is kept gone by Git alone.
+fn leave(object: &DesiredObject) -> String {
+    format!("to keep it away, remove it from {}", file(object))
+}
+
+/// The labels of ownership are writ's: whatever a manifest says, they come back as long as it declares the object.
+fn release(object: &DesiredObject) -> String {
+    format!("to give the object away, commit {PRUNE_ANNOTATION}: never to {}, then remove it there", file(object))
+}
+
+/// Whoever rewrites what is written is asked for by name, each kind by itself: not every server has both. A field that the kind
+/// does not have is dropped.
 fn find(object: &DesiredObject) -> String {
     format!(
-        "kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicies to find what rewrites it, or declare in {} \
-         what is stored",
+        "kubectl get mutatingwebhookconfigurations; kubectl get mutatingadmissionpolicies # find what rewrites it, or \
+         declare in {} what is stored",
         file(object)
     )
 }
@@ -101,10 +116,11 @@ fn find(object: &DesiredObject) -> String {
 /// Whoever writes a field is named in the object itself.
 fn stop(object: &DesiredObject) -> String {
     let ObjectRef { group_kind, namespace, name, .. } = &object.reference;
-    let namespace = namespace.as_ref().map_or_else(String::new, |namespace| format!("-n {namespace} "));
+    let namespace = namespace.as_ref().map_or_else(String::new, |namespace| format!("-n {} ", shell_quote(namespace)));
     format!(
-        "kubectl {namespace}get {group_kind} {name} -o yaml --show-managed-fields to find what writes it; then stop \
-         that, or leave the field out of {}, or set drift.mode to Flag",
+        "kubectl {namespace}get {group_kind} {} -o yaml --show-managed-fields # find what writes it and stop that, or \
+         leave the field out of {}, or set drift.mode to Flag",
+        shell_quote(name),
         file(object)
     )
 }

@@ -219,6 +219,16 @@ impl ControlPlane {
         self.kubectl_as(&self.admin_kubeconfig(), arguments)
     }
 
+    /// Runs a command as a cluster admin who pastes it into a shell where `kubectl` is found; its standard output.
+    pub fn paste(&self, command: &str) -> Result<String> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.description.programs.clone()).chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(folders).context("the folder of the programs")?;
+        let mut shell = hermetic_command("sh", &self.description.directory);
+        shell.env("PATH", path).env("KUBECONFIG", self.admin_kubeconfig()).args(["-c", command]);
+        String::from_utf8(run(&mut shell)?).context("the command printed something that is not UTF-8")
+    }
+
     /// Runs `kubectl` with another kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
         let program = self.description.programs.join("kubectl");
