@@ -214,6 +214,11 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// Whether it is somebody else's cluster, which has other clients as well.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.access, Access::Foreign(_))
+    }
+
     /// Runs `kubectl` as cluster admin; its standard output, or an error with its standard error.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl_as(&self.admin_kubeconfig(), arguments)

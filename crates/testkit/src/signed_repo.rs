@@ -88,7 +88,11 @@ impl SignedRepo {
     }
 
     fn command(&self) -> Command {
-        let mut command = git_command(self.directory.path());
+        self.prepare_command("git")
+    }
+
+    fn prepare_command(&self, program: &str) -> Command {
+        let mut command = without_configuration(program, self.directory.path());
         let date = format!("{} +0000", self.time.get());
         command.current_dir(self.path()).env("GIT_AUTHOR_DATE", &date).env("GIT_COMMITTER_DATE", &date);
         command
@@ -149,6 +153,14 @@ impl SignedRepo {
         self.git(&["add", "--all"])?;
         let mut command = self.signing_command(signing);
         run(command.args(["commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "-m", message]))?;
+        self.advance()
+    }
+
+    /// Runs a command as a person who pastes it into a shell in the work tree, and whose configuration names `key`; the new head.
+    pub fn paste(&self, command: &str, key: &SigningKey) -> Result<String> {
+        self.git(&["config", "user.signingkey", &key.private_file().to_string_lossy()])?;
+        let mut shell = self.prepare_command("sh");
+        run(shell.args(["-c", command]))?;
         self.advance()
     }
 
@@ -340,7 +352,12 @@ impl Remote {
 
 /// `git` that sees neither environment nor configuration of the developer.
 fn git_command(home: &Path) -> Command {
-    let mut command = hermetic_command("git", home);
+    without_configuration("git", home)
+}
+
+/// A program that runs `git`, or git itself, without environment and configuration of the developer.
+fn without_configuration(program: &str, home: &Path) -> Command {
+    let mut command = hermetic_command(program, home);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_TERMINAL_PROMPT", "0");
     for role in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{role}_NAME"), "testkit").env(format!("GIT_{role}_EMAIL"), "testkit@example.com");

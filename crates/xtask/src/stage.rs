@@ -18,8 +18,8 @@ pub(crate) struct Order<'a> {
 }
 
 impl Order<'_> {
-    /// Puts TrustRoot, GitSource, Sync and the credentials into the cluster.
-    pub(crate) fn give(&self, server: &GitServer, tenant: &Tenant<'_>) -> Result<()> {
+    /// Puts TrustRoot, GitSource, Sync and the credentials into the cluster; the manifests of the first three.
+    pub(crate) fn give(&self, server: &GitServer, tenant: &Tenant<'_>) -> Result<String> {
         tenant.kubectl(&[
             "create",
             "secret",
@@ -44,7 +44,8 @@ impl Order<'_> {
         ];
         let words = ["trust", "root", "HEAD"].into_iter().chain(arguments.into_iter().flatten());
         let manifests = writ(self.program, &words.collect::<Vec<_>>())?;
-        tenant.control_plane().apply(&manifests)
+        tenant.control_plane().apply(&manifests)?;
+        Ok(manifests)
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Stage {
     pub(crate) state: PathBuf,
     pub(crate) program: PathBuf,
     pub(crate) log_public_key: PathBuf,
+    /// The TrustRoot as a file, for `writ verify`.
+    pub(crate) trust_root: PathBuf,
     remote: Remote,
     server: GitServer,
     /// The folder of the private keys goes with it.
@@ -75,9 +77,11 @@ impl Stage {
         let remote = server.remote(SHOP);
         repo.push(&remote, "main", Push::FastForward)?;
         let order = Order { program: &program, repository: &repo.path(), name: SHOP, path: "" };
-        order.give(&server, &tenant)?;
+        let orders = order.give(&server, &tenant)?;
         let controller = Controller::new(&program, &tenant, LOG_ORIGIN)?;
         let (state, log_public_key) = (controller.state.clone(), controller.log_public_key.clone());
+        let trust_root = state.with_file_name("trust-root.yaml");
+        std::fs::write(&trust_root, orders).context("cannot write the TrustRoot for writ verify")?;
         let metrics = controller.metrics.clone();
         let mut writ = controller.start()?;
         writ.wait_until("the controller to be ready", PATIENCE, |_| Metrics::scrape(&metrics).map(drop))?;
@@ -93,6 +97,7 @@ impl Stage {
             state,
             program,
             log_public_key,
+            trust_root,
             remote,
             server,
             _keys: keys,

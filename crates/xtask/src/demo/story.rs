@@ -3,9 +3,10 @@
 use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use testkit::{Push, wait_until};
+use testkit::{Push, RequestFilter, RequestTotals, wait_until};
 
 use super::stage::{PATIENCE, SHOP, Stage};
+use crate::stage::text;
 
 const SYNC: &str = "sync/shop";
 const SOURCE: &str = "gitsource/shop";
@@ -35,6 +36,7 @@ pub(crate) fn play(stage: &Stage) -> Result<u32> {
     step("somebody scales the Deployment by hand", &hand_edit);
     step("somebody deletes the ConfigMap by hand", &hand_delete);
     step("an unsigned commit is pushed", &unsigned);
+    step("dora pastes the printed fix and pushes what comes of it", &fixed);
     step("dora pushes a commit that violates a policy", &violation);
     step("the branch is rewritten to an older signed commit", &rewrite);
     step("the branch is mended: everything is as before", &mended);
@@ -64,10 +66,28 @@ fn signed(stage: &Stage) -> Result<String> {
 }
 
 fn hand_edit(stage: &Stage) -> Result<String> {
-    stage.tenant.kubectl(&["scale", "deployment", "shop", "--replicas=9"])?;
+    let before = RequestTotals::of(stage.plane)?;
+    stage.tenant.kubectl(&["scale", "deployment", SHOP, "--replicas=9"])?;
     stage.wait_field("deployment/shop", ".spec.replicas", "2")?;
     wait_log(stage, "D101")?;
-    Ok("reverted to 2 replicas with one request".to_owned())
+    if stage.plane.is_foreign() {
+        return Ok("reverted to 2 replicas (requests are only counted where no other client is)".to_owned());
+    }
+    // Nobody else applies Deployments: kubectl patches the scale, the controllers of Kubernetes update.
+    let applies = RequestFilter {
+        verb: Some("APPLY"),
+        group: Some("apps"),
+        resource: Some("deployments"),
+        ..RequestFilter::default()
+    };
+    // The server counts a request shortly after its effect can be seen.
+    let counted = wait_until("the API server to count the revert", PATIENCE, || {
+        let counted = RequestTotals::of(stage.plane)?.count_since(&before, &applies);
+        ensure!(counted > 0, "it has counted none");
+        Ok(counted)
+    })?;
+    ensure!(counted == 1, "the API server counted {counted} requests for one revert");
+    Ok(format!("reverted to 2 replicas; requests for it that the API server counted: {counted}"))
 }
 
 fn hand_delete(stage: &Stage) -> Result<String> {
@@ -84,18 +104,30 @@ fn unsigned(stage: &Stage) -> Result<String> {
     stage.repo.commit_unsigned("Scale, unsigned")?;
     let head = stage.push(Push::FastForward)?;
     let said = held(stage, SOURCE, &head, "W301")?;
-    untouched(stage, &before)?;
+    untouched(stage, &before, "2")?;
     Ok(said)
+}
+
+fn fixed(stage: &Stage) -> Result<String> {
+    let refused = stage.repo.head()?;
+    let fix = stage.field(SOURCE, ".status.heldRevision.fix")?;
+    let head = stage.repo.paste(&fix, &stage.people.dora)?;
+    ensure!(head != refused, "the fix made no other commit");
+    stage.push(Push::Force)?;
+    stage.wait_field(SYNC, ".status.appliedRevision", &head)?;
+    stage.wait_field("deployment/shop", ".spec.replicas", "3")?;
+    let held = stage.field(SOURCE, ".status.heldRevision")?;
+    ensure!(held.is_empty(), "a revision is still held: {held}");
+    Ok(format!("accepted and applied {}: 3 replicas", short(&head)))
 }
 
 fn violation(stage: &Stage) -> Result<String> {
     let before = stage.field(SYNC, ".status.acceptedRevision")?;
-    stage.repo.reset("HEAD~1")?;
-    edit(stage, "apps/shop/deployment.yaml", "replicas: 2", "replicas: 50")?;
+    edit(stage, "apps/shop/deployment.yaml", "replicas: 3", "replicas: 50")?;
     stage.repo.commit_signed(&stage.people.dora, "Scale far too much")?;
-    let head = stage.push(Push::Force)?;
+    let head = stage.push(Push::FastForward)?;
     let said = held(stage, SYNC, &head, "W801")?;
-    untouched(stage, &before)?;
+    untouched(stage, &before, "3")?;
     Ok(said)
 }
 
@@ -105,7 +137,7 @@ fn rewrite(stage: &Stage) -> Result<String> {
     stage.repo.reset(&format!("{before}~1"))?;
     let head = stage.push(Push::Force)?;
     let said = held(stage, SOURCE, &head, "W401")?;
-    untouched(stage, &before)?;
+    untouched(stage, &before, "3")?;
     stage.repo.reset(&tip)?;
     Ok(said)
 }
@@ -132,7 +164,20 @@ fn audit(stage: &Stage) -> Result<String> {
 fn secret(stage: &Stage) -> Result<String> {
     let canary = stage.canary.as_str();
     let encoded = stage.field("secret/shop-payment", ".data.token")?;
+    // Also what is said of drift must not hold it.
+    stage.tenant.kubectl(&[
+        "patch",
+        "secret",
+        "shop-payment",
+        "--type=merge",
+        "-p",
+        r#"{"stringData":{"token":"-"}}"#,
+    ])?;
+    stage.wait_field("secret/shop-payment", ".data.token", &encoded)?;
+    wait_log(stage, "Secret")?;
     let mut places = vec![
+        ("output of writ audit show", shown(stage)?),
+        ("output of writ verify", verified(stage)?),
         ("log", stage.log()?),
         ("metrics", stage.metrics_text()?),
         ("status", stage.plane.kubectl(&["get", "syncs,gitsources,trustroots", "-A", "-o", "yaml"])?),
@@ -153,7 +198,28 @@ fn secret(stage: &Stage) -> Result<String> {
             bail!("the secret value stands in the {place}");
         }
     }
-    Ok(format!("found nowhere in {} places", places.len()))
+    Ok(format!(
+        "found nowhere in {} places: log, metrics, status, events, state files, output of commands",
+        places.len()
+    ))
+}
+
+/// What `writ audit show` prints of all entries, with their bodies.
+fn shown(stage: &Stage) -> Result<String> {
+    let (log, key) = (stage.state.join("log"), stage.log_public_key.as_path());
+    let finished = stage.run_writ(&["audit", "show", text(&log)?, "--key", text(key)?, "--last", "10000", "--body"])?;
+    ensure!(finished.code == Some(0), "writ audit show: {}", finished.stderr);
+    ensure!(finished.stdout.contains("shop-payment"), "writ audit show does not speak of the Secret");
+    Ok(finished.stdout + &finished.stderr)
+}
+
+/// What `writ verify` prints of the whole history.
+fn verified(stage: &Stage) -> Result<String> {
+    let repo = stage.repo.path();
+    let arguments = ["verify", "--repo", text(&repo)?, "--trust-root", text(&stage.trust_root)?, "-o", "json"];
+    let finished = stage.run_writ(&arguments)?;
+    ensure!(finished.code == Some(0), "writ verify: {}{}", finished.stdout, finished.stderr);
+    Ok(finished.stdout + &finished.stderr)
 }
 
 /// Waits until a revision is held by a code; says code, cause and fix.
@@ -168,11 +234,11 @@ fn held(stage: &Stage, object: &str, revision: &str, code: &str) -> Result<Strin
 }
 
 /// What was accepted stays in force and is healed.
-fn untouched(stage: &Stage, accepted: &str) -> Result<()> {
+fn untouched(stage: &Stage, accepted: &str, replicas: &str) -> Result<()> {
     let now = stage.field(SYNC, ".status.acceptedRevision")?;
     ensure!(now == accepted, "the accepted revision moved to {now}");
     stage.tenant.kubectl(&["scale", "deployment", SHOP, "--replicas=7"])?;
-    stage.wait_field("deployment/shop", ".spec.replicas", "2")
+    stage.wait_field("deployment/shop", ".spec.replicas", replicas)
 }
 
 fn wait_log(stage: &Stage, needle: &str) -> Result<()> {
