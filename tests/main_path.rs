@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
-use testkit::{ControlPlane, Profile, RequestFilter, RequestTotals};
+use testkit::{ControlPlane, Fault, Profile, RequestFilter, RequestTotals};
 
 use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map, deployment};
 
@@ -236,6 +236,47 @@ fn two_sources_of_one_trust_root() -> Test {
 }
 
 /// Many files, each of several documents, and Lists: all in one commit.
+/// `status.lastHandledReconcileAt` says that what was asked for is over, not that it was seen.
+#[test]
+fn a_request_is_answered_when_its_judgement_is_over() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let answered = |owner: Owner, view: &View<'_>| -> Result<String> {
+        let resource = owner.read(view)?;
+        Ok(resource["status"]["lastHandledReconcileAt"].as_str().unwrap_or_default().to_owned())
+    };
+    let ask = |stage: &Stage<'_>, owner: Owner, word: &str| {
+        let value = format!("reconcile.fluxcd.io/requestedAt={word}");
+        stage.tenant.kubectl(&["annotate", "--overwrite", &owner.resource(), &value])
+    };
+    let wait = |stage: &mut Stage<'_>, owner: Owner, word: &str| {
+        stage.wait(&format!("{word} is answered"), |view| {
+            let now = answered(owner, view)?;
+            ensure!(now == word, "answered is {now:?}");
+            Ok(())
+        })
+    };
+    stage.git.set_fault(Some(Fault::Stall))?;
+    ask(&stage, Owner::Source, "during-a-stall")?;
+    // Status is written meanwhile, and nothing else waits for the server.
+    ask(&stage, Owner::Sync, "meanwhile")?;
+    wait(&mut stage, Owner::Sync, "meanwhile")?;
+    stage.heals()?;
+    ensure!(answered(Owner::Source, &stage.view)? != "during-a-stall", "it was answered before the server was");
+    stage.git.set_fault(None)?;
+    wait(&mut stage, Owner::Source, "during-a-stall")?;
+
+    // What is asked while writ is down is answered by its first look.
+    stage.stop()?;
+    for owner in [Owner::Source, Owner::Sync] {
+        ask(&stage, owner, "while-down")?;
+    }
+    stage.start()?;
+    for owner in [Owner::Source, Owner::Sync] {
+        wait(&mut stage, owner, "while-down")?;
+    }
+    Ok(())
+}
+
 #[test]
 fn forty_objects_in_one_commit() -> Test {
     let mut stage = Setup::shared()?.start()?;

@@ -200,10 +200,11 @@ impl State {
         state.failures.clone_from(&failures);
         state.waiting = plan.waiting.iter().map(|waiting| waiting.reference.clone()).collect();
         state.attempts = if complete { 0 } else { state.attempts.saturating_add(1) };
+        let key = if complete { state.judging.take() } else { None };
+        state.judged(key);
         if complete {
             let mut before = std::mem::take(&mut state.partial);
             before.extend(std::mem::replace(&mut state.applied, state.accepted.clone()));
-            state.settled = state.judging.take();
             state.inventory_due = true;
             self.release(&before, sync);
             self.unsettle_held();

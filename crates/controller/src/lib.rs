@@ -3,7 +3,7 @@
 //! | question | where |
 //! |---|---|
 //! | what happens when | `run`, `event` |
-//! | whose orders are obeyed | `resources` |
+//! | whose orders are obeyed, and which requests are answered | `resources`, `requests` |
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
@@ -46,6 +46,7 @@ mod remember;
 mod removal;
 mod render_cache;
 mod report;
+mod requests;
 mod resources;
 mod restart;
 mod resume;

@@ -9,6 +9,7 @@ use trust::{BootstrapKind, TrustOrders, TrustRootSpec};
 
 use crate::{
     code::ControllerCode,
+    requests::Asked,
     state::{Dirty, Key, RootState, SourceState, State, SyncState},
 };
 
@@ -122,22 +123,20 @@ impl State {
         if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
             return Orders::Same;
         }
-        let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
         match self.sources.get_mut(&key) {
             Some(source) => {
                 if only_status_differs(&source.resource.metadata, &resource.metadata) {
                     *source.resource = resource;
                     return Orders::Same;
                 }
-                if requested.is_some() && requested != source.requested {
+                if source.requests.see(resource.annotation(REQUESTED_AT)) == Asked::Yes {
                     source.due = Instant::now();
                     self.kinds.ask();
                 }
                 *source.resource = resource;
             }
             None => {
-                let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
-                self.sources.insert(key.clone(), SourceState::new(resource, handled));
+                self.sources.insert(key.clone(), SourceState::new(resource));
             }
         }
         self.dirty.insert(Dirty::Source(key));
@@ -156,15 +155,13 @@ impl State {
         if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
             return Orders::Same;
         }
-        let requested = resource.annotation(REQUESTED_AT).map(str::to_owned);
         match self.syncs.get_mut(&sync).filter(|state| !state.gone) {
             Some(state) => {
                 if only_status_differs(&state.resource.metadata, &resource.metadata) {
                     *state.resource = resource;
                     return Orders::Same;
                 }
-                if requested.is_some() && requested != state.requested {
-                    state.requested = requested;
+                if state.requests.see(resource.annotation(REQUESTED_AT)) == Asked::Yes {
                     // Judge again; if nothing changed, nothing is sent.
                     state.settled = None;
                     self.kinds.ask();
@@ -177,8 +174,7 @@ impl State {
                 *state.resource = resource;
             }
             None => {
-                let handled = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
-                self.syncs.insert(sync.clone(), SyncState::new(resource, handled));
+                self.syncs.insert(sync.clone(), SyncState::new(resource));
             }
         }
         self.dirty.insert(Dirty::Sync(sync));
@@ -403,7 +399,7 @@ pub(crate) fn gone_sync(sync: &SyncRef) -> Option<SyncState> {
         "spec": {"sourceRef": {"name": ""}, "drift": {"mode": "Off"}},
     });
     let resource = serde_json::from_value(resource).ok()?;
-    Some(SyncState { gone: true, ..SyncState::new(resource, None) })
+    Some(SyncState { gone: true, ..SyncState::new(resource) })
 }
 
 /// Key of a GitSource.

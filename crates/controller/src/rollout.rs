@@ -69,6 +69,7 @@ impl State {
         state.phase = Phase::Preparing;
         state.candidate = Some(key.commit);
         state.judging = Some(key);
+        state.requests.begin();
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
             move || Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
@@ -158,7 +159,7 @@ impl State {
     fn settle(&mut self, sync: &SyncRef, desired: &Arc<DesiredState>, key: VerdictKey) {
         if let Some(state) = self.syncs.get_mut(sync) {
             state.phase = Phase::Idle;
-            state.settled = Some(key);
+            state.judged(Some(key));
             state.held = None;
             state.accepted = Some(desired.clone());
             state.applied = Some(desired.clone());
@@ -231,7 +232,7 @@ impl State {
         let signer = self.signer_of(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.held = Some(Held::renew(state.held.as_ref(), revision, findings, signer, now));
-        state.settled = Some(key.clone());
+        state.judged(Some(key.clone()));
         state.phase = Phase::Idle;
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }

@@ -11,6 +11,7 @@ use crate::{
     event::Event,
     floor::Floors,
     journal::Refused,
+    requests::Asked,
     schedule::{backoff, next_poll},
     source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
     source_run::{GateAnswer, GateTask},
@@ -57,10 +58,8 @@ impl State {
         let Some(source) = self.sources.get_mut(key) else { return };
         let Ok(digest) = spec.digest() else { return };
         source.running = true;
-        let requested = source.resource.annotation(crate::resources::REQUESTED_AT).map(str::to_owned);
-        let asked = requested.is_some() && requested != source.requested;
-        source.requested = requested;
-        let last = source.judged.as_ref().filter(|last| !asked && last.holds(Instant::now()));
+        let asked = source.requests.begin();
+        let last = source.judged.as_ref().filter(|last| asked == Asked::No && last.holds(Instant::now()));
         let task = GateTask {
             cluster: self.cluster.clone(),
             journal: self.journal.clone(),
@@ -108,14 +107,16 @@ impl State {
         source.remote = remote;
         let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
         source.due = Instant::now() + next_poll(&interval, random);
-        let requested = source.resource.annotation(crate::resources::REQUESTED_AT).map(str::to_owned);
-        if !current || requested != source.requested {
+        if !current || source.requests.open() == Asked::Yes {
             // Trust changed, or somebody asked, while the gate was running.
             source.due = Instant::now();
         }
         if let Err(error) = recorded {
             source.due = Instant::now() + backoff(3, random);
             return self.log_failed(&error);
+        }
+        if current && !matches!(outcome, SourceOutcome::Overtaken) {
+            source.requests.end();
         }
         self.metrics.polled(key, outcome.result(), now);
         if !matches!(outcome, SourceOutcome::Unreachable(_)) {

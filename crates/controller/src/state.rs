@@ -27,6 +27,8 @@ use crate::{
     removal::Dropped,
     render_cache::RenderCache,
     report::Reporter,
+    requests::{Asked, Requests},
+    resources::REQUESTED_AT,
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
     schedule::Jitter,
@@ -158,13 +160,15 @@ pub(crate) struct SourceState {
     pub unreachable: Option<Finding>,
     /// The last head that was seen.
     pub head: Option<CommitId>,
-    /// `requestedAt` that was answered.
-    pub requested: Option<String>,
+    /// Judgements that people ask for.
+    pub requests: Requests,
 }
 
 impl SourceState {
-    /// One that was seen for the first time; `requested` was answered before a restart.
-    pub(crate) fn new(resource: crd::GitSource, requested: Option<String>) -> Self {
+    /// One that was seen for the first time.
+    pub(crate) fn new(resource: crd::GitSource) -> Self {
+        let answered = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+        let requests = Requests::new(resource.annotation(REQUESTED_AT), answered);
         Self {
             resource: Box::new(resource),
             obeyed: None,
@@ -180,7 +184,7 @@ impl SourceState {
             held: None,
             unreachable: None,
             head: None,
-            requested,
+            requests,
         }
     }
 }
@@ -271,15 +275,17 @@ pub(crate) struct SyncState {
     pub(crate) waiting: BTreeSet<ObjectRef>,
     /// Files rendered before.
     pub cache: Arc<Mutex<RenderCache>>,
-    /// `requestedAt` that was answered.
-    pub requested: Option<String>,
+    /// Judgements that people ask for.
+    pub requests: Requests,
     /// When drift was seen last.
     pub last_drift: Option<(Timestamp, String)>,
 }
 
 impl SyncState {
-    /// One that was seen for the first time; `requested` was answered before a restart.
-    pub(crate) fn new(resource: crd::Sync, requested: Option<String>) -> Self {
+    /// One that was seen for the first time.
+    pub(crate) fn new(resource: crd::Sync) -> Self {
+        let answered = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+        let requests = Requests::new(resource.annotation(REQUESTED_AT), answered);
         let inventory = ParentInventory::of(&resource);
         Self {
             resource: Box::new(resource),
@@ -309,9 +315,15 @@ impl SyncState {
             inventory_after: None,
             waiting: BTreeSet::new(),
             cache: Arc::default(),
-            requested,
+            requests,
             last_drift: None,
         }
+    }
+
+    /// A judgement is over. With `key` nothing is left to do about it, unless somebody asked for another one meanwhile.
+    pub(crate) fn judged(&mut self, key: Option<VerdictKey>) {
+        let asked = self.requests.end();
+        self.settled = key.filter(|_| asked == Asked::No);
     }
 }
 

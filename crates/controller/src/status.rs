@@ -66,7 +66,7 @@ impl State {
             status.held_revision = source.held.as_ref().map(held_revision);
             self.metrics.hold(&OwnerLabels::source(key), source.held.as_ref());
         }
-        status.last_handled_reconcile_at.clone_from(&source.requested);
+        status.last_handled_reconcile_at = source.requests.answered().cloned();
         let verdicts = of_source(source).into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
         set(&mut status.conditions, verdicts, generation, now);
         self.reporter.status(Status::Source(source.resource.clone(), Box::new(status)));
@@ -101,7 +101,7 @@ impl State {
         let drifted = if mode == Some(DriftMode::Flag) { state.flagged.len() } else { drifted };
         status.drifted =
             (state.phase == Phase::Idle || mode == Some(DriftMode::Flag)).then_some(drifted as u64).or(status.drifted);
-        status.last_handled_reconcile_at.clone_from(&state.requested);
+        status.last_handled_reconcile_at = state.requests.answered().cloned();
         let labels = OwnerLabels::sync(sync);
         if !still_held {
             self.metrics.hold(&labels, state.held.as_ref());
