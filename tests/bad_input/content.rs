@@ -63,7 +63,7 @@ fn kind_that_the_cluster_does_not_know() -> Test {
     // The usual rule wants a scope that can be known from the tree; this one takes any namespaced or cluster kind that the cluster knows.
     let mut stage = Lent::stage()?;
     let mut story = Story::begin(&stage, "unknown-kind", "A kind that the cluster does not know")?;
-    story.done("apps/order.yaml declares a shop.example/v1 Order, and no CustomResourceDefinition is there; sam signs; git push");
+    story.done("apps/order.yaml declares a nowhere.example/v1 Order, and no CustomResourceDefinition is there; sam signs; git push");
     stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
     let commit = stage.change(
         "apps/order.yaml",

@@ -142,7 +142,9 @@ impl TrustFile {
                         "a built-in kind, or its CustomResourceDefinition in the same tree, for `{}`",
                         rule.kinds
                     );
-                    return Err(refuse_kind(rule, found, needed));
+                    let refused = refuse_kind(rule, found, needed);
+                    let fix = format!("commit the CustomResourceDefinition of {kind} with it, or {}", refused.fix);
+                    return Err(Finding { fix, ..refused });
                 }
             }
         }
