@@ -82,6 +82,8 @@ pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<W
             End::Finished => {}
             End::NoStreamingList => state.listing = Listing::Paged,
             End::Expired => {
+                let kind = state.target.resource.group_kind();
+                tracing::info!(%kind, status = 410, "the watch cannot go on where it was: everything is listed again");
                 state.version = None;
                 if state.emit(WatchEvent::Gap).await.is_err() {
                     return;
