@@ -11,14 +11,15 @@ use testkit::{
 
 use crate::stage::{Owner, Proxy, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map};
 
-/// The named steps of a roll-out at which a crash is made (`controller::FaultPoint`), and whether a commit or drift leads there.
-const STEPS: [(&str, Cause); 12] = [
+/// The named steps of a roll-out at which a crash is made (`controller::FaultPoint`), and what leads there.
+const STEPS: [(&str, Cause); 13] = [
     ("fetched", Cause::Commit),
     ("judged", Cause::Commit),
     ("verified-recorded", Cause::Commit),
     ("prepared", Cause::Commit),
     ("advance-recorded", Cause::Commit),
     ("object-applied", Cause::Commit),
+    ("object-applied", Cause::Deletion),
     ("applied", Cause::Commit),
     ("remembered", Cause::Commit),
     ("outcome-recorded", Cause::Commit),
@@ -40,6 +41,8 @@ const WAVE: u64 = 6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Commit,
+    /// A commit as well, but the crash comes when its deletions are under way, which are last.
+    Deletion,
     Drift,
 }
 
@@ -68,6 +71,8 @@ impl Crash {
         let mut chance = Chance(seed);
         let pass = match (point, cause) {
             ("object-applied", Cause::Commit) => 1 + chance.below(WAVE - 1),
+            // Behind the wave; as many leave as came with the seed before.
+            ("object-applied", Cause::Deletion) => WAVE + 1 + chance.below(WAVE - 1),
             _ => 1,
         };
         let after = if chance.below(2) == 0 { 0 } else { chance.below(MAX_AFTER_MICROS) };
@@ -116,7 +121,7 @@ fn controller_killed_at_every_step_of_a_roll_out() -> Test {
 fn crash(stage: &mut Stage<'_>, crash: &Crash) -> Result<String> {
     stage.kill()?;
     let commit = match crash.cause {
-        Cause::Commit => {
+        Cause::Commit | Cause::Deletion => {
             // One object changes, some come, and those of the seed before leave.
             let seed = crash.seed;
             let extra: Vec<String> =
