@@ -146,6 +146,25 @@ fn repository_larger_than_the_limit_of_one_object() -> Test {
     story.end(&stage)
 }
 
+/// Nobody has to sign for this: whoever may push can do it, and 65 kB are sent.
+#[test]
+fn commit_larger_than_the_limit() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let mut story = Story::begin(&stage, "commit-too-large", "A commit that is larger than one may be")?;
+    story.done("an unsigned commit with a message of 64 MiB of the same letter; git push");
+    let (tree, parent) = (stage.repo.rev_parse("HEAD^{tree}")?, stage.repo.rev_parse("HEAD")?);
+    let who = "a <a@example.com> 1767225600 +0000";
+    let headers = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n");
+    let commit = [headers.into_bytes(), vec![b'a'; MESSAGE_BYTES]].concat();
+    let commit = stage.repo.write_object("commit", &commit)?;
+    stage.repo.reset(&commit)?;
+    stage.names.call_commit(&commit, "large commit");
+    too_large(&mut stage, &mut story)?;
+    stage.restore()?;
+    story.then("the branch goes back to the first commit: nothing is held.");
+    story.end(&stage)
+}
+
 #[test]
 fn repository_larger_than_the_limit_of_bytes() -> Test {
     let mut stage = Setup::shared()?.start()?;
@@ -181,6 +200,8 @@ fn too_large(stage: &mut Stage<'_>, story: &mut Story) -> Test {
 
 /// More than the 32 MiB that one object may have which arrives as a difference to another.
 const DISK_BYTES: usize = 40 << 20;
+/// More than the 1 MiB that a commit may have.
+const MESSAGE_BYTES: usize = 64 << 20;
 /// Less than that, and together more than the 256 MiB that one fetch may bring.
 const IMAGE_BYTES: usize = 30 << 20;
 const IMAGES: u8 = 9;

@@ -3,7 +3,6 @@
 
 use std::{
     io::{Read, Write},
-    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -13,16 +12,19 @@ use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_deat
 use trust::CommitId;
 
 use crate::{
+    arrival::{self, CheckError},
     compact::compact,
     exchange::{ExchangeError, quoted},
     http::Budget,
-    library,
-    mirror::{ARRIVED, INCOMING},
+    library, memory,
+    mirror::INCOMING,
     remote::{Limits, Remote},
     transport::{ADDRESS, Session, register},
     wire::{Fetched, MAX_REQUEST_BYTES, Reply, Request, Task},
 };
 
+/// Where the head arrives, in the repository of the fetch.
+const ARRIVED: &str = "refs/writ/arrived";
 /// Address space beside what the objects need: the program and its libraries (200 MiB in a debug
 /// build), mapped windows of packs (64 MiB), the list of a million objects (100 bytes each), TLS.
 const BASE_MEMORY: u64 = 768 << 20;
@@ -111,27 +113,41 @@ impl From<git2::Error> for Failure {
     }
 }
 
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Refused(error) => Self::Exchange(error),
+            CheckError::Disk(error) => error.into(),
+            CheckError::Library(error) => error.into(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Local(quoted(&error.to_string()))
+    }
+}
+
 fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
     let limits = remote.limits;
     let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     library::limit_packs(as_size(limits.objects), as_size(limits.object_bytes))?;
     let session = Session::new(remote.client.clone(), Budget::new(limits.fetch_seconds, limits.bytes));
     register(&session)?;
-    let repository = Repository::open_bare(Path::new("."))?;
-    if let Ok(mut left) = repository.find_reference(ARRIVED) {
-        left.delete()?;
-    }
+    let repository = arrival::open()?;
     let objects = download(&repository, remote, &session).map_err(|error| explain(&error, &session, &limits))?;
     let reference = || remote.reference.to_string();
     let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
         return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
     };
     let kind = repository.odb()?.read_header(arrived)?.1;
-    repository.find_reference(ARRIVED)?.delete()?;
     if kind != git2::ObjectType::Commit {
         return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
     }
-    repository.reference(INCOMING, arrived, true, "")?;
+    arrival::check_sizes(limits.object_bytes)?;
+    arrival::let_in()?;
+    Repository::open_bare(".")?.reference(INCOMING, arrived, true, "")?;
     let head: CommitId = arrived.to_string().parse().map_err(|_| Failure::Local("an id that is none".to_owned()))?;
     Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests() })
 }
@@ -165,7 +181,9 @@ fn explain(error: &git2::Error, session: &Session, limits: &Limits) -> Failure {
         return Failure::Exchange(failure);
     }
     let message = error.message();
-    Failure::Exchange(if message.contains("too many objects") {
+    Failure::Exchange(if memory::refused() {
+        ExchangeError::ObjectBytes { limit: limits.object_bytes }
+    } else if message.contains("too many objects") {
         ExchangeError::Objects { limit: limits.objects }
     } else if message.contains("overly large object") {
         ExchangeError::ObjectBytes { limit: limits.object_bytes }

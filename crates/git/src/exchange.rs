@@ -109,6 +109,16 @@ pub enum ExchangeError {
         /// The limit.
         limit: u64,
     },
+    /// A commit that is too large.
+    #[error("commit {} has {bytes} bytes", commit.get(..12).unwrap_or(commit))]
+    CommitBytes {
+        /// Its id.
+        commit: String,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The answer ends too early.
     #[error("the answer ends too early")]
     Truncated,
@@ -142,7 +152,9 @@ impl ExchangeError {
     pub(crate) const fn code(&self) -> GitCode {
         match self {
             Self::UnknownIssuer | Self::WrongName | Self::Tls { .. } => GitCode::W602,
-            Self::Bytes { .. } | Self::Objects { .. } | Self::ObjectBytes { .. } => GitCode::W603,
+            Self::Bytes { .. } | Self::Objects { .. } | Self::ObjectBytes { .. } | Self::CommitBytes { .. } => {
+                GitCode::W603
+            }
             Self::Redirect { .. } => GitCode::W605,
             Self::Credentials { .. } => GitCode::W606,
             Self::TimedOut { .. } => GitCode::W607,
@@ -195,6 +207,10 @@ impl ExchangeError {
             Self::Bytes { limit } => (format!("at most {limit} bytes"), drop.to_owned()),
             Self::Objects { limit } => (format!("at most {limit} objects"), begin.to_owned()),
             Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop.to_owned()),
+            Self::CommitBytes { commit, limit, .. } => (
+                format!("a message and headers of at most {limit} bytes"),
+                format!("drop or amend that commit: git rebase -i {commit}^ # a later commit is not enough"),
+            ),
             Self::RefMissing { reference } => ("the branch".to_owned(), push(&format!("HEAD:{reference}"))),
             Self::NotACommit { reference } => {
                 ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}")))

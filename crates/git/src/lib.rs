@@ -4,6 +4,7 @@
 //! short-lived child process under limits of its own ([`fetch_child`]). [`Mirror`] and [`Objects`]
 //! answer what `trust` asks ([`trust::History`]) from raw objects; there is never a checkout.
 
+mod arrival;
 mod child;
 mod code;
 mod compact;
@@ -13,6 +14,7 @@ mod fetch;
 mod folders;
 mod http;
 mod library;
+mod memory;
 mod mirror;
 mod objects;
 mod pins;

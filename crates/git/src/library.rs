@@ -4,6 +4,8 @@ use std::{ffi::c_int, sync::OnceLock};
 
 use git2::{ConfigLevel, opts};
 
+use crate::memory;
+
 /// Objects that libgit2 keeps decoded (it keeps no blobs): 8 MiB hold the trees of 10,000 files
 /// (40 bytes per entry, 400 kB) of twenty revisions.
 const CACHE_BYTES: isize = 8 << 20;
@@ -26,6 +28,7 @@ pub(crate) fn prepare() -> Result<(), String> {
 
 #[expect(unsafe_code, reason = "libgit2's process-wide options; the caller runs this once, before any other use")]
 fn settings() -> Result<(), git2::Error> {
+    accepted(memory::bound())?;
     // SAFETY: `prepare` runs this once behind a OnceLock, and nothing of this crate uses libgit2 before it.
     unsafe {
         // The settings of the machine and of the user running us must not change what a mirror is.
@@ -49,6 +52,7 @@ fn settings() -> Result<(), git2::Error> {
 /// Limits of the packs that this process indexes. For the fetch child, which handles one request.
 #[expect(unsafe_code, reason = "git2 does not expose the options")]
 pub(crate) fn limit_packs(objects: usize, object_bytes: usize) -> Result<(), git2::Error> {
+    memory::allow(objects, object_bytes);
     // SAFETY: both options take one size_t (git2/common.h).
     unsafe {
         accepted(libgit2_sys::git_libgit2_opts(libgit2_sys::GIT_OPT_SET_PACK_MAX_OBJECTS as c_int, objects))?;

@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use trust::{Change, CommitId, History, HistoryError};
 
 use crate::{
+    arrival,
     code::GitCode,
     compact::{PACKS, packs},
     error::GitError,
@@ -25,8 +26,6 @@ use crate::{
     wire::{Fetched, Reply, Request},
 };
 
-/// Where a fetch puts the head; moved to [`INCOMING`] when it is a commit.
-pub(crate) const ARRIVED: &str = "refs/writ/arrived";
 /// The last fetched head.
 pub(crate) const INCOMING: &str = "refs/writ/incoming";
 /// The whole configuration of a mirror; another one was not written by us.
@@ -190,7 +189,6 @@ impl Mirror {
         }
         inspect(&self.dir)?;
         self.clean()?;
-        self.forget_unreadable()?;
         let url = || remote.url().to_owned();
         let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
             Ok(Reply::Fetched(fetched)) => Ok(fetched),
@@ -234,13 +232,11 @@ impl Mirror {
         }
     }
 
-    /// Removes what an interrupted fetch leaves: packs without index or the reverse, their
-    /// temporary files, the arrived ref, locks of refs. Only under the fetch lock.
+    /// Removes what an interrupted fetch leaves: what arrived, packs without index or the reverse,
+    /// their temporary files, locks of refs. Only under the fetch lock.
     fn clean(&self) -> Result<(), MirrorError> {
-        for name in [ARRIVED, INCOMING] {
-            remove(&self.dir, &self.dir.join(format!("{name}.lock")))?;
-        }
-        remove(&self.dir, &self.dir.join(ARRIVED))?;
+        arrival::remove(&self.dir).map_err(|source| file(&self.dir, "remove an interrupted fetch", source))?;
+        remove(&self.dir, &self.dir.join(format!("{INCOMING}.lock")))?;
         let packs = self.dir.join("objects/pack");
         for entry in fs::read_dir(&packs).map_err(|source| file(&self.dir, "list the packs", source))? {
             let path = entry.map_err(|source| file(&self.dir, "list the packs", source))?.path();
@@ -254,31 +250,6 @@ impl Mirror {
             }
         }
         Ok(())
-    }
-
-    /// libgit2 parses the history it offers to the server as known. A head that holds a commit it cannot
-    /// parse, which trust refuses, would keep every later fetch from succeeding: it is forgotten.
-    fn forget_unreadable(&self) -> Result<(), MirrorError> {
-        let Some(head) = self.incoming()? else { return Ok(()) };
-        let pins = self.pins()?;
-        if pins.iter().any(|(_, pinned)| *pinned == head) || self.is_readable(&head, &pins) {
-            return Ok(());
-        }
-        remove(&self.dir, &self.dir.join(INCOMING))
-    }
-
-    /// Whether libgit2 can walk from `head` down to what is pinned.
-    fn is_readable(&self, head: &CommitId, pins: &[(String, CommitId)]) -> bool {
-        let walk = || -> Result<(), git2::Error> {
-            let repository = self.objects.repository();
-            let mut walk = repository.revwalk()?;
-            walk.push(Oid::from_str(&head.to_string())?)?;
-            for (_, pinned) in pins {
-                walk.hide(Oid::from_str(&pinned.to_string())?)?;
-            }
-            walk.try_for_each(|id| repository.find_commit(id?).map(drop))
-        };
-        walk().is_ok()
     }
 
     pub(crate) fn commit_id(&self, id: Oid) -> Result<CommitId, MirrorError> {
@@ -379,7 +350,7 @@ fn inspect(dir: &Path) -> Result<(), MirrorError> {
         ("refs", &["heads", "tags", "writ"][..]),
         ("refs/heads", &[]),
         ("refs/tags", &[]),
-        ("refs/writ", &["arrived", "incoming", "pins"]),
+        ("refs/writ", &["incoming", "pins"]),
     ] {
         for name in names(dir, folder)? {
             if !allowed.contains(&name.trim_end_matches(".lock")) {

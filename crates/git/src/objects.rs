@@ -11,6 +11,7 @@ use crate::{
     exchange::quoted,
     folders::{Folder, Folders},
     library,
+    remote::Limits,
     tree::{Node, TreeError, parse},
     walk::Ancestry,
 };
@@ -214,6 +215,10 @@ impl Reading<'_> {
         let name = || format!("{kind} {id}");
         let failed = |error: git2::Error| match error.code() {
             git2::ErrorCode::NotFound => HistoryError::Missing { object: name() },
+            _ if error.class() == git2::ErrorClass::NoMemory => HistoryError::Limit {
+                what: format!("bytes of the object that {} is stored as a difference to", name()),
+                limit: Limits::OBJECT_BYTES,
+            },
             _ => HistoryError::Read { reason: format!("{}: {}", name(), quoted(error.message())) },
         };
         let (size, found) = self.odb.read_header(id).map_err(failed)?;

@@ -14,7 +14,7 @@ use crate::{
 /// The longest name of a pin, in bytes.
 pub const MAX_PIN_BYTES: usize = 200;
 
-const PINS: &str = "refs/writ/pins/";
+pub(crate) const PINS: &str = "refs/writ/pins/";
 /// The lock of pins, beside libgit2's own.
 const PIN_LOCK: &str = "writ-pins.lock";
 

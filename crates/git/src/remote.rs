@@ -162,7 +162,7 @@ pub struct Limits {
     pub bytes: u64,
     /// Objects one fetch may receive.
     pub objects: u64,
-    /// Bytes of one object that arrives as a difference to another.
+    /// Bytes of one object; a commit may have [`crate::MAX_COMMIT_BYTES`].
     pub object_bytes: u64,
     /// Seconds one poll may take.
     pub poll_seconds: u64,

@@ -227,6 +227,28 @@ fn commits_are_raw_bytes() {
     assert!(matches!(objects.changes(None, &id(&"1".repeat(40)), usize::MAX), Err(HistoryError::Missing { .. })));
 }
 
+/// A file of 2 MiB that is stored as a difference to one twenty times as large.
+#[test]
+fn an_object_on_a_base_that_is_too_large_is_a_limit() {
+    const SMALL: usize = 2 << 20;
+    let repo = SignedRepo::new().unwrap();
+    repo.write("disk", vec![0; 40 << 20]).unwrap();
+    repo.commit_unsigned("large").unwrap();
+    repo.write("disk", vec![0; SMALL]).unwrap();
+    repo.write("a", "x").unwrap();
+    let commit = id(&repo.commit_unsigned("small").unwrap());
+    repo.git(&["repack", "-a", "-d", "-f", "-q"]).unwrap();
+    let (blob, large) = (repo.rev_parse("HEAD:disk").unwrap(), repo.rev_parse("HEAD~1:disk").unwrap());
+    let stored = repo.git(&["cat-file", "--batch-check=%(deltabase)", "--batch-all-objects", "--unordered"]).unwrap();
+    assert!(stored.lines().any(|base| base == large), "git stored nothing as a difference to the large one");
+    let objects = open(&repo);
+    let refused = objects.blob(&blob);
+    assert!(matches!(refused, Err(HistoryError::Limit { limit: git::Limits::OBJECT_BYTES, .. })), "{refused:?}");
+    // Nothing else suffers.
+    assert_eq!(objects.read(&commit, &path("a")).unwrap().as_deref(), Some(&b"x"[..]));
+    assert!(matches!(objects.blob(&large), Err(HistoryError::Limit { limit: git::MAX_BLOB_BYTES, .. })));
+}
+
 #[test]
 fn replace_refs_and_grafts_change_nothing() {
     let repo = SignedRepo::new().unwrap();

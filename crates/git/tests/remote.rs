@@ -7,6 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod large;
 mod packs;
 
 use std::{
@@ -50,6 +51,10 @@ fn main() -> ExitCode {
         ("too_many_bytes_are_w603", too_many_bytes_are_w603),
         ("too_many_objects_are_w603", too_many_objects_are_w603),
         ("an_object_that_is_too_large_is_w603", an_object_that_is_too_large_is_w603),
+        ("a_commit_that_is_too_large_is_w603", large::a_commit_that_is_too_large_is_w603),
+        ("a_base_that_is_too_large_is_w603", large::a_base_that_is_too_large_is_w603),
+        ("a_large_file_is_w603", large::a_large_file_is_w603),
+        ("what_git_cannot_parse_does_not_stay", large::what_git_cannot_parse_does_not_stay),
         ("a_missing_ref_is_w608", a_missing_ref_is_w608),
         ("a_branch_that_is_no_commit_is_refused", a_branch_that_is_no_commit_is_refused),
         ("a_child_that_misbehaves_is_an_error", a_child_that_misbehaves_is_an_error),
@@ -114,6 +119,13 @@ impl Setting {
     fn push(&self, push: Push) {
         self.repo.push(&self.server.remote("shop"), "HEAD:refs/heads/main", push).unwrap();
         self.server.clear_requests();
+    }
+
+    /// Makes the server keep, and send, what is alike as differences.
+    fn repack(&self) {
+        let mut git = testkit::hermetic_command("git", self.dir.path());
+        git.arg("-C").arg(self.server.repository("shop"));
+        testkit::run(git.args(["repack", "-adfq", "--window=10", "--depth=10"])).unwrap();
     }
 
     fn options(&self) -> RemoteOptions {
@@ -241,6 +253,9 @@ fn clone_then_increment_then_nothing() {
     assert_eq!(setting.mirror.incoming().unwrap(), Some(first));
     assert_eq!(setting.mirror.list(&first, &"apps".parse().unwrap()).unwrap().len(), 50);
 
+    // What is pinned is not fetched again.
+    setting.mirror.pin("verified", &first).unwrap();
+
     // Nothing new: one request, no other process.
     setting.server.clear_requests();
     assert_eq!(poll(&remote).unwrap(), Some(first));
@@ -258,6 +273,7 @@ fn clone_then_increment_then_nothing() {
     assert_eq!(setting.mirror.read(&second, &"readme".parse().unwrap()).unwrap().as_deref(), Some(&b"2"[..]));
 
     // A fetch without news brings nothing and is no error.
+    setting.mirror.pin("verified", &second).unwrap();
     let again = setting.fetch(&remote).unwrap();
     assert_eq!((again.head, again.objects, again.requests), (second, 0, 1));
 }
@@ -424,16 +440,7 @@ fn an_object_that_is_too_large_is_w603() {
     let head = setting.commit("a", [&text[..], b"and a difference"].concat());
     setting.push(Push::FastForward);
     // The server sends one of the two as a difference to the other.
-    let git = |arguments: &[&str]| {
-        let status = testkit::hermetic_command("git", setting.dir.path())
-            .arg("-C")
-            .arg(setting.server.repository("shop"))
-            .args(arguments)
-            .status()
-            .unwrap();
-        assert!(status.success());
-    };
-    git(&["repack", "-adfq"]);
+    setting.repack();
     let remote = setting.limited(Limits { object_bytes: 50_000, ..Limits::default() });
     assert_eq!(setting.check_fetch_refused(&remote, GitCode::W603), ExchangeError::ObjectBytes { limit: 50_000 });
     assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
@@ -602,10 +609,10 @@ fn leftovers_of_an_interrupted_fetch_are_removed() {
         "objects/pack/pack_git2_123",
         "objects/pack/pack-1.idx",
         "objects/pack/pack-2.pack",
-        "refs/writ/arrived.lock",
         "refs/writ/incoming.lock",
-        "refs/writ/arrived",
+        "arriving/objects/pack/pack_git2_456",
     ];
+    fs::create_dir_all(setting.mirror.dir().join("arriving/objects/pack")).unwrap();
     for name in left {
         fs::write(setting.mirror.dir().join(name), "").unwrap();
     }

@@ -56,6 +56,7 @@ pub(super) fn a_mirror_that_was_fetched_600_times_goes_on() {
     setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();
     import(setting.mirror.dir(), home, "refs/writ/incoming", FETCHES);
     assert_eq!(packs(&setting.mirror), FETCHES as usize);
+    setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
     let before = open_files();
     let fetched = setting.fetch(&setting.remote()).unwrap();
     // Only what is new: the child could read what all the packs hold.
@@ -98,6 +99,7 @@ pub(super) fn a_mirror_of_many_packs_is_compacted() {
     read_all(&setting.mirror, fetched.head, BEFORE + 1);
     read_all(&Mirror::open(setting.mirror.dir()).unwrap(), fetched.head, BEFORE + 1);
     // And so do fetches.
+    setting.mirror.pin("verified", &fetched.head).unwrap();
     import(&setting.repo.path(), home, "refs/heads/main", BEFORE + 2);
     setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();
     let fetched = setting.fetch(&setting.remote()).unwrap();

@@ -1,0 +1,136 @@
+//! What a fetch brings stands apart until the size of every object of it is known. Nobody reads it there, and whatever
+//! ends the fetch early leaves nothing in the mirror.
+//!
+//! A pack that was fetched is complete: it holds the objects that those in it are stored as differences to. Once none of
+//! its objects is too large, nobody who reads one of them has to make anything larger.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use git2::{ObjectType, Odb, Oid, Repository, RepositoryInitOptions};
+
+use crate::{exchange::ExchangeError, objects::MAX_COMMIT_BYTES, pins::PINS};
+
+/// A repository inside the mirror that lives for one fetch.
+const ARRIVING: &str = "arriving";
+/// Its packs.
+const ARRIVING_PACKS: &str = "arriving/objects/pack";
+/// The packs of the mirror.
+const PACKS: &str = "objects/pack";
+
+/// Bytes of a pack's index before its ids: mark and version, and how many ids begin with at most each byte.
+const INDEX_HEAD: u64 = 8 + 256 * 4;
+/// Bytes of a SHA-1 object id.
+const ID_BYTES: usize = 20;
+
+/// Makes the place where a fetch arrives, in the mirror that is the working directory.
+///
+/// A fetch offers the server as known what the refs of its repository lead to, and libgit2 parses it for that. This one
+/// has the pins of the mirror and nothing else: what was judged. Anything else may be what libgit2 cannot parse, or a
+/// history without end, and would keep every later fetch from succeeding.
+pub(crate) fn open() -> Result<Repository, git2::Error> {
+    let mirror = Repository::open_bare(".")?;
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).external_template(false).no_reinit(true);
+    let apart = Repository::init_opts(ARRIVING, &options)?;
+    let odb = apart.odb()?;
+    odb.add_disk_alternate("objects")?;
+    for pin in mirror.references_glob(&format!("{PINS}*"))? {
+        let pin = pin?;
+        // What a damaged mirror has lost is fetched again.
+        if let Some(id) = pin.target().filter(|id| odb.exists(*id)) {
+            apart.reference(pin.name()?, id, true, "")?;
+        }
+    }
+    drop(odb);
+    Ok(apart)
+}
+
+/// Removes what a fetch left.
+pub(crate) fn remove(mirror: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(mirror.join(ARRIVING)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn is(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == ending)
+}
+
+/// Goes over the headers of all objects that came. None of them is made: a header has the size.
+pub(crate) fn check_sizes(object_bytes: u64) -> Result<(), CheckError> {
+    let odb = Odb::new()?;
+    odb.add_disk_alternate(&format!("{ARRIVING}/objects"))?;
+    for index in files(Path::new(ARRIVING_PACKS))?.iter().filter(|path| is(path, "idx")) {
+        let mut ids = BufReader::new(File::open(index)?);
+        ids.seek(SeekFrom::Start(INDEX_HEAD - 4))?;
+        let mut count = [0; 4];
+        ids.read_exact(&mut count)?;
+        let mut id = [0; ID_BYTES];
+        for _ in 0..u32::from_be_bytes(count) {
+            ids.read_exact(&mut id)?;
+            check_size(&odb, Oid::from_bytes(&id)?, object_bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_size(odb: &Odb<'_>, id: Oid, limit: u64) -> Result<(), CheckError> {
+    let (bytes, kind) = odb.read_header(id)?;
+    let (bytes, commit_limit) = (bytes as u64, limit.min(MAX_COMMIT_BYTES));
+    if kind == ObjectType::Commit && bytes > commit_limit {
+        return Err(ExchangeError::CommitBytes { commit: id.to_string(), bytes, limit: commit_limit }.into());
+    }
+    if bytes > limit {
+        return Err(ExchangeError::ObjectBytes { limit }.into());
+    }
+    Ok(())
+}
+
+/// Moves the packs that stand apart into the mirror, each before its index: a reader sees it whole or not at all.
+pub(crate) fn let_in() -> io::Result<()> {
+    let mut files = files(Path::new(ARRIVING_PACKS))?;
+    files.sort_by_key(|path| is(path, "idx"));
+    for path in files {
+        fs::rename(&path, Path::new(PACKS).join(path.file_name().unwrap_or_default()))?;
+    }
+    File::open(PACKS)?.sync_all()?;
+    remove(Path::new("."))
+}
+
+/// Why what came is not let in.
+#[derive(Debug)]
+pub(crate) enum CheckError {
+    /// It is too large.
+    Refused(ExchangeError),
+    /// It cannot be looked at.
+    Disk(io::Error),
+    /// libgit2 refuses.
+    Library(git2::Error),
+}
+
+impl From<ExchangeError> for CheckError {
+    fn from(error: ExchangeError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<io::Error> for CheckError {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<git2::Error> for CheckError {
+    fn from(error: git2::Error) -> Self {
+        Self::Library(error)
+    }
+}

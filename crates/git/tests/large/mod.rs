@@ -1,0 +1,87 @@
+//! What anybody who may push can make of little: objects whose packed form is a thousandth of what they are.
+
+use git::{ExchangeError, GitCode};
+use testkit::Push;
+use trust::{CommitId, History as _};
+
+use super::Setting;
+
+const COMMIT_LIMIT: u64 = git::MAX_COMMIT_BYTES;
+
+/// A mirror that has a first commit, accepted.
+fn accepted() -> (Setting, CommitId) {
+    let setting = Setting::new();
+    let first = setting.commit("a", "1");
+    setting.push(Push::FastForward);
+    assert_eq!(setting.fetch(&setting.remote()).unwrap().head, first);
+    setting.mirror.pin("verified", &first).unwrap();
+    (setting, first)
+}
+
+/// A commit on `parent` whose message has so many bytes.
+fn talkative(setting: &Setting, parent: &CommitId, bytes: usize) -> CommitId {
+    let tree = setting.repo.rev_parse(&format!("{parent}^{{tree}}")).unwrap();
+    let who = "a <a@example.com> 1767225600 +0000";
+    let raw = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n{}\n", "a".repeat(bytes));
+    setting.repo.write_object("commit", raw.as_bytes()).unwrap().parse().unwrap()
+}
+
+/// The way out that a person has: the branch goes on from what was accepted.
+fn mended(setting: &Setting, first: &CommitId) {
+    setting.repo.reset(&first.to_string()).unwrap();
+    let head = setting.commit("a", "2");
+    setting.push(Push::Force);
+    let fetched = setting.fetch(&setting.remote()).unwrap();
+    assert_eq!((fetched.head, fetched.objects), (head, 3));
+    assert!(setting.mirror.is_ancestor(first, &head).unwrap());
+}
+
+pub(super) fn a_commit_that_is_too_large_is_w603() {
+    let (setting, first) = accepted();
+    // 64 MiB, of which 65 kB are sent.
+    let head = talkative(&setting, &first, 64 << 20);
+    setting.repo.reset(&head.to_string()).unwrap();
+    setting.push(Push::FastForward);
+    for _attempt in 0..2 {
+        let error = setting.check_fetch_refused(&setting.remote(), GitCode::W603);
+        let ExchangeError::CommitBytes { commit, bytes, limit } = error else { panic!("{error:?}") };
+        assert_eq!((commit, limit), (head.to_string(), COMMIT_LIMIT));
+        assert!(bytes > 64 << 20);
+    }
+    assert_eq!(setting.mirror.commit(&head).unwrap(), None);
+    mended(&setting, &first);
+}
+
+/// The head has 100 kB, and is sent as a difference to its parent, which is above the limit.
+pub(super) fn a_base_that_is_too_large_is_w603() {
+    let (setting, first) = accepted();
+    let base = talkative(&setting, &first, 2 << 20);
+    let head = talkative(&setting, &base, 100_000);
+    setting.repo.reset(&head.to_string()).unwrap();
+    setting.push(Push::FastForward);
+    setting.repack();
+    let error = setting.check_fetch_refused(&setting.remote(), GitCode::W603);
+    assert!(matches!(&error, ExchangeError::CommitBytes { commit, .. } if *commit == base.to_string()), "{error:?}");
+    mended(&setting, &first);
+}
+
+/// Sent whole, so that nothing of it is ever in memory.
+pub(super) fn a_large_file_is_w603() {
+    let (setting, first) = accepted();
+    setting.commit("disk", vec![0; 40 << 20]);
+    setting.push(Push::FastForward);
+    let limit = git::Limits::OBJECT_BYTES;
+    assert_eq!(setting.check_fetch_refused(&setting.remote(), GitCode::W603), ExchangeError::ObjectBytes { limit });
+    mended(&setting, &first);
+}
+
+/// A head that libgit2 cannot parse is fetched, since it is judged; the next fetch does not stumble over it.
+pub(super) fn what_git_cannot_parse_does_not_stay() {
+    let (setting, first) = accepted();
+    let raw = format!("tree {}\nparent {first}\nno author\n", setting.repo.rev_parse("HEAD^{tree}").unwrap());
+    let head: CommitId = setting.repo.write_object("commit", raw.as_bytes()).unwrap().parse().unwrap();
+    setting.repo.push(&setting.server.remote("shop"), &format!("{head}:refs/heads/main"), Push::FastForward).unwrap();
+    assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
+    assert!(setting.mirror.commit(&head).unwrap().is_some());
+    mended(&setting, &first);
+}
