@@ -97,6 +97,14 @@ pub enum ExchangeError {
         /// The limit.
         limit: u64,
     },
+    /// Too many branches whose names begin with that of the tracked one, which is not among the first.
+    #[error("the first {limit} bytes of the branches that begin with {reference} do not name it")]
+    Branches {
+        /// The tracked branch.
+        reference: String,
+        /// The limit.
+        limit: u64,
+    },
     /// Too many objects.
     #[error("more than {limit} objects were sent")]
     Objects {
@@ -152,9 +160,11 @@ impl ExchangeError {
     pub(crate) const fn code(&self) -> GitCode {
         match self {
             Self::UnknownIssuer | Self::WrongName | Self::Tls { .. } => GitCode::W602,
-            Self::Bytes { .. } | Self::Objects { .. } | Self::ObjectBytes { .. } | Self::CommitBytes { .. } => {
-                GitCode::W603
-            }
+            Self::Bytes { .. }
+            | Self::Branches { .. }
+            | Self::Objects { .. }
+            | Self::ObjectBytes { .. }
+            | Self::CommitBytes { .. } => GitCode::W603,
             Self::Redirect { .. } => GitCode::W605,
             Self::Credentials { .. } => GitCode::W606,
             Self::TimedOut { .. } => GitCode::W607,
@@ -205,6 +215,13 @@ impl ExchangeError {
             Self::Server { .. } => ("a Git server that serves the repository".to_owned(), probe),
             Self::TimedOut { seconds, .. } => (format!("an answer within {seconds} s"), probe),
             Self::Bytes { limit } => (format!("at most {limit} bytes"), drop.to_owned()),
+            Self::Branches { reference, .. } => (
+                "few branches whose names begin with that of the tracked one".to_owned(),
+                format!(
+                    "git ls-remote --heads origin {} # delete or rename those",
+                    manifest::shell_quote(&format!("{reference}?*"))
+                ),
+            ),
             Self::Objects { limit } => (format!("at most {limit} objects"), begin.to_owned()),
             Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop.to_owned()),
             Self::CommitBytes { commit, limit, .. } => (

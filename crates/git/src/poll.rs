@@ -13,7 +13,8 @@ use crate::{
     remote::{BranchRef, Remote},
 };
 
-/// The most bytes of an answer: 4,096 branches that start with the tracked name, 256 bytes each.
+/// The most bytes of an answer that are read: 4,096 branches that start with the tracked name, 256 bytes each. There may
+/// be more: servers list refs in order of their names, so the tracked one comes before all that start with it.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Hex digits of a SHA-1 object id. Repositories with SHA-256 ids are not supported by the object
 /// database in use; their servers refuse the request, which names the format.
@@ -39,7 +40,10 @@ fn ask(remote: &Remote) -> Result<Option<CommitId>, ExchangeError> {
         }
         answer => answer?,
     };
-    let found = parse(&mut answer, &remote.reference)?;
+    let found = match parse(&mut answer, &remote.reference)? {
+        Listed::Whole(found) => found,
+        Listed::Cut(found) => return Ok(Some(found)),
+    };
     // Only a body that was read to its end leaves the connection usable for the next poll.
     match answer.read(&mut [0]).map_err(|error| cause(&error))? {
         0 => Ok(found),
@@ -59,15 +63,29 @@ fn request(reference: &BranchRef) -> Vec<u8> {
     body
 }
 
-/// Reads an `ls-refs` answer to its flush packet; the id of exactly `reference`.
-pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Option<CommitId>, ExchangeError> {
+/// What a server lists.
+#[derive(Debug, PartialEq, Eq)]
+enum Listed {
+    /// The id of the branch, if it is there, after the whole list was read.
+    Whole(Option<CommitId>),
+    /// Its id; the list goes on for longer than is read.
+    Cut(CommitId),
+}
+
+/// Reads an `ls-refs` answer to its flush packet, or to the end of what may be read; the id of exactly `reference`.
+fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Listed, ExchangeError> {
     let mut found = None;
     loop {
-        let line = match pktline::read(answer).map_err(packet)? {
-            None => return Err(ExchangeError::Truncated),
-            Some(Packet::Flush) => return Ok(found),
-            Some(Packet::Delimiter | Packet::ResponseEnd) => return Err(protocol("an unexpected mark")),
-            Some(Packet::Data(line)) => line,
+        let line = match (pktline::read(answer).map_err(packet), found) {
+            (Ok(None), _) => return Err(ExchangeError::Truncated),
+            (Ok(Some(Packet::Flush)), found) => return Ok(Listed::Whole(found)),
+            (Ok(Some(Packet::Delimiter | Packet::ResponseEnd)), _) => return Err(protocol("an unexpected mark")),
+            (Ok(Some(Packet::Data(line))), _) => line,
+            (Err(ExchangeError::Bytes { .. }), Some(found)) => return Ok(Listed::Cut(found)),
+            (Err(ExchangeError::Bytes { limit }), None) => {
+                return Err(ExchangeError::Branches { reference: reference.to_string(), limit });
+            }
+            (Err(error), _) => return Err(error),
         };
         let line = std::str::from_utf8(&line).map_err(|_| protocol("a ref that is not UTF-8"))?;
         let line = line.strip_suffix('\n').unwrap_or(line);
@@ -117,7 +135,10 @@ mod tests {
         }
         bytes.extend_from_slice(end.as_bytes());
         let reference: BranchRef = "refs/heads/main".parse().unwrap();
-        parse(&mut bytes.as_slice(), &reference).map(|found| found.map(|id| id.to_string()))
+        match parse(&mut bytes.as_slice(), &reference)? {
+            Listed::Whole(found) => Ok(found.map(|id| id.to_string())),
+            cut @ Listed::Cut(_) => panic!("nothing ended early: {cut:?}"),
+        }
     }
 
     #[test]
@@ -157,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_answers_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            if let Ok(found) = parse(&mut bytes.as_slice(), &"refs/heads/main".parse().unwrap()) {
+            if let Ok(Listed::Whole(found)) = parse(&mut bytes.as_slice(), &"refs/heads/main".parse().unwrap()) {
                 prop_assert!(found.is_none_or(|id| id.to_string().len() == ID_DIGITS));
             }
         }

@@ -40,6 +40,10 @@ fn main() -> ExitCode {
         ("clone_then_increment_then_nothing", clone_then_increment_then_nothing),
         ("a_forced_push_arrives", a_forced_push_arrives),
         ("only_the_named_ref_is_fetched", only_the_named_ref_is_fetched),
+        (
+            "thousands_of_branches_that_begin_alike_hide_nothing",
+            large::thousands_of_branches_that_begin_alike_hide_nothing,
+        ),
         ("a_bearer_token_works", a_bearer_token_works),
         ("an_unknown_authority_is_w602", an_unknown_authority_is_w602),
         ("a_wrong_host_name_is_w602", a_wrong_host_name_is_w602),

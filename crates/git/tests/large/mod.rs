@@ -1,10 +1,10 @@
 //! What anybody who may push can make of little: objects whose packed form is a thousandth of what they are.
 
-use git::{ExchangeError, GitCode};
+use git::{ExchangeError, GitCode, poll};
 use testkit::Push;
 use trust::{CommitId, History as _};
 
-use super::Setting;
+use super::{Setting, exchange};
 
 const COMMIT_LIMIT: u64 = git::MAX_COMMIT_BYTES;
 
@@ -84,4 +84,25 @@ pub(super) fn what_git_cannot_parse_does_not_stay() {
     assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
     assert!(setting.mirror.commit(&head).unwrap().is_some());
     mended(&setting, &first);
+}
+
+/// Whoever may push any other branch can do this.
+pub(super) fn thousands_of_branches_that_begin_alike_hide_nothing() {
+    let (setting, first) = accepted();
+    let refs = setting.server.repository("shop").join("packed-refs");
+    let tail = "x".repeat(200);
+    let branches = |start: &str| {
+        let lines = (0..6_000).map(|number| format!("{first} refs/heads/{start}-{number:04}{tail}\n"));
+        lines.collect::<String>()
+    };
+    std::fs::write(&refs, branches("main")).unwrap();
+    for _attempt in 0..2 {
+        assert_eq!(poll(&setting.remote()).unwrap(), Some(first));
+    }
+    mended(&setting, &first);
+    // The branch itself is gone, and too much is there that could be it.
+    std::fs::write(&refs, branches("shop")).unwrap();
+    let remote = setting.remote_of("refs/heads/shop", &setting.options());
+    let error = exchange(poll(&remote).unwrap_err(), GitCode::W603, &setting);
+    assert!(matches!(&error, ExchangeError::Branches { limit: 1_048_576, .. }), "{error:?}");
 }
