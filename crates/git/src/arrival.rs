@@ -3,6 +3,10 @@
 //!
 //! A pack that was fetched is complete: it holds the objects that those in it are stored as differences to. Once none of
 //! its objects is too large, nobody who reads one of them has to make anything larger.
+//!
+//! What came is not yet what was accepted: whoever may push can push as much again and again. It is kept beside the
+//! objects of the mirror until a commit of it is pinned; then its packs move there. Otherwise the next fetch removes it.
+//! Since a fetch offers nothing but pins as known, what is accepted later does not rest on what was removed.
 
 use std::{
     fs::{self, File},
@@ -18,8 +22,12 @@ use crate::{exchange::ExchangeError, objects::MAX_COMMIT_BYTES, pins::PINS};
 const ARRIVING: &str = "arriving";
 /// Its packs.
 const ARRIVING_PACKS: &str = "arriving/objects/pack";
-/// The packs of the mirror.
-const PACKS: &str = "objects/pack";
+/// The objects of the head that was fetched last, as long as no commit of them is pinned.
+pub(crate) const FETCHED: &str = "incoming";
+/// Their packs.
+pub(crate) const FETCHED_PACKS: &str = "incoming/pack";
+/// The packs that stay.
+pub(crate) const PACKS: &str = "objects/pack";
 
 /// Bytes of a pack's index before its ids: mark and version, and how many ids begin with at most each byte.
 const INDEX_HEAD: u64 = 8 + 256 * 4;
@@ -95,15 +103,62 @@ fn check_size(odb: &Odb<'_>, id: Oid, limit: u64) -> Result<(), CheckError> {
     Ok(())
 }
 
-/// Moves the packs that stand apart into the mirror, each before its index: a reader sees it whole or not at all.
+/// Bytes of the packs that stay, in the mirror that is the working directory.
+pub(crate) fn kept_bytes() -> io::Result<u64> {
+    bytes(Path::new(PACKS))
+}
+
+/// Bytes of the packs that came.
+pub(crate) fn arrived_bytes() -> io::Result<u64> {
+    bytes(Path::new(ARRIVING_PACKS))
+}
+
+fn bytes(packs: &Path) -> io::Result<u64> {
+    files(packs)?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum()
+}
+
+/// Lets in what came, to be judged.
 pub(crate) fn let_in() -> io::Result<()> {
-    let mut files = files(Path::new(ARRIVING_PACKS))?;
-    files.sort_by_key(|path| is(path, "idx"));
-    for path in files {
-        fs::rename(&path, Path::new(PACKS).join(path.file_name().unwrap_or_default()))?;
-    }
-    File::open(PACKS)?.sync_all()?;
+    move_packs(Path::new(ARRIVING_PACKS), Path::new(FETCHED_PACKS))?;
     remove(Path::new("."))
+}
+
+/// Makes what was fetched last stay.
+pub(crate) fn keep(mirror: &Path) -> io::Result<()> {
+    move_packs(&mirror.join(FETCHED_PACKS), &mirror.join(PACKS))
+}
+
+/// Each pack before its index: a reader sees it whole or not at all.
+fn move_packs(from: &Path, to: &Path) -> io::Result<()> {
+    let mut files = files(from)?;
+    files.sort_by_key(|path| is(path, "idx"));
+    for path in &files {
+        fs::rename(path, to.join(path.file_name().unwrap_or_default()))?;
+    }
+    if files.is_empty() { Ok(()) } else { File::open(to)?.sync_all() }
+}
+
+/// Removes what was fetched last, each index before its pack.
+pub(crate) fn forget(mirror: &Path) -> io::Result<()> {
+    let mut files = files(&mirror.join(FETCHED_PACKS))?;
+    files.sort_by_key(|path| !is(path, "idx"));
+    files.iter().try_for_each(fs::remove_file)
+}
+
+/// Whether a commit is among the objects that stay; all that it rests on is there as well then.
+pub(crate) fn is_kept(mirror: &Path, commit: Oid) -> Result<bool, git2::Error> {
+    let odb = Odb::new()?;
+    odb.add_disk_alternate(&utf8(&mirror.join("objects"))?)?;
+    Ok(odb.exists(commit))
+}
+
+/// Makes a mirror read what was fetched last beside what stays.
+pub(crate) fn show(mirror: &Path, repository: &Repository) -> Result<(), git2::Error> {
+    repository.odb()?.add_disk_alternate(&utf8(&mirror.join(FETCHED))?)
+}
+
+fn utf8(path: &Path) -> Result<String, git2::Error> {
+    path.to_str().map(str::to_owned).ok_or_else(|| git2::Error::from_str("the path is not UTF-8"))
 }
 
 /// Why what came is not let in.

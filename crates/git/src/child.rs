@@ -3,6 +3,7 @@
 
 use std::{
     io::{Read, Write},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -87,12 +88,15 @@ fn confine(parent: u32, limits: &Limits) -> Result<(), String> {
     let objects = OBJECTS_IN_MEMORY.saturating_mul(limits.object_bytes);
     let table = MEMORY_PER_OBJECT.saturating_mul(limits.objects);
     let index = INDEX_PER_OBJECT.saturating_mul(limits.objects);
+    // A pack holds what was received, and bases from the mirror that complete it.
+    let pack = limits.bytes.saturating_mul(2);
+    let kept = arrival::kept_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
+    let room = limits.mirror_bytes.saturating_sub(kept);
     for (resource, value) in [
         (Resource::As, BASE_MEMORY.saturating_add(objects).saturating_add(table)),
         // One thread cannot use more than the time it has; this holds when nobody watches the clock.
         (Resource::Cpu, limits.fetch_seconds.saturating_add(1)),
-        // A pack holds what was received, and bases from the mirror that complete it.
-        (Resource::Fsize, limits.bytes.saturating_mul(2).saturating_add(index)),
+        (Resource::Fsize, room.min(pack).saturating_add(index)),
         (Resource::Nofile, MAX_DESCRIPTORS),
         (Resource::Core, 0),
     ] {
@@ -136,7 +140,8 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
     let session = Session::new(remote.client.clone(), Budget::new(limits.fetch_seconds, limits.bytes));
     register(&session)?;
     let repository = arrival::open()?;
-    let objects = download(&repository, remote, &session).map_err(|error| explain(&error, &session, &limits))?;
+    let room = limits.mirror_bytes.saturating_sub(arrival::kept_bytes()?);
+    let objects = download(&repository, remote, &session, room).map_err(|error| explain(&error, &session, &limits))?;
     let reference = || remote.reference.to_string();
     let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
         return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
@@ -146,22 +151,31 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
         return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
     }
     arrival::check_sizes(limits.object_bytes)?;
+    if arrival::arrived_bytes()? > room {
+        return Err(Failure::Exchange(ExchangeError::MirrorBytes { limit: limits.mirror_bytes }));
+    }
     arrival::let_in()?;
-    Repository::open_bare(".")?.reference(INCOMING, arrived, true, "")?;
+    let mirror = Repository::open_bare(".")?;
+    arrival::show(Path::new("."), &mirror)?;
+    mirror.reference(INCOMING, arrived, true, "")?;
     let head: CommitId = arrived.to_string().parse().map_err(|_| Failure::Local("an id that is none".to_owned()))?;
     Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests() })
 }
 
 /// Fetches exactly one ref; a forced push may arrive, for what it means is not decided here.
-fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>) -> Result<u64, git2::Error> {
-    let limit = remote.limits.objects;
+fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>, room: u64) -> Result<u64, git2::Error> {
+    let Limits { objects: limit, mirror_bytes, .. } = remote.limits;
     let mut callbacks = RemoteCallbacks::new();
     callbacks.transfer_progress(|progress| {
         let within = progress.total_objects() as u64 <= limit;
         if !within {
             session.fail(ExchangeError::Objects { limit });
         }
-        within
+        let fits = progress.received_bytes() as u64 <= room;
+        if !fits {
+            session.fail(ExchangeError::MirrorBytes { limit: mirror_bytes });
+        }
+        within && fits
     });
     let mut options = FetchOptions::new();
     options

@@ -23,7 +23,7 @@ const MAX_OBJECTS: usize = 200_000;
 /// ones keep their packs.
 const MAX_OBJECT_BYTES: usize = 1 << 20;
 
-const FOLDER: &str = "objects/pack";
+const FOLDER: &str = crate::arrival::PACKS;
 
 /// Names of the packs of a mirror, without their ending.
 pub(crate) fn packs(mirror: &Path) -> io::Result<BTreeSet<String>> {

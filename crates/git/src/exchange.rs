@@ -117,6 +117,12 @@ pub enum ExchangeError {
         /// The limit.
         limit: u64,
     },
+    /// What was accepted and what is fetched are too much together.
+    #[error("with it the mirror would have more than {limit} bytes")]
+    MirrorBytes {
+        /// The limit.
+        limit: u64,
+    },
     /// A commit that is too large.
     #[error("commit {} has {bytes} bytes", commit.get(..12).unwrap_or(commit))]
     CommitBytes {
@@ -164,7 +170,8 @@ impl ExchangeError {
             | Self::Branches { .. }
             | Self::Objects { .. }
             | Self::ObjectBytes { .. }
-            | Self::CommitBytes { .. } => GitCode::W603,
+            | Self::CommitBytes { .. }
+            | Self::MirrorBytes { .. } => GitCode::W603,
             Self::Redirect { .. } => GitCode::W605,
             Self::Credentials { .. } => GitCode::W606,
             Self::TimedOut { .. } => GitCode::W607,
@@ -224,6 +231,10 @@ impl ExchangeError {
             ),
             Self::Objects { limit } => (format!("at most {limit} objects"), begin.to_owned()),
             Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop.to_owned()),
+            Self::MirrorBytes { limit } => (
+                format!("at most {limit} bytes of what was accepted and what is fetched"),
+                format!("{drop}; if they are accepted already, {begin}"),
+            ),
             Self::CommitBytes { commit, limit, .. } => (
                 format!("a message and headers of at most {limit} bytes"),
                 format!("drop or amend that commit: git rebase -i {commit}^ # a later commit is not enough"),

@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use trust::{Change, CommitId, History, HistoryError};
 
 use crate::{
-    arrival,
+    arrival::{self, FETCHED, FETCHED_PACKS},
     code::GitCode,
     compact::{PACKS, packs},
     error::GitError,
@@ -139,8 +139,8 @@ impl MirrorError {
     }
 }
 
-/// A mirror of one remote. `Send` but not `Sync`: open it once per thread, which costs a few
-/// `stat` calls. Objects never leave it (there is no garbage collection), and it has no working tree.
+/// A mirror of one remote. `Send` but not `Sync`: open it once per thread, which costs a few `stat` calls. What is
+/// pinned never leaves it; what was fetched and is not pinned goes with the next fetch. It has no working tree.
 pub struct Mirror {
     dir: PathBuf,
     objects: Objects,
@@ -157,9 +157,12 @@ impl Mirror {
         if !fs::exists(dir).map_err(|source| file(dir, "look for the mirror", source))? {
             create(dir)?;
         }
+        // Those of a mirror have to be there for as long as it is open.
+        fs::create_dir_all(dir.join(FETCHED_PACKS)).map_err(|source| file(dir, "create a folder of packs", source))?;
         inspect(dir)?;
-        let repository =
-            Repository::open_bare(dir).map_err(|error| library("open the mirror", quoted(error.message())))?;
+        let failed = |error: git2::Error| library("open the mirror", quoted(error.message()));
+        let repository = Repository::open_bare(dir).map_err(failed)?;
+        arrival::show(dir, &repository).map_err(failed)?;
         Ok(Self { dir: dir.to_owned(), objects: Objects::of(repository) })
     }
 
@@ -179,7 +182,7 @@ impl Mirror {
     /// remote's limit: call it on a thread of its own.
     ///
     /// # Errors
-    /// When server, way, limits or mirror do not allow it. Nothing is left behind then.
+    /// When server, way, limits or mirror do not allow it. Nothing but what is pinned is left then.
     pub fn fetch(&self, remote: &Remote, child: &FetchChild) -> Result<Fetched, GitError> {
         let lock = lock_file(&self.dir, FETCH_LOCK)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -189,6 +192,7 @@ impl Mirror {
         }
         inspect(&self.dir)?;
         self.clean()?;
+        self.forget_unpinned()?;
         let url = || remote.url().to_owned();
         let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
             Ok(Reply::Fetched(fetched)) => Ok(fetched),
@@ -209,7 +213,7 @@ impl Mirror {
     /// Makes one pack of many, now and then. That it cannot be done keeps nothing from going on.
     fn compact(&self, remote: &Remote, child: &FetchChild) -> Result<(), MirrorError> {
         let packs = packs(&self.dir).map_err(|source| file(&self.dir, "list the packs", source))?.len();
-        if packs % PACKS != 0 {
+        if packs == 0 || packs % PACKS != 0 {
             return Ok(());
         }
         match run(child, &self.dir, &Request::compact(remote), remote.limits().fetch_seconds) {
@@ -220,7 +224,8 @@ impl Mirror {
         Ok(())
     }
 
-    /// The last fetched head; `None` before the first fetch.
+    /// The last fetched head; `None` before the first fetch, and after one that failed if what was there before it is
+    /// not pinned.
     ///
     /// # Errors
     /// When the mirror cannot be read.
@@ -237,7 +242,9 @@ impl Mirror {
     fn clean(&self) -> Result<(), MirrorError> {
         arrival::remove(&self.dir).map_err(|source| file(&self.dir, "remove an interrupted fetch", source))?;
         remove(&self.dir, &self.dir.join(format!("{INCOMING}.lock")))?;
-        let packs = self.dir.join("objects/pack");
+        let packs = self.dir.join(arrival::PACKS);
+        // A pack that moves there has its index last.
+        let _lock = self.lock_pins()?;
         for entry in fs::read_dir(&packs).map_err(|source| file(&self.dir, "list the packs", source))? {
             let path = entry.map_err(|source| file(&self.dir, "list the packs", source))?.path();
             let other = match path.extension().and_then(|extension| extension.to_str()) {
@@ -250,6 +257,18 @@ impl Mirror {
             }
         }
         Ok(())
+    }
+
+    /// Whoever may push could fill the volume with heads that are refused: what was fetched last makes room. The ref
+    /// goes first: it says that the objects are there.
+    fn forget_unpinned(&self) -> Result<(), MirrorError> {
+        let _lock = self.lock_pins()?;
+        if let Some(head) = self.incoming()?
+            && !self.pins()?.iter().any(|(_, pinned)| *pinned == head)
+        {
+            remove(&self.dir, &self.dir.join(INCOMING))?;
+        }
+        arrival::forget(&self.dir).map_err(|source| file(&self.dir, "remove what was fetched last", source))
     }
 
     pub(crate) fn commit_id(&self, id: Oid) -> Result<CommitId, MirrorError> {
@@ -327,7 +346,7 @@ fn create(dir: &Path) -> Result<(), MirrorError> {
 /// Refuses a mirror that another program wrote to.
 fn inspect(dir: &Path) -> Result<(), MirrorError> {
     let foreign = |what: String| Err(MirrorError::Foreign { path: dir.to_owned(), what });
-    for name in ["", "objects", "objects/pack", "refs", "refs/writ"] {
+    for name in ["", "objects", arrival::PACKS, "refs", "refs/writ", FETCHED, FETCHED_PACKS] {
         match fs::symlink_metadata(dir.join(name)) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => return foreign(format!("{} is not a directory", if name.is_empty() { "it" } else { name })),

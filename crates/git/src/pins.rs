@@ -6,6 +6,7 @@ use rustix::fs::{FlockOperation, flock};
 use trust::{CommitId, History as _, HistoryError};
 
 use crate::{
+    arrival,
     exchange::quoted,
     mirror::{Mirror, MirrorError, file, lock_file, remove},
     objects::oid,
@@ -33,6 +34,10 @@ impl Mirror {
             .map_err(|error| self.library("find the commit to pin", &error))?;
         if kind.1 != git2::ObjectType::Commit {
             return Err(self.library_text("pin a commit", "the object is none"));
+        }
+        // First its objects, then the ref that says that they stay.
+        if !arrival::is_kept(self.dir(), id).map_err(|error| self.library("find the commit to pin", &error))? {
+            arrival::keep(self.dir()).map_err(|source| file(self.dir(), "keep what was fetched", source))?;
         }
         repository.reference(&reference, id, true, "").map(drop).map_err(|error| self.library("pin a commit", &error))
     }
@@ -89,6 +94,13 @@ impl Mirror {
         Ok(pins)
     }
 
+    /// Keeps others from changing pins for as long as the file is open.
+    pub(crate) fn lock_pins(&self) -> Result<File, MirrorError> {
+        let lock = lock_file(self.dir(), PIN_LOCK)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| file(self.dir(), "lock the pins", error.into()))?;
+        Ok(lock)
+    }
+
     fn lock_pin(&self, name: &str) -> Result<(String, File), MirrorError> {
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         let segment = |part: &str| {
@@ -102,8 +114,7 @@ impl Mirror {
         if name.len() > MAX_PIN_BYTES || !name.split('/').all(segment) {
             return Err(MirrorError::PinName { path: self.dir().to_owned(), name: quoted(name) });
         }
-        let lock = lock_file(self.dir(), PIN_LOCK)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| file(self.dir(), "lock the pins", error.into()))?;
+        let lock = self.lock_pins()?;
         let reference = format!("{PINS}{name}");
         // Only a crash leaves this behind, and we hold the lock that stands above it.
         remove(self.dir(), &self.dir().join(format!("{reference}.lock")))?;

@@ -162,6 +162,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Objects one fetch may receive.
     pub objects: u64,
+    /// Bytes of a mirror's packs: those of what was accepted, and those of what was fetched last.
+    pub mirror_bytes: u64,
     /// Bytes of one object; a commit may have [`crate::MAX_COMMIT_BYTES`].
     pub object_bytes: u64,
     /// Seconds one poll may take.
@@ -175,6 +177,11 @@ impl Limits {
     pub const BYTES: u64 = 256 << 20;
     /// 4 GiB: what an index of version 2 addresses without its table of large offsets, twice over.
     pub const BYTES_CEILING: u64 = 4 << 30;
+    /// 512 MiB: what was accepted, and the largest fetch beside it (256 MiB). Each TrustRoot has a mirror, and the
+    /// volume of deploy/ has room for one of them and a log of the same size.
+    pub const MIRROR_BYTES: u64 = 2 * Self::BYTES;
+    /// 8 GiB: the largest fetch, twice.
+    pub const MIRROR_BYTES_CEILING: u64 = 2 * Self::BYTES_CEILING;
     /// One million: 10,000 files, and 100,000 commits with nine objects each.
     pub const OBJECTS: u64 = 1_000_000;
     /// Sixteen million: their index (36 bytes each) is 576 MB.
@@ -195,6 +202,7 @@ impl Limits {
     fn check(&self) -> Result<(), RemoteError> {
         let table = [
             ("bytes", self.bytes, Self::BYTES_CEILING),
+            ("mirrorBytes", self.mirror_bytes, Self::MIRROR_BYTES_CEILING),
             ("objects", self.objects, Self::OBJECTS_CEILING),
             ("objectBytes", self.object_bytes, Self::OBJECT_BYTES_CEILING),
             ("pollSeconds", self.poll_seconds, Self::POLL_SECONDS_CEILING),
@@ -211,6 +219,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             bytes: Self::BYTES,
+            mirror_bytes: Self::MIRROR_BYTES,
             objects: Self::OBJECTS,
             object_bytes: Self::OBJECT_BYTES,
             poll_seconds: Self::POLL_SECONDS,

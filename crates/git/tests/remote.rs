@@ -9,6 +9,7 @@
 
 mod large;
 mod packs;
+mod room;
 
 use std::{
     collections::BTreeSet,
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
             "thousands_of_branches_that_begin_alike_hide_nothing",
             large::thousands_of_branches_that_begin_alike_hide_nothing,
         ),
+        ("refused_pushes_do_not_pile_up", room::refused_pushes_do_not_pile_up),
+        ("a_mirror_that_would_be_too_large_is_w603", room::a_mirror_that_would_be_too_large_is_w603),
+        ("what_is_pinned_stays_whenever_the_power_goes", room::what_is_pinned_stays_whenever_the_power_goes),
+        ("whoever_reads_goes_on_when_a_pack_moves", room::whoever_reads_goes_on_when_a_pack_moves),
         ("a_bearer_token_works", a_bearer_token_works),
         ("an_unknown_authority_is_w602", an_unknown_authority_is_w602),
         ("a_wrong_host_name_is_w602", a_wrong_host_name_is_w602),
@@ -156,7 +161,7 @@ impl Setting {
         self.mirror.fetch(remote, &child())
     }
 
-    /// Every file of the mirror but the lock of fetches.
+    /// Every file of the mirror but its locks.
     fn files(&self) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         let mut folders = vec![self.mirror.dir().to_owned()];
@@ -170,7 +175,9 @@ impl Setting {
                 }
             }
         }
-        found.remove(&self.mirror.dir().join("writ-fetch.lock"));
+        for lock in ["writ-fetch.lock", "writ-pins.lock"] {
+            found.remove(&self.mirror.dir().join(lock));
+        }
         found
     }
 
@@ -289,11 +296,12 @@ fn a_forced_push_arrives() {
     setting.push(Push::FastForward);
     let remote = setting.remote();
     assert_eq!(setting.fetch(&remote).unwrap().head, second);
+    setting.mirror.pin("verified", &second).unwrap();
     setting.repo.reset(&first.to_string()).unwrap();
     setting.push(Push::Force);
     assert_eq!(poll(&remote).unwrap(), Some(first));
     assert_eq!(setting.fetch(&remote).unwrap().head, first);
-    // What came before is still there: trust decides by it.
+    // What was accepted before is still there: trust decides by it.
     assert!(setting.mirror.commit(&second).unwrap().is_some());
 }
 
@@ -456,7 +464,8 @@ fn a_missing_ref_is_w608() {
     // An empty repository first, then one with another branch whose name begins alike.
     assert_eq!(poll(&setting.remote()).unwrap(), None);
     setting.push(Push::FastForward);
-    setting.fetch(&setting.remote()).unwrap();
+    let fetched = setting.fetch(&setting.remote()).unwrap();
+    setting.mirror.pin("verified", &fetched.head).unwrap();
     let remote = setting.remote_of("refs/heads/mai", &setting.options());
     assert_eq!(poll(&remote).unwrap(), None);
     let missing = ExchangeError::RefMissing { reference: "refs/heads/mai".to_owned() };
@@ -507,7 +516,7 @@ fn a_child_that_misbehaves_is_an_error() {
 fn a_child_without_its_parent_ends() {
     // Started by hand, so the parent that the request names is not this process.
     let request = r#"{"task":"fetch","parent":1,"url":"https://127.0.0.1:1/x","reference":"refs/heads/main","anchors":[],"authorization":null,
-        "limits":{"bytes":1,"objects":1,"objectBytes":1,"pollSeconds":1,"fetchSeconds":1}}"#;
+        "limits":{"bytes":1,"mirrorBytes":1,"objects":1,"objectBytes":1,"pollSeconds":1,"fetchSeconds":1}}"#;
     let dir = tempfile::tempdir().unwrap();
     for (input, words) in [(request, "parent is gone"), ("{", "malformed"), (CANARY, "malformed")] {
         let mut child = testkit::hermetic_command(std::env::current_exe().unwrap(), dir.path());

@@ -13,8 +13,8 @@ use trust::{CommitId, History as _};
 
 use super::Setting;
 
-/// More than the descriptors of the child.
-const FETCHES: u32 = 600;
+/// More than the descriptors of the child, and no number at which a mirror is compacted.
+const FETCHES: u32 = 601;
 
 /// Commits of one changed file each, every one in a pack of its own, as `git fast-import` reads them.
 fn import(repository: &Path, home: &Path, branch: &str, commits: u32) {
@@ -61,6 +61,7 @@ pub(super) fn a_mirror_that_was_fetched_600_times_goes_on() {
     let fetched = setting.fetch(&setting.remote()).unwrap();
     // Only what is new: the child could read what all the packs hold.
     assert_eq!(fetched.objects, 3);
+    setting.mirror.pin("verified", &fetched.head).unwrap();
     assert_eq!(packs(&setting.mirror), FETCHES as usize + 1);
     // All of it can be read, by a mirror that was open all the time and by a fresh one.
     for mirror in [&setting.mirror, &Mirror::open(setting.mirror.dir()).unwrap()] {
@@ -83,7 +84,7 @@ fn read_all(mirror: &Mirror, head: CommitId, commits: u32) {
 }
 
 pub(super) fn a_mirror_of_many_packs_is_compacted() {
-    const BEFORE: u32 = 49;
+    const BEFORE: u32 = 50;
     let setting = Setting::new();
     let home = setting.dir.path();
     import(&setting.repo.path(), home, "refs/heads/main", BEFORE + 1);
@@ -93,17 +94,21 @@ pub(super) fn a_mirror_of_many_packs_is_compacted() {
     let reader = Mirror::open(setting.mirror.dir()).unwrap();
     let old = reader.incoming().unwrap().unwrap();
     assert!(reader.commit(&old).unwrap().is_some());
+    reader.pin("verified", &old).unwrap();
     let fetched = setting.fetch(&setting.remote()).unwrap();
-    assert_eq!(packs(&setting.mirror), 1);
+    assert_eq!((fetched.objects, packs(&setting.mirror)), (3, 1));
     read_all(&reader, old, BEFORE);
     read_all(&setting.mirror, fetched.head, BEFORE + 1);
     read_all(&Mirror::open(setting.mirror.dir()).unwrap(), fetched.head, BEFORE + 1);
     // And so do fetches.
     setting.mirror.pin("verified", &fetched.head).unwrap();
+    assert_eq!(packs(&setting.mirror), 2);
     import(&setting.repo.path(), home, "refs/heads/main", BEFORE + 2);
     setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();
     let fetched = setting.fetch(&setting.remote()).unwrap();
-    assert_eq!((fetched.objects, packs(&setting.mirror)), (3, 2));
+    assert_eq!(fetched.objects, 3);
+    read_all(&setting.mirror, fetched.head, BEFORE + 2);
+    read_all(&reader, fetched.head, BEFORE + 2);
 }
 
 /// Objects that would need much memory stay where they are, and nothing is lost.
@@ -114,10 +119,12 @@ pub(super) fn a_mirror_of_large_objects_keeps_its_packs() {
     import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
     import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
     setting.repo.reset("main").unwrap();
-    for (content, packs_then) in [("x".repeat(3 << 20), 49), ("y".to_owned(), 50)] {
+    setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
+    for (content, packs_then) in [("x".repeat(3 << 20), 49), ("y".to_owned(), 50), ("z".to_owned(), 51)] {
         setting.commit("large", content);
         setting.push(Push::Force);
         let fetched = setting.fetch(&setting.remote()).unwrap();
+        setting.mirror.pin("verified", &fetched.head).unwrap();
         assert_eq!(packs(&setting.mirror), packs_then);
         assert!(setting.mirror.commit(&fetched.head).unwrap().is_some());
     }
