@@ -26,9 +26,12 @@ use crate::{
 
 /// Where the head arrives, in the repository of the fetch.
 const ARRIVED: &str = "refs/writ/arrived";
-/// Address space beside what the objects need: the program and its libraries (200 MiB in a debug
-/// build), mapped windows of packs (64 MiB), the list of a million objects (100 bytes each), TLS.
-const BASE_MEMORY: u64 = 768 << 20;
+/// Memory beside what the objects need: libgit2's caches (16 and 8 MiB), 150 certificates and TLS (2 MiB), the data of
+/// the program (10 MiB in a debug build); rounded up. With the default limits that makes 48 + 3×32 + 153 = 297 MiB.
+const BASE_MEMORY: u64 = 48 << 20;
+/// Address space beside memory, which is files that the kernel may drop: the program and its libraries (200 MiB in a
+/// debug build), mapped windows of packs (64 MiB), indexes of a million objects (36 MiB), twice.
+const MAPPED: u64 = 384 << 20;
 /// A difference, its base and its result are in memory at once.
 const OBJECTS_IN_MEMORY: u64 = 3;
 /// Memory of the indexer per object: entry, id and offset.
@@ -74,6 +77,7 @@ fn answer(input: impl Read) -> Result<Reply, String> {
     match fetch(&remote) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
         Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),
+        Err(Failure::Memory) => Ok(Reply::OutOfMemory),
         Err(Failure::Local(detail)) => Err(detail),
     }
 }
@@ -88,12 +92,14 @@ fn confine(parent: u32, limits: &Limits) -> Result<(), String> {
     let objects = OBJECTS_IN_MEMORY.saturating_mul(limits.object_bytes);
     let table = MEMORY_PER_OBJECT.saturating_mul(limits.objects);
     let index = INDEX_PER_OBJECT.saturating_mul(limits.objects);
+    let memory = BASE_MEMORY.saturating_add(objects).saturating_add(table);
     // A pack holds what was received, and bases from the mirror that complete it.
     let pack = limits.bytes.saturating_mul(2);
     let kept = arrival::kept_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
     let room = limits.mirror_bytes.saturating_sub(kept);
     for (resource, value) in [
-        (Resource::As, BASE_MEMORY.saturating_add(objects).saturating_add(table)),
+        (Resource::Data, memory),
+        (Resource::As, memory.saturating_add(MAPPED).saturating_add(index)),
         // One thread cannot use more than the time it has; this holds when nobody watches the clock.
         (Resource::Cpu, limits.fetch_seconds.saturating_add(1)),
         (Resource::Fsize, room.min(pack).saturating_add(index)),
@@ -108,12 +114,18 @@ fn confine(parent: u32, limits: &Limits) -> Result<(), String> {
 
 enum Failure {
     Exchange(ExchangeError),
+    Memory,
     Local(String),
+}
+
+/// Whether a failure is that of an allocation or of a mapping.
+fn is_memory(error: &git2::Error) -> bool {
+    error.class() == git2::ErrorClass::NoMemory || error.message().contains("Cannot allocate memory")
 }
 
 impl From<git2::Error> for Failure {
     fn from(error: git2::Error) -> Self {
-        Self::Local(quoted(error.message()))
+        if is_memory(&error) { Self::Memory } else { Self::Local(quoted(error.message())) }
     }
 }
 
@@ -203,8 +215,9 @@ fn explain(error: &git2::Error, session: &Session, limits: &Limits) -> Failure {
         ExchangeError::ObjectBytes { limit: limits.object_bytes }
     } else if message.contains("early EOF") || message.contains("unexpected end") {
         ExchangeError::Truncated
-    } else if matches!(error.class(), git2::ErrorClass::Os | git2::ErrorClass::Filesystem | git2::ErrorClass::NoMemory)
-    {
+    } else if is_memory(error) {
+        return Failure::Memory;
+    } else if matches!(error.class(), git2::ErrorClass::Os | git2::ErrorClass::Filesystem) {
         return Failure::Local(quoted(message));
     } else {
         ExchangeError::Protocol { detail: quoted(message) }

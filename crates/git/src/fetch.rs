@@ -7,7 +7,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{OnceLock, mpsc},
+    sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +26,12 @@ const GRACE_SECONDS: u64 = 10;
 const EXIT_WAIT: Duration = Duration::from_secs(2);
 /// What is kept of the child's stderr: a panic message.
 const MAX_STDERR_BYTES: u64 = 4 << 10;
+
+/// Children at once. Each may have 297 MiB ([`crate::child`]), and the pod of deploy/ has 1 GiB: 430 MiB are left to the
+/// controller. Not one, so that a server that stalls does not keep the sources of all others waiting.
+const CHILDREN: usize = 2;
+/// The name of the limit of memory.
+const MEMORY: &str = "memory";
 
 /// How to start the fetch child.
 #[derive(Debug, Clone)]
@@ -107,6 +113,7 @@ impl ChildError {
 
 /// Runs one child in `mirror` and waits for its answer.
 pub(crate) fn run(how: &FetchChild, mirror: &Path, request: &Request, seconds: u64) -> Result<Reply, ChildError> {
+    let _turn = Turn::take();
     let seconds = seconds.saturating_add(GRACE_SECONDS);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let body = serde_json::to_vec(request).map_err(|error| ChildError::Start(error.into()))?;
@@ -118,6 +125,30 @@ pub(crate) fn run(how: &FetchChild, mirror: &Path, request: &Request, seconds: u
     let status = finish(&mut child, output.is_some());
     let Some(output) = output else { return Err(ChildError::Deadline { seconds }) };
     judge(&output, status)
+}
+
+/// One of the [`CHILDREN`], given back when it is dropped. Nothing is kept under the lock that a panic could leave half done.
+struct Turn;
+
+static FREE: Mutex<usize> = Mutex::new(CHILDREN);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl Turn {
+    /// Waits for one. Each child ends within its deadline.
+    fn take() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = GIVEN_BACK.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free = free.saturating_sub(1);
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        *free = free.saturating_add(1);
+        GIVEN_BACK.notify_one();
+    }
 }
 
 /// What a child wrote.
@@ -188,6 +219,10 @@ fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Reply, Child
         if signal == Signal::XFSZ.as_raw() {
             return Err(ChildError::Limit { limit: "file size" });
         }
+        // How a program ends that gets no memory.
+        if signal == Signal::ABORT.as_raw() {
+            return Err(ChildError::Limit { limit: MEMORY });
+        }
         if signal == Signal::XCPU.as_raw() {
             return Err(ChildError::Limit { limit: "processor time" });
         }
@@ -196,6 +231,7 @@ fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Reply, Child
     match reply {
         Some(reply @ (Reply::Fetched(_) | Reply::Compacted)) if status.success() => Ok(reply),
         Some(reply @ Reply::Failed(_)) => Ok(reply),
+        Some(Reply::OutOfMemory) => Err(ChildError::Limit { limit: MEMORY }),
         Some(Reply::Broken(detail)) => Err(ChildError::Broken { detail: quoted(&detail) }),
         Some(Reply::Fetched(_) | Reply::Compacted) | None => {
             let words = output

@@ -43,7 +43,7 @@ pub(crate) fn bound() -> c_int {
 /// For the fetch child, which makes tables of the objects it indexes and has other limits.
 pub(crate) fn allow(objects: usize, object_bytes: usize) {
     let tables = objects.saturating_mul(TABLE_PER_OBJECT);
-    LIMIT.store(object_bytes.saturating_add(BESIDE_OBJECT).max(tables), Ordering::Relaxed);
+    LIMIT.store(object_bytes.saturating_add(BESIDE_OBJECT).max(tables).max(LARGEST), Ordering::Relaxed);
 }
 
 /// Whether an allocation was refused since the last question.

@@ -84,6 +84,8 @@ pub(crate) enum Reply {
     Compacted,
     /// The server, or the way to it.
     Failed(ExchangeError),
+    /// Its memory did not suffice.
+    OutOfMemory,
     /// The child itself: limits, mirror, request.
     Broken(String),
 }

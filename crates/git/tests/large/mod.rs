@@ -1,6 +1,6 @@
 //! What anybody who may push can make of little: objects whose packed form is a thousandth of what they are.
 
-use git::{ExchangeError, GitCode, poll};
+use git::{ChildError, ExchangeError, GitCode, GitError, poll};
 use testkit::Push;
 use trust::{CommitId, History as _};
 
@@ -105,4 +105,37 @@ pub(super) fn thousands_of_branches_that_begin_alike_hide_nothing() {
     let remote = setting.remote_of("refs/heads/shop", &setting.options());
     let error = exchange(poll(&remote).unwrap_err(), GitCode::W603, &setting);
     assert!(matches!(&error, ExchangeError::Branches { limit: 1_048_576, .. }), "{error:?}");
+}
+
+/// What a server lists is in memory as a whole.
+pub(super) fn a_fetch_without_memory_is_w603() {
+    let (setting, first) = accepted();
+    let refs = setting.server.repository("shop").join("packed-refs");
+    let lines = (0..400_000).map(|number| format!("{first} refs/heads/{number:06}\n"));
+    std::fs::write(&refs, lines.collect::<String>()).unwrap();
+    let limits = git::Limits { objects: 1_000, object_bytes: 1_000, ..setting.options().limits };
+    let error = setting.fetch(&setting.limited(limits)).unwrap_err();
+    assert_eq!(error.code(), GitCode::W603, "{error:?}");
+    assert!(matches!(error, GitError::Child { source: ChildError::Limit { limit: "memory" }, .. }), "{error:?}");
+    setting.fetch(&setting.remote()).unwrap();
+}
+
+/// What is reckoned per object suffices: the limit of memory follows the limit of objects.
+pub(super) fn as_many_objects_as_may_be_fit_into_memory() {
+    const FOLDERS: usize = 300;
+    let setting = Setting::new();
+    let mut stream = "commit refs/heads/main\ncommitter A <a@example.com> 1767225600 +0000\ndata 1\nx\n".to_owned();
+    for number in 0..FOLDERS * FOLDERS {
+        let (content, folder) = (number.to_string(), number / FOLDERS);
+        let line = format!("M 100644 inline {folder}/{number}\ndata {}\n{content}\n", content.len());
+        stream.push_str(&line);
+    }
+    let file = setting.dir.path().join("import");
+    std::fs::write(&file, stream).unwrap();
+    let mut git = testkit::hermetic_command("git", setting.dir.path());
+    git.current_dir(setting.server.repository("shop")).args(["fast-import", "--quiet"]);
+    testkit::run(git.stdin(std::fs::File::open(file).unwrap())).unwrap();
+    let objects = (FOLDERS * FOLDERS + FOLDERS + 2) as u64;
+    let limits = git::Limits { objects, object_bytes: 20_000, ..setting.options().limits };
+    assert_eq!(setting.fetch(&setting.limited(limits)).unwrap().objects, objects);
 }
