@@ -33,9 +33,13 @@ pub(crate) enum TreeError {
 }
 
 /// The entries of a raw tree in the order of their names. Form: `<octal mode> <name>\0<20 bytes>`.
+///
+/// Git looks a name up by going through the entries in order, and does not find one that is out of order: a reviewer
+/// would not see it.
 pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
     let mut entries = Vec::new();
     let mut seen = HashMap::new();
+    let mut last: Option<(&str, Node)> = None;
     while !raw.is_empty() {
         let (mode, rest) = split(raw, b' ')?;
         let (name, rest) = split(rest, 0)?;
@@ -54,11 +58,24 @@ pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
         if let Some(other) = seen.insert(folded(text), text) {
             return Err(refuse(BadEntry::Collision { with: other.as_bytes().escape_ascii().to_string() }));
         }
+        if let Some((before, _)) = last.filter(|before| !in_order(*before, (text, node))) {
+            return Err(refuse(BadEntry::Order { after: before.escape_default().to_string() }));
+        }
+        last = Some((text, node));
         entries.push((text.to_owned(), node));
         raw = rest;
     }
     entries.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     Ok(entries)
+}
+
+/// Git's order: by bytes, the name of a folder as if it ended with a slash.
+fn in_order(one: (&str, Node), other: (&str, Node)) -> bool {
+    key(one).lt(key(other))
+}
+
+fn key((name, node): (&str, Node)) -> impl Iterator<Item = u8> {
+    name.bytes().chain(matches!(node, Node::Folder(_)).then_some(b'/'))
 }
 
 fn split(bytes: &[u8], at: u8) -> Result<(&[u8], &[u8]), TreeError> {
@@ -135,9 +152,19 @@ mod tests {
         check(&[], Ok(&[]));
         check(&[("100644", b"a.b"), ("40000", b"a"), ("100755", b"z")], Ok(&["a", "a.b", "z"]));
         check(
-            &[("100644", b".gitignore"), ("100644", b".github"), ("100644", "\u{fc}.yaml".as_bytes())],
+            &[("100644", b".github"), ("100644", b".gitignore"), ("100644", "\u{fc}.yaml".as_bytes())],
             Ok(&[".github", ".gitignore", "\u{fc}.yaml"]),
         );
+    }
+
+    #[test]
+    fn entries_that_are_not_in_the_order_of_git() {
+        let after = |name: &str| Err(BadEntry::Order { after: name.to_owned() });
+        check(&[("100644", b"z.yaml"), ("100644", b"a.yaml")], after("z.yaml"));
+        check(&[("40000", b"a"), ("100644", b"a.b")], after("a"));
+        check(&[("100644", b"a"), ("40000", b"c"), ("100644", b"b")], after("c"));
+        check(&[("100644", b"a-"), ("40000", b"a"), ("100644", b"a0")], Ok(&["a", "a-", "a0"]));
+        check(&[("100644", b"a"), ("100644", b"a-")], Ok(&["a", "a-"]));
     }
 
     #[test]

@@ -68,6 +68,11 @@ fn a_refused_entry_is_named() {
         ("apps/a/b", vec![entry("100644", b"a/b", &blob)], BadEntry::Name),
         ("apps/a\\xff", vec![entry("100644", b"a\xff", &blob)], BadEntry::Name),
         (
+            "apps/a",
+            vec![entry("100644", b"z", &blob), entry("100644", b"a", &blob)],
+            BadEntry::Order { after: "z".to_owned() },
+        ),
+        (
             "apps/policies",
             vec![entry("40000", b"Policies", &tree), entry("40000", b"policies", &tree)],
             BadEntry::Collision { with: "Policies".to_owned() },

@@ -135,6 +135,11 @@ pub enum BadEntry {
         /// The other name in that folder, made printable.
         with: String,
     },
+    /// A name that is not where Git looks for it.
+    Order {
+        /// The name before it, made printable.
+        after: String,
+    },
 }
 
 impl fmt::Display for BadEntry {
@@ -147,6 +152,7 @@ impl fmt::Display for BadEntry {
             Self::Collision { with } => {
                 return write!(f, "a name that differs from {with} in the same folder only in case or form");
             }
+            Self::Order { after } => return write!(f, "a name that Git does not find, since {after} is before it"),
         };
         f.write_str(text)
     }

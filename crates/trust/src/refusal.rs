@@ -46,6 +46,11 @@ fn bad_entry(commit: &CommitId, place: Place, path: &str, reason: &BadEntry) -> 
             (TrustCode::W105, "ordinary files and folders only", remove())
         }
         BadEntry::Collision { .. } => (TrustCode::W104, "names that differ in more than case or form", remove()),
+        BadEntry::Order { .. } => (
+            TrustCode::W104,
+            "entries in the order in which git writes them",
+            format!("git reset {commit}~1 # keeps all files; then commit them again, which puts them in order"),
+        ),
         // Git does not take such a name into its index, not even to remove it.
         BadEntry::Name => (
             TrustCode::W104,

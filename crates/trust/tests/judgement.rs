@@ -260,6 +260,7 @@ fn what_is_missing_refused_or_too_much_is_a_refusal() {
         (entry(BadEntry::Submodule), "W105"),
         (entry(BadEntry::Mode), "W105"),
         (entry(BadEntry::Name), "W104"),
+        (entry(BadEntry::Order { after: "X".to_owned() }), "W104"),
         (entry(BadEntry::Collision { with: "X".to_owned() }), "W104"),
         (HistoryError::Missing { object: "tree".to_owned() }, "W403"),
         (HistoryError::Limit { what: "entries".to_owned(), limit: 1 }, "W403"),
