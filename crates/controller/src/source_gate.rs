@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use git::{FetchChild, Mirror, Objects, Remote, poll};
+use git::{ExchangeError, FetchChild, GitError, Mirror, Objects, Remote, poll};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
@@ -196,7 +196,7 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
     if whole && job.judged.as_ref() == Some(&judged) {
         return Ok(SourceOutcome::Unchanged);
     }
-    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(git::GitError::from(error).finding()))?;
+    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
     let there = mirror.objects().commit(&head).is_ok_and(|commit| commit.is_some());
     let head = if there && is_incoming(&mirror, &head) {
         head
@@ -329,12 +329,6 @@ fn judging_folders() -> impl Iterator<Item = RepoPath> {
 }
 
 fn missing_ref(remote: &Remote) -> Finding {
-    Finding {
-        code: git::GitCode::W608.entry(),
-        subject: Subject::Named(remote.url().to_owned()),
-        rule: None,
-        found: format!("the server has no {}", remote.reference().as_str()),
-        needed: "the tracked branch".to_owned(),
-        fix: format!("git push origin {}", manifest::shell_quote(&format!("HEAD:{}", remote.reference()))),
-    }
+    let source = ExchangeError::RefMissing { reference: remote.reference().to_string() };
+    GitError::Exchange { url: remote.url().to_owned(), source }.finding()
 }

@@ -7,17 +7,17 @@ manifest::codes! {
         W601 = "TransportFailed" {
             meaning: "The Git server could not be reached, or what it sent is not the answer of a Git server.",
             action: "Check the address, the network path and the server; the next poll tries again by itself.",
-            example: "W601 TransportFailed: https://git.example.com/shop: the connection failed (refused); needed: a Git server that answers. Fix: curl -I https://git.example.com/shop/info/refs",
+            example: "W601 TransportFailed: https://git.example.com/shop: the connection failed (Connection refused (os error 111)); needed: a Git server that can be reached. Fix: curl -I 'https://git.example.com/shop/info/refs?service=git-upload-pack'",
         },
         /// The server is not the one it should be.
         W602 = "ServerUnverified" {
             meaning: "The server's certificate is not issued by the expected authority, not valid now, or made for another name.",
             action: "Put the authority's certificate into the source's secret as ca.crt, or correct the host name. Never switch verification off: there is no such switch.",
-            example: "W602 ServerUnverified: https://git.example.com/shop: the certificate's issuer is not known; needed: a certificate issued by the configured authority. Fix: kubectl create secret generic shop-git --from-file=ca.crt=…",
+            example: "W602 ServerUnverified: https://git.example.com/shop: the certificate's issuer is not known; needed: a certificate issued by the authority in the source's secret. Fix: put the authority's certificate into the secret as ca.crt",
         },
         /// A limit was reached.
         W603 = "FetchLimit" {
-            meaning: "The repository, or one object of it, is larger than a fetch may be.",
+            meaning: "The repository, or one object of it, is larger than a fetch may be; the mirror would be larger than it may be; or the fetch reached its limit of memory or processor time.",
             action: "Keep large files out of the repository and out of its history: what a later commit removes is fetched all the same. The limits are fixed.",
             example: "W603 FetchLimit: https://git.example.com/shop: more than 268435456 bytes were sent; needed: at most 268435456 bytes. Fix: keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough",
         },
@@ -31,7 +31,7 @@ manifest::codes! {
         W605 = "RedirectRefused" {
             meaning: "The server redirects elsewhere. Redirects are not followed: they would send credentials to a place nobody named.",
             action: "Set the source's url to the place the redirect names, if that is where the repository now lives.",
-            example: "W605 RedirectRefused: https://git.example.com/shop: redirected (301) to \"https://new.example.com/shop\"; needed: an answer from the address itself. Fix: set spec.url to the new address",
+            example: "W605 RedirectRefused: https://git.example.com/shop: redirected (301) to \"https://new.example.com/shop\"; needed: an answer from the address itself. Fix: set spec.url to the new address, if it is the right one",
         },
         /// The server refused the credentials, or wanted some.
         W606 = "CredentialsRefused" {
@@ -49,19 +49,19 @@ manifest::codes! {
         W608 = "RefMissing" {
             meaning: "The server has no such branch. What was accepted stays in force.",
             action: "Push the branch, or correct the ref of the source.",
-            example: "W608 RefMissing: https://git.example.com/shop: there is no refs/heads/main; needed: the branch. Fix: git push origin HEAD:refs/heads/main",
+            example: "W608 RefMissing: https://git.example.com/shop: the server has no refs/heads/main; needed: the tracked branch. Fix: git push origin HEAD:refs/heads/main",
         },
         /// The source names something that is not supported.
         W609 = "RemoteUnsupported" {
             meaning: "The url, ref, certificate, credentials or limits of a source are malformed or of a kind that is not supported.",
             action: "Write what the message names: https without user info, a branch by its full name, PEM certificates.",
-            example: "W609 RemoteUnsupported: ssh://git@example.com/shop: the scheme \"ssh\" is not supported; needed: an https url. Fix: spec.url: https://…",
+            example: "W609 RemoteUnsupported: the source's remote: the url is not supported: the scheme \"ssh\" is none of: https; needed: https://host/path without user info. Fix: correct spec.url",
         },
         /// The mirror cannot be used.
         W610 = "MirrorUnusable" {
             meaning: "The mirror's directory cannot be read or written, or is damaged.",
             action: "Check space and permissions of the state volume. A damaged mirror may be deleted: it is fetched anew.",
-            example: "W610 MirrorUnusable: /var/lib/writ/mirror/shop: could not create the mirror (No space left on device); needed: a writable directory. Fix: free space on the state volume",
+            example: "W610 MirrorUnusable: /var/lib/writ/mirror/shop: could not create the mirror (No space left on device (os error 28)); needed: a directory that can be read and written. Fix: check space and permissions of the state volume",
         },
     }
 }

@@ -72,3 +72,44 @@ fn remote_advice(error: &RemoteError) -> (String, String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::{
+        exchange::Waiting,
+        remote::{Remote, RemoteOptions},
+    };
+
+    /// An error for each code, as it comes about.
+    fn examples() -> Vec<GitError> {
+        let exchange = |source| GitError::Exchange { url: "https://git.example.com/shop".to_owned(), source };
+        let mirror = || "/var/lib/writ/mirror/shop".into();
+        let refused = io::Error::from_raw_os_error(111).to_string();
+        let full = io::Error::from_raw_os_error(28);
+        let ssh = Remote::new("ssh://git@example.com/shop", "refs/heads/main", &RemoteOptions::default());
+        vec![
+            exchange(ExchangeError::Connection { detail: refused }),
+            exchange(ExchangeError::UnknownIssuer),
+            exchange(ExchangeError::Bytes { limit: crate::Limits::BYTES }),
+            MirrorError::Foreign { path: mirror(), what: "refs/replace is present".to_owned() }.into(),
+            exchange(ExchangeError::Redirect { status: 301, location: "https://new.example.com/shop".to_owned() }),
+            exchange(ExchangeError::Credentials { status: 401 }),
+            exchange(ExchangeError::TimedOut { waiting: Waiting::Reading, seconds: 20 }),
+            exchange(ExchangeError::RefMissing { reference: "refs/heads/main".to_owned() }),
+            ssh.unwrap_err().into(),
+            MirrorError::File { path: mirror(), operation: "create the mirror", source: full }.into(),
+        ]
+    }
+
+    #[test]
+    fn the_examples_of_the_register_are_what_is_printed() {
+        let examples = examples();
+        assert_eq!(examples.iter().map(GitError::code).collect::<Vec<_>>(), GitCode::ALL);
+        for error in examples {
+            assert_eq!(error.finding().to_string(), error.code().entry().example);
+        }
+    }
+}

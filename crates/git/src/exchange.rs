@@ -149,7 +149,7 @@ pub enum ExchangeError {
         message: String,
     },
     /// The server has no such ref.
-    #[error("there is no {reference}")]
+    #[error("the server has no {reference}")]
     RefMissing {
         /// The ref.
         reference: String,
@@ -239,7 +239,7 @@ impl ExchangeError {
                 format!("a message and headers of at most {limit} bytes"),
                 format!("drop or amend that commit: git rebase -i {commit}^ # a later commit is not enough"),
             ),
-            Self::RefMissing { reference } => ("the branch".to_owned(), push(&format!("HEAD:{reference}"))),
+            Self::RefMissing { reference } => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
             Self::NotACommit { reference } => {
                 ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}")))
             }
