@@ -69,6 +69,12 @@ impl Note {
     pub fn of(finding: &Finding, action: &'static str) -> Self {
         Self { severity: Severity::Warning, reason: finding.code.reason, action, text: finding.to_string() }
     }
+
+    /// The same, with words before it: what it is about, or what was done.
+    #[must_use]
+    pub fn after(self, words: &str) -> Self {
+        Self { text: format!("{words}: {}", self.text), ..self }
+    }
 }
 
 #[derive(Debug)]

@@ -52,6 +52,17 @@ impl Verdict {
         matches!(self.kind, "Ready" | "Stalled" | "SourceVerified" | "PolicyCompliant")
     }
 
+    /// It does not hold because of what is held.
+    fn held(kind: &'static str, held: &Held) -> Self {
+        let reason = held.findings.first().map_or("Held", |finding| finding.code.reason);
+        let why = some_of(held.findings.iter(), 1);
+        let message = match held.words() {
+            Some(words) => format!("{words} since {}: {why}", held.since),
+            None => why,
+        };
+        Self::no(kind, reason, message)
+    }
+
     /// It does not hold because of this.
     pub(crate) fn refused(kind: &'static str, finding: &Finding) -> Self {
         Self::no(kind, finding.code.reason, finding.to_string())
@@ -89,15 +100,16 @@ pub(crate) fn of_root(problem: Option<&Finding>, log: Option<&Finding>) -> [Verd
 pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
     let held = source.held.as_ref().and_then(|held| held.findings.first());
     let verified = source.verified.as_ref().map(|verified| format!("verified {}", verified.commit.id()));
-    let is_verified = match (held, &verified) {
-        (Some(finding), _) => Verdict::refused("SourceVerified", finding),
+    let is_verified = match (&source.held, &verified) {
+        (Some(held), _) => Verdict::held("SourceVerified", held),
         (None, Some(verified)) => Verdict::yes("SourceVerified", "Verified", verified),
         (None, None) => Verdict::unknown("SourceVerified", "Pending", ""),
     };
-    let ready = match (source.order.as_ref().or(source.unreachable.as_ref()).or(held), &verified) {
-        (Some(finding), _) => Verdict::refused("Ready", finding),
-        (None, Some(verified)) => Verdict::yes("Ready", "Verified", verified),
-        (None, None) => Verdict::unknown("Ready", "Progressing", "the first judgement is under way"),
+    let ready = match (source.order.as_ref().or(source.unreachable.as_ref()), &source.held, &verified) {
+        (Some(finding), ..) => Verdict::refused("Ready", finding),
+        (None, Some(held), _) => Verdict::held("Ready", held),
+        (None, None, Some(verified)) => Verdict::yes("Ready", "Verified", verified),
+        (None, None, None) => Verdict::unknown("Ready", "Progressing", "the first judgement is under way"),
     };
     let suspended = source.obeyed.as_ref().is_some_and(|spec| spec.suspend);
     let reconciling = match (&source.unreachable, &verified, held) {
@@ -142,8 +154,7 @@ fn sync_ready<'a>(
         return Verdict::refused("Ready", finding);
     }
     if let Some(held) = &state.held {
-        let reason = held.findings.first().map_or("Held", |finding| finding.code.reason);
-        return Verdict::no("Ready", reason, some_of(held.findings.iter(), 1));
+        return Verdict::held("Ready", held);
     }
     if !state.failures.is_empty() {
         let count = objects(state.failures.len(), "was", "were");

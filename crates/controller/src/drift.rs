@@ -329,7 +329,7 @@ impl State {
             }
         }
         if telling == Telling::Aloud {
-            self.announce_drift(sync, reports);
+            self.announce_drift(sync, reports, "put back");
         }
         if let (Some(state), Some(report)) = (self.syncs.get_mut(sync), reports.last()) {
             state.last_drift = Some((now, report.finding.to_string()));
@@ -387,7 +387,7 @@ impl State {
                 state.flagged.insert(report.reference, report.finding);
             }
         }
-        self.announce_drift(sync, &told);
+        self.announce_drift(sync, &told, "left alone");
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 

@@ -172,6 +172,9 @@ impl Journal {
         let name = sync.to_string();
         let mut entry = entry(EntryKind::Flag, now, [("sync", name.as_str())]);
         entry.codes = codes(reports.iter().map(|report| &report.finding));
+        if let [report] = reports {
+            entry.subject.insert("object".to_owned(), report.reference.to_string());
+        }
         entry.counts.insert("objects".to_owned(), reports.len() as u64);
         if suppressed > 0 {
             entry.counts.insert("suppressed".to_owned(), suppressed);
@@ -396,6 +399,9 @@ fn plan_entry(kind: EntryKind, now: Timestamp, plan: &ApprovedPlan) -> Entry {
     let (name, revision) = (plan.sync().to_string(), plan.revision().to_string());
     let mut entry =
         entry(kind, now, [("sync", name.as_str()), ("commit", revision.as_str()), ("origin", plan.origin().name())]);
+    if let [change] = plan.changes() {
+        entry.subject.insert("object".to_owned(), change.reference.to_string());
+    }
     describe_inputs(&mut entry, plan.inputs());
     let counts = plan.counts();
     let named = [

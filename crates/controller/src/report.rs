@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     metrics::Metrics,
     outbox::{Announcement, Attempt, Fate, Message, Next, Outbox, Refusal, Stage, Status},
-    state::{Key, State},
+    state::{Held, Key, State},
 };
 
 /// The most findings announced at once: what fits on a screen; status and log have all.
@@ -242,45 +242,60 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 impl State {
     /// Tells a Sync's owners what was found.
     pub(crate) fn announce_sync(&self, sync: &SyncRef, findings: &[Finding]) {
-        self.announce_about(sync, findings, "Reconcile");
+        self.announce_about(sync, findings, "Reconcile", None);
     }
 
-    /// Tells a Sync's owners what drifted.
-    pub(crate) fn announce_drift(&self, sync: &SyncRef, reports: &[DriftReport]) {
+    /// Tells a Sync's owners which commit is held, whose it is, and why.
+    pub(crate) fn announce_held_sync(&self, sync: &SyncRef, held: &Held) {
+        self.announce_about(sync, &held.findings, "Reconcile", held.words().as_deref());
+    }
+
+    /// Tells a Sync's owners what drifted, and what was done about it.
+    pub(crate) fn announce_drift(&self, sync: &SyncRef, reports: &[DriftReport], done: &str) {
         let findings: Vec<Finding> = reports.iter().map(|report| report.finding.clone()).collect();
-        self.announce_about(sync, &findings, "Drift");
+        self.announce_about(sync, &findings, "Drift", Some(done));
     }
 
     /// Tells a Sync's owners that drift could not be reverted.
     pub(crate) fn announce_revert_failure(&self, sync: &SyncRef, finding: &Finding) {
-        self.announce_about(sync, std::slice::from_ref(finding), "Revert");
+        self.announce_about(sync, std::slice::from_ref(finding), "Revert", None);
     }
 
     /// Tells a GitSource's owners what was found.
     pub(crate) fn announce_source(&self, key: &Key, findings: &[Finding]) {
+        self.announce_verdict(key, findings, None);
+    }
+
+    /// Tells a GitSource's owners which commit is held, whose it is, and why.
+    pub(crate) fn announce_held_source(&self, key: &Key, held: &Held) {
+        self.announce_verdict(key, &held.findings, held.words().as_deref());
+    }
+
+    fn announce_verdict(&self, key: &Key, findings: &[Finding], words: Option<&str>) {
         let Some(source) = self.sources.get(key) else { return };
         let regarding = regarding("GitSource", Some(&key.namespace), &key.name, source.resource.metadata.uid.clone());
-        self.announce(&regarding, findings, "Verify");
+        self.announce(&regarding, findings, "Verify", words);
     }
 
     /// Tells the platform's admins what was found: about every TrustRoot, since the log is that of all.
     pub(crate) fn announce_roots(&self, finding: &Finding) {
         for (name, root) in &self.roots {
             let regarding = regarding("TrustRoot", None, name, root.resource.metadata.uid.clone());
-            self.announce(&regarding, std::slice::from_ref(finding), "Log");
+            self.announce(&regarding, std::slice::from_ref(finding), "Log", None);
         }
     }
 
-    fn announce_about(&self, sync: &SyncRef, findings: &[Finding], action: &'static str) {
+    fn announce_about(&self, sync: &SyncRef, findings: &[Finding], action: &'static str, words: Option<&str>) {
         let Some(state) = self.syncs.get(sync) else { return };
         let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, state.resource.metadata.uid.clone());
-        self.announce(&regarding, findings, action);
+        self.announce(&regarding, findings, action, words);
     }
 
-    fn announce(&self, regarding: &Regarding, findings: &[Finding], action: &'static str) {
+    fn announce(&self, regarding: &Regarding, findings: &[Finding], action: &'static str, words: Option<&str>) {
         let at = Timestamp::now();
         for finding in findings.iter().take(MAX_ANNOUNCED) {
             let note = Note::of(finding, action);
+            let note = if let Some(words) = words { note.after(words) } else { note };
             self.reporter.event(Announcement { regarding: regarding.clone(), note, at });
         }
     }

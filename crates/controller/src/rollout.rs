@@ -220,18 +220,20 @@ impl State {
     ) {
         let owner = format!("Sync {sync}");
         let revision = key.commit.to_string();
-        let refused = Refused { revision: &revision, findings: &findings, inputs };
+        let before = self.syncs.get(sync).and_then(|state| state.held.as_ref());
+        let held = Held::renew(before, revision, findings, self.signer_of(sync), now);
+        let Held { revision, findings, .. } = &held;
+        let refused = Refused { revision, findings, inputs };
         if self.refusals.is_new(&owner, &refused) {
-            for finding in &findings {
+            for finding in findings {
                 tracing::warn!(sync = %sync, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
                 self.metrics.decided("refuse", finding.code.reason);
             }
-            self.announce_sync(sync, &findings);
-            self.log_refusal(owner, &revision, &findings, inputs, now);
+            self.announce_held_sync(sync, &held);
+            self.log_refusal(owner, revision, findings, inputs, now);
         }
-        let signer = self.signer_of(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
-        state.held = Some(Held::renew(state.held.as_ref(), revision, findings, signer, now));
+        state.held = Some(held);
         state.judged(Some(key.clone()));
         state.phase = Phase::Idle;
         self.dirty.insert(Dirty::Sync(sync.clone()));

@@ -250,16 +250,18 @@ impl State {
         let before = self.sources.get(key).and_then(|source| source.held.as_ref());
         let told = before.is_some_and(|held| held.revision == revision && source_gate::same_codes(held, &findings));
         let told = told && source_gate::may_pass(&findings);
-        if !told && self.refusals.is_new(&owner, &refused) {
-            for finding in &findings {
+        let is_news = !told && self.refusals.is_new(&owner, &refused);
+        let held = Held::renew(before, revision.to_owned(), findings, signer, now);
+        if is_news {
+            for finding in &held.findings {
                 tracing::warn!(source = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
                 self.metrics.decided("refuse", finding.code.reason);
             }
-            self.announce_source(key, &findings);
-            self.log_refusal(owner, revision, &findings, None, now);
+            self.announce_held_source(key, &held);
+            self.log_refusal(owner, revision, &held.findings, None, now);
         }
         if let Some(source) = self.sources.get_mut(key) {
-            source.held = Some(Held::renew(source.held.as_ref(), revision.to_owned(), findings, signer, now));
+            source.held = Some(held);
         }
     }
 }

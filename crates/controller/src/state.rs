@@ -67,6 +67,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// `commit C, signed by P, is held`; nothing if what is held is no commit.
+    #[must_use]
+    pub(crate) fn words(&self) -> Option<String> {
+        let by = self.signer.as_ref().map_or_else(String::new, |signer| format!(", signed by {signer},"));
+        (!self.revision.is_empty()).then(|| format!("commit {}{by} is held", self.revision))
+    }
+
     /// What is held from now on: the time moves only when revision or first reason change.
     #[must_use]
     pub(crate) fn renew(
