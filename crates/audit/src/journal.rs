@@ -65,6 +65,29 @@ pub(crate) fn records(bytes: &[u8]) -> (Vec<Record<'_>>, u64) {
     (records, (bytes.len() - rest.len()) as u64)
 }
 
+/// How many entries from `next` on may be hidden in what follows the last record that is read: the torn one, and those up
+/// to the newest whole one there. An earlier use of the file leaves older indices, and what was withdrawn has an older
+/// epoch.
+pub(crate) fn hidden(rest: &[u8], next: u64, epoch: u64) -> u64 {
+    // No more records than the file holds.
+    let newest = next.saturating_add(JOURNAL_BYTES / (HEADER + SUM) as u64);
+    // Nearly every place ends here, before anything is hashed.
+    let header = |bytes: &[u8]| {
+        let (found, rest) = bytes.split_first_chunk::<8>()?;
+        let (index, rest) = rest.split_first_chunk::<8>()?;
+        let (length, _) = rest.split_first_chunk::<2>()?;
+        let (index, length) = (u64::from_be_bytes(*index), usize::from(u16::from_be_bytes(*length)));
+        let plausible = u64::from_be_bytes(*found) >= epoch && (1..=ENTRY_LIMIT).contains(&length);
+        (plausible && (next..newest).contains(&index)).then_some(index)
+    };
+    let torn = header(rest).filter(|index| *index == next);
+    let whole = (0..rest.len()).filter_map(|at| {
+        let bytes = rest.get(at..)?;
+        header(bytes).filter(|_| Record::decode(bytes).is_some())
+    });
+    whole.chain(torn).max().map_or(0, |last| last - next + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +106,21 @@ mod tests {
         check(&[record(2, 5, b"a"), record(1, 6, b"withdrawn")], &[5]);
         check(&[record(1, 5, b"a"), record(1, 7, b"gap")], &[5]);
         check(&[vec![0; 500]], &[]);
+    }
+
+    #[test]
+    fn what_a_torn_record_hides_is_counted() {
+        let record = |epoch, index| Record { epoch, index, entry: b"0123456789" }.encode();
+        let torn = |index| record(2, index)[..59].to_vec();
+        let check = |parts: &[Vec<u8>], wanted: u64| assert_eq!(hidden(&parts.concat(), 5, 2), wanted, "{parts:?}");
+        check(&[torn(5), record(2, 6), record(2, 7)], 3);
+        check(&[torn(5), torn(6), record(3, 7), vec![0; 500]], 3);
+        check(&[torn(5)], 1);
+        check(&[torn(5), record(2, 3), record(2, 4)], 1);
+        check(&[torn(3), record(2, 4)], 0);
+        check(&[torn(5), record(1, 6)], 1);
+        check(&[vec![0; 500], b"rest".to_vec()], 0);
+        assert_eq!(hidden(&[vec![0; 500], record(0, 0)].concat(), 0, 0), 1);
     }
 
     proptest! {

@@ -224,7 +224,14 @@ impl<'a> Verifier<'a> {
         let rest = bytes.get(used as usize..).unwrap_or_default();
         if let Some(place) = rest.iter().position(|byte| *byte != 0) {
             let byte = used + place as u64;
-            self.report.notes.push(format!("journal, byte {byte}: rest of an earlier or torn record"));
+            let last = records.last();
+            let next = last.map_or(self.report.entries, |last| self.report.entries.max(last.index.saturating_add(1)));
+            let hidden = match journal::hidden(rest, next, last.map_or(0, |last| last.epoch)) {
+                0 => String::new(),
+                1 => format!("; acknowledged entry {next} may be hidden there"),
+                count => format!("; {count} acknowledged entries from {next} on may be hidden there"),
+            };
+            self.report.notes.push(format!("journal, byte {byte}: rest of an earlier or torn record{hidden}"));
         }
         Ok(())
     }

@@ -233,6 +233,36 @@ fn surplus_is_noted_and_a_body_must_be_there() {
     assert_eq!(notes, ["tile/0/stray is not a file of the log", "bodies/00/stray belongs to no entry"]);
 }
 
+/// No checkpoint covers what is in the journal only, so one changed byte there hides all that follows it.
+#[test]
+fn what_a_changed_journal_may_hide_is_counted() {
+    let log = fixture(3);
+    let record = |index: u64| {
+        let entry = entry(index).to_canonical_json().unwrap();
+        journal::Record { epoch: 1, index, entry: &entry }.encode()
+    };
+    let notes = |changed: Option<usize>| {
+        let mut bytes: Vec<u8> = (3..7).flat_map(record).collect();
+        if let Some(at) = changed {
+            bytes[at] ^= 1;
+        }
+        log.with(journal::PATH, |journal| *journal = bytes, || log.verify().unwrap().notes)
+    };
+    let length = record(3).len();
+    assert_eq!(notes(None), ["4 entries wait in the journal for a checkpoint"]);
+    let hidden = |byte: usize, what: &str| format!("journal, byte {byte}: rest of an earlier or torn record{what}");
+    let wait = |count: &str| format!("{count} in the journal for a checkpoint");
+    // The first byte that is not zero is the last of the epoch.
+    assert_eq!(
+        notes(Some(length + 30)),
+        [wait("1 entry waits"), hidden(length + 7, "; 3 acknowledged entries from 4 on may be hidden there")]
+    );
+    assert_eq!(
+        notes(Some(3 * length + 30)),
+        [wait("3 entries wait"), hidden(3 * length + 7, "; acknowledged entry 6 may be hidden there")]
+    );
+}
+
 #[test]
 fn a_wrong_entry_signed_by_the_key_is_refused_by_its_form() {
     let dir = tempfile::tempdir().unwrap();
