@@ -114,6 +114,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long, requires = "allowed_signers")]
     pub(crate) signatures_only: bool,
     /// The allowed signers, in OpenSSH's format.
+    ///
+    /// Times (`valid-after`, `valid-before`) need a `Z` at their end: without it they would mean another instant on another
+    /// machine. The signer is reported as the first principal of the line, also where it is a wildcard such as
+    /// `*@example.com`: nothing in a commit says which of them signed.
     #[arg(long, value_name = "FILE", requires = "signatures_only")]
     pub(crate) allowed_signers: Option<PathBuf>,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
