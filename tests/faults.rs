@@ -406,20 +406,21 @@ fn fill(stage: &mut Stage<'_>) -> Result<std::path::PathBuf> {
 fn state_volume_full() -> Test {
     let mut stage = Setup::shared()?.volume("48m").start()?;
     let good = stage.good().to_owned();
-    let mut story = Story::begin(&stage, "state-volume-full", "The state volume is full")?;
-    story.done("another file takes all that is left of the state volume; sam pushes a signed commit; somebody edits a Deployment");
+    // Which it is depends on what writ came to write before the last block was taken.
+    let mut log_is_full = Story::begin(&stage, "state-volume-full", "The state volume is full")?;
+    let mut mirror_is_full =
+        Story::begin(&stage, "state-volume-full-mirror", "The state volume is full: the mirror finds out first")?;
     let ballast = fill(&mut stage)?;
     let commit = stage.change("apps/settings.yaml", &config_map("settings", "newer"))?;
     stage.names.call_commit(&commit, "newer commit");
-    cannot_write(&mut stage)?;
-    // Which it is depends on what writ came to write before the last block was taken; state-volume-read-only tells both in full.
-    story.then(
-        "Ready is False, of the GitSource with W610 MirrorUnusable or of the Sync with A140 StateVolume, with the fix.",
-    );
+    let owner = cannot_write(&mut stage)?;
+    let story = if owner == Owner::Sync { &mut log_is_full } else { &mut mirror_is_full };
+    story.done("another file takes all that is left of the state volume; sam pushes a signed commit; somebody edits a Deployment");
+    full_is_told(&stage, story, owner)?;
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
     story.then("nothing is rolled out.");
-    roll_outs(&mut stage, &mut story, 2)?;
+    roll_outs(&mut stage, story, 2)?;
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
     heals_replicas(&mut stage)?;
     story.then("the edit is reverted all the same.");
@@ -430,6 +431,7 @@ fn state_volume_full() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
     ensure!(stage.metrics()?.sum("writ_log_full", &[]) == Some(0.0), "the metric still says that the log is full");
     story.then("the commit is rolled out.");
+    let mut story = if owner == Owner::Sync { log_is_full } else { mirror_is_full };
     roll_outs(&mut stage, &mut story, 4)?;
     story.end(&stage)
 }
@@ -442,6 +444,38 @@ fn roll_outs(stage: &mut Stage<'_>, story: &mut Story, count: usize) -> Test {
         Ok(said)
     })?;
     story.seen("writ audit show /var/lib/writ/log --key log.pub  # advance and outcome of Sync shop", &said.join("\n"));
+    Ok(())
+}
+
+/// Status, Event and log of whoever found the state volume full.
+fn full_is_told(stage: &Stage<'_>, story: &mut Story, owner: Owner) -> Test {
+    if owner == Owner::Sync {
+        story.status(stage, owner)?;
+        story.events(stage, owner, "StateVolume")?;
+        return story.log(stage, "A140");
+    }
+    // Which file of the mirror it was is not told here.
+    let essence = |text: &str| -> Result<String> {
+        let (found, rest) = text.split_once("; needed: ").with_context(|| format!("nothing is needed in {text}"))?;
+        ensure!(found.contains("No space left on device"), "no cause in {text}");
+        let rest = rest.split_once(" source=").map_or(rest, |(rest, _)| rest);
+        Ok(format!("W610 MirrorUnusable: …: No space left on device …; needed: {rest}"))
+    };
+    let source = owner.read(&stage.view)?;
+    let (ready, reason, message) = View::condition(&source, "Ready");
+    story.seen(
+        &format!("kubectl describe {}", owner.resource().replace('/', " ")),
+        &format!("Ready={ready} {reason} {}", essence(message)?),
+    );
+    let note = wait_until("the Event is there", WITHIN, || {
+        let events = owner.events(&stage.view)?;
+        let note = events.iter().rev().find(|event| event["reason"] == reason).and_then(|event| event["note"].as_str());
+        note.map(str::to_owned).with_context(|| format!("there are only {events:?}"))
+    })?;
+    story.seen(&format!("kubectl events --for {}", owner.resource()), &format!("Warning {reason} {}", essence(&note)?));
+    let log = stage.log()?;
+    let line = log.lines().find(|line| line.contains("W610")).context("no line with W610 in the log")?;
+    story.seen("kubectl -n writ-system logs writ-0", &format!("WARN {}", essence(line)?));
     Ok(())
 }
 
@@ -474,7 +508,7 @@ fn state_volume_read_only_while_running() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
     story.then("nothing is rolled out.");
-    roll_outs(&mut stage, &mut story, 2)?;
+    roll_outs(&mut stage, story, 2)?;
 
     story.done("kubectl scale deployment web --replicas=7");
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;

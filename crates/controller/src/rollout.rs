@@ -442,9 +442,17 @@ impl State {
             self.options.identity,
             shell_quote(&self.options.state_dir.to_string_lossy())
         );
+        let syncs: Vec<SyncRef> = self.syncs.keys().cloned().collect();
+        // Once, until it takes entries again: which file it is this time is no news.
+        if self.log_problem.is_none() {
+            tracing::error!(code = problem.code.code, reason = problem.code.reason, "{problem}");
+            for sync in &syncs {
+                self.announce_sync(sync, std::slice::from_ref(&problem));
+            }
+        }
         self.log_problem = Some(problem);
         self.metrics.log_full.set(1);
-        self.dirty.extend(self.syncs.keys().cloned().map(Dirty::Sync));
+        self.dirty.extend(syncs.into_iter().map(Dirty::Sync));
     }
 }
 
