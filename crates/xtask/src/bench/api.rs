@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use testkit::{Tenant, wait_until};
+use testkit::{Tenant, WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT, wait_until};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// A connection is made on loopback; what takes longer is broken.
@@ -26,12 +26,26 @@ pub(super) struct Access {
     server: String,
     authority: String,
     token: String,
+    /// As whom, if not as who the token is of.
+    #[serde(default)]
+    impersonated: Option<String>,
 }
 
 impl Access {
     /// As the ServiceAccount that writ impersonates for this tenant.
     pub(super) fn deployer(tenant: &Tenant<'_>) -> Result<Self> {
-        Self::of(tenant, tenant.service_account())
+        Self::of(tenant, tenant.namespace(), tenant.service_account())
+    }
+
+    /// As writ's own ServiceAccount, which acts as the one that it impersonates for this tenant.
+    pub(super) fn impersonating(tenant: &Tenant<'_>) -> Result<Self> {
+        let (namespace, account) = (tenant.namespace(), tenant.service_account());
+        let access = Self {
+            impersonated: Some(format!("system:serviceaccount:{namespace}:{account}")),
+            ..Self::of(tenant, WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT)?
+        };
+        access.in_force(namespace)?;
+        Ok(access)
     }
 
     /// As a ServiceAccount of its own that may do everything in the cluster: edits, pokes, and the probe.
@@ -44,20 +58,26 @@ impl Access {
             "--clusterrole=cluster-admin",
             &format!("--serviceaccount={}:{HAND}", tenant.namespace()),
         ])?;
-        let access = Self::of(tenant, HAND)?;
-        let api = Api::new(&access)?;
-        let path = format!("/apis/apps/v1/namespaces/{}/deployments?limit=1", tenant.namespace());
-        wait_until("the binding to be in force", BINDING_PATIENCE, || api.get(&path).map(drop))?;
+        let access = Self::of(tenant, tenant.namespace(), HAND)?;
+        access.in_force(tenant.namespace())?;
         Ok(access)
     }
 
-    fn of(tenant: &Tenant<'_>, name: &str) -> Result<Self> {
-        let token = tenant.kubectl(&["create", "token", name, "--duration", TOKEN_DURATION])?;
+    /// Waits until the bindings behind it are in force.
+    fn in_force(&self, namespace: &str) -> Result<()> {
+        let api = Api::new(self)?;
+        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments?limit=1");
+        wait_until("the binding to be in force", BINDING_PATIENCE, || api.get(&path).map(drop))
+    }
+
+    fn of(tenant: &Tenant<'_>, namespace: &str, name: &str) -> Result<Self> {
         let plane = tenant.control_plane();
+        let token = plane.kubectl(&["create", "token", name, "-n", namespace, "--duration", TOKEN_DURATION])?;
         Ok(Self {
             server: plane.server().to_owned(),
             authority: plane.authority().to_owned(),
             token: token.trim().to_owned(),
+            impersonated: None,
         })
     }
 }
@@ -76,6 +96,7 @@ pub(super) struct Api {
     agent: ureq::Agent,
     server: String,
     authorization: String,
+    impersonated: Option<String>,
 }
 
 impl Api {
@@ -92,12 +113,17 @@ impl Api {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build()
             .new_agent();
-        Ok(Self { agent, server: access.server.clone(), authorization: format!("Bearer {}", access.token) })
+        Ok(Self {
+            agent,
+            server: access.server.clone(),
+            authorization: format!("Bearer {}", access.token),
+            impersonated: access.impersonated.clone(),
+        })
     }
 
     pub(super) fn get(&self, path: &str) -> Result<String> {
         let url = format!("{}{path}", self.server);
-        let response = self.agent.get(url).header("authorization", &self.authorization).call();
+        let response = self.known(self.agent.get(url)).call();
         body(response.with_context(|| format!("GET {path}"))?, path)
     }
 
@@ -107,14 +133,23 @@ impl Api {
             Patch::Merge => "application/merge-patch+json",
         };
         let request = self.agent.patch(format!("{}{path}", self.server));
-        let request = request.header("authorization", &self.authorization).header("content-type", content);
+        let request = self.known(request).header("content-type", content);
         body(request.send(bytes).with_context(|| format!("PATCH {path}"))?, path)
+    }
+
+    /// A request that says who asks.
+    fn known<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        let request = request.header("authorization", &self.authorization);
+        match &self.impersonated {
+            Some(user) => request.header("impersonate-user", user),
+            None => request,
+        }
     }
 
     /// A watch: one event per line.
     pub(super) fn watch(&self, path: &str) -> Result<impl BufRead + Send + use<>> {
         let url = format!("{}{path}", self.server);
-        let response = self.agent.get(url).header("authorization", &self.authorization).call();
+        let response = self.known(self.agent.get(url)).call();
         let response = response.with_context(|| format!("watch {path}"))?;
         if response.status().as_u16() != 200 {
             bail!("watch {path}: status {}", response.status());
