@@ -149,7 +149,7 @@ manifest::codes! {
         W407 = "AcceptedStateLost" {
             meaning: "The record of what was accepted is missing although there are traces of it, so the way forward cannot be judged.",
             action: "Restore the state volume, or have an admin set `resumeFrom` in the TrustRoot.",
-            example: "W407 AcceptedStateLost: trust root prod: an empty log, but objects carry its label; needed: the log, or resumeFrom",
+            example: "W407 AcceptedStateLost: trust root prod: an empty log, but objects carry its label; needed: the log, or resumeFrom. Fix: kubectl patch trustroot prod --type=merge -p '{\"spec\":{\"resumeFrom\":\"OID\"}}'",
         },
 
         /// No trust file.
