@@ -508,7 +508,7 @@ fn state_volume_read_only_while_running() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it was rolled out without a record");
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == good.as_str());
     story.then("nothing is rolled out.");
-    roll_outs(&mut stage, story, 2)?;
+    roll_outs(&mut stage, &mut story, 2)?;
 
     story.done("kubectl scale deployment web --replicas=7");
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;

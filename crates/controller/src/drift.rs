@@ -128,11 +128,7 @@ impl State {
     /// and what a roll-out has not yet brought is not drift but the roll-out's.
     pub(crate) fn is_taken_care_of(&self, sync: &SyncRef, object: &ObjectRef) -> bool {
         let Some(state) = self.syncs.get(sync) else { return false };
-        let rolls_out = match state.phase {
-            Phase::Applying | Phase::Waiting { .. } => true,
-            Phase::Preparing => state.attempts > 0,
-            Phase::Idle => false,
-        };
+        let rolls_out = matches!(state.phase, Phase::Applying | Phase::Waiting { .. }) || self.is_unfinished(sync);
         let applied = self.live.expected(object).map(|expected| expected.applied);
         let declared = || state.accepted.as_ref()?.get(object);
         let is_pending = || rolls_out && declared().is_some_and(|object| applied != Some(object.digest));

@@ -1,6 +1,6 @@
 //! Reverts that wait for their time: what has to wait, what failed, and what is written again each time.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use audit::LogError;
 use jiff::Timestamp;
@@ -62,6 +62,19 @@ impl State {
                 self.note_revert_failure(sync, object, finding);
             }
             self.heal_again(sync, object);
+        }
+    }
+
+    /// What is accepted and was not all applied is not rolled out any further: what was left to the roll-out is drift now.
+    pub(crate) fn heal_incomplete(&mut self, sync: &SyncRef, now: Timestamp) {
+        let Some(accepted) =
+            self.syncs.get(sync).filter(|state| state.is_incomplete()).and_then(|state| state.accepted.clone())
+        else {
+            return;
+        };
+        let kinds: BTreeSet<_> = accepted.iter().map(|object| &object.reference.group_kind).collect();
+        for kind in kinds {
+            self.heal_kind(sync, kind, now);
         }
     }
 

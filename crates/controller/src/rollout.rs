@@ -52,18 +52,7 @@ impl State {
             return;
         }
         // The cheap question first: this is asked at every turn.
-        let Some((verified, key)) = self.verdict_key(sync) else { return };
-        if state.settled.as_ref() == Some(&key) || !self.is_observed(sync) {
-            return;
-        }
-        if self.source_of(sync).and_then(|(key, _)| self.root_of(key)).is_none() {
-            // Without its TrustRoot nothing advances.
-            return;
-        }
-        if self.current(sync).is_none_or(|current| current.trust_digest != key.trust) {
-            // The TrustRoot changed: what is verified is judged by it first.
-            return;
-        }
+        let Some((verified, key)) = self.to_judge(sync).filter(|_| self.is_observed(sync)) else { return };
         let Some(job) = self.sync_job(sync, &verified) else { return };
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
@@ -75,6 +64,30 @@ impl State {
             move || Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
             move |why| Event::Broken { sync: failed, begun: None, why },
         );
+    }
+
+    /// What is to be judged for a Sync: what its source has verified, if it was not judged like this and may advance.
+    fn to_judge(&self, sync: &SyncRef) -> Option<(Arc<Verified>, VerdictKey)> {
+        let (verified, key) = self.verdict_key(sync)?;
+        if self.syncs.get(sync)?.settled.as_ref() == Some(&key) {
+            return None;
+        }
+        // Without its TrustRoot nothing advances; when that changed, what is verified is judged by it first.
+        self.source_of(sync).and_then(|(key, _)| self.root_of(key))?;
+        (self.current(sync)?.trust_digest == key.trust).then_some((verified, key))
+    }
+
+    /// Whether the roll-out of what is accepted is not over, and goes on by itself.
+    #[must_use]
+    pub(crate) fn is_unfinished(&self, sync: &SyncRef) -> bool {
+        let Some(state) = self.syncs.get(sync).filter(|state| state.is_incomplete()) else { return false };
+        let commit = match state.phase {
+            Phase::Applying | Phase::Waiting { .. } => return true,
+            Phase::Preparing if state.attempts > 0 => return true,
+            Phase::Preparing => state.judging.as_ref().map(|key| key.commit),
+            Phase::Idle => self.to_judge(sync).map(|(_, key)| key.commit),
+        };
+        commit.is_some() && commit == state.accepted.as_ref().map(|accepted| accepted.commit().id())
     }
 
     /// Whether the watches of everything the Sync owns have delivered their first list.
@@ -237,6 +250,7 @@ impl State {
         state.judged(Some(key.clone()));
         state.phase = Phase::Idle;
         self.dirty.insert(Dirty::Sync(sync.clone()));
+        self.heal_incomplete(sync, now);
     }
 
     /// Writes a refusal to the log, beside the loop: a slow disk delays no revert.

@@ -289,6 +289,13 @@ pub(crate) struct SyncState {
 }
 
 impl SyncState {
+    /// Whether what is accepted is not all applied.
+    #[must_use]
+    pub(crate) fn is_incomplete(&self) -> bool {
+        let id = |state: &Arc<DesiredState>| state.commit().id();
+        self.accepted.is_some() && self.accepted.as_ref().map(id) != self.applied.as_ref().map(id)
+    }
+
     /// One that was seen for the first time.
     pub(crate) fn new(resource: crd::Sync) -> Self {
         let answered = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
