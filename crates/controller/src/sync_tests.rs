@@ -472,14 +472,17 @@ fn a_definition_that_is_removed_is_missed_by_what_was_rendered_before() {
 fn limits_are_about_the_whole_set_whatever_was_rendered_before() {
     let mut shop = Shop::new();
     let job = shop.job(Discovery::default());
-    let text = "x".repeat(8 << 20);
+    let text = format!("# {}\n", "x".repeat(8 << 20));
     let first = shop.change(&[
         ("shop/a.yaml", config_map("a", "v")),
-        ("shop/0.txt", text.clone()),
-        ("shop/1.txt", text.clone()),
+        ("shop/0.yaml", text.clone()),
+        ("shop/1.yaml", text.clone()),
+        // What declares nothing is not read.
+        ("shop/notes.txt", text.clone()),
+        ("shop/more.txt", text.clone()),
     ]);
     assert_eq!(both_ways(&job, &first), [Vec::<String>::new(), Vec::new()]);
-    let second = shop.change(&[("shop/2.txt", text.clone()), ("shop/3.txt", text)]);
+    let second = shop.change(&[("shop/2.yaml", text.clone()), ("shop/3.yaml", text)]);
     assert_eq!(both_ways(&job, &second), [["M102"], ["M102"]]);
 }
 

@@ -180,7 +180,7 @@ fn writes_text_that_no_reader_mistakes() {
     assert_eq!(parse(&text)[0].root.to_json(), value);
 }
 
-/// Any JSON value without numbers beyond `i64`.
+/// Any JSON value without numbers that are written as integers and are beyond `i64`, which M103 refuses.
 fn any_json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         "\\PC{0,12}",
@@ -188,7 +188,10 @@ fn any_json() -> impl Strategy<Value = Value> {
         "(on|off|yes|no|true|null|NaN|\\.inf|0644|1_0|---|\\.\\.\\.)\n?",
         any::<String>(),
     ];
-    let number = any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::from);
+    let is_refused = |number: f64| (9_223_372_036_854_775_808.0..1e21).contains(&number.abs());
+    let number = any::<f64>()
+        .prop_filter("finite, and no integer beyond i64", move |number| number.is_finite() && !is_refused(*number))
+        .prop_map(Value::from);
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
