@@ -1,6 +1,9 @@
 //! `cargo xtask fuzz`: every parser of bytes from outside, with libFuzzer, on the stable toolchain.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,7 +14,7 @@ use crate::workspace::Workspace;
 /// Seconds per target in `cargo xtask test`, and in its long runs.
 pub(crate) const SMOKE_SECONDS: u64 = 5;
 /// See [`SMOKE_SECONDS`].
-pub(crate) const SOAK_SECONDS: u64 = 180;
+pub(crate) const SOAK_SECONDS: u64 = 120;
 /// What one input may take, in seconds: the largest takes milliseconds.
 const INPUT_SECONDS: u64 = 10;
 /// What one target may take, in MiB: 512 for the fuzzer's own corpus and 256 for the stack of an evaluation, doubled.
@@ -76,14 +79,25 @@ fn fuzz(workspace: &Workspace, targets: &[String], seconds: u64) -> Result<()> {
     tools::ensure(&TOOLS)?;
     eprintln!("building the fuzz targets (about 4 minutes cold on two idle cores)");
     let programs = build(workspace, targets)?;
-    let mut failed = Vec::new();
-    for target in targets {
-        eprintln!("fuzzing {target} for {seconds} s");
-        if let Err(error) = attack(workspace, &programs.join(target), target, seconds) {
-            eprintln!("{error:#}");
-            failed.push(target.as_str());
+    // One on each core: a fuzzer is one thread.
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            eprintln!("fuzzing {target} for {seconds} s");
+            if let Err(error) = attack(workspace, &programs.join(target), target, seconds) {
+                eprintln!("{error:#}");
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(target.as_str());
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(worker);
+        }
+    });
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort_unstable();
     if !failed.is_empty() {
         bail!("inputs were found that break: {}; they are in target/fuzz-findings", failed.join(", "));
     }
