@@ -331,7 +331,7 @@ impl State {
         };
         let finding = finding(ControllerCode::A141, &name, &format!("GitSource {key} is {state}"), needed);
         Err(Box::new(Finding {
-            fix: format!("kubectl -n {namespace} {look}; then mend it, or spec.sourceRef"),
+            fix: format!("kubectl -n {namespace} {look} # then mend it, or spec.sourceRef"),
             ..finding
         }))
     }
@@ -342,7 +342,7 @@ impl State {
             let found = format!("TrustRoot {root} is not there or cannot be used");
             let finding = finding(ControllerCode::A141, &name, &found, "an existing TrustRoot");
             return Err(Finding {
-                fix: format!("kubectl describe trustroot {root}; then apply or mend it"),
+                fix: format!("kubectl describe trustroot {root} # then apply or mend it"),
                 ..finding
             });
         };

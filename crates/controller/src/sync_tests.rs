@@ -472,7 +472,7 @@ fn a_definition_that_is_removed_is_missed_by_what_was_rendered_before() {
 fn limits_are_about_the_whole_set_whatever_was_rendered_before() {
     let mut shop = Shop::new();
     let job = shop.job(Discovery::default());
-    let text = format!("# {}\n", "x".repeat(8 << 20));
+    let text = format!("# {}\n", "x".repeat((8 << 20) - 3));
     let first = shop.change(&[
         ("shop/a.yaml", config_map("a", "v")),
         ("shop/0.yaml", text.clone()),

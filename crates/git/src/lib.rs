@@ -12,6 +12,8 @@ mod error;
 mod exchange;
 mod fetch;
 mod folders;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod library;
 mod memory;

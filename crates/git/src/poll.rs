@@ -65,7 +65,7 @@ fn request(reference: &BranchRef) -> Vec<u8> {
 
 /// What a server lists.
 #[derive(Debug, PartialEq, Eq)]
-enum Listed {
+pub(crate) enum Listed {
     /// The id of the branch, if it is there, after the whole list was read.
     Whole(Option<CommitId>),
     /// Its id; the list goes on for longer than is read.
@@ -73,7 +73,7 @@ enum Listed {
 }
 
 /// Reads an `ls-refs` answer to its flush packet, or to the end of what may be read; the id of exactly `reference`.
-fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Listed, ExchangeError> {
+pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Listed, ExchangeError> {
     let mut found = None;
     loop {
         let line = match (pktline::read(answer).map_err(packet), found) {

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use manifest::{RepoPath, parse_yaml};
 use trust::{AuthorizedCommit, LogKey, LogProof, TrustRootSpec};
 
 /// A TrustRoot, which is also a seed of its own target.
@@ -11,7 +12,11 @@ const ROOT: &[u8] = include_bytes!("../seeds/trust_root/root.yaml");
 
 fuzz_target!(|bytes: &[u8]| {
     static ROOT_SPEC: OnceLock<TrustRootSpec> = OnceLock::new();
-    let root = ROOT_SPEC.get_or_init(|| TrustRootSpec::from_manifest(ROOT).expect("a TrustRoot"));
+    let root = ROOT_SPEC.get_or_init(|| {
+        let file: RepoPath = "root.yaml".parse().expect("a path");
+        let documents = parse_yaml(&file, ROOT).expect("YAML");
+        TrustRootSpec::from_manifest(&file, &documents[0].root).expect("a TrustRoot")
+    });
     let mut parts = bytes.split(|byte| *byte == 0xff);
     let mut part = || parts.next().unwrap_or_default();
     let (key, entry, path, checkpoint) = (part(), part(), part(), part());
