@@ -449,20 +449,17 @@ fn roll_outs(stage: &mut Stage<'_>, story: &mut Story, count: usize) -> Test {
 
 /// Status, Event and log of whoever found the state volume full.
 fn full_is_told(stage: &Stage<'_>, story: &mut Story, owner: Owner) -> Test {
-    if owner == Owner::Sync {
-        story.status(stage, owner)?;
-        story.events(stage, owner, "StateVolume")?;
-        return story.log(stage, "A140");
-    }
-    // Which file of the mirror it was is not told here.
+    let (code, level) = if owner == Owner::Sync { ("A140", "ERROR") } else { ("W610", "WARN") };
+    // Which file it was, and whether the last reserve was left, is not told here.
     let essence = |text: &str| -> Result<String> {
         let (found, rest) = text.split_once("; needed: ").with_context(|| format!("nothing is needed in {text}"))?;
-        ensure!(found.contains("No space left on device"), "no cause in {text}");
-        let rest = rest.split_once(" source=").map_or(rest, |(rest, _)| rest);
-        Ok(format!("W610 MirrorUnusable: …: No space left on device …; needed: {rest}"))
+        let is_full = ["No space left on device", "the volume is full"].iter().any(|cause| found.contains(cause));
+        ensure!(is_full, "no cause in {text}");
+        let rest = [" source=", " code="].iter().fold(rest, |rest, end| rest.split_once(end).map_or(rest, |cut| cut.0));
+        Ok(format!("{code} …: No space left on device …; needed: {rest}"))
     };
-    let source = owner.read(&stage.view)?;
-    let (ready, reason, message) = View::condition(&source, "Ready");
+    let resource = owner.read(&stage.view)?;
+    let (ready, reason, message) = View::condition(&resource, "Ready");
     story.seen(
         &format!("kubectl describe {}", owner.resource().replace('/', " ")),
         &format!("Ready={ready} {reason} {}", essence(message)?),
@@ -474,8 +471,9 @@ fn full_is_told(stage: &Stage<'_>, story: &mut Story, owner: Owner) -> Test {
     })?;
     story.seen(&format!("kubectl events --for {}", owner.resource()), &format!("Warning {reason} {}", essence(&note)?));
     let log = stage.log()?;
-    let line = log.lines().find(|line| line.contains("W610")).context("no line with W610 in the log")?;
-    story.seen("kubectl -n writ-system logs writ-0", &format!("WARN {}", essence(line)?));
+    let told = |line: &&str| line.contains(code) && line.contains("; needed: ");
+    let line = log.lines().find(told).with_context(|| format!("no line with {code} in the log"))?;
+    story.seen("kubectl -n writ-system logs writ-0", &format!("{level} {}", essence(line)?));
     Ok(())
 }
 
