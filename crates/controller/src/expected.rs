@@ -28,8 +28,8 @@ const COMPACT_AT_LINES: usize = 4_000;
 /// Pause after a write: each is a sync, which takes a millisecond of a processor and of the disk that etcd may share. A crash
 /// meanwhile loses a second of records, whose objects are then compared by declared fields.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
-/// As many records are written without a pause: a roll-out of a thousand objects a second holds half a megabyte of them.
-const WRITE_AT: usize = 256;
+/// As many records are written without a pause: a roll-out of a thousand objects a second holds 200 kB of them.
+const WRITE_AT: usize = 64;
 /// Pause after a write that failed: a full volume is not mended within a turn of the loop.
 const RETRY_WRITE: Duration = Duration::from_secs(10);
 

@@ -25,8 +25,28 @@ const BLOCKING_THREADS: usize = 16;
 /// is lost when it does not.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
+/// Arenas of the C library's allocator: by itself it makes eight for each core, and each keeps what was freed in it. Some
+/// twenty threads that mostly wait are served by two, with a tenth less memory.
+const ARENAS: std::ffi::c_int = 2;
+
+/// Limits the arenas. Before any other thread is started.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the standard library does not expose the option")]
+fn limit_arenas() {
+    // SAFETY: mallopt takes two numbers and changes a setting of the allocator; it may be called at any time.
+    let is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) } == 1;
+    if !is_set {
+        tracing::debug!("the arenas of the allocator cannot be limited");
+    }
+}
+
+/// Other C libraries have no arenas to limit.
+#[cfg(not(target_env = "gnu"))]
+const fn limit_arenas() {}
+
 /// Runs the controller until SIGTERM or SIGINT.
 pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<Outcome> {
+    limit_arenas();
     log_to_stderr(&args)?;
     let options = options(args)?;
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
