@@ -18,7 +18,7 @@ pub enum WriteYamlError {
 }
 
 /// Writes a value as one YAML document in block style, keys sorted, no `---` line. Text that any reader of YAML 1.1
-/// or 1.2 could take for something else is quoted, so kubectl, readers of YAML 1.2 and [`parse_yaml`] read the same.
+/// or 1.2 could take for something else is quoted, so kubectl, readers of YAML 1.2 and [`parse_yaml`](crate::parse_yaml) read the same.
 ///
 /// # Errors
 /// When the value has no JSON form.
