@@ -163,7 +163,7 @@ impl Stage {
         println!("  kubectl get syncs -A");
         println!("  kubectl -n {namespace} describe sync {SHOP}");
         println!("  kubectl -n {namespace} edit deployment shop   # change replicas or the image: it comes back");
-        println!("  kubectl -n {namespace} get events --sort-by=.lastTimestamp");
+        println!("  kubectl -n {namespace} get events --sort-by=.metadata.creationTimestamp");
         println!("  curl http://{}/metrics", self.metrics);
         println!(
             "  {} audit show {} --key {} --last 5",
