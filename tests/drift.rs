@@ -525,14 +525,7 @@ fn deleted_with_its_namespace_it_waits_for_the_namespace() -> Test {
         crate::stage::config_map("far", "good").replace("  name: far", &format!("  name: far\n  namespace: {place}"));
     stage.roll_out("apps/far.yaml", &object)?;
     // There is no controller here that empties a namespace: it stays on its way out.
-    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"])?;
-    stage.view.plane.kubectl(&["delete", "configmap", "far", "-n", &place])?;
-    stage.wait("it is told", |view| {
-        let sync = view.sync(SYNC)?;
-        let (drifted, reason, message) = View::condition(&sync, "Drifted");
-        ensure!(drifted == "True" && message.contains("A109"), "Drifted={drifted} {reason}: {message}");
-        Ok(())
-    })?;
+    goes_with_its_namespace(&mut stage, &place, "A109")?;
     let address = stage.address()?;
     stage.wait("it is tried again", |_| {
         let metrics = testkit::Metrics::scrape(&address)?;
@@ -544,16 +537,33 @@ fn deleted_with_its_namespace_it_waits_for_the_namespace() -> Test {
 
     finalize(&stage, &place)?;
     stage.view.plane.kubectl(&["create", "namespace", &place])?;
+    is_back(&mut stage, &place)?;
+    stage.entries_once(&["--kind", "revert"], 1)?;
+    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"]).map(drop)
+}
+
+/// Namespace and ConfigMap are deleted; that the latter cannot come back yet is told with `code`.
+fn goes_with_its_namespace(stage: &mut Stage<'_>, namespace: &str, code: &str) -> Test {
+    stage.view.plane.kubectl(&["delete", "namespace", namespace, "--wait=false"])?;
+    stage.view.plane.kubectl(&["delete", "configmap", "far", "-n", namespace])?;
+    stage.wait("it is told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "True" && message.contains(code), "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })
+}
+
+/// The ConfigMap is there again, and nothing drifts.
+fn is_back(stage: &mut Stage<'_>, namespace: &str) -> Test {
     stage.wait("it is there again", |view| {
-        let value = view.get(&format!("/api/v1/namespaces/{place}/configmaps/far"))?["data"]["value"].clone();
+        let value = view.get(&format!("/api/v1/namespaces/{namespace}/configmaps/far"))?["data"]["value"].clone();
         ensure!(value == "good", "the value is {value}");
         let sync = view.sync(SYNC)?;
         let (drifted, reason, message) = View::condition(&sync, "Drifted");
         ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
         Ok(())
-    })?;
-    stage.entries_once(&["--kind", "revert"], 1)?;
-    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"]).map(drop)
+    })
 }
 
 /// Lets a namespace go, as the controller does that empties it.
@@ -583,25 +593,11 @@ fn deleted_with_its_declared_namespace_it_comes_back_with_it() -> Test {
     stage.names.call(&place, "place");
     stage.names.call_commit(&commit, "commit");
     story.done("kubectl delete namespace <place>; something holds the deletion up");
-    stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"])?;
-    stage.view.plane.kubectl(&["delete", "configmap", "far", "-n", &place])?;
-    stage.wait("it is told", |view| {
-        let sync = view.sync(SYNC)?;
-        let (drifted, reason, message) = View::condition(&sync, "Drifted");
-        ensure!(drifted == "True" && message.contains("A126"), "Drifted={drifted} {reason}: {message}");
-        Ok(())
-    })?;
+    goes_with_its_namespace(&mut stage, &place, "A126")?;
     story.status(&stage, Owner::Sync)?;
     story.done("what held it up is gone, and so is the Namespace");
     finalize(&stage, &place)?;
-    stage.wait("all of it is there again", |view| {
-        let value = view.get(&format!("/api/v1/namespaces/{place}/configmaps/far"))?["data"]["value"].clone();
-        ensure!(value == "good", "the value is {value}");
-        let sync = view.sync(SYNC)?;
-        let (drifted, reason, message) = View::condition(&sync, "Drifted");
-        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
-        Ok(())
-    })?;
+    is_back(&mut stage, &place)?;
     story.then("the Namespace and what was in it are there again.");
     story.end(&stage)?;
     stage.view.plane.kubectl(&["delete", "namespace", &place, "--wait=false"]).map(drop)
