@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::error::LogError;
 use crate::journal::{self, JOURNAL_BYTES};
 use crate::publish::Publisher;
-use crate::shared::{Shared, State};
+use crate::shared::{Pending, Shared, State};
 use crate::storage::parents;
 use crate::tile::WIDTH;
 
@@ -137,7 +137,7 @@ impl Committer {
         state
     }
 
-    fn publish_entries(&mut self, shared: &Shared, entries: &[Arc<[u8]>]) -> Result<(), LogError> {
+    fn publish_entries(&mut self, shared: &Shared, entries: &[Pending]) -> Result<(), LogError> {
         shared.drawing_on_reserve(0, || self.publisher.publish(entries, &shared.shown))
     }
 
@@ -206,7 +206,7 @@ impl Committer {
 }
 
 /// Entries that survive a power cut and are in no tile yet.
-fn synced_entries(state: &State, published: u64) -> Vec<Arc<[u8]>> {
+fn synced_entries(state: &State, published: u64) -> Vec<Pending> {
     state.unpublished.iter().take(state.synced.saturating_sub(published) as usize).cloned().collect()
 }
 

@@ -2,20 +2,22 @@
 //!
 //! A file of fixed, allocated length, overwritten from the start after each settling, so that a sync
 //! writes data blocks only and a full volume does not stop it. A record is
-//! `epoch:u64 ‖ index:u64 ‖ length:u16 ‖ entry ‖ SHA-256 of all that`, big-endian.
+//! `epoch:u64 ‖ index:u64 ‖ length:u16 ‖ length of the body:u16 ‖ entry ‖ body ‖ SHA-256 of all that`, big-endian. A body
+//! of no bytes is none: the entry has no body, or one that is too large to be carried here.
 //! Records are valid from the start as long as their sums hold, their indices are consecutive and
 //! their epochs do not fall: what an earlier use of the file left behind fails one of these.
 
 use sha2::{Digest as _, Sha256};
 
+use crate::body::CARRIED_LIMIT;
 use crate::entry::ENTRY_LIMIT;
 
 pub(crate) const PATH: &str = "journal";
-const HEADER: usize = 8 + 8 + 2;
+const HEADER: usize = 8 + 8 + 2 + 2;
 const SUM: usize = 32;
 /// Bytes of the largest record.
-pub(crate) const RECORD_LIMIT: usize = HEADER + ENTRY_LIMIT + SUM;
-/// Length of the file: 256 of the largest records, so one full bundle fits; 4,207,104 bytes. The
+pub(crate) const RECORD_LIMIT: usize = HEADER + ENTRY_LIMIT + CARRIED_LIMIT + SUM;
+/// Length of the file: 256 of the largest records, so one full bundle fits; 5,256,192 bytes. The
 /// tests of this crate take 4, so that it fills up in a few appends.
 pub(crate) const JOURNAL_BYTES: u64 = if cfg!(test) { 4 } else { 256 } * RECORD_LIMIT as u64;
 
@@ -24,30 +26,57 @@ pub(crate) struct Record<'a> {
     pub(crate) epoch: u64,
     pub(crate) index: u64,
     pub(crate) entry: &'a [u8],
+    /// What is carried of its body; empty if nothing is.
+    pub(crate) body: &'a [u8],
+}
+
+/// The numbers that a record begins with.
+struct Header {
+    epoch: u64,
+    index: u64,
+    entry: usize,
+    body: usize,
+}
+
+impl Header {
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (epoch, rest) = bytes.split_first_chunk::<8>()?;
+        let (index, rest) = rest.split_first_chunk::<8>()?;
+        let (entry, rest) = rest.split_first_chunk::<2>()?;
+        let (body, rest) = rest.split_first_chunk::<2>()?;
+        let [entry, body] = [entry, body].map(|length| usize::from(u16::from_be_bytes(*length)));
+        Some((Self { epoch: u64::from_be_bytes(*epoch), index: u64::from_be_bytes(*index), entry, body }, rest))
+    }
 }
 
 impl<'a> Record<'a> {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let length = u16::try_from(self.entry.len()).unwrap_or(u16::MAX);
-        let mut bytes = Vec::with_capacity(HEADER + self.entry.len() + SUM);
+        let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let mut bytes = Vec::with_capacity(self.size());
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(&self.index.to_be_bytes());
-        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&length(self.entry));
+        bytes.extend_from_slice(&length(self.body));
         bytes.extend_from_slice(self.entry);
+        bytes.extend_from_slice(self.body);
         let sum = Sha256::digest(&bytes);
         bytes.extend_from_slice(&sum);
         bytes
     }
 
+    /// Bytes it takes in the file.
+    pub(crate) const fn size(&self) -> usize {
+        HEADER + self.entry.len() + self.body.len() + SUM
+    }
+
     fn decode(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (epoch, rest) = bytes.split_first_chunk::<8>()?;
-        let (index, rest) = rest.split_first_chunk::<8>()?;
-        let (length, rest) = rest.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let (entry, rest) = rest.split_at_checked(length)?;
+        let (header, rest) = Header::decode(bytes).filter(|(header, _)| header.body <= CARRIED_LIMIT)?;
+        let (entry, rest) = rest.split_at_checked(header.entry)?;
+        let (body, rest) = rest.split_at_checked(header.body)?;
         let (sum, rest) = rest.split_at_checked(SUM)?;
-        (Sha256::digest(bytes.get(..HEADER + length)?).as_slice() == sum).then_some(())?;
-        Some((Self { epoch: u64::from_be_bytes(*epoch), index: u64::from_be_bytes(*index), entry }, rest))
+        let summed = bytes.get(..HEADER + header.entry + header.body)?;
+        (Sha256::digest(summed).as_slice() == sum).then_some(())?;
+        Some((Self { epoch: header.epoch, index: header.index, entry, body }, rest))
     }
 }
 
@@ -73,12 +102,10 @@ pub(crate) fn hidden(rest: &[u8], next: u64, epoch: u64) -> u64 {
     let newest = next.saturating_add(JOURNAL_BYTES / (HEADER + SUM) as u64);
     // Nearly every place ends here, before anything is hashed.
     let header = |bytes: &[u8]| {
-        let (found, rest) = bytes.split_first_chunk::<8>()?;
-        let (index, rest) = rest.split_first_chunk::<8>()?;
-        let (length, _) = rest.split_first_chunk::<2>()?;
-        let (index, length) = (u64::from_be_bytes(*index), usize::from(u16::from_be_bytes(*length)));
-        let plausible = u64::from_be_bytes(*found) >= epoch && (1..=ENTRY_LIMIT).contains(&length);
-        (plausible && (next..newest).contains(&index)).then_some(index)
+        let (header, _) = Header::decode(bytes)?;
+        let plausible =
+            header.epoch >= epoch && (1..=ENTRY_LIMIT).contains(&header.entry) && header.body <= CARRIED_LIMIT;
+        (plausible && (next..newest).contains(&header.index)).then_some(header.index)
     };
     let torn = header(rest).filter(|index| *index == next);
     let whole = (0..rest.len()).filter_map(|at| {
@@ -95,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_use_left_behind_is_not_read() {
-        let record = |epoch, index, entry: &'static [u8]| Record { epoch, index, entry }.encode();
+        let record = |epoch, index, entry: &'static [u8]| Record { epoch, index, entry, body: b"" }.encode();
         let check = |parts: &[Vec<u8>], indices: &[u64]| {
             let bytes = parts.concat();
             let found: Vec<u64> = records(&bytes).0.iter().map(|record| record.index).collect();
@@ -110,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_a_torn_record_hides_is_counted() {
-        let record = |epoch, index| Record { epoch, index, entry: b"0123456789" }.encode();
+        let record = |epoch, index| Record { epoch, index, entry: b"0123456", body: b"89" }.encode();
         let torn = |index| record(2, index)[..59].to_vec();
         let check = |parts: &[Vec<u8>], wanted: u64| assert_eq!(hidden(&parts.concat(), 5, 2), wanted, "{parts:?}");
         check(&[torn(5), record(2, 6), record(2, 7)], 3);
@@ -127,7 +154,7 @@ mod tests {
         #[test]
         fn a_torn_or_flipped_record_ends_the_journal(cut in 0_usize..180, bit in 0_u8..8) {
             let whole: Vec<u8> =
-                (0..3).flat_map(|index| Record { epoch: 1, index, entry: b"0123456789" }.encode()).collect();
+                (0..3).flat_map(|index| Record { epoch: 1, index, entry: b"01234", body: b"789" }.encode()).collect();
             let size = whole.len() / 3;
             prop_assert_eq!(whole.len(), 180);
             prop_assert_eq!(records(&whole[..cut]).0.len(), cut / size);

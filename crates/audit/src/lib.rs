@@ -11,16 +11,18 @@
 //! | `tile/entries/<N>[.p/<W>]` | entries, 256 to a bundle, each with its length in 16 bits |
 //! | `bodies/<2 hex>/<sha256>` | what is too large for an entry, named in its `digests["body"]` |
 //! | `checkpoint.settled` | newest checkpoint whose files are all synced: where recovery starts |
-//! | `journal` | entries synced but not settled; all zeros after a clean close |
+//! | `journal` | entries with their small bodies, synced but not settled; all zeros after a clean close |
 //! | `reserve` | blocks kept for when the volume is full; holds nothing |
 //! | `lock` | whose lock says who writes; empty |
 //!
-//! Order of writes: body → journal → sync of both → tiles, bundles, `checkpoint` → (when the journal
-//! fills up, and at close) sync of those → `checkpoint.settled` → journal emptied. A checkpoint is
-//! signed only over synced entries, so none is ever taken back.
+//! Order of writes: large body → journal, with the small body in the entry's record → sync of both → small bodies, tiles,
+//! bundles, `checkpoint` → (when the journal fills up, and at close) sync of those → `checkpoint.settled` → journal
+//! emptied. A checkpoint is signed only over synced entries, so none is ever taken back, and no entry is in the tree
+//! before its body is in place.
 //!
 //! The crate reads no clock (times are arguments), blocks, and depends on no other crate of writ.
 
+mod body;
 mod checkpoint;
 mod committer;
 mod entry;
@@ -41,10 +43,11 @@ mod tiles;
 mod verify;
 mod walk;
 
+pub use body::BODY_LIMIT;
 pub use checkpoint::Checkpoint;
 pub use entry::{ENTRY_LIMIT, Entry, EntryError, EntryKind, SCHEMA};
 pub use error::LogError;
-pub use log::{BODY_LIMIT, Durability, Indexed, Log, Receipt};
+pub use log::{Durability, Indexed, Log, Receipt};
 pub use merkle::{Hash, ProofError, empty_root, leaf_hash, node_hash, root_of, verify_consistency, verify_inclusion};
 pub use note::{LogKey, LogPublicKey, NoteError};
 pub use proof::{ConsistencyProof, InclusionProof};

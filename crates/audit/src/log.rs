@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::body::{BODY_LIMIT, Carried, body_path, holds, place_body, read_body};
 use crate::checkpoint::Checkpoint;
 use crate::committer;
 use crate::entry::{Entry, EntryError, EntryKind};
@@ -16,13 +17,10 @@ use crate::merkle::{Hash, consistency_path, inclusion_path, root_at};
 use crate::note::LogKey;
 use crate::proof::{ConsistencyProof, InclusionProof};
 use crate::recovery;
-use crate::shared::Shared;
+use crate::shared::{Pending, Shared};
 use crate::storage::{Disk, Storage};
 use crate::tile::WIDTH;
 use crate::tiles::{TileNodes, read_bundle};
-
-/// Most bytes of a body. A change set of 10,000 objects at 800 bytes of masked difference each is 8 MiB.
-pub const BODY_LIMIT: u64 = 8 * 1024 * 1024;
 
 /// What a roll-out should find free beside the reserve: its outcome with the findings of a hundred objects, and some
 /// hundred reverts of 500 bytes before somebody looks.
@@ -132,8 +130,8 @@ impl Log {
         Ok(Self { shared, committer: Mutex::new(Some(committer)), kinds: Mutex::default(), _lock: lock })
     }
 
-    /// Appends an entry. The body is written first, content-addressed, and named in
-    /// `digests["body"]`; the plan digest becomes `digests["plan"]`.
+    /// Appends an entry. The body is named in `digests["body"]` by its content and written with the entry, or before it;
+    /// the plan digest becomes `digests["plan"]`.
     ///
     /// # Errors
     /// On any error no receipt exists and the entry is not in the log; if the process is killed
@@ -146,51 +144,41 @@ impl Log {
         durability: Durability,
     ) -> Result<Receipt, LogError> {
         let mut entry = entry.clone();
+        let body = body.map(|body| (Hash::of(body), body));
         set_digest(&mut entry, "plan", plan_digest.map(Hash))?;
-        set_digest(&mut entry, "body", body.map(Hash::of))?;
+        set_digest(&mut entry, "body", body.map(|(digest, _)| digest))?;
         let bytes = entry.to_canonical_json().map_err(LogError::Entry)?;
         self.shared.admit(entry.kind)?;
-        let body = body.map(|body| self.write_body(entry.kind, body)).transpose()?;
-        let index = self.shared.append(entry.kind, bytes, body, durability)?;
+        let (mut carried, mut file) = (None, None);
+        if let Some((digest, body)) = body {
+            carried = Carried::new(digest, body);
+            if carried.is_none() {
+                file = Some(self.write_body(entry.kind, &digest, body)?);
+            }
+        }
+        let pending = Pending { entry: bytes.into(), body: carried };
+        let index = self.shared.append(entry.kind, pending, file, durability)?;
         Ok(Receipt { index, plan_digest, durability })
     }
 
-    fn write_body(&self, kind: EntryKind, body: &[u8]) -> Result<String, LogError> {
+    fn write_body(&self, kind: EntryKind, digest: &Hash, body: &[u8]) -> Result<String, LogError> {
         let size = body.len() as u64;
         if size > BODY_LIMIT {
             return Err(LogError::BodyTooLarge { size, limit: BODY_LIMIT });
         }
-        let path = body_path(&Hash::of(body));
+        let path = body_path(digest);
         let storage = &*self.shared.storage;
-        // What is there may be the torn rest of a crash: only equal bytes count as written.
         let suspect = self.shared.lock().suspect_bodies.remove(&path);
-        if !suspect && storage.read(&path, BODY_LIMIT).is_ok_and(|found| found.as_deref() == Some(body)) {
+        if !suspect && holds(storage, &path, body) {
             return Ok(path);
         }
         let temporary = self.shared.temporary_body();
         self.shared.with_reserve(kind, size, || {
-            let written = storage
-                .write(&temporary, body)
-                .map_err(|error| LogError::storage("write", &path, error))
-                .and_then(|()| {
-                    storage
-                        .rename(&temporary, &path)
-                        .or_else(|error| match error.kind() {
-                            std::io::ErrorKind::NotFound => {
-                                storage.make_parents(&path).and_then(|()| storage.rename(&temporary, &path))
-                            }
-                            _ => Err(error),
-                        })
-                        .map_err(|error| LogError::storage("rename", &path, error))
-                });
-            if written.is_err() {
-                // Give back what a half-written file takes; if that fails too, the next attempt overwrites it.
-                drop(storage.remove(&temporary));
-                if suspect {
-                    self.shared.lock().suspect_bodies.insert(path.clone());
-                }
+            let placed = place_body(storage, &temporary, &path, body);
+            if placed.is_err() && suspect {
+                self.shared.lock().suspect_bodies.insert(path.clone());
             }
-            written
+            placed
         })?;
         Ok(path)
     }
@@ -326,7 +314,7 @@ impl Log {
             entries = read_bundle(&*self.shared.storage, number, shown.size())?;
             entries.truncate((queue_start - first) as usize);
         }
-        entries.extend(queued.iter().map(|entry| entry.to_vec()));
+        entries.extend(queued.iter().map(|pending| pending.entry.to_vec()));
         Ok(entries)
     }
 
@@ -335,6 +323,11 @@ impl Log {
     /// # Errors
     /// A storage error, or [`LogError::Damaged`] when the file does not have this digest.
     pub fn body(&self, digest: &Hash) -> Result<Option<Vec<u8>>, LogError> {
+        // Asked before the file: what leaves the queue later is a file by then.
+        let waiting = self.shared.lock().waiting_body(digest);
+        if let Some(body) = waiting {
+            return Ok(Some(body.to_vec()));
+        }
         read_body(&*self.shared.storage, digest)
     }
 
@@ -431,21 +424,6 @@ fn make_body_folders(storage: &dyn Storage) {
         if storage.make_parents(&format!("bodies/{first:02x}/body")).is_err() {
             return;
         }
-    }
-}
-
-/// `bodies/<first two digits>/<sha256>`.
-pub(crate) fn body_path(digest: &Hash) -> String {
-    let text = digest.to_string();
-    format!("bodies/{}/{text}", text.get(..2).unwrap_or_default())
-}
-
-pub(crate) fn read_body(storage: &dyn Storage, digest: &Hash) -> Result<Option<Vec<u8>>, LogError> {
-    let path = body_path(digest);
-    let body = storage.read(&path, BODY_LIMIT).map_err(|error| LogError::storage("read", &path, error))?;
-    match body {
-        Some(body) if Hash::of(&body) != *digest => Err(LogError::damaged(&path, "the body has another digest")),
-        other => Ok(other),
     }
 }
 

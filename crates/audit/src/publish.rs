@@ -1,4 +1,4 @@
-//! From synced journal records to tiles, bundles and checkpoint.
+//! From synced journal records to bodies, tiles, bundles and checkpoint.
 //!
 //! Publishing writes files without syncing: the journal can redo it. *Settling* syncs all of them,
 //! then `checkpoint.settled`, and only then may the journal be overwritten and old partials go.
@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::body::{Carried, body_path, holds, place_body};
 use crate::checkpoint::Checkpoint;
 use crate::error::LogError;
 use crate::journal;
 use crate::note::LogKey;
+use crate::shared::Pending;
 use crate::storage::{Storage, parents};
 use crate::tile::{Content, Edge, LEVELS, Tile, WIDTH};
 use crate::tiles::read_edge;
@@ -19,6 +21,7 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// The newest checkpoint all of whose files are durable: where recovery starts.
 pub(crate) const SETTLED: &str = "checkpoint.settled";
 const TEMPORARY: &str = "checkpoint.tmp";
+const TEMPORARY_BODY: &str = "body.tmp";
 
 pub(crate) struct Publisher {
     storage: Arc<dyn Storage>,
@@ -74,11 +77,26 @@ impl Publisher {
         Ok(())
     }
 
+    /// A body that came with its entry becomes a file.
+    fn write_body(&mut self, body: &Carried) -> Result<(), LogError> {
+        let path = body_path(&body.digest);
+        // An earlier entry may have named it; after a failed sync nobody knows what of it is on disk.
+        if self.rewrite || !holds(&*self.storage, &path, &body.bytes) {
+            place_body(&*self.storage, TEMPORARY_BODY, &path, &body.bytes)?;
+        }
+        self.dirty_dirs.extend(parents(&path).map(str::to_owned));
+        self.dirty_files.insert(path);
+        Ok(())
+    }
+
     /// Adds synced entries to the tree and shows the new checkpoint. On an error nothing of it is
     /// visible and the same call may be repeated.
-    pub(crate) fn publish(&mut self, entries: &[Arc<[u8]>], shown: &RwLock<Checkpoint>) -> Result<(), LogError> {
+    pub(crate) fn publish(&mut self, entries: &[Pending], shown: &RwLock<Checkpoint>) -> Result<(), LogError> {
         let mut edge = self.edge.clone();
-        for entry in entries {
+        for Pending { entry, body } in entries {
+            if let Some(body) = body {
+                self.write_body(body)?;
+            }
             for (tile, bytes) in edge.push(entry) {
                 self.write(tile, &bytes)?;
             }
@@ -164,11 +182,11 @@ impl Publisher {
         let bytes = self.storage.read(journal::PATH, u64::MAX - 1);
         let bytes = bytes.map_err(|error| LogError::storage("read", journal::PATH, error))?.unwrap_or_default();
         let (from, to) = (self.settled_size, self.edge.size);
-        let entries: Vec<Arc<[u8]>> = journal::records(&bytes)
+        let entries: Vec<Pending> = journal::records(&bytes)
             .0
             .iter()
             .filter(|record| (from..to).contains(&record.index))
-            .map(|record| Arc::from(record.entry))
+            .map(Pending::from)
             .collect();
         if entries.len() as u64 != to - from {
             return Err(LogError::damaged(journal::PATH, "published entries are missing"));

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::body::read_body;
 use crate::checkpoint::Checkpoint;
 use crate::entry::{Entry, EntryKind};
 use crate::error::LogError;
-use crate::log::{Indexed, has_subject, parse, read_body};
+use crate::log::{Indexed, has_subject, parse};
 use crate::merkle::Hash;
 use crate::note::{LogPublicKey, NoteError};
 use crate::publish::CHECKPOINT;

@@ -6,14 +6,16 @@
 
 use std::sync::{Arc, RwLock};
 
+use crate::body::read_body;
 use crate::checkpoint::Checkpoint;
 use crate::entry::Entry;
 use crate::error::LogError;
 use crate::journal::{self, JOURNAL_BYTES};
-use crate::log::read_body;
+use crate::merkle::Hash;
 use crate::note::{LogKey, LogPublicKey};
 use crate::publish::{CHECKPOINT, Publisher, SETTLED};
 use crate::reserve::RESERVE;
+use crate::shared::Pending;
 use crate::storage::Storage;
 use crate::tile::Edge;
 use crate::tiles::read_edge;
@@ -54,13 +56,13 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, key: LogKey) -> Result<Publish
         return Err(LogError::damaged(journal::PATH, "entries before its first are missing"));
     }
     let signed = newest.as_ref().and_then(|newest| newest.as_ref().ok()).map_or(base, Checkpoint::size);
-    let mut entries: Vec<Arc<[u8]>> = Vec::new();
+    let mut entries: Vec<Pending> = Vec::new();
     for record in records.iter().filter(|record| record.index >= base) {
-        if record.index >= signed && !has_body(&**storage, record.entry)? {
-            // Bodies are synced before records: this one and all after it never were.
+        if record.index >= signed && !has_body(&**storage, record)? {
+            // Files of bodies are synced before records: this one and all after it never were.
             break;
         }
-        entries.push(Arc::from(record.entry));
+        entries.push(Pending::from(record));
     }
     // A log that was closed is settled to the last byte: opening it writes nothing, so that a full volume is no hindrance.
     let closed =
@@ -108,9 +110,12 @@ fn new_edge(
 }
 
 /// Is the body that the entry names there, whole?
-fn has_body(storage: &dyn Storage, entry: &[u8]) -> Result<bool, LogError> {
-    let digest = Entry::from_canonical_json(entry).ok().and_then(|entry| entry.body_digest());
+fn has_body(storage: &dyn Storage, record: &journal::Record<'_>) -> Result<bool, LogError> {
+    let digest = Entry::from_canonical_json(record.entry).ok().and_then(|entry| entry.body_digest());
     let Some(digest) = digest else { return Ok(true) };
+    if digest == Hash::of(record.body) {
+        return Ok(true);
+    }
     match read_body(storage, &digest) {
         Ok(body) => Ok(body.is_some()),
         Err(LogError::Damaged { .. }) => Ok(false),
@@ -137,7 +142,7 @@ fn settled_edge(storage: &dyn Storage, settled: &Checkpoint) -> Result<Edge, Log
 fn check_newest(
     publisher: &Publisher,
     newest: Option<Result<Checkpoint, LogError>>,
-    entries: &[Arc<[u8]>],
+    entries: &[Pending],
 ) -> Result<(), LogError> {
     let newest = match newest {
         None => return Ok(()),
@@ -153,7 +158,7 @@ fn check_newest(
         return Err(LogError::damaged(journal::PATH, format!("entries up to {} were signed", newest.size())));
     }
     for entry in entries.iter().take(more as usize) {
-        edge.push(entry);
+        edge.push(&entry.entry);
     }
     if edge.root() == *newest.root() {
         Ok(())

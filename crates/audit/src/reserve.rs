@@ -6,8 +6,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::body::BODY_LIMIT;
 use crate::error::LogError;
-use crate::log::BODY_LIMIT;
 use crate::storage::Storage;
 
 pub(crate) const RESERVE: &str = "reserve";

@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use crate::body::Carried;
 use crate::checkpoint::Checkpoint;
 use crate::entry::EntryKind;
 use crate::error::LogError;
 use crate::journal::{self, JOURNAL_BYTES, RECORD_LIMIT, Record};
 use crate::log::Durability;
+use crate::merkle::Hash;
 use crate::publish::Publisher;
 use crate::reserve::Reserve;
 use crate::storage::Storage;
@@ -20,7 +22,7 @@ pub(crate) struct State {
     /// Entries below this index survive a power cut.
     pub(crate) synced: u64,
     /// Written entries that no checkpoint covers yet; the last one has index `next` − 1.
-    pub(crate) unpublished: VecDeque<Arc<[u8]>>,
+    pub(crate) unpublished: VecDeque<Pending>,
     /// Where the next record goes, and where the first unsynced one lies.
     pub(crate) position: u64,
     pub(crate) synced_position: u64,
@@ -29,7 +31,7 @@ pub(crate) struct State {
     /// Unsynced entries that were acknowledged as grouped.
     pub(crate) grouped: Vec<u64>,
     pub(crate) lost_grouped: u64,
-    /// Bodies that must be synced before the records.
+    /// Files of bodies that must be synced before the records.
     pub(crate) bodies: Vec<String>,
     /// Bodies whose sync failed: they look right, but must be written again to be durable.
     pub(crate) suspect_bodies: BTreeSet<String>,
@@ -63,7 +65,26 @@ pub(crate) struct Shared {
     pub(crate) bodies: AtomicU64,
 }
 
+/// An entry on its way into the tree, with the body that travels with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) entry: Arc<[u8]>,
+    pub(crate) body: Option<Carried>,
+}
+
+impl From<&Record<'_>> for Pending {
+    fn from(record: &Record<'_>) -> Self {
+        Self { entry: record.entry.into(), body: Carried::new(Hash::of(record.body), record.body) }
+    }
+}
+
 impl State {
+    /// A body that is no file yet.
+    pub(crate) fn waiting_body(&self, digest: &Hash) -> Option<Arc<[u8]>> {
+        let bodies = self.unpublished.iter().filter_map(|pending| pending.body.as_ref());
+        bodies.filter(|body| body.digest == *digest).map(|body| Arc::clone(&body.bytes)).next()
+    }
+
     /// Somebody waits for more than a sync.
     pub(crate) const fn is_urgent(&self) -> bool {
         self.settle_wanted || self.publish_wanted || self.closing
@@ -178,16 +199,17 @@ impl Shared {
         }
     }
 
-    /// Writes a record and waits as long as the durability asks for.
+    /// Writes a record and waits as long as the durability asks for. `file` is that of the body, if it has one already.
     pub(crate) fn append(
         &self,
         kind: EntryKind,
-        bytes: Vec<u8>,
-        body: Option<String>,
+        pending: Pending,
+        file: Option<String>,
         durability: Durability,
     ) -> Result<u64, LogError> {
         let mut state = self.room()?;
-        let record = Record { epoch: state.epoch, index: state.next, entry: &bytes }.encode();
+        let body = pending.body.as_ref().map_or(&[][..], |body| &body.bytes);
+        let record = Record { epoch: state.epoch, index: state.next, entry: &pending.entry, body }.encode();
         let position = state.position;
         self.with_reserve(kind, record.len() as u64, || {
             self.storage
@@ -197,8 +219,8 @@ impl Shared {
         let index = state.next;
         state.position += record.len() as u64;
         state.next += 1;
-        state.unpublished.push_back(bytes.into());
-        state.bodies.extend(body);
+        state.unpublished.push_back(pending);
+        state.bodies.extend(file);
         if durability == Durability::Grouped {
             state.grouped.push(index);
             self.work.notify_one();

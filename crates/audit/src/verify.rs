@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::body::{BODY_LIMIT, body_path};
 use crate::checkpoint::Checkpoint;
 use crate::entry::Entry;
 use crate::journal::{self, JOURNAL_BYTES};
-use crate::log::{BODY_LIMIT, body_path};
 use crate::merkle::{Hash, leaf_hash};
 use crate::note::LogPublicKey;
 use crate::publish::{CHECKPOINT, SETTLED};
@@ -90,9 +90,10 @@ pub fn verify_dir(dir: &Path, key: &LogPublicKey, remembered: &[Checkpoint]) -> 
         let disk = Disk::new(dir);
         let before = read(&disk, CHECKPOINT, CHECKPOINT_LIMIT)?;
         let result = verify_once(dir, &disk, before.as_deref(), key, remembered);
-        // A writer may have replaced files while they were read.
-        if result.is_ok() || attempt == ATTEMPTS || read(&disk, CHECKPOINT, CHECKPOINT_LIMIT)? == before {
-            return result;
+        // A writer may have replaced files while they were read, and added bodies of entries that came after the checkpoint.
+        let doubtful = result.as_ref().map_or(true, |(_, strays)| *strays > 0);
+        if !doubtful || attempt == ATTEMPTS || read(&disk, CHECKPOINT, CHECKPOINT_LIMIT)? == before {
+            return result.map(|(report, _)| report);
         }
         attempt += 1;
     }
@@ -119,7 +120,7 @@ fn verify_once(
     newest: Option<&[u8]>,
     key: &LogPublicKey,
     remembered: &[Checkpoint],
-) -> Result<Report, VerifyError> {
+) -> Result<(Report, usize), VerifyError> {
     let newest = newest.ok_or_else(|| VerifyError::unreadable(CHECKPOINT, io::ErrorKind::NotFound.into()))?;
     let checkpoint = parse_checkpoint(CHECKPOINT, newest, key)?;
     let settled = read(disk, SETTLED, CHECKPOINT_LIMIT)?;
@@ -132,7 +133,7 @@ fn verify_once(
     verifier.read_journal(&journal)?;
     verifier.tree()?;
     verifier.bodies(dir)?;
-    Ok(verifier.report)
+    Ok((verifier.report, verifier.strays))
 }
 
 /// One pass over the log.
@@ -145,10 +146,14 @@ struct Verifier<'a> {
     signed: BTreeMap<u64, Vec<(String, Hash)>>,
     /// Published entries that the journal also has.
     journal: BTreeMap<u64, (u64, Vec<u8>)>,
+    /// Files that entries name which wait in the journal.
+    awaited: BTreeSet<String>,
     /// Digest of each body, with the first entry that names it.
     body_digests: BTreeMap<Hash, u64>,
     /// Where each record of the current bundle starts.
     offsets: Vec<u64>,
+    /// Bodies that no entry names.
+    strays: usize,
     /// First difference between a leaf and its tile, blamed on the bundle or on the tile.
     leaf: Option<(Mismatch, Mismatch)>,
     /// First difference in a tile above.
@@ -168,8 +173,10 @@ impl<'a> Verifier<'a> {
             files: BTreeMap::new(),
             signed: BTreeMap::new(),
             journal: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             body_digests: BTreeMap::new(),
             offsets: Vec::new(),
+            strays: 0,
             leaf: None,
             above: None,
             form: None,
@@ -211,11 +218,12 @@ impl<'a> Verifier<'a> {
             if record.index < self.report.entries {
                 self.journal.insert(record.index, (at, record.entry.to_vec()));
             } else {
-                Entry::from_canonical_json(record.entry)
+                let entry = Entry::from_canonical_json(record.entry)
                     .map_err(|error| mismatch(journal::PATH, at, Some(record.index), error.to_string()))?;
+                self.awaited.extend(entry.body_digest().map(|digest| body_path(&digest)));
                 waiting += 1;
             }
-            at += record.encode().len() as u64;
+            at += record.size() as u64;
         }
         if waiting > 0 {
             let wait = if waiting == 1 { "entry waits" } else { "entries wait" };
@@ -430,7 +438,8 @@ impl<'a> Verifier<'a> {
         }
         let known: BTreeSet<String> = self.body_digests.keys().map(body_path).collect();
         for path in files_below(dir, "bodies")? {
-            if !known.contains(&path) {
+            if !known.contains(&path) && !self.awaited.contains(&path) {
+                self.strays += 1;
                 self.report.notes.push(format!("{path} belongs to no entry"));
             }
         }

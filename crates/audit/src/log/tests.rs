@@ -3,6 +3,7 @@ use std::io::ErrorKind;
 use std::thread;
 
 use super::*;
+use crate::body::CARRIED_LIMIT;
 use crate::note::LogPublicKey;
 use crate::reserve::RESERVE_BYTES;
 use crate::storage::model::{Crash, Model};
@@ -211,7 +212,8 @@ fn work(log: &Log, from: u64, count: u64) -> Vec<(u64, u64)> {
         // Large enough that the journal of the tests (64 KiB) fills up now and then.
         entry.subject.insert("padding".into(), "x".repeat(9000));
         let durability = if step % 3 == 0 { Durability::Synced } else { Durability::Grouped };
-        let body = (step % 4 == 0).then(|| vec![step as u8; 700]);
+        // One that travels in the journal, and one that is too large for it.
+        let body = (step % 4 == 0).then(|| vec![step as u8; if step % 8 == 0 { 700 } else { CARRIED_LIMIT + 1 }]);
         match log.append(&entry, body.as_deref(), None, durability) {
             Ok(receipt) if durability == Durability::Synced => synced.push((receipt.index(), step)),
             Ok(_) => {}
@@ -438,13 +440,19 @@ fn within_the_window_a_checkpoint_is_signed_only_for_those_who_ask() {
     assert_eq!((log.len(), log.checkpoint().size()), (4, 1));
     assert_eq!(log.recall(3, [1; 32]).unwrap().durability(), Durability::Synced, "synced, though not published");
     assert_eq!(numbers(&log), [0, 1, 2, 3]);
+    let body = |log: &Log, index| log.body(&Hash::of(format!("body {index}").as_bytes())).unwrap();
+    let is_file = |index| model.length(&body_path(&Hash::of(format!("body {index}").as_bytes()))).unwrap().is_some();
+    assert_eq!(body(&log, 2).unwrap(), b"body 2", "a body is there as soon as its entry is");
+    assert_eq!((is_file(0), is_file(2)), (true, false), "it becomes a file with the checkpoint");
 
     let proof = log.prove(2).unwrap();
     assert_eq!((proof.checkpoint.size(), log.checkpoint().size()), (4, 4));
+    assert!(is_file(2));
     append(4);
     let cut = model.after(Crash::Power);
     let recovered = open(&cut, &text).unwrap();
     assert_eq!(numbers(&recovered), [0, 1, 2, 3, 4], "what no checkpoint covers is in the journal");
+    assert_eq!(body(&recovered, 4).unwrap(), b"body 4", "and so is its body");
     recovered.close().unwrap();
     assert_eq!(verified(&cut, &public, &[proof.checkpoint]).entries, 5);
 }

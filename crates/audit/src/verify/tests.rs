@@ -233,13 +233,30 @@ fn surplus_is_noted_and_a_body_must_be_there() {
     assert_eq!(notes, ["tile/0/stray is not a file of the log", "bodies/00/stray belongs to no entry"]);
 }
 
+/// A writer at work is no tampering.
+#[test]
+fn the_body_of_an_entry_that_waits_is_no_surplus() {
+    let log = fixture(3);
+    let body = Hash::of(b"large");
+    let mut entry = entry(3);
+    entry.digests.insert("body".into(), body.to_string());
+    let entry = entry.to_canonical_json().unwrap();
+    let path = log.dir.path().join(body_path(&body));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "large").unwrap();
+    let record = journal::Record { epoch: 1, index: 3, entry: &entry, body: b"" }.encode();
+    let notes = log.with(journal::PATH, |journal| *journal = record, || log.verify().unwrap().notes);
+    assert_eq!(notes, ["1 entry waits in the journal for a checkpoint"]);
+    assert_eq!(log.verify().unwrap().notes, [format!("{} belongs to no entry", body_path(&body))]);
+}
+
 /// No checkpoint covers what is in the journal only, so one changed byte there hides all that follows it.
 #[test]
 fn what_a_changed_journal_may_hide_is_counted() {
     let log = fixture(3);
     let record = |index: u64| {
         let entry = entry(index).to_canonical_json().unwrap();
-        journal::Record { epoch: 1, index, entry: &entry }.encode()
+        journal::Record { epoch: 1, index, entry: &entry, body: b"" }.encode()
     };
     let notes = |changed: Option<usize>| {
         let mut bytes: Vec<u8> = (3..7).flat_map(record).collect();
