@@ -218,7 +218,7 @@ impl State {
         };
         let trust_digest = self
             .root_of(key)
-            .map_or_else(|| verified.commit.trust_digest(), |root| trust::trust_digest(&root, &verified.trust_file));
+            .map_or_else(|| verified.commit.trust_digest(), |root| verified.trust_digest(&root));
         Some(Current { trust_digest, policy_digest: verified.policies.digest() })
     }
 
