@@ -391,7 +391,7 @@ fn odd_spellings_settle() -> Test {
     Ok(())
 }
 
-/// What others add is neither reverted nor flagged.
+/// What others add is recorded, and neither reverted nor flagged. What the server added to our create is not theirs.
 #[test]
 fn additions_by_others_stay() -> Test {
     let mut stage = Setup::shared()?.start()?;
@@ -405,7 +405,21 @@ fn additions_by_others_stay() -> Test {
     })?;
     ensure!(stage.view.config_map("settings")?["metadata"]["annotations"]["owner"] == "someone");
     stage.entries_once(&["--kind", "revert"], 1)?;
-    Ok(())
+    let records = stage.state().join("expected/records");
+    stage.wait("the addition is recorded", |_| {
+        let records = std::fs::read_to_string(&records)?;
+        let added: Vec<String> = records.lines().filter_map(additions).collect();
+        ensure!(added.iter().any(|line| line.contains("ConfigMap") && line.contains("owner")), "{added:?}");
+        ensure!(!added.iter().any(|line| line.contains("imagePullPolicy")), "a default: {added:?}");
+        Ok(())
+    })
+}
+
+/// Of a record of `expected/`: the object's kind, and what others added.
+fn additions(line: &str) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(line.split_once(' ')?.1).ok()?;
+    let paths = record["added"]["paths"].as_array()?;
+    Some(format!("{} {paths:?}", record["object"]["kind"]))
 }
 
 #[test]

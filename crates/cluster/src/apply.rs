@@ -112,6 +112,8 @@ pub struct Made {
     pub baseline: Vec<u8>,
     /// How the answer differs from what was asked for.
     pub differences: Vec<FieldDiff>,
+    /// Paths of what the answer has beyond it.
+    pub surplus: Vec<String>,
 }
 
 /// Whether trying again helps.

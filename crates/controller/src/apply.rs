@@ -16,7 +16,7 @@ use crate::{
     event::{AppliedPlan, Event},
     fault::FaultPoint,
     journal::RolloutResult,
-    live::{Applied, Declared, Observation, Sight},
+    live::{Applied, Declared, Explained, Observation, Sight},
     metrics::ChangeLabels,
     state::{Dirty, Phase, State},
 };
@@ -85,13 +85,14 @@ impl State {
         let sight = match result {
             Ok(Done::Created { sighting, made }) => {
                 self.heal_within(&reference);
-                let (baseline, compared) = made.map(|made| (made.baseline, made.differences)).unzip();
-                self.remember(object, &sighting, baseline, body);
-                self.answered(&reference, (plan, body), (sighting.into(), compared), declared.as_ref())
+                let explained = made.as_ref().and_then(|made| Explained::new(&made.surplus));
+                let (kept, compared) = made.map(|made| ((made.baseline, made.surplus), made.differences)).unzip();
+                self.remember(object, &sighting, kept, body);
+                self.answered(&reference, (plan, body), (sighting.into(), compared, explained), declared.as_ref())
             }
             Ok(Done::Configured { sighting }) => {
                 self.remember(object, &sighting, None, body);
-                self.answered(&reference, (plan, body), (sighting.into(), None), declared.as_ref())
+                self.answered(&reference, (plan, body), (sighting.into(), None, None), declared.as_ref())
             }
             Ok(Done::Pruned | Done::Gone) => {
                 self.live.pruned(&reference);
@@ -104,6 +105,7 @@ impl State {
                 return;
             }
         };
+        self.remember_added(&reference);
         match sight {
             Sight::Drifted => self.heal(&sync, &[reference], Occasion::Seen, now),
             Sight::Contested => self.contested(&sync, &reference, now),
@@ -117,12 +119,12 @@ impl State {
         &mut self,
         reference: &ObjectRef,
         (plan, body): (Digest, Option<Digest>),
-        (seen, compared): (Observation, Option<Vec<FieldDiff>>),
+        (seen, compared, explained): (Observation, Option<Vec<FieldDiff>>, Option<Explained>),
         declared: Option<&Declared<'_>>,
     ) -> Sight {
         match (body, declared) {
             (Some(digest), Some(declared)) => {
-                self.live.applied(reference, Applied { plan, digest, seen, compared }, declared)
+                self.live.applied(reference, Applied { plan, digest, seen, compared, explained }, declared)
             }
             _ => self.live.abandon(reference, plan, declared).unwrap_or(Sight::Settled),
         }

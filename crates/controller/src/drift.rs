@@ -85,6 +85,7 @@ impl State {
         }
         let declared = object.map(declared_of);
         let sight = self.live.observe(&reference, Observation::from(seen), declared.as_ref());
+        self.remember_added(&reference);
         match (sight, owner) {
             // Before the first full list everything is looked at in one go.
             (Sight::Drifted, Some(sync)) if self.is_synced(&reference.group_kind) => {

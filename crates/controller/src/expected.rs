@@ -17,7 +17,7 @@ use std::{
 use manifest::{Digest, ObjectRef};
 use serde::{Deserialize, Serialize};
 
-use crate::live::Expected;
+use crate::live::{Additions, Expected, Explained};
 
 /// The longest line read back: a 1.5 MiB object (etcd's request limit), stored as JSON once, with as
 /// much again for escaping, and as much again for identity and what is to come.
@@ -53,6 +53,12 @@ pub(crate) struct ExpectedRecord {
     /// applies: the one of an earlier record of the same UID stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Box<serde_json::value::RawValue>>,
+    /// Paths of what the baseline has beyond the body. Comes and stays with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surplus: Option<Vec<String>>,
+    /// What others added since.
+    #[serde(default, skip_serializing_if = "Additions::is_empty")]
+    pub added: Additions,
 }
 
 /// A line either remembers or forgets one object.
@@ -195,6 +201,7 @@ fn keep(news: &mut BTreeMap<ObjectRef, News>, mut record: ExpectedRecord) {
         && before.uid == record.uid
     {
         record.baseline = before.baseline.take();
+        record.surplus = before.surplus.take();
     }
     news.insert(record.object.clone(), News::Record(Box::new(record)));
 }
@@ -331,7 +338,18 @@ impl Scan {
         let line = self.lines;
         let before = self.objects.get(&record.object).filter(|before| *before.expected.uid == *record.uid);
         let baseline = if record.baseline.is_some() { Some(line) } else { before.and_then(|before| before.baseline) };
-        let expected = Expected { applied: record.applied, uid: record.uid.into() };
+        let explained = match &record.surplus {
+            Some(surplus) => Explained::new(surplus),
+            None => before.and_then(|before| before.expected.explained.clone()),
+        };
+        let expected = Expected {
+            applied: record.applied,
+            uid: record.uid.into(),
+            resource_version: record.resource_version.into(),
+            generation: record.generation,
+            explained,
+            added: record.added,
+        };
         self.objects.insert(record.object, Found { expected, line, baseline });
     }
 

@@ -20,6 +20,8 @@ fn record(name: &str, body: &str) -> ExpectedRecord {
         generation: Some(1),
         applied: Digest::of(body.as_bytes()),
         baseline: None,
+        surplus: None,
+        added: Additions::default(),
     }
 }
 
@@ -61,7 +63,14 @@ fn the_last_record_wins_and_forgotten_ones_are_gone() {
     drop(store);
     let (_, loaded) = dir.open();
     assert_eq!(loaded.damaged, 0);
-    let expected = Expected { applied: Digest::of(b"2"), uid: "u".into() };
+    let expected = Expected {
+        applied: Digest::of(b"2"),
+        uid: "u".into(),
+        resource_version: "1".into(),
+        generation: Some(1),
+        explained: None,
+        added: Additions::default(),
+    };
     assert_eq!(loaded.objects.into_iter().collect::<Vec<_>>(), [(object("a"), expected)]);
 }
 
@@ -165,4 +174,26 @@ fn a_failed_write_loses_nothing() {
     assert_eq!((scan.objects.len(), scan.damaged), (1, 0));
     let found = &scan.objects[&object("a")];
     assert_eq!((found.expected.applied, found.baseline.is_some()), (Digest::of(b"2"), true));
+}
+
+/// What the server made of an object stays with its baseline; what others added is as it was said last.
+#[test]
+fn additions_are_kept_beside_what_explains_the_rest() {
+    let added = |path: &str| Additions { paths: vec![path.into()], more: 0 };
+    let dir = Dir::new();
+    let (store, _) = dir.open();
+    let mut made = with_baseline(record("a", "1"), "{}");
+    made.surplus = Some(vec!["spec.default".into()]);
+    store.remember(made);
+    store.flush().unwrap();
+    store.remember(ExpectedRecord { added: added("spec.x"), ..record("a", "1") });
+    store.flush().unwrap();
+    let (_, loaded) = dir.open();
+    let expected = &loaded.objects[&object("a")];
+    assert_eq!(expected.added, added("spec.x"));
+    let explained = expected.explained.as_ref().unwrap();
+    assert_eq!(explained.added(vec!["spec.default".into(), "spec.x".into()]), added("spec.x"));
+    store.remember(record("a", "2"));
+    store.flush().unwrap();
+    assert!(dir.open().1.objects[&object("a")].added.is_empty());
 }

@@ -5,6 +5,7 @@
 //! version, a hash and the differences stay. Sights and answers are compared with the declaration
 //! alone: an answer that has another value than was asked for is contested, never expected.
 
+mod additions;
 mod entry;
 
 use std::{
@@ -17,6 +18,8 @@ use plan::{Claims, DriftSeen, FieldDiff, Lifecycle, Live, LiveStates, Presence, 
 
 use entry::{Entry, Waiting, is_newer};
 
+pub(crate) use additions::{Additions, Explained};
+
 /// What our last apply left. What is expected of an object is what is declared; no answer of the
 /// API server changes that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,14 @@ pub(crate) struct Expected {
     pub applied: Digest,
     /// UID of the object that it was applied to.
     pub uid: Box<str>,
+    /// Version that the answer had.
+    pub resource_version: Box<str>,
+    /// `metadata.generation` of the answer, for kinds that have one.
+    pub generation: Option<i64>,
+    /// What the server made of our create; `None` if it was not ours, or is not known.
+    pub explained: Option<Explained>,
+    /// What others added since.
+    pub added: Additions,
 }
 
 /// One sight of an object.
@@ -34,6 +45,8 @@ pub(crate) struct Observation {
     pub uid: String,
     /// Its version.
     pub resource_version: String,
+    /// `metadata.generation`, for kinds that have one.
+    pub generation: Option<i64>,
     /// Whether it is being deleted.
     pub lifecycle: Lifecycle,
     /// Hash of everything outside status and bookkeeping; the same within one process for the same
@@ -48,6 +61,7 @@ impl From<cluster::Sighting> for Observation {
         Self {
             uid: seen.uid,
             resource_version: seen.resource_version,
+            generation: seen.generation,
             lifecycle: seen.lifecycle,
             content: seen.content,
             json: seen.raw.json().clone(),
@@ -81,6 +95,8 @@ pub(crate) struct Applied {
     pub seen: Observation,
     /// How it differs from the body, if that was looked at already.
     pub(crate) compared: Option<Vec<FieldDiff>>,
+    /// If it was a create: what the server made of it.
+    pub(crate) explained: Option<Explained>,
 }
 
 /// Every object that is managed, or was.
@@ -246,6 +262,20 @@ impl LiveTable {
     #[must_use]
     pub(crate) fn expected(&self, reference: &ObjectRef) -> Option<&Expected> {
         self.objects.get(reference)?.expected.as_ref()
+    }
+
+    /// What our last apply left and others added, if the latter is another than when this was asked last.
+    pub(crate) fn take_added(&mut self, reference: &ObjectRef) -> Option<&Expected> {
+        let entry = self.objects.get_mut(reference)?;
+        std::mem::take(&mut entry.has_news).then_some(())?;
+        entry.expected.as_ref()
+    }
+
+    /// To how many owned objects others added something.
+    #[must_use]
+    pub(crate) fn added_to(&self) -> usize {
+        let is_added_to = |entry: &&Entry| entry.expected.as_ref().is_some_and(|expected| !expected.added.is_empty());
+        self.objects.values().filter(|entry| entry.owner.is_some() && entry.seen.is_some()).filter(is_added_to).count()
     }
 
     /// Every object that is there.

@@ -24,6 +24,7 @@ fn seen_as(uid: &str, version: &str, object: &Value) -> Observation {
     Observation {
         uid: uid.into(),
         resource_version: version.into(),
+        generation: None,
         lifecycle: Lifecycle::Stable,
         content: json.iter().fold(7_u128, |hash, byte| hash.wrapping_mul(31).wrapping_add(u128::from(*byte))),
         json,
@@ -76,7 +77,11 @@ impl Fixture {
     fn answer_of(&mut self, seen: Observation) -> Sight {
         let (digest, body, kind) = self.declared();
         let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
-        self.table.applied(&reference(), Applied { plan: plan(), digest, seen, compared: None }, &declared)
+        self.table.applied(
+            &reference(),
+            Applied { plan: plan(), digest, seen, compared: None, explained: None },
+            &declared,
+        )
     }
 
     fn observe(&mut self, version: &str, object: &Value) -> Sight {
@@ -219,7 +224,13 @@ fn the_answer_to_an_older_body_is_judged_by_the_new_declaration() {
     let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
     // What it was compared with is not what is declared now.
     let compared = Some(Vec::new());
-    let late = Applied { plan: plan(), digest: Digest::of(b"older"), seen: seen("8", &as_served()), compared };
+    let late = Applied {
+        plan: plan(),
+        digest: Digest::of(b"older"),
+        seen: seen("8", &as_served()),
+        compared,
+        explained: None,
+    };
     assert_eq!(fixture.table.applied(&reference(), late, &declared), Sight::Drifted);
     assert_eq!(fixture.drift(), (vec!["spec.replicas"], DriftSeen::Event));
 }
@@ -238,7 +249,7 @@ fn an_answer_that_comes_late_hides_no_newer_one() {
     let answer = |plan, digest, version: &str, replicas: u32| {
         let mut live = as_served();
         live["spec"]["replicas"] = replicas.into();
-        Applied { plan, digest, seen: seen(version, &live), compared: None }
+        Applied { plan, digest, seen: seen(version, &live), compared: None, explained: None }
     };
     // The revert to the older declaration came last, and is answered first.
     assert_eq!(fixture.table.applied(&reference(), answer(older, before, "11", 3), &declared), Sight::Waiting);
@@ -254,7 +265,7 @@ fn an_answer_that_was_compared_already_is_contested_all_the_same() {
     let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
     let live = edited();
     let compared = Some(declared_differences(&serde_json::from_slice(&body).unwrap(), &live, &kind, Visibility::Shown));
-    let answer = Applied { plan: plan(), digest, seen: seen("8", &live), compared };
+    let answer = Applied { plan: plan(), digest, seen: seen("8", &live), compared, explained: None };
     assert_eq!(fixture.table.applied(&reference(), answer, &declared), Sight::Contested);
 }
 
@@ -302,4 +313,53 @@ fn a_relist_finds_what_vanished_in_a_gap() {
     let mut fixture = Fixture::new();
     let gone = fixture.table.relisted(&GroupKind::new("apps", "Deployment"), &HashSet::new());
     assert_eq!(gone, [reference()]);
+}
+
+fn annotated(mut object: Value, name: &str) -> Value {
+    object["metadata"]["annotations"][name] = json!("x");
+    object
+}
+
+fn news(fixture: &mut Fixture) -> Option<Vec<String>> {
+    fixture.table.take_added(&reference()).map(|expected| expected.added.paths.clone())
+}
+
+/// What the answer to our create has beyond the declaration is the server's; what comes later is somebody's.
+#[test]
+fn what_others_add_is_noted_once_and_told_from_what_the_server_made() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.observe("6", &annotated(as_served(), "hand")), Sight::Settled);
+    assert_eq!(news(&mut fixture), None, "nothing can be told apart from what is not known");
+
+    let (digest, body, kind) = fixture.declared();
+    let declared = Declared { body: &body, digest, kind: &kind, visibility: Visibility::Shown };
+    let explained = Explained::new(&["spec.added".to_owned()]);
+    let made = Applied { plan: plan(), digest, seen: seen("7", &as_served()), compared: Some(Vec::new()), explained };
+    assert_eq!(fixture.table.applied(&reference(), made, &declared), Sight::Settled);
+    assert_eq!((news(&mut fixture), fixture.table.added_to()), (None, 0));
+
+    assert_eq!(fixture.observe("8", &annotated(as_served(), "hand")), Sight::Settled);
+    assert_eq!(news(&mut fixture).unwrap(), ["metadata.annotations.hand"]);
+    assert_eq!(fixture.observe("9", &annotated(as_served(), "hand")), Sight::Settled);
+    assert_eq!(news(&mut fixture), None);
+
+    // An edit comes with another addition: that is noted when the edit is put back.
+    let more = |object| annotated(annotated(object, "hand"), "more");
+    assert_eq!(fixture.observe("10", &more(edited())), Sight::Drifted);
+    assert_eq!(news(&mut fixture), None);
+    assert_eq!(fixture.answer("11", &more(as_served())), Sight::Settled);
+    assert_eq!(news(&mut fixture).unwrap(), ["metadata.annotations.hand", "metadata.annotations.more"]);
+
+    assert_eq!(fixture.observe("12", &as_served()), Sight::Settled);
+    assert_eq!(news(&mut fixture).unwrap(), [] as [&str; 0], "taken away again");
+    assert_eq!(fixture.observe_as("u2", "13", &annotated(as_served(), "hand")), Sight::Settled);
+    assert_eq!(news(&mut fixture), None, "another object of the name is not ours");
+}
+
+#[test]
+fn the_list_of_additions_is_bounded() {
+    let explained = Explained::new(&[]).unwrap();
+    let added = explained.added((0..50).map(|number| format!("spec.f{number}")).collect());
+    assert_eq!((added.paths.len(), added.more), (20, 30));
+    assert!(Explained::new(&vec![String::new(); plan::MAX_SURPLUS]).is_none());
 }

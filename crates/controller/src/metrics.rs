@@ -113,6 +113,8 @@ pub(crate) struct Metrics {
     polled_at: Family<OwnerLabels, Gauge>,
     /// Objects without an expected record: compared by declared fields only.
     pub unexpected: Gauge,
+    /// Objects to which others added something.
+    pub added: Gauge,
     /// 1 while the state volume takes no more entries.
     pub log_full: Gauge,
     /// Entries that were acknowledged and lost since.
@@ -144,6 +146,7 @@ impl Default for Metrics {
             polls: Family::default(),
             polled_at: Family::default(),
             unexpected: Gauge::default(),
+            added: Gauge::default(),
             log_full: Gauge::default(),
             log_lost: Gauge::default(),
             log_unpublished: Gauge::default(),
@@ -187,6 +190,11 @@ impl Metrics {
             "objects_without_expected_record",
             "Objects compared by declared fields only",
             metrics.unexpected.clone(),
+        );
+        scope.register(
+            "objects_added_to",
+            "Objects to which others added fields that are left alone",
+            metrics.added.clone(),
         );
         scope.register("log_full", "1 while the state volume takes no more entries", metrics.log_full.clone());
         scope.register("log_lost_entries", "Entries that were acknowledged and then lost", metrics.log_lost.clone());

@@ -35,13 +35,12 @@ impl Drop for Done {
 }
 
 impl State {
-    /// Tells `expected/` what the answer to an apply of `body` taught. `baseline`: what our create was
-    /// answered with.
+    /// Tells `expected/` what the answer to an apply of `body` taught. `made`: what our create came to.
     pub(crate) fn remember(
         &self,
         object: Option<&DesiredObject>,
         seen: &cluster::Sighting,
-        baseline: Option<Vec<u8>>,
+        made: Option<(Vec<u8>, Vec<String>)>,
         body: Option<Digest>,
     ) {
         let (Some(object), Some(applied)) = (object, body) else { return };
@@ -50,12 +49,13 @@ impl State {
             return;
         }
         let known = self.live.expected(&object.reference);
-        if baseline.is_none() && known.is_some_and(|known| known.applied == applied && *known.uid == *seen.uid) {
+        if made.is_none() && known.is_some_and(|known| known.applied == applied && *known.uid == *seen.uid) {
             return;
         }
         let raw = |bytes: Vec<u8>| {
             String::from_utf8(bytes).ok().and_then(|text| serde_json::value::RawValue::from_string(text).ok())
         };
+        let (baseline, surplus) = made.unzip();
         self.expected.remember(ExpectedRecord {
             object: object.reference.clone(),
             uid: seen.uid.clone(),
@@ -63,6 +63,25 @@ impl State {
             generation: seen.generation,
             applied,
             baseline: baseline.and_then(raw),
+            surplus,
+            added: known.filter(|known| *known.uid == *seen.uid).map(|known| known.added.clone()).unwrap_or_default(),
+        });
+    }
+
+    /// Tells `expected/` what others added to an object, or took away again, if that is news. It is left alone.
+    pub(crate) fn remember_added(&mut self, reference: &ObjectRef) {
+        let Some(expected) = self.live.take_added(reference) else { return };
+        let added = expected.added.clone();
+        tracing::debug!(object = %reference, fields = ?added.paths, more = added.more, "what others added is left alone");
+        self.expected.remember(ExpectedRecord {
+            object: reference.clone(),
+            uid: expected.uid.to_string(),
+            resource_version: expected.resource_version.to_string(),
+            generation: expected.generation,
+            applied: expected.applied,
+            baseline: None,
+            surplus: None,
+            added,
         });
     }
 

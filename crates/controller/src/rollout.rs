@@ -216,9 +216,8 @@ impl State {
         let Some((key, verified)) = source.and_then(|(key, source)| Some((key, source.verified.as_ref()?))) else {
             return self.syncs.get(sync)?.last_current;
         };
-        let trust_digest = self
-            .root_of(key)
-            .map_or_else(|| verified.commit.trust_digest(), |root| verified.trust_digest(&root));
+        let trust_digest =
+            self.root_of(key).map_or_else(|| verified.commit.trust_digest(), |root| verified.trust_digest(&root));
         Some(Current { trust_digest, policy_digest: verified.policies.digest() })
     }
 

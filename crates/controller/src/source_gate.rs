@@ -131,8 +131,15 @@ pub(crate) struct Verified {
     pub policies: Arc<PolicySet>,
     /// The trust file of its tree, which judges what comes next.
     pub trust_file: Arc<TrustFile>,
-    /// What it comes to under the TrustRoot that was asked about last: asked with each event, hashed with each TrustRoot.
-    digest: Arc<Mutex<Option<(Arc<TrustRootSpec>, Digest)>>>,
+    /// What it came to under the TrustRoot that was asked about last: asked with each event, hashed with each TrustRoot.
+    digest: Arc<Mutex<Option<Trusted>>>,
+}
+
+/// A TrustRoot, and the trust digest under it.
+#[derive(Debug, Clone)]
+struct Trusted {
+    root: Arc<TrustRootSpec>,
+    digest: Digest,
 }
 
 impl Verified {
@@ -140,10 +147,10 @@ impl Verified {
     pub(crate) fn trust_digest(&self, root: &Arc<TrustRootSpec>) -> Digest {
         let mut known = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
-            Some((of, digest)) if Arc::ptr_eq(of, root) => *digest,
+            Some(trusted) if Arc::ptr_eq(&trusted.root, root) => trusted.digest,
             _ => {
                 let digest = trust::trust_digest(root, &self.trust_file);
-                *known = Some((Arc::clone(root), digest));
+                *known = Some(Trusted { root: Arc::clone(root), digest });
                 digest
             }
         }
@@ -313,7 +320,12 @@ pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Res
     let fail = |error: &HistoryError| vec![unreadable(&commit.id(), error)];
     let bytes = objects.read(&commit.id(), &path).map_err(|error| fail(&error))?.unwrap_or_default();
     let trust_file = TrustFile::parse(&bytes)?;
-    Ok(Verified { commit: commit.clone(), policies: Arc::new(policies), trust_file: Arc::new(trust_file), digest: Arc::default() })
+    Ok(Verified {
+        commit: commit.clone(),
+        policies: Arc::new(policies),
+        trust_file: Arc::new(trust_file),
+        digest: Arc::default(),
+    })
 }
 
 fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<Finding>> {

@@ -130,6 +130,7 @@ impl State {
         }
         let count = self.live.unclaimed();
         self.metrics.unclaimed.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.metrics.added.set(i64::try_from(self.live.added_to()).unwrap_or(i64::MAX));
         self.metrics.unexpected.set(i64::try_from(self.live.without_record()).unwrap_or(i64::MAX));
         if count > self.upkeep.unclaimed {
             tracing::warn!(

@@ -59,13 +59,13 @@ enum Mode {
 }
 
 /// One step of the way to a field; a [`Segment`] is made of it only when the field differs.
-enum Step<'a> {
+pub(crate) enum Step<'a> {
     Field(&'a str),
     Index(usize),
     Item(&'a Value, Keys),
 }
 
-type Keys = &'static [&'static str];
+pub(crate) type Keys = &'static [&'static str];
 
 struct Walk<'a> {
     kind: &'a GroupKind,
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
 }
 
 impl Step<'_> {
-    fn segment(&self) -> Segment {
+    pub(crate) fn segment(&self) -> Segment {
         match self {
             Self::Field(name) => Segment::Field((*name).to_owned()),
             Self::Index(index) => Segment::Index(*index),
@@ -216,13 +216,13 @@ const INDEXED_FROM: usize = 16;
 
 /// The items of a merged list, found by their merge keys. A set of plain values (no merge keys) is
 /// addressed by value; a missing key has the server's default.
-enum Items<'a> {
+pub(crate) enum Items<'a> {
     Few(&'a [Value], Keys),
     Many(HashMap<String, &'a Value>, Keys),
 }
 
 impl<'a> Items<'a> {
-    fn of(items: &'a [Value], keys: Keys) -> Self {
+    pub(crate) fn of(items: &'a [Value], keys: Keys) -> Self {
         if items.len() < INDEXED_FROM {
             return Self::Few(items, keys);
         }
@@ -230,7 +230,7 @@ impl<'a> Items<'a> {
         Self::Many(items.iter().rev().map(|item| (identity(item, keys), item)).collect(), keys)
     }
 
-    fn find(&self, item: &Value) -> Option<&'a Value> {
+    pub(crate) fn find(&self, item: &Value) -> Option<&'a Value> {
         match self {
             Self::Few(items, []) => items.iter().find(|other| *other == item),
             Self::Few(items, keys) => items.iter().find(|other| keys.iter().all(|key| same_key(item, other, key))),

@@ -11,6 +11,7 @@
 //! | what is said of drift | `drift_report` |
 //! | which fields differ | `compare` |
 //! | which forms of a value are the same | `server_form` |
+//! | what is there beyond the declaration | `surplus` |
 //! | in which order | `order` |
 //! | how much may be deleted | `guard` |
 //! | whose order a Sync or GitSource spec is | `orders` |
@@ -31,6 +32,7 @@ mod live;
 mod order;
 mod orders;
 mod server_form;
+mod surplus;
 mod sync;
 
 pub use code::PlanCode;
@@ -51,6 +53,7 @@ pub use lint::lint;
 pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Presence};
 pub use order::Wave;
 pub use orders::{Obedience, Order, OrderMode, judge_order};
+pub use surplus::{MAX_SURPLUS, surplus};
 pub use sync::{
     Advance, AdvanceMode, ApplySetId, DeletionPolicy, Drift, DriftIgnore, DriftMode, HealthCheck, SourceRef, SyncRef,
     SyncSpec, Window,

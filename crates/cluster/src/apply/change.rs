@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use manifest::{Finding, Subject, canonical_json};
-use plan::{Action, ApplySetId, Change, Conflicts, Visibility, declared_differences};
+use plan::{Action, ApplySetId, Change, Conflicts, Visibility, declared_differences, surplus};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
@@ -203,8 +203,10 @@ fn is_worth_retrying(error: &RequestError) -> bool {
 fn made(change: &Change, answer: &[u8]) -> Option<Made> {
     let live: Value = serde_json::from_slice(answer).ok()?;
     let declared: Value = serde_json::from_slice(change.body.as_deref()?).ok()?;
-    let differences = declared_differences(&declared, &live, &change.reference.group_kind, Visibility::Shown);
-    Some(Made { baseline: baseline(live)?, differences })
+    let kind = &change.reference.group_kind;
+    let differences = declared_differences(&declared, &live, kind, Visibility::Shown);
+    let surplus = surplus(&declared, &live, kind);
+    Some(Made { baseline: baseline(live)?, differences, surplus })
 }
 
 /// Canonical JSON of an object without status and bookkeeping.

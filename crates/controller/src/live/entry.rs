@@ -1,10 +1,10 @@
 //! One managed object: what was seen of it last, what our applies came to, and what waits for an answer.
 
 use manifest::Digest;
-use plan::{FieldDiff, Lifecycle, SyncRef, declared_differences};
+use plan::{FieldDiff, Lifecycle, SyncRef, Visibility, declared_differences, surplus};
 use serde_json::Value;
 
-use super::{Applied, Declared, Expected, Observation, Sight};
+use super::{Applied, Declared, Expected, Explained, Observation, Sight};
 
 /// A content that was found to be as declared, and need not be compared again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub(super) struct Entry {
     pub(super) in_flight: Vec<Digest>,
     /// The last event that arrived meanwhile.
     pub(super) waiting: Option<Waiting>,
+    /// What others added is another than was recorded.
+    pub(super) has_news: bool,
 }
 
 /// An event that waits for the answer to a request of ours.
@@ -90,8 +92,8 @@ impl Entry {
 
     /// The answer to an apply of the declared body.
     pub(super) fn answer(&mut self, applied: Applied, declared: &Declared<'_>) -> Sight {
+        self.expect(&applied);
         let observation = &applied.seen;
-        self.expected = Some(Expected { applied: applied.digest, uid: observation.uid.as_str().into() });
         // A revert mostly ends where the edit began: that was compared before.
         let drift = self.differences(observation, declared, applied.compared);
         let is_contested = !drift.is_empty();
@@ -100,10 +102,25 @@ impl Entry {
         if is_contested { Sight::Contested } else { Sight::Settled }
     }
 
+    /// What our apply left. What is known of the same object stays.
+    fn expect(&mut self, applied: &Applied) {
+        let seen = &applied.seen;
+        let before = self.expected.take().filter(|before| *before.uid == *seen.uid);
+        let (known, added) = before.map(|before| (before.explained, before.added)).unwrap_or_default();
+        self.expected = Some(Expected {
+            applied: applied.digest,
+            uid: seen.uid.as_str().into(),
+            resource_version: seen.resource_version.as_str().into(),
+            generation: seen.generation,
+            explained: applied.explained.clone().or(known),
+            added,
+        });
+    }
+
     /// An answer that tells of a time before what is known.
     pub(super) fn stands(&mut self, applied: &Applied, declared: &Declared<'_>) -> Sight {
         if applied.digest == declared.digest {
-            self.expected = Some(Expected { applied: applied.digest, uid: applied.seen.uid.as_str().into() });
+            self.expect(applied);
         }
         match &self.seen {
             Some(seen) if seen.contested => Sight::Contested,
@@ -145,11 +162,26 @@ impl Entry {
         if self.as_declared == Some(this) {
             return Vec::new();
         }
-        let drift = compared.unwrap_or_else(|| compare(observation, declared));
+        let explained = self.explained(observation, declared);
+        let (drift, surplus) = match compared {
+            Some(drift) => (drift, None),
+            None => compare(observation, declared, explained.is_some()),
+        };
         if drift.is_empty() {
             self.as_declared = Some(this);
         }
+        if let (Some(explained), Some(surplus), Some(expected)) = (explained, surplus, &mut self.expected) {
+            let added = explained.added(surplus);
+            self.has_news |= expected.added != added;
+            expected.added = added;
+        }
         drift
+    }
+
+    /// What the server made of this object, if that is known and may be shown.
+    fn explained(&self, observation: &Observation, declared: &Declared<'_>) -> Option<Explained> {
+        let expected = self.expected.as_ref().filter(|expected| *expected.uid == *observation.uid)?;
+        expected.explained.clone().filter(|_| declared.visibility == Visibility::Shown)
     }
 }
 
@@ -171,11 +203,21 @@ impl Seen {
     }
 }
 
-fn compare(observation: &Observation, declared: &Declared<'_>) -> Vec<FieldDiff> {
+/// How an object differs from its declaration. What it has beyond it is looked at once the rest is as declared: a revert
+/// does not wait for it.
+fn compare(
+    observation: &Observation,
+    declared: &Declared<'_>,
+    with_surplus: bool,
+) -> (Vec<FieldDiff>, Option<Vec<String>>) {
     match (serde_json::from_slice::<Value>(declared.body), serde_json::from_slice::<Value>(&observation.json)) {
-        (Ok(body), Ok(live)) => declared_differences(&body, &live, declared.kind, declared.visibility),
+        (Ok(body), Ok(live)) => {
+            let drift = declared_differences(&body, &live, declared.kind, declared.visibility);
+            let surplus = (with_surplus && drift.is_empty()).then(|| surplus(&body, &live, declared.kind));
+            (drift, surplus)
+        }
         // What cannot be read cannot be called as declared.
-        _ => vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }],
+        _ => (vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }], None),
     }
 }
 
