@@ -26,6 +26,8 @@ mod events;
 mod explain;
 #[cfg(test)]
 mod faults;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod labelled;
 mod lease;
 mod permission;

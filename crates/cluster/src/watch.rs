@@ -15,6 +15,15 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{Cluster, Resource, Sighting};
 
+/// The object that a line tells of.
+#[cfg(fuzzing)]
+pub(crate) fn parse(line: &[u8]) -> Option<&[u8]> {
+    match open::parse(line).ok()? {
+        open::Parsed::Applied(object) | open::Parsed::Deleted(object) => Some(object),
+        open::Parsed::Bookmark { .. } | open::Parsed::Failed { .. } => None,
+    }
+}
+
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchTarget {

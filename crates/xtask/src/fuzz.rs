@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 /// Seconds per target in `cargo xtask test`, and in its long runs.
 pub(crate) const SMOKE_SECONDS: u64 = 5;
 /// See [`SMOKE_SECONDS`].
-pub(crate) const SOAK_SECONDS: u64 = 60;
+pub(crate) const SOAK_SECONDS: u64 = 120;
 /// What one input may take, in seconds: the largest takes milliseconds.
 const INPUT_SECONDS: u64 = 10;
 /// What one target may take, in MiB: 512 for the fuzzer's own corpus and 256 for the stack of an evaluation, doubled.
