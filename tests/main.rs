@@ -7,6 +7,7 @@
 //! | what happens to a hand edit | `drift` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | what is deleted, and what is not | `prune` |
+//! | what becomes of a roll-out that is not complete | `incomplete` |
 //! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
 //! | do printed commands work when pasted | `fixes` |
@@ -20,6 +21,7 @@ mod bad_input;
 mod drift;
 mod faults;
 mod fixes;
+mod incomplete;
 mod main_path;
 mod prune;
 mod restart;

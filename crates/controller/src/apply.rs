@@ -42,9 +42,10 @@ impl State {
         let underway = (plan.origin() == PlanOrigin::Drift).then(|| self.reporter.revert_begins());
         let apply = tokio::spawn(async move {
             let _underway = underway;
-            let mut inventory = inventory;
+            let mut said = inventory.clone();
             let options = ApplyOptions { timeout };
-            let report = cluster.apply(plan, receipt, &current, &mut inventory, options, &outcomes).await;
+            let report = cluster.apply(plan, receipt, &current, &mut said, options, &outcomes).await;
+            let inventory = (said != inventory).then_some(said);
             Event::Applied { sync, report: Box::new(report), inventory, plan: kept }
         });
         tokio::spawn(async move {
@@ -135,7 +136,7 @@ impl State {
         &mut self,
         sync: &SyncRef,
         report: Result<ApplyReport, ApplyRefused>,
-        inventory: ParentInventory,
+        inventory: Option<ParentInventory>,
         plan: &AppliedPlan,
         now: Timestamp,
     ) {
@@ -143,6 +144,9 @@ impl State {
             Ok(report) => report,
             Err(refused) => return self.apply_refused(sync, &refused, plan),
         };
+        if let (Some(inventory), Some(state)) = (inventory, self.syncs.get_mut(sync)) {
+            state.inventory = inventory;
+        }
         let action = match plan.origin {
             PlanOrigin::Drift => "reverted",
             PlanOrigin::Advance | PlanOrigin::Removal => "applied",
@@ -157,7 +161,7 @@ impl State {
         }
         match plan.origin {
             PlanOrigin::Drift => self.reverted(sync, &report, plan),
-            PlanOrigin::Advance => self.advanced(sync, &report, inventory, plan, now),
+            PlanOrigin::Advance => self.advanced(sync, &report, plan, now),
             PlanOrigin::Removal => self.removed(sync, &report, plan),
         }
         self.dirty.insert(Dirty::Sync(sync.clone()));
@@ -175,14 +179,7 @@ impl State {
         self.try_later(sync);
     }
 
-    fn advanced(
-        &mut self,
-        sync: &SyncRef,
-        report: &ApplyReport,
-        inventory: ParentInventory,
-        plan: &AppliedPlan,
-        now: Timestamp,
-    ) {
+    fn advanced(&mut self, sync: &SyncRef, report: &ApplyReport, plan: &AppliedPlan, now: Timestamp) {
         FaultPoint::Applied.pass();
         let mut failures: Vec<Finding> = report.failures.iter().map(|(_, failure)| failure.finding.clone()).collect();
         let complete = report.is_complete() && plan.waiting.is_empty();
@@ -197,7 +194,6 @@ impl State {
             self.announce_sync(sync, &failures);
         }
         let Some(state) = self.syncs.get_mut(sync) else { return };
-        state.inventory = inventory;
         let repeated = state.failures == failures && !failures.is_empty();
         state.failures.clone_from(&failures);
         state.waiting = plan.waiting.iter().map(|waiting| waiting.reference.clone()).collect();

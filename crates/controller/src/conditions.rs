@@ -154,15 +154,14 @@ fn sync_ready<'a>(
         return Verdict::refused("Ready", finding);
     }
     if let Some(held) = &state.held {
-        return Verdict::held("Ready", held);
+        let mut verdict = Verdict::held("Ready", held);
+        if let Some(text) = not_applied(&state.failures).filter(|_| state.is_incomplete()) {
+            verdict.message.push_str(&format!("; of the accepted revision {text}"));
+        }
+        return verdict;
     }
-    if !state.failures.is_empty() {
-        let count = objects(state.failures.len(), "was", "were");
-        return Verdict::no(
-            "Ready",
-            "ApplyFailed",
-            format!("{count} not applied: {}", some_of(state.failures.iter(), MAX_NAMED)),
-        );
+    if let Some(text) = not_applied(&state.failures) {
+        return Verdict::no("Ready", "ApplyFailed", text);
     }
     if let Some((reason, text)) = not_put_back(unreverted) {
         return Verdict::no("Ready", reason, text);
@@ -210,6 +209,12 @@ fn drifted<'a>(
         Some(DriftMode::Off) => Verdict::unknown("Drifted", "Off", "drift.mode is Off: nobody looks"),
         Some(DriftMode::Revert | DriftMode::Flag) => Verdict::no("Drifted", "AsDeclared", last),
     }
+}
+
+/// What of the last roll-out failed, if anything did and is not there since.
+fn not_applied(failures: &[Finding]) -> Option<String> {
+    let count = objects(failures.len(), "was", "were");
+    (!failures.is_empty()).then(|| format!("{count} not applied: {}", some_of(failures.iter(), MAX_NAMED)))
 }
 
 /// Reason and text about drift that stays, if there is any.

@@ -8,8 +8,8 @@ use cluster::{ApplyReport, Sighting, WatchTarget};
 use jiff::Timestamp;
 use manifest::{GroupKind, ObjectRef};
 use plan::{
-    ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Lifecycle, Live, LiveStates as _,
-    Question, SyncRef, decide,
+    Action, ApprovedPlan, Decision, DesiredState, DriftMode, DriftReport, DriftSeen, Inputs, Lifecycle, Live,
+    LiveStates as _, Question, SyncRef, decide,
 };
 
 use crate::{
@@ -43,25 +43,24 @@ pub(crate) enum Telling {
 }
 
 impl State {
-    /// Whether the object was there once by our doing: what was never applied is the roll-out's
-    /// business, not drift.
-    fn was_applied(&self, sync: &SyncRef, reference: &ObjectRef) -> bool {
-        let applied = self.syncs.get(sync).and_then(|state| state.applied.as_ref());
-        self.live.is_expected(reference) || applied.is_some_and(|applied| applied.get(reference).is_some())
-    }
-
-    /// Looks at every accepted object of a kind.
+    /// Looks at every accepted object of a kind. What was never applied is the roll-out's business as long as that goes on.
     pub(crate) fn heal_kind(&mut self, sync: &SyncRef, kind: &GroupKind, now: Timestamp) {
         let Some(accepted) = self.syncs.get(sync).and_then(|state| state.accepted.clone()) else { return };
+        let objects = accepted.iter().map(|object| &object.reference);
+        self.heal_all(sync, objects.filter(|object| object.group_kind == *kind), now);
+    }
+
+    /// Looks at objects of which nothing in particular was seen.
+    pub(crate) fn heal_all<'a>(
+        &mut self,
+        sync: &SyncRef,
+        objects: impl Iterator<Item = &'a ObjectRef>,
+        now: Timestamp,
+    ) {
         // What is contested has its time in `heal_later`: a list says nothing new about it.
         let has_time =
-            |object: &ObjectRef| self.heal_later.contains_key(object) && !self.live.contested(object).is_empty();
-        let ours = |object: &&plan::DesiredObject| {
-            object.reference.group_kind == *kind
-                && self.was_applied(sync, &object.reference)
-                && !has_time(&object.reference)
-        };
-        let objects: Vec<ObjectRef> = accepted.iter().filter(ours).map(|object| object.reference.clone()).collect();
+            |object: &&ObjectRef| self.heal_later.contains_key(*object) && !self.live.contested(object).is_empty();
+        let objects: Vec<ObjectRef> = objects.filter(|object| !has_time(object)).cloned().collect();
         for some in objects.chunks(MAX_HEALED) {
             self.heal(sync, some, Occasion::Seen, now);
         }
@@ -112,7 +111,7 @@ impl State {
         }
         let sight = self.live.vanish(reference, resource_version);
         let Some(sync) = owner else { return };
-        if sight == Sight::Drifted && self.was_applied(&sync, reference) {
+        if sight == Sight::Drifted {
             self.heal(&sync, std::slice::from_ref(reference), Occasion::Seen, now);
         }
         // A deletion may be what a roll-out waits for.
@@ -149,12 +148,13 @@ impl State {
         if objects.is_empty() || state.resume != Resume::Done || state.gone {
             return;
         }
+        let applied = state.applied.clone();
         let Some(verdict) = self.verdict_inputs(sync, now) else { return };
         let decision = decide(&Inputs {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
-            question: Question::Drift { accepted: &accepted, objects: &objects },
+            question: Question::Drift { accepted: &accepted, applied: applied.as_deref(), objects: &objects },
             live: &self.live,
             claims: &self.live,
             findings: &[],
@@ -227,6 +227,11 @@ impl State {
         for change in plan.changes() {
             if let Some(declared) = change.digest {
                 self.fights.reverted(&change.reference, declared, moment);
+            }
+        }
+        if telling == Telling::Aloud {
+            for change in plan.changes().iter().filter(|change| matches!(change.action, Action::Create { .. })) {
+                tracing::info!(sync = %sync, object = %change.reference, commit = %plan.revision(), "an object that its roll-out did not bring is created");
             }
         }
         // The request first: what people are told must not race it for the API server.
@@ -402,7 +407,7 @@ impl State {
         for object in objects {
             state.flagged.remove(object);
         }
-        if state.flagged.len() != before {
+        if state.mend(objects) || state.flagged.len() != before {
             self.dirty.insert(Dirty::Sync(sync.clone()));
         }
     }

@@ -78,8 +78,8 @@ pub(crate) enum Event {
         sync: SyncRef,
         /// What came of it all; every single outcome was sent before.
         report: Box<Result<ApplyReport, ApplyRefused>>,
-        /// What the Sync's annotations say now.
-        inventory: ParentInventory,
+        /// What the Sync's annotations say now, if the plan made them say something else.
+        inventory: Option<ParentInventory>,
         /// Which plan it was.
         plan: AppliedPlan,
     },

@@ -1,6 +1,6 @@
 //! Reverts that wait for their time: what has to wait, what failed, and what is written again each time.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use audit::LogError;
 use jiff::Timestamp;
@@ -65,17 +65,15 @@ impl State {
         }
     }
 
-    /// What is accepted and was not all applied is not rolled out any further: what was left to the roll-out is drift now.
+    /// What is accepted and was not all applied is not rolled out any further: what was left to the roll-out is healed now,
+    /// objects included that it did not bring.
     pub(crate) fn heal_incomplete(&mut self, sync: &SyncRef, now: Timestamp) {
         let Some(accepted) =
             self.syncs.get(sync).filter(|state| state.is_incomplete()).and_then(|state| state.accepted.clone())
         else {
             return;
         };
-        let kinds: BTreeSet<_> = accepted.iter().map(|object| &object.reference.group_kind).collect();
-        for kind in kinds {
-            self.heal_kind(sync, kind, now);
-        }
+        self.heal_all(sync, accepted.iter().map(|object| &object.reference), now);
     }
 
     /// Tries reverts again whose time has come.

@@ -125,12 +125,6 @@ impl LiveTable {
         self.entry(reference).expected = Some(expected);
     }
 
-    /// Whether anything is known about what was applied to `reference`.
-    #[must_use]
-    pub(crate) fn is_expected(&self, reference: &ObjectRef) -> bool {
-        self.objects.get(reference).is_some_and(|entry| entry.expected.is_some())
-    }
-
     /// The watch of `kind` has delivered everything that is there.
     pub(crate) fn synced(&mut self, kind: &GroupKind) {
         self.watched.insert(kind.clone());
@@ -343,6 +337,10 @@ pub(crate) struct Declared<'a> {
 impl LiveStates for LiveTable {
     fn is_written(&self, reference: &ObjectRef) -> bool {
         self.is_in_flight(reference)
+    }
+
+    fn was_applied(&self, reference: &ObjectRef) -> bool {
+        self.expected(reference).is_some()
     }
 
     fn live(&self, reference: &ObjectRef) -> Live<'_> {

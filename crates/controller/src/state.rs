@@ -9,7 +9,7 @@ use std::{
 
 use cluster::{Cluster, Current, ParentInventory, Watch, WatchTarget, crd};
 use jiff::Timestamp;
-use manifest::{Digest, DigestKey, Finding, ObjectRef};
+use manifest::{Digest, DigestKey, Finding, ObjectRef, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use tokio::sync::mpsc;
 use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
@@ -262,7 +262,7 @@ pub(crate) struct SyncState {
     pub(crate) partial: Vec<Arc<DesiredState>>,
     /// The candidate, if it is refused.
     pub held: Option<Held>,
-    /// What failed in the last roll-out.
+    /// What failed in the last roll-out and is not as declared since.
     pub failures: Vec<Finding>,
     /// Consecutive incomplete roll-outs.
     pub attempts: u32,
@@ -294,6 +294,16 @@ impl SyncState {
     pub(crate) fn is_incomplete(&self) -> bool {
         let id = |state: &Arc<DesiredState>| state.commit().id();
         self.accepted.is_some() && self.accepted.as_ref().map(id) != self.applied.as_ref().map(id)
+    }
+
+    /// These objects are as declared, whatever came of them in the last roll-out. Returns whether that is news.
+    pub(crate) fn mend(&mut self, objects: &[ObjectRef]) -> bool {
+        let before = self.failures.len();
+        self.failures.retain(|failure| match &failure.subject {
+            Subject::Object { reference, .. } => !objects.contains(reference),
+            _ => true,
+        });
+        self.failures.len() != before
     }
 
     /// One that was seen for the first time.

@@ -31,6 +31,8 @@ pub enum Question<'a> {
     Drift {
         /// The accepted state.
         accepted: &'a DesiredState,
+        /// The state whose every object was applied; `None` if there is none.
+        applied: Option<&'a DesiredState>,
         /// The objects to look at.
         objects: &'a [ObjectRef],
     },
@@ -73,7 +75,7 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
         Question::Advance { candidate, applied, partial, trailer } => {
             advance(inputs, candidate, applied, partial, trailer)
         }
-        Question::Drift { accepted, objects } => drift(inputs, accepted, objects),
+        Question::Drift { accepted, applied, objects } => drift(inputs, accepted, applied, objects),
         Question::Removal { applied, partial, trailer } => removal(inputs, applied, partial, trailer),
     }
 }
@@ -139,7 +141,12 @@ fn leaving<'a>(
     leaving.into_values().filter(|object| object.pruning == Pruning::Allowed).collect()
 }
 
-fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) -> Decision {
+fn drift(
+    inputs: &Inputs<'_>,
+    accepted: &DesiredState,
+    applied: Option<&DesiredState>,
+    objects: &[ObjectRef],
+) -> Decision {
     if inputs.spec.drift.mode == DriftMode::Off {
         return Decision::Settled;
     }
@@ -147,13 +154,18 @@ fn drift(inputs: &Inputs<'_>, accepted: &DesiredState, objects: &[ObjectRef]) ->
     // An object that several events name is looked at once.
     let objects: BTreeSet<&ObjectRef> = objects.iter().collect();
     for object in objects.into_iter().filter_map(|reference| accepted.get(reference)) {
-        draft.revert(inputs, object);
+        draft.revert(inputs, object, applied.and_then(|applied| applied.get(&object.reference)));
     }
+    // What was never there has not drifted: in mode Flag there may be changes without a report.
+    let is_due = match inputs.spec.drift.mode {
+        DriftMode::Flag => !draft.reports.is_empty(),
+        DriftMode::Revert | DriftMode::Off => !draft.is_empty(),
+    };
     // What waits for a deletion to finish is no report: it is looked at again when its UID is gone.
-    match (draft.reports.is_empty(), draft.waiting.is_empty()) {
-        (true, true) => return Decision::Settled,
-        (true, false) => return Decision::Wait(draft.waiting),
-        (false, _) => {}
+    match (is_due, draft.waiting.is_empty()) {
+        (false, true) => return Decision::Settled,
+        (false, false) => return Decision::Wait(draft.waiting),
+        (true, _) => {}
     }
     if inputs.spec.drift.mode == DriftMode::Flag {
         return Decision::Flag(draft.reports, draft.waiting);

@@ -49,12 +49,7 @@ impl Draft {
         let same = known == Some(object.digest);
         let drifted = presence.is_some_and(|presence| !presence.drift.is_empty());
         if before.is_none() && known.is_none() {
-            let conflicts = match object.adoption {
-                Adoption::Refuse => Conflicts::Refuse,
-                Adoption::Force => Conflicts::Force,
-            };
-            self.counts.created += 1;
-            return self.push(object, Action::Create { conflicts }, Vec::new());
+            return self.create(object, Vec::new());
         }
         // Drift that this commit does not touch is left alone unless it is healed: fields that
         // differ, or an object that is gone.
@@ -79,8 +74,18 @@ impl Draft {
         self.push(object, Action::Configure, differences);
     }
 
-    /// One object that may have drifted.
-    pub(crate) fn revert(&mut self, inputs: &Inputs<'_>, object: &DesiredObject) {
+    /// The first write of an object: it may be somebody else's.
+    fn create(&mut self, object: &DesiredObject, differences: Vec<FieldDiff>) {
+        let conflicts = match object.adoption {
+            Adoption::Refuse => Conflicts::Refuse,
+            Adoption::Force => Conflicts::Force,
+        };
+        self.counts.created += 1;
+        self.push(object, Action::Create { conflicts }, differences);
+    }
+
+    /// One object that may have drifted, and as it was applied completely, if it was.
+    pub(crate) fn revert(&mut self, inputs: &Inputs<'_>, object: &DesiredObject, before: Option<&DesiredObject>) {
         if owned_by_another(inputs, &object.reference) {
             return;
         }
@@ -88,8 +93,11 @@ impl Draft {
         if let Some(hindrance) = hindrance(inputs, &object.reference, live) {
             return self.wait(&object.reference, hindrance);
         }
+        let is_first = before.is_none() && !inputs.live.was_applied(&object.reference);
         let (report, differences) = match live {
             Live::Unobserved | Live::Unserved => return,
+            // No roll-out has brought it yet.
+            Live::Absent if is_first => return self.create(object, Vec::new()),
             Live::Absent => (DriftReport::of_absence(object, Absence::Deleted), Vec::new()),
             Live::Present(presence) if presence.drift.is_empty() => {
                 self.counts.unchanged += 1;
@@ -100,6 +108,9 @@ impl Draft {
             }
         };
         self.reports.push(report);
+        if is_first {
+            return self.create(object, differences);
+        }
         self.counts.reverted += 1;
         self.push(object, Action::Revert, differences);
     }
@@ -133,6 +144,11 @@ impl Draft {
                 });
             }
         }
+    }
+
+    /// Whether nothing is to be done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
     }
 
     fn wait(&mut self, reference: &ObjectRef, hindrance: Hindrance) {

@@ -28,8 +28,9 @@ pub fn lint(plan: &ApprovedPlan) -> Vec<String> {
             "a TrustRoot is never applied",
         );
         match (&change.action, plan.origin) {
-            (Action::Revert, PlanOrigin::Drift) | (Action::Prune { .. }, PlanOrigin::Advance | PlanOrigin::Removal) => {
-            }
+            // An accepted object that its roll-out did not bring is created while its successor is held.
+            (Action::Revert | Action::Create { .. }, PlanOrigin::Drift)
+            | (Action::Prune { .. }, PlanOrigin::Advance | PlanOrigin::Removal) => {}
             (_, PlanOrigin::Advance) => {}
             _ => rule(false, "its action does not fit the origin of the plan"),
         }

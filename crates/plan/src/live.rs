@@ -61,6 +61,9 @@ pub trait LiveStates {
 
     /// Whether a write of ours to `reference` is under way: what is known of it is about to change.
     fn is_written(&self, reference: &ObjectRef) -> bool;
+
+    /// Whether we know of an apply of ours to `reference`, whatever became of it since.
+    fn was_applied(&self, reference: &ObjectRef) -> bool;
 }
 
 /// Facts about which Sync owns which object.

@@ -431,15 +431,65 @@ fn no_drift_and_nothing_known_are_settled() {
     unobserved.cluster.otherwise = Live::Unobserved;
     check(&unobserved.drift(&accepted), &["settled"]);
     let elsewhere: Vec<_> = state(0, &config("x", "1")).iter().map(|object| object.reference.clone()).collect();
-    check(&Case::new("Revert").ask(Question::Drift { accepted: &accepted, objects: &elsewhere }), &["settled"]);
+    check(
+        &Case::new("Revert").ask(Question::Drift {
+            accepted: &accepted,
+            applied: Some(&accepted),
+            objects: &elsewhere,
+        }),
+        &["settled"],
+    );
 }
 
 #[test]
 fn an_object_named_twice_is_reverted_once() {
     let accepted = state(0, &config("a", "1"));
     let one = accepted.iter().next().unwrap().reference.clone();
-    let decision = Case::new("Revert").ask(Question::Drift { accepted: &accepted, objects: &[one.clone(), one] });
+    let objects = [one.clone(), one];
+    let decision =
+        Case::new("Revert").ask(Question::Drift { accepted: &accepted, applied: Some(&accepted), objects: &objects });
     assert_eq!(lines(&decision)[0], "revert: 1 reverted");
+}
+
+/// What a roll-out did not bring is brought by the rules of a roll-out, and is no drift.
+#[test]
+fn what_was_never_applied_is_created_and_taken_from_nobody() {
+    let adopt = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: d, annotations: {writ.dev/adopt: force}}\n";
+    let (before, accepted) = (state(0, &config("a", "1")), state(1, &(config("a", "1") + &configs(0..2) + adopt)));
+    let edit = drift([field("data.k", "\"1\"", Some("\"9\""))]);
+    let case = |mode| {
+        let case = Case::new(mode).with(&before);
+        let foreign = accepted.iter().find(|object| object.reference.name == "c001").unwrap();
+        let live = Live::Present(plan::Presence { drift: edit, ..presence(None) });
+        let mut case = case.set("ConfigMap shop/a", Live::Absent);
+        case.cluster.objects.insert(foreign.reference.clone(), live);
+        case.drift_since(&accepted, Some(&before))
+    };
+    check(
+        &case("Revert"),
+        &[
+            "revert: 3 created, 1 reverted",
+            "configuration reverted ConfigMap shop/a",
+            "configuration created ConfigMap shop/c000 unforced",
+            "configuration created ConfigMap shop/c001 unforced",
+            r#"  data.k: "1" → "9""#,
+            "configuration created ConfigMap shop/d forced",
+            "D102 ConfigMap shop/a: it is gone",
+            r#"D101 ConfigMap shop/c001 data.k: it is "9""#,
+        ],
+    );
+    check(
+        &case("Flag"),
+        &[
+            "flag",
+            "D102 ConfigMap shop/a: it is gone; needed: the declared object",
+            r#"D101 ConfigMap shop/c001 data.k: it is "9"; needed: "1""#,
+        ],
+    );
+    check(&case("Off"), &["settled"]);
+    let missing = |mode| Case::new(mode).with(&before).drift_since(&accepted, Some(&before));
+    assert_eq!(lines(&missing("Revert"))[0], "revert: 3 created, 1 unchanged");
+    check(&missing("Flag"), &["settled"]);
 }
 
 #[test]

@@ -57,6 +57,10 @@ impl LiveStates for Seen<'_> {
         false
     }
 
+    fn was_applied(&self, reference: &ObjectRef) -> bool {
+        self.0.get(reference).is_some_and(|there| there.applied.is_some())
+    }
+
     fn live(&self, reference: &ObjectRef) -> Live<'_> {
         self.0.get(reference).map_or(Live::Absent, |there| {
             Live::Present(Presence {
@@ -203,7 +207,7 @@ impl World {
     }
 
     pub(crate) fn drift(&self, accepted: &DesiredState, object: &ObjectRef) -> ApprovedPlan {
-        self.decide(Question::Drift { accepted, objects: std::slice::from_ref(object) })
+        self.decide(Question::Drift { accepted, applied: Some(accepted), objects: std::slice::from_ref(object) })
     }
 
     /// Notes that an object is not there any more.

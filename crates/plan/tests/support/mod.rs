@@ -104,6 +104,10 @@ impl LiveStates for Cluster {
     fn is_written(&self, reference: &ObjectRef) -> bool {
         self.written.contains(reference)
     }
+
+    fn was_applied(&self, reference: &ObjectRef) -> bool {
+        matches!(self.live(reference), Live::Present(presence) if presence.applied.is_some())
+    }
 }
 
 impl Claims for Cluster {
@@ -186,9 +190,15 @@ impl Case {
         self.ask(Question::Advance { candidate, applied, partial: &self.partial, trailer })
     }
 
+    /// All of it was applied.
     pub fn drift(&self, accepted: &DesiredState) -> Decision {
+        self.drift_since(accepted, Some(accepted))
+    }
+
+    /// Only what `applied` declares was applied, and what is known to be there.
+    pub fn drift_since(&self, accepted: &DesiredState, applied: Option<&DesiredState>) -> Decision {
         let objects: Vec<ObjectRef> = accepted.iter().map(|object| object.reference.clone()).collect();
-        self.ask(Question::Drift { accepted, objects: &objects })
+        self.ask(Question::Drift { accepted, applied, objects: &objects })
     }
 }
 
