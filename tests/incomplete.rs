@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, config_map};
+use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map};
 
 /// Lets the API server refuse what `expression` is false for, among the ConfigMaps of the stage's namespace, and waits until it does
 /// so for `refused`, applied in a dry run.
@@ -134,4 +134,32 @@ fn what_a_roll_out_did_not_bring_comes_after_a_restart() -> Test {
     refusal.end(&stage)?;
     stage.start()?;
     extra_is_brought(&mut stage)
+}
+
+/// A roll-out that nobody may go on with any more is not waited for.
+#[test]
+fn what_a_roll_out_left_to_do_is_healed_without_the_git_source() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let newer = config_map("settings", "newer");
+    let refusal =
+        Refusal::begin(&mut stage, r#"object.metadata.name != "settings" || object.data.value != "newer""#, &newer)?;
+    stage.change("apps/settings.yaml", &newer)?;
+    stage.wait("it is told that it cannot be changed", |view| {
+        is_ready(view, |message| message.contains("1 object was not applied") && message.contains("not now"))
+    })?;
+    stage.tenant.kubectl(&["delete", "gitsource", SOURCE])?;
+    stage.wait("it is told that the source is gone", |view| is_ready(view, |message| message.contains("A141")))?;
+    stage.tenant.kubectl(&["delete", "configmap", "settings"])?;
+    refusal.end(&stage)?;
+    stage.wait("it is there again, as accepted", |view| {
+        let value = view.config_map("settings")?["data"]["value"].clone();
+        ensure!(value == "newer", "the value is {value}");
+        let sync = view.sync(SYNC)?;
+        let (reconciling, reason, _) = View::condition(&sync, "Reconciling");
+        ensure!(reconciling == "False", "Reconciling={reconciling} {reason}");
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    stage.heals()
 }

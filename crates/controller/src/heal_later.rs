@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use manifest::ObjectRef;
 use plan::{DriftReport, SyncRef, Waiting};
 
-use crate::{drift::Occasion, revert_failures::News, state::State};
+use crate::{
+    drift::Occasion,
+    revert_failures::News,
+    state::{Dirty, Phase, State},
+};
 
 impl State {
     /// What has to wait has its time, and is told if it lasts: most deletions are over in a moment.
@@ -74,6 +78,16 @@ impl State {
             return;
         };
         self.heal_all(sync, accepted.iter().map(|object| &object.reference), now);
+    }
+
+    /// The time of a roll-out that was to be tried again has come, and nothing may advance: what it left to do is healed.
+    pub(crate) fn give_up_waiting(&mut self, sync: &SyncRef) {
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        if let Phase::Waiting { .. } = state.phase {
+            state.phase = Phase::Idle;
+            self.dirty.insert(Dirty::Sync(sync.clone()));
+            self.heal_incomplete(sync, Timestamp::now());
+        }
     }
 
     /// Tries reverts again whose time has come.

@@ -52,7 +52,10 @@ impl State {
             return;
         }
         // The cheap question first: this is asked at every turn.
-        let Some((verified, key)) = self.to_judge(sync).filter(|_| self.is_observed(sync)) else { return };
+        let Some((verified, key)) = self.to_judge(sync) else { return self.give_up_waiting(sync) };
+        if !self.is_observed(sync) {
+            return;
+        }
         let Some(job) = self.sync_job(sync, &verified) else { return };
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
