@@ -184,7 +184,7 @@ impl State {
         if let Some(accepted) = state.accepted.take() {
             // From here on nothing of it is healed, and what earlier revisions left behind goes as well.
             let before = state.applied.replace(accepted);
-            state.partial.extend(before);
+            state.partial.splice(0..0, before);
         }
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(

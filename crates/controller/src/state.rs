@@ -258,7 +258,7 @@ pub(crate) struct SyncState {
     pub accepted: Option<Arc<DesiredState>>,
     /// The revision whose every object was applied.
     pub applied: Option<Arc<DesiredState>>,
-    /// Revisions accepted since then whose objects may have been applied in part.
+    /// Revisions accepted since then whose objects may have been applied in part, oldest first.
     pub(crate) partial: Vec<Arc<DesiredState>>,
     /// The candidate, if it is refused.
     pub held: Option<Held>,

@@ -21,8 +21,8 @@ pub enum Question<'a> {
         candidate: &'a DesiredState,
         /// What was applied before; `None` on the first roll-out.
         applied: Option<&'a DesiredState>,
-        /// Revisions accepted since then of which some objects may have been applied: what they brought
-        /// and the candidate drops has to go as well.
+        /// Revisions accepted since then of which some objects may have been applied, oldest first: what they
+        /// brought and the candidate drops has to go as well.
         partial: &'a [Arc<DesiredState>],
         /// What its commits say about pruning.
         trailer: PruneTrailer,
@@ -40,7 +40,7 @@ pub enum Question<'a> {
     Removal {
         /// What it applied.
         applied: &'a DesiredState,
-        /// Revisions that were rolled out in part.
+        /// Revisions before it that were rolled out in part, oldest first.
         partial: &'a [Arc<DesiredState>],
         /// What the commits that removed it, and those since, say about pruning.
         trailer: PruneTrailer,
@@ -182,14 +182,14 @@ fn removal(
     partial: &[Arc<DesiredState>],
     trailer: PruneTrailer,
 ) -> Decision {
-    let ours = |object: &&DesiredObject| {
+    let ours = |object: &DesiredObject| {
         object.pruning == Pruning::Allowed
             && inputs.claims.owner(&object.reference).is_none_or(|owner| owner == inputs.sync)
     };
-    // What an incomplete roll-out left behind goes as well.
-    let all = std::iter::once(applied).chain(partial.iter().map(AsRef::as_ref)).flat_map(DesiredState::iter);
-    let leaving: BTreeMap<&ObjectRef, &DesiredObject> =
-        all.filter(ours).map(|object| (&object.reference, object)).collect();
+    // What an incomplete roll-out left behind goes as well. Of several declarations the newest says whether it may.
+    let all = partial.iter().map(AsRef::as_ref).chain(std::iter::once(applied)).flat_map(DesiredState::iter);
+    let mut leaving: BTreeMap<&ObjectRef, &DesiredObject> = all.map(|object| (&object.reference, object)).collect();
+    leaving.retain(|_, object| ours(object));
     let references = leaving.keys().copied();
     let mut findings: Vec<Finding> = service_account(inputs).into_iter().collect();
     // Whatever may stay, a removal takes all that may go.

@@ -585,6 +585,18 @@ fn a_removal_takes_what_incomplete_revisions_left_behind() {
     assert_eq!(ask(Some(2)), "refuse");
 }
 
+/// Whatever an older revision said of it.
+#[test]
+fn a_removal_leaves_what_the_newest_declaration_keeps() {
+    let never = |name: &str| config(name, "1").replace("}\ndata", ", annotations: {writ.dev/prune: never}}\ndata");
+    let older = Arc::new(state(0, &(config("a", "1") + &never("b") + &config("c", "1"))));
+    let between = Arc::new(state(1, &(never("a") + &never("c"))));
+    let newer = state(1, &(never("a") + &config("b", "1")));
+    let case = Case::new("Revert").with(&older).with(&newer);
+    let question = Question::Removal { applied: &newer, partial: &[older, between], trailer: PruneTrailer(Some(1)) };
+    check(&case.ask(question), &["apply: 1 pruned", "delete-configuration pruned ConfigMap shop/b u1@7"]);
+}
+
 #[test]
 fn a_removed_sync_takes_its_objects_along_except_what_must_stay() {
     let never = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {writ.dev/prune: never}}\n";

@@ -4,8 +4,13 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
+use manifest::ObjectRef;
 use plan::{Action, Decision, Lifecycle, Live, PlanOrigin, PruneTrailer, Question, SyncRef, lint};
 use proptest::prelude::*;
 use support::{Case, drift, field, lines, presence, rendered, state};
@@ -38,14 +43,21 @@ fn seen() -> impl Strategy<Value = Seen> {
     ])
 }
 
+/// The value of an object that says `writ.dev/prune: never`.
+const KEPT: u8 = 2;
+
 /// Secrets whose name says what they hold.
 fn secrets(values: &BTreeMap<u8, u8>) -> String {
     let mut text = String::new();
     for (name, value) in values {
         let (kind, field) = if name % 2 == 0 { ("Secret", "stringData") } else { ("ConfigMap", "data") };
         let shown = if name % 2 == 0 { format!("{CANARY}-{value}") } else { value.to_string() };
-        write!(text, "---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: o{name}}}\n{field}: {{k: \"{shown}\"}}\n")
-            .unwrap();
+        let kept = if *value == KEPT { ", annotations: {writ.dev/prune: never}" } else { "" };
+        write!(
+            text,
+            "---\napiVersion: v1\nkind: {kind}\nmetadata: {{name: o{name}{kept}}}\n{field}: {{k: \"{shown}\"}}\n"
+        )
+        .unwrap();
     }
     text
 }
@@ -54,10 +66,11 @@ fn declaration() -> impl Strategy<Value = BTreeMap<u8, u8>> {
     prop::collection::btree_map(0_u8..12, 0_u8..3, 0..10)
 }
 
-/// A question of two revisions and a cluster in any state.
+/// A question of two revisions, one that was not completed, and a cluster in any state.
 #[derive(Debug, Clone)]
 struct Situation {
     before: BTreeMap<u8, u8>,
+    partial: BTreeMap<u8, u8>,
     after: BTreeMap<u8, u8>,
     seen: Vec<Seen>,
     foreign: Vec<bool>,
@@ -69,19 +82,25 @@ fn situation() -> impl Strategy<Value = Situation> {
     (
         declaration(),
         declaration(),
+        declaration(),
         prop::collection::vec(seen(), 12),
         prop::collection::vec(prop::bool::weighted(0.03), 12),
         prop::sample::select(vec!["Revert", "Flag", "Off"]),
         prop::option::of(0_u64..12),
     )
-        .prop_map(|(before, after, seen, foreign, mode, trailer)| Situation {
+        .prop_map(|(before, partial, after, seen, foreign, mode, trailer)| Situation {
             before,
+            partial,
             after,
             seen,
             foreign,
             mode,
             trailer,
         })
+}
+
+fn number(reference: &ObjectRef) -> u8 {
+    reference.name.trim_start_matches('o').parse().unwrap()
 }
 
 fn other() -> SyncRef {
@@ -93,8 +112,9 @@ impl Situation {
         let (before, after) = (state(0, &secrets(&self.before)), state(1, &secrets(&self.after)));
         let mut case = Case::new(self.mode);
         case.trailer = self.trailer;
-        for object in after.iter().chain(before.iter()) {
-            let number: usize = object.reference.name.trim_start_matches('o').parse().unwrap();
+        let partial = state(1, &secrets(&self.partial));
+        for object in partial.iter().chain(after.iter()).chain(before.iter()) {
+            let number = usize::from(number(&object.reference));
             let as_applied = presence(Some(object.digest));
             let live = match self.seen[number] {
                 Seen::Unobserved => Live::Unobserved,
@@ -113,17 +133,27 @@ impl Situation {
                 case.cluster.owners.insert(object.reference.clone(), other());
             }
         }
+        case.partial = vec![Arc::new(partial)];
         (case, before, after)
+    }
+
+    /// How many objects go that these revisions declare, oldest first, and `kept` does not.
+    fn leaving(&self, chain: [&BTreeMap<u8, u8>; 2], kept: &BTreeMap<u8, u8>) -> BTreeSet<u8> {
+        let newest: BTreeMap<u8, u8> = chain.into_iter().flatten().map(|(name, value)| (*name, *value)).collect();
+        let goes =
+            |name: &u8, value: u8| !kept.contains_key(name) && value != KEPT && !self.foreign[usize::from(*name)];
+        newest.into_iter().filter(|(name, value)| goes(name, *value)).map(|(name, _)| name).collect()
+    }
+
+    fn removal(&self, case: &Case, applied: &plan::DesiredState, said: Option<u64>) -> Decision {
+        case.ask(Question::Removal { applied, partial: &case.partial, trailer: PruneTrailer(said) })
     }
 
     /// The answers to all three questions.
     fn answers(&self) -> Vec<(Case, Decision)> {
         let (case, before, after) = self.case();
-        let decisions = [
-            case.advance(&after, Some(&before)),
-            case.drift(&before),
-            case.ask(Question::Removal { applied: &before, partial: &[], trailer: PruneTrailer(self.trailer) }),
-        ];
+        let decisions =
+            [case.advance(&after, Some(&before)), case.drift(&before), self.removal(&case, &before, self.trailer)];
         decisions.into_iter().map(|decision| (self.case().0, decision)).collect()
     }
 }
@@ -167,11 +197,37 @@ proptest! {
         }
     }
 
+    /// Also if an older one let it go.
+    #[test]
+    fn what_the_newest_declaration_keeps_is_never_deleted(situation in situation()) {
+        let Situation { before, partial, after, .. } = &situation;
+        let (mut case, applied, candidate) = situation.case();
+        let dropped = situation.leaving([before, partial], after);
+        case.trailer = Some(dropped.len() as u64);
+        let removed = situation.leaving([partial, before], &BTreeMap::new());
+        let answers = [
+            (case.advance(&candidate, Some(&applied)), dropped),
+            (situation.removal(&case, &applied, Some(removed.len() as u64)), removed),
+        ];
+        for (decision, leaving) in answers {
+            let Decision::Apply(plan) = decision else {
+                // The number is right: only an object of another Sync refuses it.
+                prop_assert!(candidate.iter().any(|object| case.cluster.owners.contains_key(&object.reference)));
+                continue;
+            };
+            for change in plan.changes().iter().filter(|change| matches!(change.action, Action::Prune { .. })) {
+                prop_assert!(leaving.contains(&number(&change.reference)), "{change:?}");
+            }
+        }
+    }
+
     /// In mode Revert: no request exactly if everything declared is as applied, and nothing is left to prune.
     #[test]
     fn no_change_means_as_declared(situation in situation()) {
-        let (mut case, before, after) = Situation { mode: "Revert", ..situation }.case();
-        case.trailer = Some(before.iter().filter(|object| after.get(&object.reference).is_none()).count() as u64);
+        let situation = Situation { mode: "Revert", ..situation };
+        let (mut case, before, after) = situation.case();
+        let leaving = situation.leaving([&situation.before, &situation.partial], &situation.after);
+        case.trailer = Some(leaving.len() as u64);
         let Decision::Apply(plan) = case.advance(&after, Some(&before)) else { return Ok(()) };
         let settled = after.iter().all(|object| match &case.cluster.objects[&object.reference] {
             Live::Present(presence) => {
@@ -180,10 +236,9 @@ proptest! {
             }
             Live::Absent | Live::Unobserved | Live::Unserved => false,
         });
-        let to_prune = before.iter().filter(|object| after.get(&object.reference).is_none()).any(|object| {
-            !case.cluster.owners.contains_key(&object.reference)
-                && matches!(&case.cluster.objects[&object.reference], Live::Present(presence) if presence.lifecycle == Lifecycle::Stable)
-        });
+        let to_prune = case.cluster.objects.iter().filter(|(reference, _)| leaving.contains(&number(reference))).any(
+            |(_, live)| matches!(live, Live::Present(presence) if presence.lifecycle == Lifecycle::Stable),
+        );
         prop_assert_eq!(plan.changes().is_empty(), settled && !to_prune);
         prop_assert_eq!(plan.origin(), PlanOrigin::Advance);
     }
