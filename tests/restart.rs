@@ -143,6 +143,15 @@ fn nothing_advances_against_the_present_trust_root() -> Test {
     orders.is_there(&stage.view, "first")
 }
 
+/// What a custom resource said, without what the server and writ wrote.
+fn again(kind: &str, name: &str, before: &Value) -> String {
+    let metadata = serde_json::json!({"name": name, "labels": before["metadata"]["labels"]});
+    serde_json::json!({
+        "apiVersion": "writ.dev/v1alpha1", "kind": kind, "spec": before["spec"], "metadata": metadata
+    })
+    .to_string()
+}
+
 /// GitSource gone: nothing advances, healing goes on; also when writ was not there to see it.
 #[test]
 fn source_deleted_while_writ_is_down() -> Test {
@@ -168,15 +177,45 @@ fn source_deleted_while_writ_is_down() -> Test {
     story.status(&stage, Owner::Sync)?;
 
     story.done("the GitSource is applied again; sam pushes a signed commit");
-    let spec = serde_json::json!({
-        "apiVersion": "writ.dev/v1alpha1", "kind": "GitSource", "spec": source["spec"],
-        "metadata": {"name": SOURCE, "labels": source["metadata"]["labels"]},
-    });
-    stage.tenant.apply(&spec.to_string())?;
+    stage.tenant.apply(&again("GitSource", SOURCE, &source))?;
     let commit = stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
     ensure!(stage.view.sync(SYNC)?["status"]["appliedRevision"] == commit.as_str());
     story.then("the commit is applied.");
     story.end(&stage)
+}
+
+/// The mirror of a GitSource that is gone stays for the Sync that is healed from it, also over a restart, and goes with that.
+#[test]
+fn mirror_of_a_deleted_source_stays_for_its_sync_and_goes_with_it() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let (source, sync) = (stage.view.source()?, stage.view.sync(SYNC)?);
+    let folder = stage.state().join("mirror");
+    let mirror = folder.join(format!("{}.{SOURCE}", stage.view.namespace));
+    stage.stop()?;
+    stage.tenant.kubectl(&["delete", "gitsource", SOURCE])?;
+    // Of one that was deleted while nobody watched.
+    let other = folder.join(format!("{}.other", stage.view.namespace));
+    std::fs::create_dir(&other)?;
+    stage.start()?;
+    stage.wait("the mirror that nobody needs is gone", |_| {
+        ensure!(!other.exists(), "it is there");
+        Ok(())
+    })?;
+    ensure!(mirror.join("refs/writ/pins").exists(), "the mirror of the Sync's source was removed");
+    stage.stop()?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.start()?;
+    replicas(&mut stage, "the edit is reverted without the GitSource")?;
+
+    stage.tenant.kubectl(&["delete", "sync", SYNC])?;
+    stage.wait("the mirror is gone", |_| {
+        ensure!(!mirror.exists(), "it is there");
+        Ok(())
+    })?;
+    stage.tenant.apply(&again("GitSource", SOURCE, &source))?;
+    stage.tenant.apply(&again("Sync", SYNC, &sync))?;
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
+    stage.heals()
 }
 
 /// The same with the TrustRoot, and with both.
@@ -222,11 +261,7 @@ fn sync_deleted_and_made_again() -> Test {
         ensure!(source["status"]["verifiedRevision"] == commit.as_str(), "{}", source["status"]);
         Ok(())
     })?;
-    let again = serde_json::json!({
-        "apiVersion": "writ.dev/v1alpha1", "kind": "Sync", "spec": sync["spec"],
-        "metadata": {"name": SYNC, "labels": sync["metadata"]["labels"]},
-    });
-    stage.tenant.apply(&again.to_string())?;
+    stage.tenant.apply(&again("Sync", SYNC, &sync))?;
     stage.applied(&commit)?;
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
     let reverts = stage.entries(&["--kind", "revert"])?;

@@ -124,6 +124,8 @@ pub(crate) enum Event {
         /// Why there is none.
         room: Result<(), String>,
     },
+    /// The names of the mirrors that nobody needed and that were removed, or why not all of them were.
+    MirrorsSwept(Result<Vec<String>, String>),
     /// The kinds that the cluster serves were asked for again.
     Discovered,
     /// What was applied is written down, or not.

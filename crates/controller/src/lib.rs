@@ -5,6 +5,7 @@
 //! | what happens when | `run`, `event` |
 //! | whose orders are obeyed, and which requests are answered | `resources`, `requests` |
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
+//! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
@@ -39,6 +40,7 @@ mod kinds;
 mod live;
 mod logged_refusal;
 mod metrics;
+mod mirrors;
 mod options;
 mod outbox;
 mod prune_trailer;

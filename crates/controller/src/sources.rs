@@ -15,7 +15,7 @@ use crate::{
     schedule::{backoff, next_poll},
     source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
     source_run::{GateAnswer, GateTask},
-    state::{Dirty, Held, Key, Resume, State},
+    state::{Dirty, Held, Key, Resume, SourceState, State},
 };
 
 impl State {
@@ -37,7 +37,11 @@ impl State {
             return self.resume_source_spec(key);
         }
         let Some(spec) = source.obeyed.clone() else { return };
-        if source.running || source.due > Instant::now() || spec.suspend && source.resume == Resume::Done {
+        if source.due > Instant::now() || spec.suspend && source.resume == Resume::Done {
+            return;
+        }
+        // The gate of this source, or of a deleted one of its name.
+        if self.mirrors.is_taken(key) {
             return;
         }
         match source.resume {
@@ -57,7 +61,7 @@ impl State {
         let mirror = self.mirror_of(key);
         let Some(source) = self.sources.get_mut(key) else { return };
         let Ok(digest) = spec.digest() else { return };
-        source.running = true;
+        self.mirrors.take(key);
         let asked = source.requests.begin();
         let last = source.judged.as_ref().filter(|last| asked == Asked::No && last.holds(Instant::now()));
         let task = GateTask {
@@ -102,8 +106,11 @@ impl State {
         let GateAnswer { root, remote, outcome, recorded, restored } = answer;
         let random = self.jitter.draw();
         let current = self.root_of(key).is_some_and(|current| current == root);
-        let Some(source) = self.sources.get_mut(key) else { return };
-        source.running = false;
+        self.mirrors.give_back(key);
+        // A gate starts when the log was asked: this one was that of a source that was deleted and made again meanwhile.
+        // What it accepted is in the log, which the new one asks first.
+        let own = |source: &&mut SourceState| source.resume == Resume::Done;
+        let Some(source) = self.sources.get_mut(key).filter(own) else { return };
         source.remote = remote;
         let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
         source.due = Instant::now() + next_poll(&interval, random);

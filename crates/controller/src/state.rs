@@ -23,6 +23,7 @@ use crate::{
     kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
+    mirrors::Mirrors,
     options::Options,
     removal::Dropped,
     render_cache::RenderCache,
@@ -149,8 +150,6 @@ pub(crate) struct SourceState {
     pub(crate) remote: Option<Arc<KeptRemote>>,
     /// Whether the log was asked.
     pub resume: Resume,
-    /// Whether the gate is running.
-    pub running: bool,
     /// When it runs next.
     pub due: Instant,
     /// Consecutive failures to reach the server.
@@ -182,7 +181,6 @@ impl SourceState {
             order: None,
             remote: None,
             resume: Resume::Needed,
-            running: false,
             due: Instant::now(),
             failures: 0,
             judged: None,
@@ -383,6 +381,8 @@ pub(crate) struct State {
     pub(crate) acceptance: Arc<Mutex<()>>,
     /// Which gates may run.
     pub(crate) turns: Arc<Turns>,
+    /// Who works in which mirror.
+    pub(crate) mirrors: Mirrors,
     /// Syncs.
     pub syncs: BTreeMap<SyncRef, SyncState>,
     /// Managed objects.
@@ -467,12 +467,5 @@ impl State {
     pub(crate) fn root_of(&self, source: &Key) -> Option<Arc<TrustRootSpec>> {
         let spec = self.sources.get(source)?.obeyed.as_ref()?;
         self.roots.get(&spec.trust_root_ref.name)?.spec.clone()
-    }
-
-    /// The mirror's folder of a TrustRoot: sources of one TrustRoot mirror one repository.
-    #[must_use]
-    pub(crate) fn mirror_of(&self, source: &Key) -> std::path::PathBuf {
-        let name = format!("{}.{}", source.namespace, source.name);
-        self.options.state_dir.join("mirror").join(name)
     }
 }

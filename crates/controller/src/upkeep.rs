@@ -1,5 +1,5 @@
 //! What is looked at now and then rather than at every event: the log's health, its anchor in the
-//! TrustRoots, gauges of what is gone.
+//! TrustRoots, mirrors and gauges of what is gone.
 
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,7 @@ impl State {
         self.upkeep.due = Some(now + UPKEEP_EVERY);
         self.inspect_log();
         self.ask_room();
+        self.sweep_mirrors();
         self.count_unclaimed();
         self.forget_undeclared_failures();
         self.end_fights();

@@ -24,6 +24,7 @@ pub mod pktline;
 mod poll;
 mod remote;
 mod revision;
+mod sweep;
 mod transport;
 mod tree;
 mod walk;
@@ -44,5 +45,6 @@ pub use remote::{
     BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_URL_BYTES, Remote,
     RemoteError, RemoteOptions,
 };
+pub use sweep::remove_mirrors;
 pub use walk::MAX_VISITED_COMMITS;
 pub use wire::Fetched;

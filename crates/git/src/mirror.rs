@@ -32,6 +32,8 @@ pub(crate) const INCOMING: &str = "refs/writ/incoming";
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
 /// The lock of fetches, beside libgit2's own.
 const FETCH_LOCK: &str = "writ-fetch.lock";
+/// Between the name of a mirror that is being made and what tells attempts apart.
+pub(crate) const UNFINISHED: &str = ".new-";
 /// What would change the meaning of the objects, or lead out of the mirror.
 const REFUSED: [&str; 10] = [
     "refs/replace",
@@ -317,7 +319,7 @@ fn create(dir: &Path) -> Result<(), MirrorError> {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
     let failed = |operation| move |source| file(dir, operation, source);
     let mut name = dir.file_name().map(ToOwned::to_owned).unwrap_or_default();
-    name.push(format!(".new-{}-{}", std::process::id(), ATTEMPTS.fetch_add(1, Ordering::Relaxed)));
+    name.push(format!("{UNFINISHED}{}-{}", std::process::id(), ATTEMPTS.fetch_add(1, Ordering::Relaxed)));
     let fresh = dir.with_file_name(name);
     match fs::remove_dir_all(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

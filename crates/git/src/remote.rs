@@ -177,8 +177,8 @@ impl Limits {
     pub const BYTES: u64 = 256 << 20;
     /// 4 GiB: what an index of version 2 addresses without its table of large offsets, twice over.
     pub const BYTES_CEILING: u64 = 4 << 30;
-    /// 512 MiB: what was accepted, and the largest fetch beside it (256 MiB). Each TrustRoot has a mirror, and the
-    /// volume of deploy/ has room for one of them and a log of the same size.
+    /// 512 MiB: what was accepted, and the largest fetch beside it (256 MiB). Each GitSource has a mirror, and the
+    /// volume of deploy/ has room for one of them, `expected/` and a log.
     pub const MIRROR_BYTES: u64 = 2 * Self::BYTES;
     /// 8 GiB: the largest fetch, twice.
     pub const MIRROR_BYTES_CEILING: u64 = 2 * Self::BYTES_CEILING;
