@@ -183,8 +183,7 @@ pub(crate) enum SourceOutcome {
         /// signed order cannot push that order away by putting a refused commit on top of it.
         prefix: Option<Box<Verified>>,
     },
-    /// Another source of the repository was accepted meanwhile: the log has a newer floor. Or it fetched meanwhile: the
-    /// mirror has another head.
+    /// Another source of the repository was accepted meanwhile: the log has a newer floor.
     Overtaken,
     /// No verdict: the server, the way to it or the mirror.
     Unreachable(Finding),
@@ -229,10 +228,7 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
     };
     FaultPoint::Fetched.pass();
     let judged = Judged { head, ..judged };
-    let outcome = verdict(job, mirror.objects(), judged, now);
-    // Another source of the repository fetched meanwhile, which removes what was judged: that is no refusal.
-    let replaced = matches!(outcome, SourceOutcome::Refused { .. }) && !is_incoming(&mirror, &head);
-    Ok(if replaced { SourceOutcome::Overtaken } else { outcome })
+    Ok(verdict(job, mirror.objects(), judged, now))
 }
 
 /// Judges a head whose history is there.
