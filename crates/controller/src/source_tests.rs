@@ -110,7 +110,7 @@ impl World {
     fn job(&self, source: &str, floors: Floors) -> SourceJob {
         SourceJob {
             mirror: self.mirror(source),
-            child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new() },
+            child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new(), owner: String::new() },
             root: self.root.clone(),
             root_name: "prod".to_owned(),
             floors,

@@ -8,10 +8,12 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinError};
 
-/// Gates that run at once. A server that stalls keeps one for up to 20 s (poll) or 130 s (fetch and its grace); of the
-/// 16 blocking threads of the binary ten are left for everything else.
+/// Gates that run at once; of the 16 blocking threads of the binary ten are left for everything else. A server that
+/// stalls keeps one for up to 20 s (poll), or for 130 s (fetch and its grace). Before that the fetch may wait for its turn:
+/// two run at once, one of a namespace, so for 390 s if the servers of all six gates stall.
 pub(crate) const MAX_GATES: usize = 6;
-/// Gates of one namespace that run at once: two namespaces full of stalled servers leave two turns to all others.
+/// Gates of one namespace that run at once: two namespaces full of stalled servers leave two turns to all others, and one
+/// such namespace leaves a fetch to them.
 pub(crate) const MAX_GATES_OF_NAMESPACE: usize = 2;
 
 /// Who may run a gate. Whoever waited longest is next.

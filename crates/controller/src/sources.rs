@@ -74,7 +74,7 @@ impl State {
             job: SourceJob {
                 root_name: spec.trust_root_ref.name.clone(),
                 mirror,
-                child: self.options.fetch_child.clone(),
+                child: self.options.fetch_child.owned_by(&key.namespace),
                 root,
                 floors: Floors { log: source.floor.clone(), status, admin },
                 spec: digest,

@@ -7,7 +7,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -27,9 +27,6 @@ const EXIT_WAIT: Duration = Duration::from_secs(2);
 /// What is kept of the child's stderr: a panic message.
 const MAX_STDERR_BYTES: u64 = 4 << 10;
 
-/// Children at once. Each may have 297 MiB ([`crate::child`]), and the pod of deploy/ has 1 GiB: 430 MiB are left to the
-/// controller. Not one, so that a server that stalls does not keep the sources of all others waiting.
-const CHILDREN: usize = 2;
 /// The name of the limit of memory.
 const MEMORY: &str = "memory";
 
@@ -40,6 +37,8 @@ pub struct FetchChild {
     pub exe: PathBuf,
     /// The arguments that make it call [`crate::fetch_child`].
     pub args: Vec<OsString>,
+    /// For whom it fetches. At most one child of an owner runs at a time, so that the servers of one keep nobody else waiting.
+    pub owner: String,
 }
 
 impl FetchChild {
@@ -48,7 +47,13 @@ impl FetchChild {
     /// # Errors
     /// When the path of the running program is unknown.
     pub fn same_binary() -> io::Result<Self> {
-        Ok(Self { exe: env::current_exe()?, args: vec!["git-fetch-child".into()] })
+        Ok(Self { exe: env::current_exe()?, args: vec!["git-fetch-child".into()], owner: String::new() })
+    }
+
+    /// The same, for another owner.
+    #[must_use]
+    pub fn owned_by(&self, owner: &str) -> Self {
+        Self { owner: owner.to_owned(), ..self.clone() }
     }
 }
 
@@ -113,7 +118,6 @@ impl ChildError {
 
 /// Runs one child in `mirror` and waits for its answer.
 pub(crate) fn run(how: &FetchChild, mirror: &Path, request: &Request, seconds: u64) -> Result<Reply, ChildError> {
-    let _turn = Turn::take();
     let seconds = seconds.saturating_add(GRACE_SECONDS);
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let body = serde_json::to_vec(request).map_err(|error| ChildError::Start(error.into()))?;
@@ -125,30 +129,6 @@ pub(crate) fn run(how: &FetchChild, mirror: &Path, request: &Request, seconds: u
     let status = finish(&mut child, output.is_some());
     let Some(output) = output else { return Err(ChildError::Deadline { seconds }) };
     judge(&output, status)
-}
-
-/// One of the [`CHILDREN`], given back when it is dropped. Nothing is kept under the lock that a panic could leave half done.
-struct Turn;
-
-static FREE: Mutex<usize> = Mutex::new(CHILDREN);
-static GIVEN_BACK: Condvar = Condvar::new();
-
-impl Turn {
-    /// Waits for one. Each child ends within its deadline.
-    fn take() -> Self {
-        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = GIVEN_BACK.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
-        *free = free.saturating_sub(1);
-        Self
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.saturating_add(1);
-        GIVEN_BACK.notify_one();
-    }
 }
 
 /// What a child wrote.

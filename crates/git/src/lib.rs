@@ -27,6 +27,7 @@ mod revision;
 mod sweep;
 mod transport;
 mod tree;
+mod turns;
 mod walk;
 mod wire;
 

@@ -23,6 +23,7 @@ use crate::{
     library,
     objects::Objects,
     remote::Remote,
+    turns::Turn,
     wire::{Fetched, Reply, Request},
 };
 
@@ -180,8 +181,8 @@ impl Mirror {
         &self.objects
     }
 
-    /// Fetches the remote's branch in a child process, and nothing else. Blocks for up to the
-    /// remote's limit: call it on a thread of its own.
+    /// Fetches the remote's branch in a child process, and nothing else. Blocks for up to the remote's limit, and before
+    /// that until it is the owner's turn: call it on a thread of its own.
     ///
     /// # Errors
     /// When server, way, limits or mirror do not allow it. Nothing but what is pinned is left then.
@@ -192,6 +193,8 @@ impl Mirror {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(MirrorError::Busy { path: self.dir.clone() }.into()),
             Err(error) => return Err(file(&self.dir, "lock the mirror", error.into()).into()),
         }
+        // What is there stays there for as long as others have their turn.
+        let _turn = Turn::take(&child.owner);
         inspect(&self.dir)?;
         self.clean()?;
         self.forget_unpinned()?;

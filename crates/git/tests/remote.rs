@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         ("one_pin_keeps_a_line", packs::one_pin_keeps_a_line),
         ("a_mirror_that_was_fetched_600_times_goes_on", packs::a_mirror_that_was_fetched_600_times_goes_on),
         ("one_fetch_at_a_time", one_fetch_at_a_time),
+        ("whoever_waits_for_a_turn_loses_nothing", room::whoever_waits_for_a_turn_loses_nothing),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];
     run(cases, &arguments)
@@ -232,7 +233,12 @@ fn noise(count: usize) -> Vec<u8> {
 }
 
 fn child() -> FetchChild {
-    FetchChild { exe: std::env::current_exe().unwrap(), args: vec![CHILD.into()] }
+    FetchChild { exe: std::env::current_exe().unwrap(), args: vec![CHILD.into()], owner: String::new() }
+}
+
+/// A script in the place of the child.
+fn shell(script: &str) -> FetchChild {
+    FetchChild { exe: "/bin/sh".into(), args: vec!["-c".into(), script.into()], owner: String::new() }
 }
 
 fn basic(username: &str, password: &str) -> Credentials {
@@ -508,7 +514,6 @@ fn a_branch_that_is_no_commit_is_refused() {
 fn a_child_that_misbehaves_is_an_error() {
     let setting = Setting::new();
     let remote = setting.limited(Limits { fetch_seconds: 1, ..Limits::default() });
-    let shell = |script: &str| FetchChild { exe: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
     let run = |child: &FetchChild| match setting.mirror.fetch(&remote, child).unwrap_err() {
         error @ GitError::Child { .. } => (error.code(), everything(&error)),
         other => panic!("{other:?}"),
@@ -529,7 +534,7 @@ fn a_child_that_misbehaves_is_an_error() {
         assert_eq!(found, code, "{script}: {text}");
         assert!(text.contains(words), "{script}: {text}");
     }
-    let absent = FetchChild { exe: "/nonexistent".into(), args: Vec::new() };
+    let absent = FetchChild { exe: "/nonexistent".into(), args: Vec::new(), owner: String::new() };
     assert_eq!(run(&absent).0, GitCode::W610);
     // Nothing of the environment reaches a child; what a shell sets itself is all there is.
     let error = setting.mirror.fetch(&remote, &shell("cat >/dev/null; env >&2; exit 1")).unwrap_err();

@@ -1,6 +1,11 @@
 //! How much a mirror takes, and what stays in it.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use git::{ExchangeError, GitCode, Limits, Mirror};
 use manifest::RepoPath;
@@ -121,6 +126,41 @@ pub(super) fn whoever_reads_goes_on_when_a_pack_moves() {
     for mirror in &readers {
         assert_eq!(mirror.read(&head, &path("a")).unwrap().as_deref(), Some(&b"2"[..]));
     }
+}
+
+/// The servers of one owner keep neither another owner waiting nor anything from being there meanwhile.
+pub(super) fn whoever_waits_for_a_turn_loses_nothing() {
+    let stalled = Setting::new();
+    let (setting, _) = accepted();
+    let head = push(&setting, "b", "2");
+    setting.fetch(&setting.remote()).unwrap();
+    let (started, go) = (stalled.dir.path().join("started"), stalled.dir.path().join("go"));
+    let shown = |path: &Path| manifest::shell_quote(&path.display().to_string());
+    let script = format!("touch {}; until [ -e {} ]; do sleep 0.02; done", shown(&started), shown(&go));
+    let is_there = |path: &Path| {
+        while !path.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let fetch = |setting: &Setting, child: git::FetchChild| {
+        let (dir, remote) = (setting.mirror.dir().to_owned(), setting.remote());
+        let lock = dir.join("writ-fetch.lock");
+        fs::remove_file(&lock).ok();
+        let fetching = thread::spawn(move || Mirror::open(&dir).unwrap().fetch(&remote, &child));
+        is_there(&lock);
+        fetching
+    };
+    let first = fetch(&stalled, super::shell(&script).owned_by("a"));
+    is_there(&started);
+    let second = fetch(&setting, super::child().owned_by("a"));
+    let (other, _) = accepted();
+    other.mirror.fetch(&other.remote(), &super::child().owned_by("b")).unwrap();
+    assert!(!second.is_finished());
+    assert_eq!(setting.mirror.incoming().unwrap(), Some(head));
+    assert!(setting.mirror.commit(&head).unwrap().is_some());
+    File::create(go).unwrap();
+    first.join().unwrap().unwrap_err();
+    assert_eq!(second.join().unwrap().unwrap().head, head);
 }
 
 fn path(text: &str) -> RepoPath {
