@@ -73,19 +73,27 @@ fn is(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|extension| extension == ending)
 }
 
+/// The objects of a pack, by its index: 20 MB for a million.
+pub(crate) fn ids(index: &Path) -> io::Result<Vec<Oid>> {
+    let mut table = BufReader::new(File::open(index)?);
+    table.seek(SeekFrom::Start(INDEX_HEAD - 4))?;
+    let mut count = [0; 4];
+    table.read_exact(&mut count)?;
+    let mut id = [0; ID_BYTES];
+    let next = |_| {
+        table.read_exact(&mut id)?;
+        Oid::from_bytes(&id).map_err(io::Error::other)
+    };
+    (0..u32::from_be_bytes(count)).map(next).collect()
+}
+
 /// Goes over the headers of all objects that came. None of them is made: a header has the size.
 pub(crate) fn check_sizes(object_bytes: u64) -> Result<(), CheckError> {
     let odb = Odb::new()?;
     odb.add_disk_alternate(&format!("{ARRIVING}/objects"))?;
     for index in files(Path::new(ARRIVING_PACKS))?.iter().filter(|path| is(path, "idx")) {
-        let mut ids = BufReader::new(File::open(index)?);
-        ids.seek(SeekFrom::Start(INDEX_HEAD - 4))?;
-        let mut count = [0; 4];
-        ids.read_exact(&mut count)?;
-        let mut id = [0; ID_BYTES];
-        for _ in 0..u32::from_be_bytes(count) {
-            ids.read_exact(&mut id)?;
-            check_size(&odb, Oid::from_bytes(&id)?, object_bytes)?;
+        for id in ids(index)? {
+            check_size(&odb, id, object_bytes)?;
         }
     }
     Ok(())
@@ -106,6 +114,11 @@ fn check_size(odb: &Odb<'_>, id: Oid, limit: u64) -> Result<(), CheckError> {
 /// Bytes of the packs that stay, in the mirror that is the working directory.
 pub(crate) fn kept_bytes() -> io::Result<u64> {
     bytes(Path::new(PACKS))
+}
+
+/// Bytes of the packs that were fetched last.
+pub(crate) fn fetched_bytes() -> io::Result<u64> {
+    bytes(Path::new(FETCHED_PACKS))
 }
 
 /// Bytes of the packs that came.

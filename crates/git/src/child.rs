@@ -2,6 +2,7 @@
 //! server or pack harms nothing else.
 
 use std::{
+    env,
     io::{Read, Write},
     path::Path,
     process::ExitCode,
@@ -69,10 +70,12 @@ fn answer(input: impl Read) -> Result<Reply, String> {
     let request: Request = serde_json::from_slice(&bytes).map_err(|_| "the request is malformed".to_owned())?;
     let (task, parent) = (request.task, request.parent);
     let remote = request.into_remote().map_err(|error| error.to_string())?;
-    confine(parent, &remote.limits)?;
+    let room = confine(parent, &remote.limits)?;
     library::prepare()?;
     if task == Task::Compact {
-        return compact().map(|()| Reply::Compacted);
+        let fetched =
+            arrival::fetched_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
+        return compact(room.saturating_sub(fetched)).map(|()| Reply::Compacted);
     }
     match fetch(&remote) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
@@ -82,8 +85,8 @@ fn answer(input: impl Read) -> Result<Reply, String> {
     }
 }
 
-/// Limits of this process, and its end with its parent's.
-fn confine(parent: u32, limits: &Limits) -> Result<(), String> {
+/// Limits of this process, and its end with its parent's. Returns how many bytes a pack may have that it writes.
+fn confine(parent: u32, limits: &Limits) -> Result<u64, String> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("no parent-death signal ({error})"))?;
     // The parent may have ended before the signal was asked for.
     if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(parent) {
@@ -96,20 +99,20 @@ fn confine(parent: u32, limits: &Limits) -> Result<(), String> {
     // A pack holds what was received, and bases from the mirror that complete it.
     let pack = limits.bytes.saturating_mul(2);
     let kept = arrival::kept_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
-    let room = limits.mirror_bytes.saturating_sub(kept);
+    let room = limits.mirror_bytes.saturating_sub(kept).min(pack);
     for (resource, value) in [
         (Resource::Data, memory),
         (Resource::As, memory.saturating_add(MAPPED).saturating_add(index)),
         // One thread cannot use more than the time it has; this holds when nobody watches the clock.
         (Resource::Cpu, limits.fetch_seconds.saturating_add(1)),
-        (Resource::Fsize, room.min(pack).saturating_add(index)),
+        (Resource::Fsize, room.saturating_add(index)),
         (Resource::Nofile, MAX_DESCRIPTORS),
         (Resource::Core, 0),
     ] {
         setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
             .map_err(|error| format!("the limit {resource:?} could not be set ({error})"))?;
     }
-    Ok(())
+    Ok(room)
 }
 
 enum Failure {
@@ -152,8 +155,8 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
     let session = Session::new(remote.client.clone(), Budget::new(limits.fetch_seconds, limits.bytes));
     register(&session)?;
     let repository = arrival::open()?;
-    let room = limits.mirror_bytes.saturating_sub(arrival::kept_bytes()?);
-    let objects = download(&repository, remote, &session, room).map_err(|error| explain(&error, &session, &limits))?;
+    let room = Room::of(&limits)?;
+    let objects = download(&repository, remote, &session, &room).map_err(|error| explain(&error, &session, &limits))?;
     let reference = || remote.reference.to_string();
     let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
         return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
@@ -163,8 +166,8 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
         return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
     }
     arrival::check_sizes(limits.object_bytes)?;
-    if arrival::arrived_bytes()? > room {
-        return Err(Failure::Exchange(ExchangeError::MirrorBytes { limit: limits.mirror_bytes }));
+    if arrival::arrived_bytes()? > room.bytes {
+        return Err(Failure::Exchange(room.exceeded));
     }
     arrival::let_in()?;
     let mirror = Repository::open_bare(".")?;
@@ -174,18 +177,35 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
     Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests() })
 }
 
+/// How much the mirror that is the working directory may take.
+struct Room {
+    bytes: u64,
+    /// What it is called when that is not enough.
+    exceeded: ExchangeError,
+}
+
+impl Room {
+    fn of(limits: &Limits) -> Result<Self, Failure> {
+        let mirror = env::current_dir()?.display().to_string();
+        Ok(Self {
+            bytes: limits.mirror_bytes.saturating_sub(arrival::kept_bytes()?),
+            exceeded: ExchangeError::MirrorBytes { mirror, limit: limits.mirror_bytes },
+        })
+    }
+}
+
 /// Fetches exactly one ref; a forced push may arrive, for what it means is not decided here.
-fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>, room: u64) -> Result<u64, git2::Error> {
-    let Limits { objects: limit, mirror_bytes, .. } = remote.limits;
+fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>, room: &Room) -> Result<u64, git2::Error> {
+    let limit = remote.limits.objects;
     let mut callbacks = RemoteCallbacks::new();
     callbacks.transfer_progress(|progress| {
         let within = progress.total_objects() as u64 <= limit;
         if !within {
             session.fail(ExchangeError::Objects { limit });
         }
-        let fits = progress.received_bytes() as u64 <= room;
+        let fits = progress.received_bytes() as u64 <= room.bytes;
         if !fits {
-            session.fail(ExchangeError::MirrorBytes { limit: mirror_bytes });
+            session.fail(room.exceeded.clone());
         }
         within && fits
     });

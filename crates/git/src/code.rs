@@ -18,7 +18,7 @@ manifest::codes! {
         /// A limit was reached.
         W603 = "FetchLimit" {
             meaning: "The repository, or one object of it, is larger than a fetch may be; the mirror would be larger than it may be; or the fetch reached its limit of memory or processor time.",
-            action: "Keep large files out of the repository and out of its history: what a later commit removes is fetched all the same. The limits are fixed.",
+            action: "Keep large files out of the repository and out of its history: what a later commit removes is fetched all the same. A mirror that is too large may be deleted: it is fetched anew, as one pack. The limits are fixed.",
             example: "W603 FetchLimit: https://git.example.com/shop: more than 268435456 bytes were sent; needed: at most 268435456 bytes. Fix: keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough",
         },
         /// The mirror holds what can change the meaning of history.

@@ -1,29 +1,30 @@
-//! Many packs become one. Every fetch leaves a pack, and each look-up of an object goes through all of them.
+//! Many packs become one. Every accepted fetch leaves a pack, which has the objects once more that those in it are stored as
+//! differences to, and each look-up of an object goes through all packs.
 //!
 //! Runs in a child like that of a fetch, under the same limits; nothing is lost when it fails or is killed: the packs
 //! it would replace are removed only after the new one is on disk, and what is left half-done the next fetch removes.
 
 use std::{
     collections::BTreeSet,
+    error::Error,
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use git2::{Odb, Oid, Repository};
 
-use crate::exchange::quoted;
+use crate::{arrival, exchange::quoted};
 
 /// Packs after which a mirror is compacted, and tried again as often: at a hundred fetches a day twice a day. With so
 /// many a look-up takes some 10 µs.
 pub(crate) const PACKS: usize = 50;
 /// The most objects that are compacted: 30 MB of memory. More stay in their packs.
 const MAX_OBJECTS: usize = 200_000;
-/// The largest object of a mirror that is compacted, in bytes: ten of them are in memory at once. Mirrors with larger
-/// ones keep their packs.
+/// The largest object that is compacted, in bytes: ten of them are in memory at once. Packs with a larger one stay.
 const MAX_OBJECT_BYTES: usize = 1 << 20;
 
-const FOLDER: &str = crate::arrival::PACKS;
+const FOLDER: &str = arrival::PACKS;
 
 /// Names of the packs of a mirror, without their ending.
 pub(crate) fn packs(mirror: &Path) -> io::Result<BTreeSet<String>> {
@@ -35,55 +36,79 @@ pub(crate) fn packs(mirror: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Compacts the mirror that is the working directory.
-pub(crate) fn compact() -> Result<(), String> {
-    let mirror = Path::new(".");
+/// Compacts the mirror that is the working directory, in at most `room` bytes beside what is there.
+pub(crate) fn compact(room: u64) -> Result<(), String> {
     let disk = |error: io::Error| quoted(&error.to_string());
+    let (names, ids) = choose(room).map_err(|error| quoted(&error.to_string()))?;
+    if names.len() < 2 {
+        return Ok(());
+    }
+    let mirror = Path::new(".");
     let before = packs(mirror).map_err(disk)?;
-    write().map_err(|error| quoted(error.message()))?;
+    write(&ids).map_err(|error| quoted(error.message()))?;
     let after = packs(mirror).map_err(disk)?;
     let fresh: Vec<&String> = after.difference(&before).collect();
     let [fresh] = fresh.as_slice() else { return Ok(()) };
     for ending in ["pack", "idx"] {
-        File::open(mirror.join(FOLDER).join(format!("{fresh}.{ending}")))
-            .and_then(|file| file.sync_all())
-            .map_err(disk)?;
+        File::open(file(fresh, ending)).and_then(|file| file.sync_all()).map_err(disk)?;
     }
-    File::open(mirror.join(FOLDER)).and_then(|folder| folder.sync_all()).map_err(disk)?;
+    File::open(FOLDER).and_then(|folder| folder.sync_all()).map_err(disk)?;
     // Without its index a pack is not looked at any more.
-    for (name, ending) in before.iter().flat_map(|name| [(name, "idx"), (name, "pack")]) {
-        fs::remove_file(mirror.join(FOLDER).join(format!("{name}.{ending}"))).map_err(disk)?;
+    for (name, ending) in names.iter().flat_map(|name| [(name, "idx"), (name, "pack")]) {
+        fs::remove_file(file(name, ending)).map_err(disk)?;
     }
     Ok(())
 }
 
-/// Writes a pack of all objects; its index is made from the bytes of the pack, so that every object is hashed again.
-fn write() -> Result<(), git2::Error> {
+fn file(name: &str, ending: &str) -> PathBuf {
+    Path::new(FOLDER).join(format!("{name}.{ending}"))
+}
+
+/// The packs that become one, and their objects. The smallest come first, those of single fetches: they are many, and have
+/// the same bases again and again. Together they have no more bytes than the new one may have.
+fn choose(room: u64) -> Result<(Vec<String>, BTreeSet<Oid>), Box<dyn Error>> {
     let repository = Repository::open_bare(".")?;
-    let ids = objects(&repository.odb()?)?;
+    let odb = repository.odb()?;
+    let mut sizes = Vec::new();
+    for name in packs(Path::new("."))? {
+        sizes.push((fs::metadata(file(&name, "pack"))?.len(), name));
+    }
+    sizes.sort();
+    let (mut chosen, mut ids, mut bytes) = (Vec::new(), BTreeSet::new(), 0_u64);
+    for (size, name) in sizes {
+        bytes = bytes.saturating_add(size);
+        if bytes > room {
+            break;
+        }
+        let own = arrival::ids(&file(&name, "idx"))?;
+        if ids.len().saturating_add(own.len()) > MAX_OBJECTS {
+            break;
+        }
+        if all_small(&odb, &own)? {
+            ids.extend(own);
+            chosen.push(name);
+        }
+    }
+    Ok((chosen, ids))
+}
+
+fn all_small(odb: &Odb<'_>, ids: &[Oid]) -> Result<bool, git2::Error> {
+    for id in ids {
+        if odb.read_header(*id)?.0 > MAX_OBJECT_BYTES {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Writes a pack of these objects; its index is made from the bytes of the pack, so that every object is hashed again.
+fn write(ids: &BTreeSet<Oid>) -> Result<(), git2::Error> {
+    let repository = Repository::open_bare(".")?;
     let mut builder = repository.packbuilder()?;
     builder.set_threads(1);
-    for id in &ids {
+    for id in ids {
         builder.insert_object(*id, None)?;
     }
     builder.write(Path::new(FOLDER), 0)?;
     if builder.written() == ids.len() { Ok(()) } else { Err(git2::Error::from_str("not every object was written")) }
-}
-
-fn objects(odb: &Odb<'_>) -> Result<BTreeSet<Oid>, git2::Error> {
-    let mut ids = BTreeSet::new();
-    let every = odb.foreach(|id| {
-        ids.insert(*id);
-        ids.len() <= MAX_OBJECTS
-    });
-    if ids.len() > MAX_OBJECTS {
-        return Err(git2::Error::from_str("it has more objects than are compacted"));
-    }
-    every?;
-    for id in &ids {
-        if odb.read_header(*id)?.0 > MAX_OBJECT_BYTES {
-            return Err(git2::Error::from_str("it has an object that is larger than what is compacted"));
-        }
-    }
-    Ok(ids)
 }

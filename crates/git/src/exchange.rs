@@ -120,6 +120,8 @@ pub enum ExchangeError {
     /// What was accepted and what is fetched are too much together.
     #[error("with it the mirror would have more than {limit} bytes")]
     MirrorBytes {
+        /// Its folder.
+        mirror: String,
         /// The limit.
         limit: u64,
     },
@@ -231,9 +233,13 @@ impl ExchangeError {
             ),
             Self::Objects { limit } => (format!("at most {limit} objects"), begin.to_owned()),
             Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop.to_owned()),
-            Self::MirrorBytes { limit } => (
+            Self::MirrorBytes { mirror, limit } => (
                 format!("at most {limit} bytes of what was accepted and what is fetched"),
-                format!("{drop}; if they are accepted already, {begin}"),
+                // What was fetched bit by bit has objects twice, and fewer of them as differences to others.
+                format!(
+                    "rm -r {} # it is fetched anew, as one pack; if that is too much as well, {drop}; if they are accepted already, {begin}",
+                    manifest::shell_quote(mirror)
+                ),
             ),
             Self::CommitBytes { commit, limit, .. } => (
                 format!("a message and headers of at most {limit} bytes"),

@@ -17,7 +17,7 @@ use crate::{
 /// The largest request: 1 MiB of certificates ([`crate::remote::MAX_CA_BYTES`]) are 1.4 MiB in base64,
 /// and system bundles are a third of that.
 pub(crate) const MAX_REQUEST_BYTES: u64 = 4 << 20;
-/// The largest reply: an error has at most a few quoted texts of 160 characters.
+/// The largest reply: an error has at most a few quoted texts of 160 characters, or the path of the mirror (4 KiB).
 pub(crate) const MAX_REPLY_BYTES: u64 = 16 << 10;
 
 /// What the child does.

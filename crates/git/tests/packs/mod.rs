@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
-use git::Mirror;
+use git::{Limits, Mirror};
 use manifest::RepoPath;
 use testkit::{Push, hermetic_command, run};
 use trust::{CommitId, History as _};
 
-use super::Setting;
+use super::{Setting, noise};
 
 /// More than the descriptors of the child, and no number at which a mirror is compacted.
 const FETCHES: u32 = 601;
@@ -111,8 +111,8 @@ pub(super) fn a_mirror_of_many_packs_is_compacted() {
     read_all(&reader, fetched.head, BEFORE + 2);
 }
 
-/// Objects that would need much memory stay where they are, and nothing is lost.
-pub(super) fn a_mirror_of_large_objects_keeps_its_packs() {
+/// Objects that would need much memory stay where they are, and everything else is compacted.
+pub(super) fn a_pack_with_a_large_object_stays() {
     const BEFORE: u32 = 48;
     let setting = Setting::new();
     let home = setting.dir.path();
@@ -120,14 +120,42 @@ pub(super) fn a_mirror_of_large_objects_keeps_its_packs() {
     import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
     setting.repo.reset("main").unwrap();
     setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
-    for (content, packs_then) in [("x".repeat(3 << 20), 49), ("y".to_owned(), 50), ("z".to_owned(), 51)] {
-        setting.commit("large", content);
+    // The third fetch finds fifty packs: two are left, and its own is the third.
+    for (content, packs_then) in [("x".repeat(3 << 20), 49), ("y".to_owned(), 50), ("z".to_owned(), 3)] {
+        let bytes = content.len();
+        let head = setting.commit("large", content);
         setting.push(Push::Force);
-        let fetched = setting.fetch(&setting.remote()).unwrap();
-        setting.mirror.pin("verified", &fetched.head).unwrap();
+        assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
+        setting.mirror.pin("verified", &head).unwrap();
         assert_eq!(packs(&setting.mirror), packs_then);
-        assert!(setting.mirror.commit(&fetched.head).unwrap().is_some());
+        let read = setting.mirror.read(&head, &"large".parse().unwrap()).unwrap();
+        assert_eq!(read.map(|file| file.len()), Some(bytes));
     }
+    let old: CommitId = setting.repo.rev_parse("HEAD~3").unwrap().parse().unwrap();
+    read_all(&Mirror::open(setting.mirror.dir()).unwrap(), old, BEFORE);
+}
+
+/// A mirror that is nearly as large as it may be has no room for all of it once more, but for its many small packs.
+pub(super) fn a_mirror_that_is_nearly_full_is_compacted() {
+    const BEFORE: u32 = 49;
+    let setting = Setting::new();
+    let home = setting.dir.path();
+    import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
+    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
+    setting.repo.reset("main").unwrap();
+    setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
+    // Not too large to be compacted, were there room for it.
+    setting.commit("large", noise(600_000));
+    setting.push(Push::Force);
+    setting.fetch(&setting.remote()).unwrap();
+    setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
+    setting.commit("large", "y");
+    setting.push(Push::Force);
+    let remote = setting.limited(Limits { mirror_bytes: 1_000_000, ..setting.options().limits });
+    let fetched = setting.mirror.fetch(&remote, &super::child()).unwrap();
+    assert_eq!((fetched.objects, packs(&setting.mirror)), (3, 2));
+    let old: CommitId = setting.repo.rev_parse("HEAD~2").unwrap().parse().unwrap();
+    read_all(&Mirror::open(setting.mirror.dir()).unwrap(), old, BEFORE);
 }
 
 pub(super) fn one_pin_keeps_a_line() {

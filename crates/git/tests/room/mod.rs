@@ -74,9 +74,12 @@ pub(super) fn a_mirror_that_would_be_too_large_is_w603() {
     push(&setting, "d", image(3));
     let before = setting.mirror.incoming().unwrap();
     let error = setting.fetch(&remote).unwrap_err();
-    assert_eq!(super::exchange(error, GitCode::W603, &setting), ExchangeError::MirrorBytes { limit });
+    let mirror = setting.mirror.dir().display().to_string();
+    let full = ExchangeError::MirrorBytes { mirror: mirror.clone(), limit };
+    assert!(error.finding().fix.starts_with(&format!("rm -r {mirror} # ")), "{}", error.finding());
+    assert_eq!(super::exchange(error, GitCode::W603, &setting), full);
     assert_ne!(setting.mirror.incoming().unwrap(), before, "what is not pinned made room");
-    assert_eq!(setting.check_fetch_refused(&remote, GitCode::W603), ExchangeError::MirrorBytes { limit });
+    assert_eq!(setting.check_fetch_refused(&remote, GitCode::W603), full);
     assert!(size(&setting) < limit);
     // Nothing of what was accepted is lost, and the branch can be mended.
     assert_eq!(setting.mirror.read(&large, &path("b")).unwrap().map(|file| file.len()), Some(PUSHED));
