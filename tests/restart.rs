@@ -218,6 +218,32 @@ fn mirror_of_a_deleted_source_stays_for_its_sync_and_goes_with_it() -> Test {
     stage.heals()
 }
 
+/// The mirror may be removed at any time, as the fix of a mirror that is too large says: it is fetched anew, and has what is
+/// in force, although the head is refused.
+#[test]
+fn mirror_removed_while_the_head_is_refused() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
+    let bad = stage.repo.commit_unsigned("unsigned")?;
+    stage.push(testkit::Push::FastForward)?;
+    stage.held(Owner::Source, &bad, "W301")?;
+    let mirror = stage.state().join("mirror").join(format!("{}.{SOURCE}", stage.view.namespace));
+    // Whoever reads before the next poll makes an empty one.
+    let empty = stage.state().join("empty");
+    git::Mirror::open(&empty)?;
+    std::fs::remove_dir_all(&mirror)?;
+    std::fs::rename(&empty, &mirror)?;
+    let pin = mirror.join("refs/writ/pins/verified").join(stage.good());
+    stage.wait("what is in force is in the mirror again", |_| {
+        ensure!(pin.exists(), "it is not pinned");
+        Ok(())
+    })?;
+    stage.stop()?;
+    stage.git.set_fault(Some(Fault::Down))?;
+    stage.start()?;
+    stage.heals()
+}
+
 /// The same with the TrustRoot, and with both.
 #[test]
 fn trust_root_deleted_while_writ_is_down() -> Test {

@@ -214,18 +214,15 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
         Err(error) => return Err(Box::new(error.finding())),
     };
     let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec };
-    // A mirror that was removed is fetched again.
-    let whole = job.in_force == InForce::Known && job.mirror.is_dir();
-    if whole && job.judged.as_ref() == Some(&judged) {
+    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
+    // A mirror that was removed is fetched again, also if somebody who reads has made an empty one meanwhile.
+    let fetched = is_incoming(&mirror, &head);
+    if fetched && job.in_force == InForce::Known && job.judged.as_ref() == Some(&judged) {
         return Ok(SourceOutcome::Unchanged);
     }
-    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
-    let there = mirror.objects().commit(&head).is_ok_and(|commit| commit.is_some());
-    let head = if there && is_incoming(&mirror, &head) {
-        head
-    } else {
-        mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?.head
-    };
+    let there = fetched && mirror.objects().commit(&head).is_ok_and(|commit| commit.is_some());
+    let head =
+        if there { head } else { mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?.head };
     FaultPoint::Fetched.pass();
     let judged = Judged { head, ..judged };
     Ok(verdict(job, mirror.objects(), judged, now))

@@ -112,10 +112,16 @@ fn gate(
             Ok(Recorded::Overtaken) => answer.outcome = SourceOutcome::Overtaken,
             Err(finding) => answer.outcome = SourceOutcome::Unreachable(finding),
         }
-    } else if let (SourceOutcome::Refused { .. }, InForce::Lost, Some(floor)) =
-        (&answer.outcome, job.in_force, &job.floors.log)
-    {
-        answer.restored = Some(resume::read_floor(&job.mirror, floor));
+    } else if let (SourceOutcome::Refused { .. }, Some(floor)) = (&answer.outcome, &job.floors.log) {
+        match job.in_force {
+            InForce::Lost => answer.restored = Some(resume::read_floor(&job.mirror, floor)),
+            // The mirror may have been removed and fetched anew: what is refused must not be all that keeps it there.
+            InForce::Known => {
+                if let Err(finding) = resume::pin(&job.mirror, floor) {
+                    tracing::debug!(source = %key, "the verified revision is not in the mirror: {finding}");
+                }
+            }
+        }
     }
     answer
 }
