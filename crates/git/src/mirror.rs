@@ -375,6 +375,8 @@ fn inspect(dir: &Path) -> Result<(), MirrorError> {
         ("refs/heads", &[]),
         ("refs/tags", &[]),
         ("refs/writ", &["incoming", "pins"]),
+        // What libgit2 reads beside the objects of the mirror: it may lead elsewhere as well.
+        (FETCHED, &["pack"]),
     ] {
         for name in names(dir, folder)? {
             if !allowed.contains(&name.trim_end_matches(".lock")) {
@@ -386,7 +388,7 @@ fn inspect(dir: &Path) -> Result<(), MirrorError> {
 }
 
 fn names(dir: &Path, folder: &str) -> Result<Vec<String>, MirrorError> {
-    let failed = |source| file(dir, "list the mirror's refs", source);
+    let failed = |source| file(dir, "list a folder of the mirror", source);
     let entries = match fs::read_dir(dir.join(folder)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,

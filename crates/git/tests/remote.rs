@@ -570,6 +570,8 @@ fn a_mirror_that_others_wrote_to_is_w604() {
         ("refs/replace/1111111111111111111111111111111111111111", id.as_str()),
         ("info/grafts", "x"),
         ("objects/info/alternates", "/srv/other/objects\n"),
+        ("incoming/info/alternates", "/srv/other/objects\n"),
+        ("incoming/11/1111", "x"),
         ("shallow", &id),
         ("packed-refs", ""),
         ("refs/heads/main", &id),
@@ -591,7 +593,7 @@ fn a_mirror_that_others_wrote_to_is_w604() {
             Some(bytes) => fs::write(&file, bytes).unwrap(),
             None => fs::remove_file(&file).unwrap(),
         }
-        if path.starts_with("refs/replace") {
+        if path.starts_with("refs/replace") || path.starts_with("incoming/") {
             fs::remove_dir(file.parent().unwrap()).unwrap();
         }
     }
