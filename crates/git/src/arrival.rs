@@ -5,7 +5,8 @@
 //! its objects is too large, nobody who reads one of them has to make anything larger.
 //!
 //! What came is not yet what was accepted: whoever may push can push as much again and again. It is kept beside the
-//! objects of the mirror until a commit of it is pinned; then its packs move there. Otherwise the next fetch removes it.
+//! objects of the mirror until a commit of it is pinned; then its packs move there, also with what lies above that commit and
+//! was refused, which goes when the mirror is compacted. Otherwise the next fetch removes it.
 //! Since a fetch offers nothing but pins as known, what is accepted later does not rest on what was removed.
 
 use std::{

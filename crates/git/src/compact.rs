@@ -1,5 +1,5 @@
 //! Many packs become one. Every accepted fetch leaves a pack, which has the objects once more that those in it are stored as
-//! differences to, and each look-up of an object goes through all packs.
+//! differences to, and each look-up of an object goes through all packs. What no pin leads to is left out.
 //!
 //! Runs in a child like that of a fetch, under the same limits; nothing is lost when it fails or is killed: the packs
 //! it would replace are removed only after the new one is on disk, and what is left half-done the next fetch removes.
@@ -12,9 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use git2::{Odb, Oid, Repository};
+use git2::{ObjectType, Odb, Oid, Repository};
 
-use crate::{arrival, exchange::quoted};
+use crate::{
+    arrival,
+    exchange::quoted,
+    pins::{self, PINS},
+};
 
 /// Packs after which a mirror is compacted, and tried again as often: at a hundred fetches a day twice a day. With so
 /// many a look-up takes some 10 µs.
@@ -39,11 +43,13 @@ pub(crate) fn packs(mirror: &Path) -> io::Result<BTreeSet<String>> {
 /// Compacts the mirror that is the working directory, in at most `room` bytes beside what is there.
 pub(crate) fn compact(room: u64) -> Result<(), String> {
     let disk = |error: io::Error| quoted(&error.to_string());
+    let mirror = Path::new(".");
+    // What is pinned meanwhile would not be among what is needed.
+    let _lock = pins::lock(mirror).map_err(|error| quoted(&error.to_string()))?;
     let (names, ids) = choose(room).map_err(|error| quoted(&error.to_string()))?;
-    if names.len() < 2 {
+    if names.len() < 2 || ids.is_empty() {
         return Ok(());
     }
-    let mirror = Path::new(".");
     let before = packs(mirror).map_err(disk)?;
     write(&ids).map_err(|error| quoted(error.message()))?;
     let after = packs(mirror).map_err(disk)?;
@@ -64,11 +70,12 @@ fn file(name: &str, ending: &str) -> PathBuf {
     Path::new(FOLDER).join(format!("{name}.{ending}"))
 }
 
-/// The packs that become one, and their objects. The smallest come first, those of single fetches: they are many, and have
+/// The packs that become one, and what is needed of their objects. The smallest come first, those of single fetches: they are many, and have
 /// the same bases again and again. Together they have no more bytes than the new one may have.
 fn choose(room: u64) -> Result<(Vec<String>, BTreeSet<Oid>), Box<dyn Error>> {
     let repository = Repository::open_bare(".")?;
     let odb = repository.odb()?;
+    let needed = needed(&repository)?;
     let mut sizes = Vec::new();
     for name in packs(Path::new("."))? {
         sizes.push((fs::metadata(file(&name, "pack"))?.len(), name));
@@ -80,7 +87,8 @@ fn choose(room: u64) -> Result<(Vec<String>, BTreeSet<Oid>), Box<dyn Error>> {
         if bytes > room {
             break;
         }
-        let own = arrival::ids(&file(&name, "idx"))?;
+        let mut own = arrival::ids(&file(&name, "idx"))?;
+        own.retain(|id| needed.as_ref().is_none_or(|needed| needed.contains(id)));
         if ids.len().saturating_add(own.len()) > MAX_OBJECTS {
             break;
         }
@@ -90,6 +98,37 @@ fn choose(room: u64) -> Result<(Vec<String>, BTreeSet<Oid>), Box<dyn Error>> {
         }
     }
     Ok((chosen, ids))
+}
+
+/// What the pins lead to: a push of which only the first commits were pinned left the others here as well. `None` if that
+/// cannot be told, or is more than is compacted; then all is needed.
+fn needed(repository: &Repository) -> Result<Option<BTreeSet<Oid>>, git2::Error> {
+    let (mut needed, mut ahead) = (BTreeSet::new(), Vec::new());
+    for pin in repository.references_glob(&format!("{PINS}*"))? {
+        ahead.extend(pin?.target());
+    }
+    while let Some(id) = ahead.pop() {
+        if !needed.insert(id) {
+            continue;
+        }
+        if let Ok(commit) = repository.find_commit(id) {
+            ahead.extend(commit.parent_ids().chain([commit.tree_id()]).filter(|next| !needed.contains(next)));
+        } else if let Ok(tree) = repository.find_tree(id) {
+            for entry in &tree {
+                match entry.kind() {
+                    Some(ObjectType::Tree) if !needed.contains(&entry.id()) => ahead.push(entry.id()),
+                    Some(ObjectType::Blob) => drop(needed.insert(entry.id())),
+                    _ => {}
+                }
+            }
+        } else {
+            return Ok(None);
+        }
+        if needed.len() > MAX_OBJECTS {
+            return Ok(None);
+        }
+    }
+    Ok(Some(needed).filter(|needed| !needed.is_empty()))
 }
 
 fn all_small(odb: &Odb<'_>, ids: &[Oid]) -> Result<bool, git2::Error> {

@@ -143,7 +143,8 @@ impl MirrorError {
 }
 
 /// A mirror of one remote. `Send` but not `Sync`: open it once per thread, which costs a few `stat` calls. What is
-/// pinned never leaves it; what was fetched and is not pinned goes with the next fetch. It has no working tree.
+/// pinned never leaves it; what was fetched and is not pinned goes with the next fetch, or if a commit below it was pinned,
+/// when the mirror is compacted. It has no working tree.
 pub struct Mirror {
     dir: PathBuf,
     objects: Objects,

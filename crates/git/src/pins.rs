@@ -1,6 +1,6 @@
 //! Pins: refs of our own that keep commits, whatever the server does to its branch.
 
-use std::fs::File;
+use std::{fs::File, path::Path};
 
 use rustix::fs::{FlockOperation, flock};
 use trust::{CommitId, History as _, HistoryError};
@@ -94,11 +94,9 @@ impl Mirror {
         Ok(pins)
     }
 
-    /// Keeps others from changing pins for as long as the file is open.
+    /// As [`lock`].
     pub(crate) fn lock_pins(&self) -> Result<File, MirrorError> {
-        let lock = lock_file(self.dir(), PIN_LOCK)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| file(self.dir(), "lock the pins", error.into()))?;
-        Ok(lock)
+        lock(self.dir())
     }
 
     fn lock_pin(&self, name: &str) -> Result<(String, File), MirrorError> {
@@ -120,4 +118,11 @@ impl Mirror {
         remove(self.dir(), &self.dir().join(format!("{reference}.lock")))?;
         Ok((reference, lock))
     }
+}
+
+/// Keeps others from changing the pins of a mirror for as long as the file is open.
+pub(crate) fn lock(mirror: &Path) -> Result<File, MirrorError> {
+    let lock = lock_file(mirror, PIN_LOCK)?;
+    flock(&lock, FlockOperation::LockExclusive).map_err(|error| file(mirror, "lock the pins", error.into()))?;
+    Ok(lock)
 }

@@ -77,6 +77,10 @@ fn main() -> ExitCode {
         ("a_mirror_of_many_packs_is_compacted", packs::a_mirror_of_many_packs_is_compacted),
         ("a_pack_with_a_large_object_stays", packs::a_pack_with_a_large_object_stays),
         ("a_mirror_that_is_nearly_full_is_compacted", packs::a_mirror_that_is_nearly_full_is_compacted),
+        (
+            "what_lies_above_a_pin_goes_when_the_mirror_is_compacted",
+            packs::what_lies_above_a_pin_goes_when_the_mirror_is_compacted,
+        ),
         ("one_pin_keeps_a_line", packs::one_pin_keeps_a_line),
         ("a_mirror_that_was_fetched_600_times_goes_on", packs::a_mirror_that_was_fetched_600_times_goes_on),
         ("one_fetch_at_a_time", one_fetch_at_a_time),

@@ -158,6 +158,39 @@ pub(super) fn a_mirror_that_is_nearly_full_is_compacted() {
     read_all(&Mirror::open(setting.mirror.dir()).unwrap(), old, BEFORE);
 }
 
+/// A push of which only the first commit was accepted: its objects come together, and what was refused goes again.
+pub(super) fn what_lies_above_a_pin_goes_when_the_mirror_is_compacted() {
+    const BEFORE: u32 = 49;
+    let setting = Setting::new();
+    let home = setting.dir.path();
+    import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
+    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
+    setting.repo.reset("main").unwrap();
+    let old = setting.mirror.incoming().unwrap().unwrap();
+    setting.mirror.pin("verified", &old).unwrap();
+    let good = setting.commit("b", "good");
+    let refused = setting.commit("c", noise(600_000));
+    setting.push(Push::Force);
+    setting.fetch(&setting.remote()).unwrap();
+    setting.mirror.pin("verified", &good).unwrap();
+    assert!(setting.mirror.commit(&refused).unwrap().is_some());
+    setting.repo.reset(&good.to_string()).unwrap();
+    let head = setting.commit("b", "better");
+    setting.push(Push::Force);
+    assert_eq!(setting.fetch(&setting.remote()).unwrap().objects, 3);
+    assert_eq!(packs(&setting.mirror), 1);
+    let mirror = Mirror::open(setting.mirror.dir()).unwrap();
+    assert_eq!(mirror.commit(&refused).unwrap(), None);
+    let bytes: u64 = setting.files().iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+    assert!(bytes < 100_000, "{bytes}");
+    read_all(&mirror, old, BEFORE);
+    mirror.pin("verified", &head).unwrap();
+    for (commit, content) in [(good, "good"), (head, "better")] {
+        assert_eq!(mirror.read(&commit, &"b".parse().unwrap()).unwrap(), Some(content.as_bytes().to_vec()));
+        assert!(mirror.is_ancestor(&old, &commit).unwrap());
+    }
+}
+
 pub(super) fn one_pin_keeps_a_line() {
     let setting = Setting::new();
     let ids: Vec<CommitId> = ["1", "2", "3"].map(|content| setting.commit("a", content)).into();
