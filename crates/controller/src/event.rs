@@ -9,6 +9,7 @@ use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSp
 use trust::CommitId;
 
 use crate::{
+    holds::Logged,
     removal::Dropped,
     resume::{ObeyedSource, ResumedSource, ResumedSync},
     source_run::GateAnswer,
@@ -96,6 +97,8 @@ pub(crate) enum Event {
     },
     /// The Syncs that were removed before the restart and are not finished, or why they are not known.
     RemovalsRead(Result<BTreeMap<SyncRef, Dropped>, String>),
+    /// What the log says was held before the start, or why that is not known.
+    HoldsRead(Result<Logged, String>),
     /// The commits that removed a Sync were asked how many objects go.
     RemovalPrepared {
         /// The Sync.

@@ -19,6 +19,7 @@ use crate::{
     event::Event,
     expected::{ExpectedError, ExpectedStore},
     fights::Fights,
+    holds::Holds,
     http::{HttpError, Probes, serve},
     journal::{Journal, Refusals},
     kinds::Kinds,
@@ -190,7 +191,7 @@ fn new_state(
         dirty: BTreeSet::new(),
         expected_busy: Arc::default(),
         reporter,
-        holds: None,
+        holds: Holds::default(),
         log_problem: None,
     }
 }
@@ -314,6 +315,7 @@ impl State {
             Event::Remembered { sync, result } => self.remembered(&sync, result),
             Event::InventoryKept { sync, inventory, result } => self.inventory_kept(&sync, inventory, result),
             Event::RemovalsRead(outcome) => self.removals_read(outcome),
+            Event::HoldsRead(outcome) => self.holds_read(outcome),
             Event::RemovalPrepared { sync, trailer } => self.removal_prepared(&sync, trailer, now),
             Event::LogRoom { room } => self.log_room(room),
             Event::MirrorsSwept(result) => self.mirrors_swept(result),
@@ -344,6 +346,7 @@ impl State {
         self.ask_kinds();
         self.upkeep();
         self.ask_removals();
+        self.ask_holds();
         self.keep_inventories(now);
         self.remove_gone();
         self.log_holds(now);

@@ -19,6 +19,7 @@ use crate::{
     event::Event,
     expected::ExpectedStore,
     fights::Fights,
+    holds::Holds,
     journal::{Journal, Refusals},
     kinds::Kinds,
     live::LiveTable,
@@ -423,8 +424,8 @@ pub(crate) struct State {
     pub jitter: Jitter,
     /// Status and events on their way to the API server.
     pub reporter: Reporter,
-    /// What the log says is held, by owner; `None` until it is known what is ordered.
-    pub(crate) holds: Option<BTreeMap<String, Option<Finding>>>,
+    /// What the log says is held.
+    pub(crate) holds: Holds,
     /// The log takes no more entries.
     pub log_problem: Option<Finding>,
 }
