@@ -1,5 +1,6 @@
 //! What is not obeyed, and accepted state that is lost, in the log: an entry when it begins, one when it ends, also when
 //! its owner is deleted. Nothing is done meanwhile, so the entries follow what is found; a restart writes none that is there already.
+//! Of very many about one owner some are written and the rest is counted; the newest state gets there in any case.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,11 @@ use crate::{
     journal::hold_body,
     state::{Held, Resume, State},
 };
+
+/// Entries about one owner within a minute. Nobody needs a signature to edit a Sync: a script that does it twice a second would
+/// be 170,000 entries a day, and the log is made for 100,000. Beyond these it is one entry a minute, 1,440 a day, until a
+/// minute ends in which all had one.
+const ENTRIES_PER_MINUTE: u32 = 10;
 
 /// What is held now, by owner (`kind namespace/name`).
 type Present = BTreeMap<String, Finding>;
@@ -26,36 +32,84 @@ pub(crate) struct Holds {
     read: Resume,
     /// Whether what accepted commits declare was known once.
     begun: bool,
-    logged: Logged,
+    owners: BTreeMap<String, Owner>,
+}
+
+/// What the log and this process know of one owner.
+#[derive(Debug, Default)]
+struct Owner {
+    /// The digest of what held it in the last turn.
+    seen: Option<Hash>,
+    /// Changes since the newest entry.
+    unwritten: u64,
+    /// The minute of the last turn; `None` before the first.
+    minute: Option<i64>,
+    /// Entries that it may still have in this minute.
+    left: u32,
+}
+
+/// An entry that is due.
+struct Due<'a> {
+    owner: &'a str,
+    /// Why it is held, if it is.
+    finding: Option<&'a Finding>,
+    /// Changes that have no entry of their own since its last one.
+    suppressed: u64,
+}
+
+impl Owner {
+    const fn of_log(digest: Hash) -> Self {
+        Self { seen: Some(digest), unwritten: 0, minute: None, left: 0 }
+    }
+
+    /// Notes what holds it now. Returns whether an entry is due.
+    fn note(&mut self, held: Option<Hash>, minute: i64) -> bool {
+        if self.minute != Some(minute) {
+            self.minute = Some(minute);
+            self.left = if self.unwritten > 0 { 1 } else { ENTRIES_PER_MINUTE };
+        }
+        if self.seen != held {
+            self.seen = held;
+            self.unwritten += 1;
+        }
+        self.unwritten > 0 && self.left > 0
+    }
+
+    const fn written(&mut self) {
+        self.unwritten = 0;
+        self.left = self.left.saturating_sub(1);
+    }
 }
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { read: Resume::Needed, begun: false, logged: Logged::new() }
+        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new() }
     }
 }
 
 impl Holds {
-    /// Has `write` write what began, and what ended (`None`), of each owner. What it cannot is still to be written the next time.
+    /// Has `write` write what began, and what ended, of each owner. What it cannot is still to be written the next time.
     fn follow<E>(
         &mut self,
+        now: Timestamp,
         present: &Present,
-        mut write: impl FnMut(&str, Option<&Finding>) -> Result<(), E>,
+        mut write: impl FnMut(&Due<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut result = Ok(());
-        for (owner, finding) in present {
-            let digest = Hash::of(&hold_body(finding));
-            if self.logged.get(owner) == Some(&digest) {
-                continue;
-            }
-            match write(owner, Some(finding)) {
-                Ok(()) => drop(self.logged.insert(owner.clone(), digest)),
-                Err(error) => result = Err(error),
-            }
+        let (mut result, minute) = (Ok(()), now.as_second() / 60);
+        for owner in present.keys().filter(|owner| !self.owners.contains_key(*owner)).collect::<Vec<_>>() {
+            self.owners.insert(owner.clone(), Owner::default());
         }
-        // An owner that is not there any more is held no longer either.
-        self.logged.retain(|owner, _| {
-            present.contains_key(owner) || write(owner, None).map_err(|error| result = Err(error)).is_err()
+        self.owners.retain(|owner, state| {
+            // An owner that is not there any more is held no longer either.
+            let finding = present.get(owner);
+            if state.note(finding.map(|finding| Hash::of(&hold_body(finding))), minute) {
+                match write(&Due { owner, finding, suppressed: state.unwritten.saturating_sub(1) }) {
+                    Ok(()) => state.written(),
+                    Err(error) => result = Err(error),
+                }
+            }
+            // Kept to the end of its minute: one that comes back is still counted.
+            finding.is_some() || state.unwritten > 0 || state.left < ENTRIES_PER_MINUTE
         });
         result
     }
@@ -78,13 +132,14 @@ impl State {
     /// What was held before the start.
     pub(crate) fn holds_read(&mut self, outcome: Result<Logged, String>) {
         self.holds.read = Resume::Done;
-        self.holds.logged = outcome.unwrap_or_else(|why| {
+        let logged = outcome.unwrap_or_else(|why| {
             tracing::error!(
                 why,
                 "what was held before the start cannot be read from the log; what is held now is logged again"
             );
             Logged::new()
         });
+        self.holds.owners = logged.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
     }
 
     /// Writes what began or ended since the last turn.
@@ -96,9 +151,9 @@ impl State {
         self.holds.begun = true;
         let present = self.present_holds();
         let journal = &self.journal;
-        let result = self.holds.follow(&present, |owner, finding| match finding {
-            Some(finding) => journal.hold(now, owner, finding).map(drop),
-            None => journal.release(now, owner).map(drop),
+        let result = self.holds.follow(now, &present, |due| match due.finding {
+            Some(finding) => journal.hold(now, due.owner, finding, due.suppressed).map(drop),
+            None => journal.release(now, due.owner, due.suppressed).map(drop),
         });
         if let Some(error) = result.err().filter(|_| self.log_problem.is_none()) {
             self.log_failed(&error);
@@ -168,15 +223,16 @@ mod tests {
         holds.iter().map(|(owner, field)| ((*owner).to_owned(), found(owner, field))).collect()
     }
 
-    /// What one turn writes.
-    fn turn(holds: &mut Holds, present: &Present) -> Vec<String> {
+    /// What the turn at this second writes.
+    fn turn(holds: &mut Holds, second: i64, present: &Present) -> Vec<String> {
         let mut written = Vec::new();
-        let write = |owner: &str, finding: Option<&Finding>| {
-            written
-                .push(finding.map_or_else(|| format!("{owner}: released"), |held| format!("{owner}: {}", held.found)));
+        let write = |due: &Due<'_>| {
+            let what = due.finding.map_or("released", |finding| &finding.found);
+            let rest = if due.suppressed > 0 { format!(", {} before", due.suppressed) } else { String::new() };
+            written.push(format!("{}: {what}{rest}", due.owner));
             Ok::<_, LogError>(())
         };
-        holds.follow(present, write).unwrap();
+        holds.follow(Timestamp::from_second(second).unwrap(), present, write).unwrap();
         written
     }
 
@@ -184,8 +240,9 @@ mod tests {
     fn a_hold_is_written_once_and_its_end_as_well() {
         let mut holds = Holds::default();
         let mut check = |held: &[(&str, &str)], expected: &[&str]| {
-            assert_eq!(turn(&mut holds, &present(held)), expected, "{held:?}");
-            assert!(turn(&mut holds, &present(held)).is_empty(), "{held:?}");
+            assert_eq!(turn(&mut holds, 0, &present(held)), expected, "{held:?}");
+            assert!(turn(&mut holds, 0, &present(held)).is_empty(), "{held:?}");
+            assert!(turn(&mut holds, 0, &present(held)).is_empty(), "{held:?}");
         };
         check(&[], &[]);
         check(&[(WEB, "wait")], &["Sync shop/web: spec.wait is set"]);
@@ -198,13 +255,50 @@ mod tests {
     #[test]
     fn what_the_log_did_not_take_is_written_when_it_does() {
         let mut holds = Holds::default();
-        assert_eq!(turn(&mut holds, &present(&[(WEB, "wait")])).len(), 1);
+        assert_eq!(turn(&mut holds, 0, &present(&[(WEB, "wait")])).len(), 1);
         let config = present(&[(CONFIG, "ref")]);
         for _ in 0..2 {
-            assert_eq!(holds.follow(&config, |_, _| Err(())), Err(()));
+            assert_eq!(holds.follow(Timestamp::UNIX_EPOCH, &config, |_| Err(())), Err(()));
         }
-        assert_eq!(turn(&mut holds, &config), ["GitSource shop/config: spec.ref is set", "Sync shop/web: released"]);
-        assert!(turn(&mut holds, &config).is_empty());
+        let late = turn(&mut holds, 0, &config);
+        assert_eq!(late, ["GitSource shop/config: spec.ref is set", "Sync shop/web: released"]);
+        assert!(turn(&mut holds, 0, &config).is_empty());
+    }
+
+    #[test]
+    fn beyond_ten_a_minute_they_are_counted_and_the_newest_state_is_written() {
+        let mut holds = Holds::default();
+        // Two turns a second: edited and put back, in another way each time.
+        let mut storm = |second: i64| {
+            let held = present(&[(WEB, &format!("field{second}"))]);
+            let mut written = turn(&mut holds, second, &held);
+            written.extend(turn(&mut holds, second, &present(&[])));
+            written
+        };
+        let written: Vec<_> = (0..60).map(&mut storm).collect();
+        assert_eq!(written.concat().len(), 10);
+        let later: Vec<_> = (60..180).flat_map(&mut storm).collect();
+        assert_eq!(
+            later,
+            ["Sync shop/web: spec.field60 is set, 110 before", "Sync shop/web: spec.field120 is set, 119 before",]
+        );
+        // It is quiet, and nobody is held: the log said otherwise.
+        assert!(turn(&mut holds, 179, &present(&[])).is_empty());
+        assert_eq!(turn(&mut holds, 180, &present(&[])), ["Sync shop/web: released, 118 before"]);
+        assert!(turn(&mut holds, 181, &present(&[])).is_empty());
+        assert_eq!(holds.owners.len(), 1);
+        assert!(turn(&mut holds, 240, &present(&[])).is_empty());
+        assert!(holds.owners.is_empty());
+        assert_eq!(turn(&mut holds, 241, &present(&[(WEB, "wait")])), ["Sync shop/web: spec.wait is set"]);
+    }
+
+    #[test]
+    fn an_owner_that_comes_and_goes_is_counted_as_one() {
+        let mut holds = Holds::default();
+        let (there, gone) = (present(&[(WEB, "wait")]), present(&[]));
+        let written: usize =
+            (0..59).map(|at| turn(&mut holds, at, if at % 2 == 0 { &there } else { &gone }).len()).sum();
+        assert_eq!(written, 10);
     }
 
     #[test]
@@ -215,15 +309,18 @@ mod tests {
         let journal = Journal::new(Arc::new(Log::open(folder.path(), key, "writ.test/log").unwrap()), &public);
         let before = present(&[(WEB, "wait"), (CONFIG, "ref")]);
         for (owner, finding) in &before {
-            journal.hold(Timestamp::UNIX_EPOCH, owner, finding).unwrap();
+            journal.hold(Timestamp::UNIX_EPOCH, owner, finding, 0).unwrap();
         }
-        journal
-            .superseded(Timestamp::UNIX_EPOCH, &SyncRef { namespace: "shop".into(), name: "web".into() }, "revision")
-            .unwrap();
-        journal.release(Timestamp::UNIX_EPOCH, CONFIG).unwrap();
-        let started = || Holds { logged: logged(journal.log()).unwrap(), ..Holds::default() };
-        assert!(turn(&mut started(), &present(&[(WEB, "wait")])).is_empty());
-        assert_eq!(turn(&mut started(), &before), ["GitSource shop/config: spec.ref is set"]);
-        assert_eq!(turn(&mut started(), &present(&[])), ["Sync shop/web: released"]);
+        let other = SyncRef { namespace: "shop".into(), name: "web".into() };
+        journal.superseded(Timestamp::UNIX_EPOCH, &other, "revision").unwrap();
+        journal.release(Timestamp::UNIX_EPOCH, CONFIG, 0).unwrap();
+        let started = || {
+            let logged = logged(journal.log()).unwrap();
+            let owners = logged.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
+            Holds { owners, ..Holds::default() }
+        };
+        assert!(turn(&mut started(), 0, &present(&[(WEB, "wait")])).is_empty());
+        assert_eq!(turn(&mut started(), 0, &before), ["GitSource shop/config: spec.ref is set"]);
+        assert_eq!(turn(&mut started(), 0, &present(&[])), ["Sync shop/web: released"]);
     }
 }

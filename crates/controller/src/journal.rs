@@ -1,7 +1,7 @@
 //! What goes into the audit log: every decision before it is acted on, every outcome after.
 //!
-//! An identical refusal is logged once; of very many reverts of one object some have an entry and the
-//! rest is counted ([`crate::revert_counts`]).
+//! An identical refusal is logged once; of very many reverts of one object, or holds of one owner, some have
+//! an entry and the rest is counted ([`crate::revert_counts`], [`crate::holds`]).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -152,9 +152,7 @@ impl Journal {
     pub(crate) fn revert(&self, now: Timestamp, plan: &ApprovedPlan, suppressed: u64) -> Result<Receipt, LogError> {
         let mut entry = plan_entry(EntryKind::Revert, now, plan);
         entry.codes = codes(plan.reports().iter().map(|report| &report.finding));
-        if suppressed > 0 {
-            entry.counts.insert("suppressed".to_owned(), suppressed);
-        }
+        count_suppressed(&mut entry, suppressed);
         self.append_plan(&entry, &plan_body(plan), plan, Durability::Grouped)
     }
 
@@ -176,9 +174,7 @@ impl Journal {
             entry.subject.insert("object".to_owned(), report.reference.to_string());
         }
         entry.counts.insert("objects".to_owned(), reports.len() as u64);
-        if suppressed > 0 {
-            entry.counts.insert("suppressed".to_owned(), suppressed);
-        }
+        count_suppressed(&mut entry, suppressed);
         let body = json!({ "drift": reports.iter().map(report_json).collect::<Vec<_>>() });
         self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Grouped)
     }
@@ -215,9 +211,7 @@ impl Journal {
     ) -> Result<Receipt, LogError> {
         let mut entry = entry(EntryKind::Revert, now, [("sync", &*sync.to_string()), ("origin", "inventory")]);
         entry.codes = codes([finding]);
-        if suppressed > 0 {
-            entry.counts.insert("suppressed".to_owned(), suppressed);
-        }
+        count_suppressed(&mut entry, suppressed);
         self.log.append(&entry, None, None, Durability::Grouped)
     }
 
@@ -276,9 +270,16 @@ impl Journal {
     ///
     /// # Errors
     /// When the log cannot be written.
-    pub(crate) fn hold(&self, now: Timestamp, owner: &str, finding: &Finding) -> Result<Receipt, LogError> {
+    pub(crate) fn hold(
+        &self,
+        now: Timestamp,
+        owner: &str,
+        finding: &Finding,
+        suppressed: u64,
+    ) -> Result<Receipt, LogError> {
         let mut entry = entry(EntryKind::Hold, now, [("owner", owner)]);
         entry.codes = codes([finding]);
+        count_suppressed(&mut entry, suppressed);
         self.log.append(&entry, Some(&hold_body(finding)), None, Durability::Grouped)
     }
 
@@ -286,8 +287,10 @@ impl Journal {
     ///
     /// # Errors
     /// When the log cannot be written.
-    pub(crate) fn release(&self, now: Timestamp, owner: &str) -> Result<Receipt, LogError> {
-        self.log.append(&entry(EntryKind::Release, now, [("owner", owner)]), None, None, Durability::Grouped)
+    pub(crate) fn release(&self, now: Timestamp, owner: &str, suppressed: u64) -> Result<Receipt, LogError> {
+        let mut entry = entry(EntryKind::Release, now, [("owner", owner)]);
+        count_suppressed(&mut entry, suppressed);
+        self.log.append(&entry, None, None, Durability::Grouped)
     }
 
     /// Trust or policy moved on between a verdict and its entry: nothing was sent. On disk when this
@@ -375,6 +378,13 @@ fn entry<'a>(kind: EntryKind, now: Timestamp, subject: impl IntoIterator<Item = 
         codes: Vec::new(),
         counts: BTreeMap::new(),
         digests: BTreeMap::new(),
+    }
+}
+
+/// What came before this entry and has none of its own.
+fn count_suppressed(entry: &mut Entry, suppressed: u64) {
+    if suppressed > 0 {
+        entry.counts.insert("suppressed".to_owned(), suppressed);
     }
 }
 
