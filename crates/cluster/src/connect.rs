@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use http::Method;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use manifest::{ClusterId, Finding, Subject};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use crate::{
     ClusterCode,
@@ -112,6 +114,8 @@ struct Inner {
     id: ClusterId,
     discovery: RwLock<Arc<Discovery>>,
     lanes: Lanes,
+    /// How the API server calls us, once it was asked.
+    user: OnceCell<String>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -158,7 +162,8 @@ impl Cluster {
         let id = identify(&client).await.map_err(|source| ConnectError::Identify { source: Box::new(source) })?;
         let discovery =
             Discovery::of(&client).await.map_err(|source| ConnectError::Discover { source: Box::new(source) })?;
-        let inner = Inner { client, id, discovery: RwLock::new(Arc::new(discovery)), lanes: Lanes::new() };
+        let discovery = RwLock::new(Arc::new(discovery));
+        let inner = Inner { client, id, discovery, lanes: Lanes::new(), user: OnceCell::new() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -194,6 +199,17 @@ impl Cluster {
         self.send(&Call::get("/readyz".to_owned())).await.map(drop)
     }
 
+    /// How the API server calls this process: `system:serviceaccount:<namespace>:<name>` in a pod. `None` if it does not say.
+    pub(crate) async fn user(&self) -> Option<&str> {
+        match self.inner.user.get_or_try_init(|| who_am_i(&self.inner.client)).await {
+            Ok(user) => Some(user),
+            Err(error) => {
+                tracing::debug!(error = %error, "the API server does not say who we are");
+                None
+            }
+        }
+    }
+
     pub(crate) fn client(&self) -> &kube::Client {
         &self.inner.client
     }
@@ -220,6 +236,28 @@ async fn identify(client: &kube::Client) -> Result<ClusterId, RequestError> {
     let answer = send(client, &call).await?;
     let namespace: Namespace = decode(&call, &answer.body)?;
     Ok(ClusterId::new(&namespace.metadata.uid))
+}
+
+async fn who_am_i(client: &kube::Client) -> Result<String, RequestError> {
+    #[derive(Deserialize)]
+    struct Review {
+        status: Status,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Status {
+        user_info: UserInfo,
+    }
+    #[derive(Deserialize)]
+    struct UserInfo {
+        username: String,
+    }
+    let body = serde_json::json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let call = Call::new(Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews".to_owned())
+        .body("application/json", body.to_string().into_bytes().into());
+    let answer = send(client, &call).await?;
+    let review: Review = decode(&call, &answer.body)?;
+    Ok(review.status.user_info.username)
 }
 
 #[cfg(test)]

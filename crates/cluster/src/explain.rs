@@ -19,6 +19,9 @@ const MAX_WORDS: usize = 1_024;
 /// Where the managers stand in a conflict: `conflict with "kubectl" using v1`.
 const CONFLICT_CAUSE: &str = "FieldManagerConflict";
 
+/// Stands for writ's own ServiceAccount where the API server did not say which it is.
+const UNKNOWN_ACCOUNT: &str = "system:serviceaccount:NAMESPACE:NAME";
+
 struct Words {
     code: ClusterCode,
     field: Option<String>,
@@ -45,8 +48,16 @@ impl Words {
     }
 }
 
+/// Who made a request.
+pub(crate) struct Asker<'a> {
+    /// As whom.
+    pub identity: &'a Identity,
+    /// How the API server calls writ itself, if that is known.
+    pub own: Option<&'a str>,
+}
+
 /// What a failed request about a change means.
-pub(crate) fn change(error: &RequestError, change: &Change, resource: &Resource, identity: &Identity) -> Failure {
+pub(crate) fn change(error: &RequestError, change: &Change, resource: &Resource, asker: &Asker<'_>) -> Failure {
     let Some(failure) = error.failure() else {
         return unavailable(error.to_string()).about(&change.reference);
     };
@@ -66,7 +77,7 @@ pub(crate) fn change(error: &RequestError, change: &Change, resource: &Resource,
             fix: "none: it is created again when the namespace is back; or remove the object from Git".to_owned(),
             retry: Retry::Later,
         },
-        403 => denied(failure, words, change, resource, identity),
+        403 => denied(failure, words, change, resource, asker),
         404 if failure.details_kind.is_empty() => Words {
             code: ClusterCode::A103,
             field: None,
@@ -119,25 +130,55 @@ fn rejected(failure: &ApiFailure, found: String) -> Words {
     }
 }
 
-/// 403: RBAC, which names user and verb, or an admission plugin, which does not.
-fn denied(failure: &ApiFailure, words: String, change: &Change, resource: &Resource, identity: &Identity) -> Words {
-    let message = failure.message.expose();
-    let Some((before, after)) = message.split_once("\" cannot ").filter(|_| message.contains("User \"")) else {
-        return rejected(failure, words);
+/// What RBAC says: `RESOURCE "NAME" is forbidden: User "USER" cannot VERB …`; user and verb. An admission plugin can say the same,
+/// but only after its own name (`admission webhook "HOOK" denied the request: …`).
+fn rbac(message: &str) -> Option<(&str, &str)> {
+    let (about, rest) = message.split_once(" is forbidden: User \"")?;
+    let is_object = about.split_once(' ').is_none_or(|(_, name)| name.starts_with('"') && !name.contains(' '));
+    let (user, rest) = rest.split_once("\" cannot ").filter(|_| is_object)?;
+    Some((user, rest.split(' ').next().unwrap_or_default()))
+}
+
+/// `impersonate`; or, of a server that knows finer ones, `impersonate:serviceaccount` or `impersonate-on:serviceaccount:patch`,
+/// which it asks for before that one.
+fn is_impersonation(verb: &str) -> bool {
+    let rest = verb.strip_prefix("impersonate");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '-']))
+}
+
+/// Whether a request was denied in words for which it has to be known who writ itself is.
+pub(crate) fn is_about_writ(error: &RequestError, identity: &Identity) -> bool {
+    let denied = error.failure().filter(|failure| failure.status == 403);
+    let denied = denied.and_then(|failure| rbac(failure.message.expose()));
+    denied.is_some_and(|(_, verb)| is_impersonation(verb) || *identity == Identity::Own)
+}
+
+/// 403: RBAC, which names user and verb, or an admission plugin, which does not. The words may be somebody's who wants a
+/// permission: only whom writ knows for the one that asked is in the command that grants it.
+fn denied(failure: &ApiFailure, words: String, change: &Change, resource: &Resource, asker: &Asker<'_>) -> Words {
+    let Some((named, verb)) = rbac(failure.message.expose()) else { return rejected(failure, words) };
+    let acts_as = match asker.identity {
+        Identity::Impersonated(who) if is_impersonation(verb) => Some(who),
+        _ => None,
     };
-    let asked = before.rsplit_once("User \"").map_or(before, |(_, user)| user);
-    let verb = after.split(' ').next().unwrap_or_default();
-    if verb == "impersonate" {
-        let Identity::Impersonated(who) = identity else { return rejected(failure, words) };
+    let asked = match asker.identity {
+        Identity::Impersonated(who) if acts_as.is_none() => Some(&**who),
+        _ => asker.own,
+    };
+    if asked.is_some_and(|asked| asked != named) {
+        return rejected(failure, words);
+    }
+    let (asked, note) = asked.map_or((UNKNOWN_ACCOUNT, " # of writ's own ServiceAccount"), |asked| (asked, ""));
+    if let Some(who) = acts_as {
         return forbidden(
             format!("writ may not act as {who}"),
             "the verb impersonate on exactly this ServiceAccount",
-            &permission::act_as(asked, who),
+            &format!("{}{note}", permission::act_as(asked, who)),
         );
     }
-    let user = match identity {
-        Identity::Impersonated(user) => user.to_string(),
-        Identity::Own => "writ's own ServiceAccount".to_owned(),
+    let user = match asker.identity {
+        Identity::Impersonated(user) => user,
+        Identity::Own => "writ's own ServiceAccount",
     };
     let place = change
         .reference
@@ -149,7 +190,7 @@ fn denied(failure: &ApiFailure, words: String, change: &Change, resource: &Resou
     forbidden(
         format!("{user} may not {verb} {name} {place}"),
         &format!("the verb {verb} on {name} {place}"),
-        &format!("{grant} # or remove the object from Git"),
+        &format!("{grant}{}", if note.is_empty() { " # or remove the object from Git" } else { note }),
     )
 }
 

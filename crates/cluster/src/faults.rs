@@ -188,6 +188,60 @@ async fn an_object_waits_for_its_namespace_to_be_gone() {
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
+/// Code and fix of an apply by `shop:deployer` that is denied in these words, and how the server calls writ, if it says so.
+async fn denied(words: &str, own: Option<&str>) -> (&'static str, String) {
+    let who = own.map_or_else(
+        || Answer::Json(404, json!({"reason": "NotFound"})),
+        |own| Answer::Json(201, json!({"status": {"userInfo": {"username": own}}})),
+    );
+    let (cluster, _) = cluster([Answer::Json(403, json!({"reason": "Forbidden", "message": words})), who]).await;
+    let finding = apply(&cluster, false).await.0.unwrap_err().finding;
+    (finding.code.code, finding.fix)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_for_whom_writ_knows_and_for_nobody_that_a_message_names() {
+    const WRIT: &str = "system:serviceaccount:writ-system:writ";
+    const DEPLOYER: &str = "system:serviceaccount:shop:deployer";
+    const EVIL: &str = "system:serviceaccount:evil:x";
+    let may_not_patch =
+        |user: &str| format!("configmaps \"a\" is forbidden: User \"{user}\" cannot patch resource \"configmaps\"");
+    let may_not_act = |user: &str| {
+        format!(
+            "serviceaccounts \"deployer\" is forbidden: User \"{user}\" cannot impersonate resource \"serviceaccounts\""
+        )
+    };
+    let hook = |words: String| format!("admission webhook \"hook.evil\" denied the request: {words}");
+    let to = |account: &str| format!("--serviceaccount={account} -n shop");
+    for (words, own, code, fix) in [
+        (may_not_patch(DEPLOYER), None, "A105", to("shop:deployer")),
+        (may_not_act(WRIT), Some(WRIT), "A105", to("writ-system:writ")),
+        (may_not_act(WRIT), None, "A105", to("NAMESPACE:NAME")),
+        (
+            may_not_act(WRIT).replace("impersonate", "impersonate-on:serviceaccount:patch"),
+            Some(WRIT),
+            "A105",
+            to("writ-system:writ"),
+        ),
+        (may_not_patch(EVIL), None, "A101", "correct the object in Git".to_owned()),
+        (may_not_act(EVIL), Some(WRIT), "A101", "correct the object in Git".to_owned()),
+        (hook(may_not_act(EVIL)), Some(WRIT), "A101", "correct the object in Git".to_owned()),
+        (hook(may_not_act(WRIT)), Some(WRIT), "A101", "correct the object in Git".to_owned()),
+        (hook(may_not_patch(DEPLOYER)), None, "A101", "correct the object in Git".to_owned()),
+        (
+            hook(format!("User \"{EVIL}\" cannot impersonate anybody")),
+            None,
+            "A101",
+            "correct the object in Git".to_owned(),
+        ),
+        (hook(format!("User \"{EVIL}\" cannot patch anything")), None, "A101", "correct the object in Git".to_owned()),
+    ] {
+        let (said, printed) = denied(&words, own).await;
+        assert_eq!(said, code, "{words}: {printed}");
+        assert!(printed.contains(&fix) && !printed.contains("evil"), "{words}: {printed}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_without_aggregated_discovery_is_refused_by_name() {
     let answers = [json!({"metadata": {"uid": "c"}}), json!({"kind": "APIVersions", "versions": ["v1"]})];

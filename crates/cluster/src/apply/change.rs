@@ -13,7 +13,8 @@ use super::{
     lanes::{Lane, Pressure},
 };
 use crate::{
-    AppliedByWrit, Cluster, ClusterCode, FIELD_MANAGER, Identity, Resource, Sighting, explain,
+    AppliedByWrit, Cluster, ClusterCode, FIELD_MANAGER, Identity, Resource, Sighting,
+    explain::{self, Asker},
     read::find_one,
     request::{Answer, Call, RequestError},
 };
@@ -74,8 +75,11 @@ impl Context<'_> {
                     .body("application/apply-patch+yaml", body.clone())
                     .by(&self.identity);
                 let (answer, writes) = self.write(&call, novelty).await;
-                let result = answer.map_err(|stop| self.explain(&stop, change, resource));
-                (result.and_then(|answer| self.applied(change, &answer)), writes)
+                let result = match answer {
+                    Ok(answer) => self.applied(change, &answer),
+                    Err(stop) => Err(self.explain(&stop, change, resource).await),
+                };
+                (result, writes)
             }
             (_, None) => (Err(self.fail(change, "the plan has no body for it", "a body")), 0),
         }
@@ -115,7 +119,7 @@ impl Context<'_> {
     ) -> (Result<Done, Failure>, u64) {
         let reference = &change.reference;
         match find_one(self.cluster, resource, reference).await {
-            Err(error) => return (Err(explain::change(&error, change, resource, &self.identity)), 0),
+            Err(error) => return (Err(self.failed(&error, change, resource, &Identity::Own).await), 0),
             Ok(None) => return (Ok(Done::Gone), 0),
             Ok(Some(seen)) if seen.uid != uid || seen.resource_version != resource_version => {
                 return (Err(explain::moved_on(reference)), 0);
@@ -144,15 +148,27 @@ impl Context<'_> {
             // Gone between the look and the request.
             Err(Stop::Failed(error)) if error.status() == Some(404) => (Ok(Done::Gone), writes),
             Err(Stop::Failed(error)) if error.status() == Some(409) => (Err(explain::moved_on(reference)), writes),
-            Err(stop) => (Err(self.explain(&stop, change, resource)), writes),
+            Err(stop) => (Err(self.explain(&stop, change, resource).await), writes),
         }
     }
 
-    fn explain(&self, stop: &Stop, change: &Change, resource: &Resource) -> Failure {
+    async fn explain(&self, stop: &Stop, change: &Change, resource: &Resource) -> Failure {
         match stop {
             Stop::Late => explain::too_late(&change.reference, &self.timeout_fix),
-            Stop::Failed(error) => explain::change(error, change, resource, &self.identity),
+            Stop::Failed(error) => self.failed(error, change, resource, &self.identity).await,
         }
+    }
+
+    /// What it means that a request about a change, made as `identity`, failed.
+    pub(super) async fn failed(
+        &self,
+        error: &RequestError,
+        change: &Change,
+        resource: &Resource,
+        identity: &Identity,
+    ) -> Failure {
+        let own = if explain::is_about_writ(error, identity) { self.cluster.user().await } else { None };
+        explain::change(error, change, resource, &Asker { identity, own })
     }
 
     /// Sends a request until it is answered for good.

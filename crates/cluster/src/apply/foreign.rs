@@ -53,10 +53,8 @@ pub(super) async fn find(
             Err(error) if error.status() == Some(404) => {}
             Err(error) => {
                 for change in changes {
-                    refused.insert(
-                        change.reference.clone(),
-                        explain::change(&error, change, resource, &crate::Identity::Own),
-                    );
+                    let failure = context.failed(&error, change, resource, &crate::Identity::Own).await;
+                    refused.insert(change.reference.clone(), failure);
                 }
             }
         }

@@ -5,7 +5,7 @@ use cluster::{ApplyRefused, Current, Done};
 use manifest::Digest;
 use testkit::{RequestFilter, RequestTotals, Rights};
 
-use crate::world::{World, config_map, only_failure, plane};
+use crate::world::{DEADLINE, World, config_map, only_failure, plane};
 
 fn current() -> Current {
     Current { trust_digest: Digest::of(b"trust"), policy_digest: Digest::of(b"policy") }
@@ -178,6 +178,34 @@ async fn writes_are_limited_to_what_the_service_account_may_do() {
         "{text}"
     );
     assert!(text.contains("kubectl create clusterrole"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grant_to_act_as_a_service_account_is_for_writ_and_works() {
+    let world = World::new(Rights::Namespace).await;
+    let (namespace, writ) = (world.tenant.namespace(), testkit::writ_kubeconfig(plane()).unwrap());
+    let may_act = |expected: &str| {
+        let question = ["auth", "can-i", "impersonate", "serviceaccounts/deployer", "-n", namespace];
+        testkit::wait_until("the permission", DEADLINE, || {
+            // kubectl fails when the answer is no.
+            let answer = plane().kubectl_as(&writ, &question).map_or("no", |_| "yes");
+            if answer == expected { Ok(()) } else { Err(answer) }
+        })
+        .unwrap();
+    };
+    world.tenant.kubectl(&["delete", "rolebinding", "writ-impersonates-deployer"]).unwrap();
+    may_act("no");
+    let (_, report, _) = world.roll_out(&config_map("a", "red")).await;
+    let (code, text) = only_failure(&report);
+    assert_eq!(code, "A105", "{text}");
+    assert!(text.contains(&format!("writ may not act as system:serviceaccount:{namespace}:deployer")), "{text}");
+    let (_, grant) = text.split_once("Fix: ").unwrap();
+    for command in grant.split(" && ") {
+        let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+        plane().kubectl(&arguments).unwrap();
+    }
+    may_act("yes");
+    assert!(world.roll_out(&config_map("a", "red")).await.1.is_complete());
 }
 
 #[tokio::test(flavor = "multi_thread")]
