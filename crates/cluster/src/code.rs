@@ -77,7 +77,7 @@ manifest::codes! {
         },
         /// A watch cannot be kept.
         A113 = "WatchFailing" {
-            meaning: "A kind cannot be watched at the moment, so drift of it is seen late or not at all.",
+            meaning: "A kind could not be watched for 15 seconds and more, so drift of it is seen late or not at all.",
             action: "Mend what the message names: a permission of writ's own ServiceAccount, a CustomResourceDefinition that is gone, an API server that does not answer.",
             example: "A113 WatchFailing: Deployment.apps: 403 Forbidden: cannot watch resource deployments; needed: an open watch. Fix: grant list and watch on deployments.apps to writ",
         },

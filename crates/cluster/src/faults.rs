@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
+use futures::{
+    StreamExt as _,
+    stream::{empty, pending},
+};
 use http::{Request, Response};
+use http_body_util::{BodyStream, StreamBody};
 use kube::client::Body;
 use manifest::{Digest, GroupKind, ObjectRef};
 use plan::{Action, ApplySetId, Change, Conflicts, SyncRef, Wave};
@@ -24,9 +29,13 @@ enum Answer {
     Json(u16, Value),
     /// Sent as it is; the body ends where the text ends.
     Text(String),
+    /// A watch that is open and says nothing.
+    Silence,
     RetryAfter(u64),
     /// No answer: the connection is cut.
     Cut,
+    /// No answer at all.
+    Never,
 }
 
 type Script = Arc<Mutex<VecDeque<Answer>>>;
@@ -45,19 +54,21 @@ async fn cluster(answers: impl IntoIterator<Item = Answer>) -> (Cluster, Seen) {
         requests.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
         let answer = script.lock().unwrap().pop_front();
         async move {
-            let build = |status: u16| Response::builder().status(status);
-            match answer {
-                Some(Answer::Json(status, body)) => {
-                    Ok::<_, BoxError>(build(status).body(Body::from(body.to_string().into_bytes()))?)
-                }
-                Some(Answer::Text(text)) => Ok(build(200).body(Body::from(text.into_bytes()))?),
+            let stays_open = matches!(answer, Some(Answer::Silence));
+            let (response, body) = match answer {
+                Some(Answer::Json(status, body)) => (Response::builder().status(status), body.to_string()),
+                Some(Answer::Text(text)) => (Response::builder(), text),
+                Some(Answer::Silence) => (Response::builder(), String::new()),
                 Some(Answer::RetryAfter(seconds)) => {
-                    Ok(build(429).header("retry-after", seconds).body(Body::empty())?)
+                    (Response::builder().status(429).header("retry-after", seconds), String::new())
                 }
-                Some(Answer::Cut) => Err("connection reset".into()),
-                // The script is at its end: a server that never answers.
-                None => std::future::pending().await,
-            }
+                Some(Answer::Cut) => return Err("connection reset".into()),
+                // At its end the script is that of a server that never answers.
+                Some(Answer::Never) | None => std::future::pending().await,
+            };
+            let end = if stays_open { pending().left_stream() } else { empty().right_stream() };
+            let body = BodyStream::new(Body::from(body.into_bytes())).chain(end);
+            Ok::<_, BoxError>(response.body(StreamBody::new(body))?)
         }
     });
     let cluster = Cluster::with_client(kube::Client::new(service, "default")).await.unwrap();
@@ -341,16 +352,33 @@ async fn without_streaming_lists_pages_are_read() {
 #[tokio::test(start_paused = true)]
 async fn a_list_that_breaks_is_delivered_again_and_a_lasting_failure_is_reported_once() {
     let forbidden = || Answer::Json(403, json!({"reason": "Forbidden", "message": "cannot watch configmaps"}));
-    let answers = [
-        Answer::Text(line("ADDED", &config_map(3))),
-        forbidden(),
-        forbidden(),
-        forbidden(),
-        forbidden(),
-        Answer::Text([line("ADDED", &config_map(3)), bookmark(4, true)].concat()),
-    ];
+    let answers = std::iter::once(Answer::Text(line("ADDED", &config_map(3))))
+        .chain((0..12).map(|_| forbidden()))
+        .chain([Answer::Text([line("ADDED", &config_map(3)), bookmark(4, true)].concat())]);
     let (words, _) = watch(answers, 6).await;
     assert_eq!(words, ["applied@3", "gap", "failing cannot watch configmaps", "applied@3", "restored", "synced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_soon_back_is_no_news() {
+    // Four failures are 1.5 s.
+    let restart = || (0..4).map(|_| Answer::Cut).chain([Answer::Silence]);
+    let (cluster, seen) = cluster([Answer::Text(bookmark(4, true))].into_iter().chain(restart())).await;
+    let (sender, mut events) = mpsc::channel::<Watched>(1);
+    let _watch = cluster.watch(WatchTarget::all(config_maps()), sender);
+    assert_eq!(word(&events.recv().await.unwrap().event), "synced");
+    let next = tokio::time::timeout(Duration::from_secs(60), events.recv()).await;
+    assert!(next.is_err(), "{next:?}");
+    assert_eq!(seen.lock().unwrap().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_was_reported_works_again_once_it_is_open() {
+    let answers =
+        [Answer::Text(bookmark(4, true)), Answer::Never, Answer::Never, Answer::Text(String::new()), Answer::Silence];
+    let (words, queries) = watch(answers, 3).await;
+    assert_eq!(words, ["synced", "failing no answer within 40 s", "restored"]);
+    assert_eq!(queries.len(), 5, "{queries:?}");
 }
 
 #[tokio::test(start_paused = true)]

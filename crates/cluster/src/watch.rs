@@ -72,7 +72,7 @@ pub enum WatchEvent {
     Synced,
     /// Events were missed: everything is delivered again, then `Synced`.
     Gap,
-    /// The watch cannot be kept at the moment and is tried again; said once until it works again.
+    /// The watch could not be kept for a while and is tried again; said once until it works again.
     Failing(Finding),
     /// It works again.
     Restored,

@@ -51,10 +51,13 @@ impl State {
         }
     }
 
-    /// Drift of a kind is not seen, and nothing of it advances: everybody who declares it is told.
+    /// Drift of a kind is not seen, and nothing of it advances: everybody who declares it is told. Once, since an API server that
+    /// is away is so for all kinds: an Event for each of 20 kinds and 100 Syncs would be more than are kept.
     fn watch_fails(&mut self, target: Arc<WatchTarget>, finding: Finding) {
         for sync in self.declaring(&target) {
-            self.announce_sync(&sync, std::slice::from_ref(&finding));
+            if self.unwatched(&sync).is_none() {
+                self.announce_sync(&sync, std::slice::from_ref(&finding));
+            }
             self.dirty.insert(Dirty::Sync(sync));
         }
         self.failing.insert(target, finding);

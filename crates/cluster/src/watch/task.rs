@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use manifest::{Finding, Subject};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use super::{
     WatchEvent, WatchTarget, Watched,
@@ -24,8 +27,12 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(40);
 /// Failures in a row to resume from a version before everything is listed again: a version that the
 /// server will never know (a restored etcd) looks like an error that passes.
 const MAX_RESUMES: u32 = 5;
-/// Failures in a row before they are reported: a restart of the API server is no news.
-const REPORT_AFTER: u32 = 3;
+/// How long a watch fails before it is reported: an API server restarts in 5 to 10 s, and that is no news. Everything of the kind
+/// that is declared counts as unwatched from then on.
+const REPORT_AFTER: Duration = Duration::from_secs(15);
+/// How long a watch is open, after failures, before it works again, although nothing was to be said: the first line may be the
+/// bookmark of a minute later. What ends sooner without a line has not worked.
+const WORKS_AFTER: Duration = Duration::from_secs(1);
 
 /// How a stretch of work ended.
 enum End {
@@ -58,6 +65,8 @@ struct State<T> {
     /// True once anything of a list was delivered that has not been completed.
     torn: bool,
     failures: u32,
+    /// When the first of them was.
+    failing_since: Option<Instant>,
     reported: bool,
 }
 
@@ -70,6 +79,7 @@ pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<W
         version: None,
         torn: false,
         failures: 0,
+        failing_since: None,
         reported: false,
     };
     loop {
@@ -118,7 +128,8 @@ impl<T: From<Watched> + Send> State<T> {
             // What a broken list delivered is delivered again.
             self.emit(WatchEvent::Gap).await?;
         }
-        if self.failures >= REPORT_AFTER && !self.reported {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REPORT_AFTER && !self.reported {
             self.reported = true;
             let finding = self.finding(reason);
             self.emit(WatchEvent::Failing(finding)).await?;
@@ -126,6 +137,13 @@ impl<T: From<Watched> + Send> State<T> {
         let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(10)).min(MAX_PAUSE);
         tokio::time::sleep(pause).await;
         if self.sender.is_closed() { Err(Gone) } else { Ok(()) }
+    }
+
+    /// The watch works; says so if it was reported that it does not.
+    async fn works(&mut self) -> Result<(), Gone> {
+        self.failures = 0;
+        self.failing_since = None;
+        if std::mem::take(&mut self.reported) { self.emit(WatchEvent::Restored).await } else { Ok(()) }
     }
 
     fn finding(&self, reason: String) -> Finding {
@@ -175,8 +193,7 @@ impl<T: From<Watched> + Send> State<T> {
             next = page.next;
             if next.is_none() {
                 self.version = Some(page.resource_version);
-                self.failures = 0;
-                if std::mem::take(&mut self.reported) && self.emit(WatchEvent::Restored).await.is_err() {
+                if self.works().await.is_err() {
                     return End::Unheard;
                 }
                 return if self.emit(WatchEvent::Synced).await.is_err() { End::Unheard } else { End::Finished };
@@ -198,7 +215,14 @@ impl<T: From<Watched> + Send> State<T> {
     async fn read(&mut self, mut lines: Lines) -> End {
         let mut silent = true;
         loop {
-            let line = match timeout(MAX_SILENCE, lines.next()).await {
+            let recovers = self.failures > 0 && self.version.is_some();
+            let line = match timeout(if recovers { WORKS_AFTER } else { MAX_SILENCE }, lines.next()).await {
+                Err(_elapsed) if recovers => {
+                    if self.works().await.is_err() {
+                        return End::Unheard;
+                    }
+                    continue;
+                }
                 Err(_elapsed) => return End::Failed(format!("silent for {} s", MAX_SILENCE.as_secs())),
                 Ok(Err(error)) => return End::Failed(error.to_string()),
                 Ok(Ok(None)) if self.version.is_none() => {
@@ -210,9 +234,9 @@ impl<T: From<Watched> + Send> State<T> {
                 Ok(Ok(Some(line))) => line,
             };
             silent = false;
-            let reported = self.reported;
             let understood = self.interpret(line);
-            if reported && !self.reported && self.emit(WatchEvent::Restored).await.is_err() {
+            // A list works when it is complete.
+            if understood.is_ok() && self.version.is_some() && self.works().await.is_err() {
                 return End::Unheard;
             }
             match understood {
@@ -256,8 +280,6 @@ impl<T: From<Watched> + Send> State<T> {
         };
         if self.version.is_some() {
             self.version = Some(version);
-            self.failures = 0;
-            self.reported = false;
         }
         Ok(event)
     }
