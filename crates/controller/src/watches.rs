@@ -64,18 +64,14 @@ impl State {
     }
 
     fn declaring(&self, target: &WatchTarget) -> Vec<SyncRef> {
-        let kind = target.resource.group_kind();
-        let declares = |state: &SyncState| {
-            let states = [&state.accepted, &state.applied].into_iter().flatten();
-            states.flat_map(|state| state.iter()).any(|object| object.reference.group_kind == kind)
-        };
-        self.syncs.iter().filter(|(_, state)| declares(state)).map(|(sync, _)| sync.clone()).collect()
+        self.syncs.iter().filter(|(_, state)| declares(state, target)).map(|(sync, _)| sync.clone()).collect()
     }
 
     /// Why something that a Sync declares is not watched at the moment.
     #[must_use]
     pub(crate) fn unwatched(&self, sync: &SyncRef) -> Option<&Finding> {
-        self.failing.iter().find(|(target, _)| self.declaring(target).contains(sync)).map(|(_, finding)| finding)
+        let state = self.syncs.get(sync)?;
+        self.failing.iter().find(|(target, _)| declares(state, target)).map(|(_, finding)| finding)
     }
 
     fn own_watched(&mut self, target: &Arc<WatchTarget>, event: WatchEvent) {
@@ -210,6 +206,11 @@ impl State {
             events.send(Event::Discovered).await.ok();
         });
     }
+}
+
+fn declares(sync: &SyncState, target: &WatchTarget) -> bool {
+    let mut states = [&sync.accepted, &sync.applied].into_iter().flatten();
+    states.any(|state| state.iter().any(|object| is_of(target, &object.reference.group_kind)))
 }
 
 fn is_of(target: &WatchTarget, kind: &GroupKind) -> bool {
