@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use anyhow::{Context, ensure};
+use serde_json::{Value, json};
 use testkit::{Fault, Push};
 
 use super::{Lent, unharmed};
@@ -75,9 +76,46 @@ fn secret_without_a_certificate() -> Test {
     story.end(&stage)
 }
 
+/// A key that writ does not know: read without it, the Secret would mean something else than who wrote it thinks.
+#[test]
+fn secret_with_an_unknown_key() -> Test {
+    let mut stage = Lent::stage()?;
+    let mut story = Story::begin(&stage, "secret-unknown-key", "A key of the Secret that is not known")?;
+    story.done("somebody adds tls.crt to Secret git; writ polls");
+    patch_secret(&stage, &json!({ "data": { "tls.crt": "anVuaw==" } }))?;
+    stage.poke()?;
+    let outcome = no_verdict(&mut stage, &mut story, "A141");
+    patch_secret(&stage, &json!({ "data": { "tls.crt": null } }))?;
+    outcome?;
+    stage.restore()?;
+    story.then("the key is removed: nothing is held, and the GitSource is ready.");
+    story.end(&stage)
+}
+
+/// The Secret of the GitSource is deleted: nothing is asked of the server without it.
+#[test]
+fn secret_that_is_missing() -> Test {
+    let mut stage = Lent::stage()?;
+    let mut story = Story::begin(&stage, "secret-missing", "The Secret of the GitSource is gone")?;
+    story.done("kubectl delete secret git; writ polls");
+    let mut secret = stage.view.object("api/v1/secrets", "git")?;
+    stage.tenant.kubectl(&["delete", "secret", "git"])?;
+    stage.poke()?;
+    let outcome = no_verdict(&mut stage, &mut story, "A141");
+    secret["metadata"] = json!({ "name": "git" });
+    stage.tenant.apply(&secret.to_string())?;
+    outcome?;
+    stage.restore()?;
+    story.then("the Secret is there again: nothing is held, and the GitSource is ready.");
+    story.end(&stage)
+}
+
 fn certificate(stage: &Stage<'_>, text: &str) -> Test {
-    let patch = serde_json::json!({ "stringData": { "ca.crt": text } }).to_string();
-    stage.tenant.kubectl(&["patch", "secret", "git", "--type=merge", "-p", &patch]).map(drop)
+    patch_secret(stage, &json!({ "stringData": { "ca.crt": text } }))
+}
+
+fn patch_secret(stage: &Stage<'_>, patch: &Value) -> Test {
+    stage.tenant.kubectl(&["patch", "secret", "git", "--type=merge", "-p", &patch.to_string()]).map(drop)
 }
 
 /// Somebody who can write to the state volume puts a replace ref into the mirror: one commit would look like another.

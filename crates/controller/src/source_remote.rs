@@ -62,7 +62,7 @@ pub(crate) async fn remote(
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
             let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
-            let fix = format!("kubectl -n {} describe secret {}; then apply or mend it", key.namespace, secret.name);
+            let fix = format!("kubectl -n {} describe secret {} # then apply or mend it", key.namespace, secret.name);
             Finding { fix, ..finding(ControllerCode::A141, &owner, &found, needed) }
         };
         let found = cluster.secret(&key.namespace, &secret.name).await;
