@@ -16,6 +16,8 @@ use crate::{
 
 /// The longest note the API server takes, in bytes.
 const MAX_NOTE: usize = 1_024;
+/// What is left at least of a part that is cut, in bytes: its first words.
+const MIN_PART: usize = 80;
 /// The most Events that are still counted up. An attacker who causes more different ones gets new
 /// Events, which the API server forgets after an hour.
 const MAX_SERIES: usize = 1_024;
@@ -64,17 +66,26 @@ pub struct Note {
 }
 
 impl Note {
-    /// A warning that tells a finding.
+    /// A warning that tells a finding, after the words of what it is about or what was done. Of one that is too long for an Event
+    /// what was found is cut, and what was needed: the fix stands at the end and is whole.
     #[must_use]
-    pub fn of(finding: &Finding, action: &'static str) -> Self {
-        Self { severity: Severity::Warning, reason: finding.code.reason, action, text: finding.to_string() }
+    pub fn of(finding: &Finding, action: &'static str, words: Option<&str>) -> Self {
+        let tell = |finding: &Finding| words.map_or_else(|| finding.to_string(), |words| format!("{words}: {finding}"));
+        let mut text = tell(finding);
+        if text.len() > MAX_NOTE {
+            let mut short = finding.clone();
+            short.found = cut(&short.found, text.len() - MAX_NOTE);
+            text = tell(&short);
+            short.needed = cut(&short.needed, text.len().saturating_sub(MAX_NOTE));
+            text = tell(&short);
+        }
+        Self { severity: Severity::Warning, reason: finding.code.reason, action, text }
     }
+}
 
-    /// The same, with words before it: what it is about, or what was done.
-    #[must_use]
-    pub fn after(self, words: &str) -> Self {
-        Self { text: format!("{words}: {}", self.text), ..self }
-    }
+/// `text` without this many bytes, as far as something of it is left.
+fn cut(text: &str, excess: usize) -> String {
+    shorten(text, text.len().saturating_sub(excess).max(MIN_PART))
 }
 
 #[derive(Debug)]
@@ -185,4 +196,42 @@ fn collection(namespace: &str) -> String {
 
 fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use manifest::Subject;
+
+    use super::*;
+    use crate::ClusterCode;
+
+    fn finding(found: usize, needed: usize, fix: usize) -> Finding {
+        Finding {
+            code: ClusterCode::A101.entry(),
+            subject: Subject::Named("ConfigMap shop/a".into()),
+            rule: Some("shop".into()),
+            found: "é".repeat(found),
+            needed: "n".repeat(needed),
+            fix: format!("{}!", "f".repeat(fix)),
+        }
+    }
+
+    #[test]
+    fn a_long_finding_is_told_with_its_fix() {
+        const WORDS: &str = "commit 3f1c2a9d0b7e is held";
+        let note = |finding: &Finding| Note::of(finding, "Verify", Some(WORDS)).text;
+        let short = finding(10, 10, 10);
+        assert_eq!(note(&short), format!("{WORDS}: {short}"));
+        for (found, needed, fix) in [(2_000, 100, 400), (100, 2_000, 400), (2_000, 2_000, 400), (2_000, 10, 700)] {
+            let long = finding(found, needed, fix);
+            let text = note(&long);
+            assert!(text.len() <= MAX_NOTE && text.len() > MAX_NOTE - 10, "{} bytes", text.len());
+            assert!(
+                text.starts_with(&format!("{WORDS}: A101 ")) && text.ends_with(&format!("Fix: {}", long.fix)),
+                "{text}"
+            );
+        }
+        // A fix that fits nowhere is cut where it is written.
+        assert!(note(&finding(2_000, 10, 2_000)).ends_with('!'));
+    }
 }

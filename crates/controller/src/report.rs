@@ -294,8 +294,7 @@ impl State {
     fn announce(&self, regarding: &Regarding, findings: &[Finding], action: &'static str, words: Option<&str>) {
         let at = Timestamp::now();
         for finding in findings.iter().take(MAX_ANNOUNCED) {
-            let note = Note::of(finding, action);
-            let note = if let Some(words) = words { note.after(words) } else { note };
+            let note = Note::of(finding, action, words);
             self.reporter.event(Announcement { regarding: regarding.clone(), note, at });
         }
     }
