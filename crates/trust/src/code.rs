@@ -121,11 +121,11 @@ manifest::codes! {
             example: "W308 MixedStep: commit 3f1c2a9d0b7e: policies/deny.yaml and apps/web.yaml in one step; needed: two steps",
         },
 
-        /// The candidate does not descend from the last accepted commit.
+        /// The candidate does not descend from the last verified commit.
         W401 = "NotDescendant" {
-            meaning: "The head does not descend from the last accepted commit: history was rewritten, an older head is replayed, or it is another repository.",
-            action: "Push a commit on top of the last accepted one. To go back on purpose, revert by a new signed commit.",
-            example: "W401 NotDescendant: commit 3f1c2a9d0b7e: does not descend from 77aa01b2c3d4; needed: a descendant of it",
+            meaning: "The head does not descend from the last verified commit: history was rewritten, an older head is replayed, or it is another repository. Verified is what signatures and authority allow and the log has recorded; a Sync may hold that commit all the same, for a policy for instance (W801), and run an older one.",
+            action: "Push a commit on top of the last verified one, also if a Sync holds that one. To go back on purpose, revert by a new signed commit.",
+            example: "W401 NotDescendant: commit 3f1c2a9d0b7e: does not descend from 77aa01b2c3d4, which was verified before; needed: a descendant of it",
         },
         /// The last accepted commit is reachable, but not along first parents.
         W402 = "NotFirstParent" {

@@ -386,8 +386,8 @@ impl Judge<'_> {
         let (code, found) = match (reaches(from, &self.head), reaches(&self.head, from)) {
             (Err(finding), _) | (_, Err(finding)) => return finding,
             (Ok(true), _) => (TrustCode::W402, format!("{from} is in its history, but not along first parents")),
-            (_, Ok(true)) => (TrustCode::W401, format!("older than {from}, which was accepted before")),
-            _ => (TrustCode::W401, format!("does not descend from {from}, which was accepted before")),
+            (_, Ok(true)) => (TrustCode::W401, format!("older than {from}, which was verified before")),
+            _ => (TrustCode::W401, format!("does not descend from {from}, which was verified before")),
         };
         let (needed, fix) = if code == TrustCode::W402 {
             let branch = manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref));
