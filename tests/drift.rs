@@ -417,7 +417,7 @@ fn additions_by_others_stay() -> Test {
 
 /// Of a record of `expected/`: the object's kind, and what others added.
 fn additions(line: &str) -> Option<String> {
-    let record: serde_json::Value = serde_json::from_str(line.split_once(' ')?.1).ok()?;
+    let record: Value = serde_json::from_str(line.split_once(' ')?.1).ok()?;
     let paths = record["added"]["paths"].as_array()?;
     Some(format!("{} {paths:?}", record["object"]["kind"]))
 }
