@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map};
+use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, WITHIN, config_map};
 
 /// Lets the API server refuse what `expression` is false for, among the ConfigMaps of the stage's namespace, and waits until it does
 /// so for `refused`, applied in a dry run.
@@ -162,4 +162,57 @@ fn what_a_roll_out_left_to_do_is_healed_without_the_git_source() -> Test {
         Ok(())
     })?;
     stage.heals()
+}
+
+/// writ is killed before it has noted that it wrote an object for the first time. Somebody edits that while writ is down.
+#[test]
+fn what_a_killed_roll_out_wrote_is_ours() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    stage.kill()?;
+    let commit = stage.change("apps/extra.yaml", &config_map("extra", "v"))?;
+    stage.start_and_die_at("object-applied")?;
+    let edit = r#"{"data":{"value":"by hand"}}"#;
+    stage.tenant.kubectl(&["patch", "configmap", "extra", "--type=merge", "-p", edit])?;
+    stage.start()?;
+    stage.applied(&commit)?;
+    let value = stage.view.config_map("extra")?["data"]["value"].clone();
+    ensure!(value == "v", "the value is {value}");
+    stage.audit_verifies()
+}
+
+/// The same with an object that somebody else made, although it looks like ours: it was never written by this Sync.
+#[test]
+fn what_only_looks_like_ours_is_not_taken() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let labels = stage.view.config_map("settings")?["metadata"]["labels"].clone();
+    let forged = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra", "labels": labels}, "data": {"value": "theirs"},
+    });
+    let file = stage.state().join("../forged.json");
+    std::fs::write(&file, forged.to_string())?;
+    let file = file.to_string_lossy().into_owned();
+    stage.tenant.kubectl(&["apply", "--server-side", "--field-manager=writ", "-f", &file])?;
+    let edit = r#"{"data":{"value":"by hand"}}"#;
+    stage.tenant.kubectl(&["patch", "configmap", "extra", "--type=merge", "-p", edit])?;
+    stage.stop()?;
+    let commit = stage.change("apps/extra.yaml", &config_map("extra", "v"))?;
+    // After a restart as well.
+    for _ in 0..2 {
+        let before = stage.log()?.len();
+        stage.start()?;
+        testkit::wait_until("the conflict is told", WITHIN, || {
+            let log = stage.log()?;
+            ensure!(log.get(before..).unwrap_or_default().contains("not applied: A102"), "{log}");
+            Ok(())
+        })?;
+        stage.wait("it is shown", |view| {
+            let sync = view.sync(SYNC)?;
+            ensure!(sync["status"]["acceptedRevision"] == commit.as_str(), "{}", sync["status"]);
+            is_ready(view, |message| message.contains("A102"))
+        })?;
+        stage.stop()?;
+        let value = stage.view.config_map("extra")?["data"]["value"].clone();
+        ensure!(value == "by hand", "the value is {value}");
+    }
+    Ok(())
 }

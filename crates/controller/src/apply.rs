@@ -201,6 +201,7 @@ impl State {
         let key = if complete { state.judging.take() } else { None };
         state.judged(key);
         if complete {
+            state.interrupted = None;
             let mut before = std::mem::take(&mut state.partial);
             before.extend(std::mem::replace(&mut state.applied, state.accepted.clone()));
             state.inventory_due = true;

@@ -148,13 +148,18 @@ impl State {
         if objects.is_empty() || state.resume != Resume::Done || state.gone {
             return;
         }
-        let applied = state.applied.clone();
+        let (applied, interrupted) = (state.applied.clone(), state.interrupted.clone());
         let Some(verdict) = self.verdict_inputs(sync, now) else { return };
         let decision = decide(&Inputs {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
-            question: Question::Drift { accepted: &accepted, applied: applied.as_deref(), objects: &objects },
+            question: Question::Drift {
+                accepted: &accepted,
+                applied: applied.as_deref(),
+                interrupted: interrupted.as_deref(),
+                objects: &objects,
+            },
             live: &self.live,
             claims: &self.live,
             findings: &[],

@@ -26,7 +26,8 @@ const MAX_LINE_BYTES: usize = 6 << 20;
 /// many changes.
 const COMPACT_AT_LINES: usize = 4_000;
 /// Pause after a write: each is a sync, which takes a millisecond of a processor and of the disk that etcd may share. A crash
-/// meanwhile loses a second of records, whose objects are then compared by declared fields.
+/// meanwhile loses a second of records, whose objects are then compared by declared fields. That a first write of ours was among
+/// them is told by the log, as a roll-out without an outcome, and by the object (`Question::Drift`, `interrupted`).
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// As many records are written without a pause: a roll-out of a thousand objects a second holds 200 kB of them.
 const WRITE_AT: usize = 64;

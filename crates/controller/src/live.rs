@@ -13,8 +13,9 @@ use std::{
     sync::Arc,
 };
 
+use cluster::AppliedByWrit;
 use manifest::{Digest, GroupKind, ObjectRef};
-use plan::{Claims, DriftSeen, FieldDiff, Lifecycle, Live, LiveStates, Presence, SyncRef, Visibility};
+use plan::{Claims, DriftSeen, FieldDiff, Lifecycle, Live, LiveStates, Manager, Presence, SyncRef, Visibility};
 
 use entry::{Entry, Waiting, is_newer};
 
@@ -49,6 +50,8 @@ pub(crate) struct Observation {
     pub generation: Option<i64>,
     /// Whether it is being deleted.
     pub lifecycle: Lifecycle,
+    /// Who applied it, as it says itself.
+    pub manager: Manager,
     /// Hash of everything outside status and bookkeeping; the same within one process for the same
     /// content.
     pub content: u128,
@@ -63,6 +66,10 @@ impl From<cluster::Sighting> for Observation {
             resource_version: seen.resource_version,
             generation: seen.generation,
             lifecycle: seen.lifecycle,
+            manager: match seen.applied_by_writ {
+                AppliedByWrit::Yes => Manager::Writ,
+                AppliedByWrit::No => Manager::Others,
+            },
             content: seen.content,
             json: seen.raw.json().clone(),
         }
@@ -352,6 +359,7 @@ impl LiveStates for LiveTable {
                     uid: &seen.uid,
                     resource_version: &seen.resource_version,
                     applied: expected.as_ref().map(|expected| expected.applied),
+                    manager: seen.manager,
                     lifecycle: seen.lifecycle,
                     drift: &seen.drift,
                     seen: match (seen.contested, is_other) {

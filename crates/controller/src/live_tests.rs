@@ -26,6 +26,7 @@ fn seen_as(uid: &str, version: &str, object: &Value) -> Observation {
         resource_version: version.into(),
         generation: None,
         lifecycle: Lifecycle::Stable,
+        manager: Manager::Writ,
         content: json.iter().fold(7_u128, |hash, byte| hash.wrapping_mul(31).wrapping_add(u128::from(*byte))),
         json,
     }

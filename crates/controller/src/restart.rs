@@ -356,6 +356,7 @@ impl State {
         // What was accepted and not completed may be there in part.
         let applied = resumed.applied.as_ref().map(|applied| applied.commit().id());
         let begun = resumed.accepted.iter().filter(|accepted| Some(accepted.commit().id()) != applied);
+        state.interrupted.clone_from(&resumed.interrupted);
         state.partial = resumed.partial.iter().chain(begun).cloned().collect();
         if state.held.as_ref().is_some_and(|held| held.revision.is_empty()) {
             state.held = None;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
-use cluster::{Current, crd::GitSourceSpec};
+use cluster::{ClusterCode, Current, crd::GitSourceSpec};
 use git::Mirror;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
@@ -55,6 +55,8 @@ pub(crate) struct ResumedSync {
     pub applied: Option<Arc<DesiredState>>,
     /// What was accepted between the two and not completed: it may be there in part.
     pub partial: Vec<Arc<DesiredState>>,
+    /// The accepted revision, if its roll-out was begun and not completed, and met nobody else's object.
+    pub interrupted: Option<Arc<DesiredState>>,
     /// Why some of their objects do not render any more: those are neither healed nor pruned.
     pub missing: Vec<Finding>,
     /// Digest of the spec that it was accepted with.
@@ -284,7 +286,7 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         // is rolled out; what the log has is only what may have to be pruned.
         return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, ..ResumedSync::default() });
     }
-    let Since { applied, begun } = since_applied(journal.log(), &job.sync, found.index)?;
+    let Since { applied, begun, met_others } = since_applied(journal.log(), &job.sync, found.index)?;
     // What does not render is only what may have to be pruned: what is accepted is healed all the same.
     let mut take = |rendered: Result<(Arc<DesiredState>, Vec<Finding>), Finding>| match rendered {
         Ok((state, also_missing)) => {
@@ -307,7 +309,10 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         .filter_map(|begun| take(prove_own(journal, begun, &root).and_then(|commit| render(job, &commit, owner))))
         .collect();
     let advance = plan.map(|plan| (plan, found.index));
-    Ok(ResumedSync { accepted: Some(accepted), applied, partial, missing, spec, advance, current, refused })
+    let is_applied = applied.as_ref().is_some_and(|applied: &Arc<DesiredState>| applied.commit().id() == commit.id());
+    let interrupted = (!is_applied && !met_others).then(|| accepted.clone());
+    let accepted = Some(accepted);
+    Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused })
 }
 
 /// What became of a Sync since a revision of it was applied completely.
@@ -316,6 +321,8 @@ struct Since {
     applied: Option<String>,
     /// Acceptances since then, each commit once, at most [`MAX_PARTIAL`].
     begun: Vec<Indexed>,
+    /// Whether the newest outcome since then names an object of somebody else: that is not ours because of what it says.
+    met_others: bool,
 }
 
 /// Reads the log back to the last complete roll-out. `accepted` is the newest acceptance.
@@ -323,8 +330,14 @@ fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Find
     let name = sync.to_string();
     let outcome = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])?;
     let from = outcome.as_ref().map_or(0, |outcome| outcome.index);
-    let mut since =
-        Since { applied: outcome.and_then(|found| found.entry.subject.get("commit").cloned()), begun: Vec::new() };
+    let last = latest(log, EntryKind::Outcome, &[("sync", &name)])?;
+    let of_others = [ClusterCode::A102, ClusterCode::A107].map(|code| code.entry().code);
+    let names_others = |found: &Indexed| found.entry.codes.iter().any(|code| of_others.contains(&code.as_str()));
+    let mut since = Since {
+        applied: outcome.and_then(|found| found.entry.subject.get("commit").cloned()),
+        begun: Vec::new(),
+        met_others: last.is_some_and(|last| last.index > from && names_others(&last)),
+    };
     for found in log.entries(from..accepted) {
         let found = found.map_err(|error| unreadable(&error.to_string()))?;
         let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
@@ -332,7 +345,7 @@ fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Find
             continue;
         }
         if says("result", ENDED) {
-            since = Since { applied: None, begun: Vec::new() };
+            since = Since { applied: None, begun: Vec::new(), ..since };
         } else if found.entry.kind == EntryKind::Advance && says("gate", "sync") {
             let commit = found.entry.subject.get("commit");
             since.begun.retain(|before| before.entry.subject.get("commit") != commit);

@@ -146,7 +146,7 @@ impl State {
             // Nothing is ordered that was not applied already; what left it since is drift.
             return self.settle(sync, &prepared.desired, key);
         }
-        let (applied, partial) = (state.applied.clone(), state.partial.clone());
+        let (applied, partial, interrupted) = (state.applied.clone(), state.partial.clone(), state.interrupted.clone());
         let decision = decide(&Inputs {
             sync,
             spec: &spec,
@@ -155,6 +155,7 @@ impl State {
                 candidate: &prepared.desired,
                 applied: applied.as_deref(),
                 partial: &partial,
+                interrupted: interrupted.as_deref(),
                 trailer: prepared.trailer,
             },
             live: &self.live,

@@ -259,6 +259,8 @@ pub(crate) struct SyncState {
     pub applied: Option<Arc<DesiredState>>,
     /// Revisions accepted since then whose objects may have been applied in part, oldest first.
     pub(crate) partial: Vec<Arc<DesiredState>>,
+    /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
+    pub(crate) interrupted: Option<Arc<DesiredState>>,
     /// The candidate, if it is refused.
     pub held: Option<Held>,
     /// What failed in the last roll-out and is not as declared since.
@@ -327,6 +329,7 @@ impl SyncState {
             accepted: None,
             applied: None,
             partial: Vec::new(),
+            interrupted: None,
             held: None,
             failures: Vec::new(),
             attempts: 0,

@@ -159,6 +159,7 @@ impl Shop {
                 candidate: &prepared.desired,
                 applied: None,
                 partial: &[],
+                interrupted: None,
                 trailer: PruneTrailer::default(),
             },
             live: &live,

@@ -24,6 +24,8 @@ pub enum Question<'a> {
         /// Revisions accepted since then of which some objects may have been applied, oldest first: what they
         /// brought and the candidate drops has to go as well.
         partial: &'a [Arc<DesiredState>],
+        /// A revision whose roll-out a crash may have cut off: see [`Question::Drift`].
+        interrupted: Option<&'a DesiredState>,
         /// What its commits say about pruning.
         trailer: PruneTrailer,
     },
@@ -33,6 +35,9 @@ pub enum Question<'a> {
         accepted: &'a DesiredState,
         /// The state whose every object was applied; `None` if there is none.
         applied: Option<&'a DesiredState>,
+        /// A revision whose roll-out a crash may have cut off, so that writes of ours are not known of: what it
+        /// declares and what carries our labels and our manager's entry is ours.
+        interrupted: Option<&'a DesiredState>,
         /// The objects to look at.
         objects: &'a [ObjectRef],
     },
@@ -72,10 +77,12 @@ pub struct Inputs<'a> {
 #[must_use]
 pub fn decide(inputs: &Inputs<'_>) -> Decision {
     match inputs.question {
-        Question::Advance { candidate, applied, partial, trailer } => {
-            advance(inputs, candidate, applied, partial, trailer)
+        Question::Advance { candidate, applied, partial, interrupted, trailer } => {
+            advance(inputs, candidate, applied, (partial, interrupted), trailer)
         }
-        Question::Drift { accepted, applied, objects } => drift(inputs, accepted, applied, objects),
+        Question::Drift { accepted, applied, interrupted, objects } => {
+            drift(inputs, accepted, (applied, interrupted), objects)
+        }
         Question::Removal { applied, partial, trailer } => removal(inputs, applied, partial, trailer),
     }
 }
@@ -84,7 +91,7 @@ fn advance(
     inputs: &Inputs<'_>,
     candidate: &DesiredState,
     applied: Option<&DesiredState>,
-    partial: &[Arc<DesiredState>],
+    (partial, interrupted): (&[Arc<DesiredState>], Option<&DesiredState>),
     trailer: PruneTrailer,
 ) -> Decision {
     let mut findings = inputs.findings.to_vec();
@@ -96,7 +103,7 @@ fn advance(
     if !findings.is_empty() {
         return refuse(inputs, candidate, findings);
     }
-    let mut draft = Draft::new(PlanOrigin::Advance);
+    let mut draft = Draft::new(PlanOrigin::Advance, interrupted);
     for (object, before) in candidate.beside(applied) {
         if let Some(object) = object {
             draft.apply(inputs, object, before);
@@ -144,13 +151,13 @@ fn leaving<'a>(
 fn drift(
     inputs: &Inputs<'_>,
     accepted: &DesiredState,
-    applied: Option<&DesiredState>,
+    (applied, interrupted): (Option<&DesiredState>, Option<&DesiredState>),
     objects: &[ObjectRef],
 ) -> Decision {
     if inputs.spec.drift.mode == DriftMode::Off {
         return Decision::Settled;
     }
-    let mut draft = Draft::new(PlanOrigin::Drift);
+    let mut draft = Draft::new(PlanOrigin::Drift, interrupted);
     // An object that several events name is looked at once.
     let objects: BTreeSet<&ObjectRef> = objects.iter().collect();
     for object in objects.into_iter().filter_map(|reference| accepted.get(reference)) {
@@ -197,7 +204,7 @@ fn removal(
     if !findings.is_empty() {
         return refuse(inputs, applied, findings);
     }
-    let mut draft = Draft::new(PlanOrigin::Removal);
+    let mut draft = Draft::new(PlanOrigin::Removal, None);
     for object in leaving.into_values() {
         draft.prune(inputs, object);
     }

@@ -4,18 +4,20 @@ use manifest::{Digest, Finding, ObjectRef, Subject};
 
 use crate::{
     Action, Adoption, ApprovedPlan, Change, Conflicts, Counts, Decision, DesiredObject, DesiredState, DriftMode,
-    DriftReport, FieldDiff, Inputs, Lifecycle, Live, PlanCode, PlanOrigin, Presence, SyncRef, Visibility, Waiting,
-    Wave, compare,
+    DriftReport, FieldDiff, Inputs, Lifecycle, Live, Manager, PlanCode, PlanOrigin, Presence, SyncRef, Visibility,
+    Waiting, Wave, compare,
     decide::refuse,
     desired::identity,
-    drift_report::Absence,
+    drift_report::{Absence, keeps_labels},
     hindrance::{Hindrance, hindrance},
     lint,
 };
 
 /// A plan in the making.
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
     origin: PlanOrigin,
+    /// A revision whose roll-out a crash may have cut off.
+    interrupted: Option<&'a DesiredState>,
     changes: Vec<Change>,
     /// What drifted.
     pub(crate) reports: Vec<DriftReport>,
@@ -26,10 +28,10 @@ pub(crate) struct Draft {
     broken: Vec<String>,
 }
 
-impl Draft {
-    pub(crate) fn new(origin: PlanOrigin) -> Self {
+impl<'a> Draft<'a> {
+    pub(crate) fn new(origin: PlanOrigin, interrupted: Option<&'a DesiredState>) -> Self {
         let (changes, reports, waiting, broken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { origin, changes, reports, waiting, counts: Counts::default(), broken }
+        Self { origin, interrupted, changes, reports, waiting, counts: Counts::default(), broken }
     }
 
     /// One object of a candidate.
@@ -49,7 +51,14 @@ impl Draft {
         let same = known == Some(object.digest);
         let drifted = presence.is_some_and(|presence| !presence.drift.is_empty());
         if before.is_none() && known.is_none() {
-            return self.create(object, Vec::new());
+            return match presence.filter(|presence| self.was_written(object, presence)) {
+                None => self.create(object, Vec::new()),
+                Some(presence) => {
+                    self.reports.push(DriftReport::of_fields(object, presence.drift, presence.seen));
+                    self.counts.configured += 1;
+                    self.push(object, Action::Configure, presence.drift.to_vec())
+                }
+            };
         }
         // Drift that this commit does not touch is left alone unless it is healed: fields that
         // differ, or an object that is gone.
@@ -74,6 +83,14 @@ impl Draft {
         self.push(object, Action::Configure, differences);
     }
 
+    /// Whether a roll-out that was cut off wrote the object, which somebody has changed since.
+    fn was_written(&self, object: &DesiredObject, presence: &Presence<'_>) -> bool {
+        presence.manager == Manager::Writ
+            && !presence.drift.is_empty()
+            && keeps_labels(presence.drift)
+            && self.interrupted.is_some_and(|begun| begun.get(&object.reference).is_some())
+    }
+
     /// The first write of an object: it may be somebody else's.
     fn create(&mut self, object: &DesiredObject, differences: Vec<FieldDiff>) {
         let conflicts = match object.adoption {
@@ -93,7 +110,9 @@ impl Draft {
         if let Some(hindrance) = hindrance(inputs, &object.reference, live) {
             return self.wait(&object.reference, hindrance);
         }
-        let is_first = before.is_none() && !inputs.live.was_applied(&object.reference);
+        let is_first = before.is_none()
+            && !inputs.live.was_applied(&object.reference)
+            && !matches!(live, Live::Present(presence) if self.was_written(object, &presence));
         let (report, differences) = match live {
             Live::Unobserved | Live::Unserved => return,
             // No roll-out has brought it yet.

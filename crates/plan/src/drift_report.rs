@@ -85,6 +85,11 @@ fn deciding(differences: &[FieldDiff]) -> (PlanCode, Option<&FieldDiff>) {
     }
 }
 
+/// Whether both labels of ownership are as declared.
+pub(crate) fn keeps_labels(differences: &[FieldDiff]) -> bool {
+    deciding(differences).0 == PlanCode::D101
+}
+
 fn file(object: &DesiredObject) -> String {
     object.sources.first().map_or_else(|| "Git".to_owned(), |origin| format!("{}:{}", origin.file, origin.line))
 }

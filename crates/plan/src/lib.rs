@@ -50,7 +50,7 @@ pub use desired_object::{Adoption, DesiredObject, Pruning};
 pub use drift_report::Absence;
 pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
 pub use lint::lint;
-pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Presence};
+pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Manager, Presence};
 pub use order::Wave;
 pub use orders::{Obedience, Order, OrderMode, judge_order};
 pub use surplus::{MAX_SURPLUS, surplus};

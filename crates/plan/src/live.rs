@@ -26,12 +26,24 @@ pub struct Presence<'a> {
     pub resource_version: &'a str,
     /// Digest of the body that was last applied to it, if we know that we did.
     pub applied: Option<Digest>,
+    /// Who applied it, as its `managedFields` say.
+    pub manager: Manager,
     /// Whether it, or its namespace, is being deleted.
     pub lifecycle: Lifecycle,
     /// Declared fields that differ from the declaration; empty: as declared.
     pub drift: &'a [FieldDiff],
     /// Where the differences were seen.
     pub seen: DriftSeen,
+}
+
+/// Whether `managedFields` has an apply entry of writ. It can be forged: it is believed only of an object
+/// that the log says we were about to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Manager {
+    /// It has.
+    Writ,
+    /// It has not.
+    Others,
 }
 
 /// Where differences were seen: it says who is behind them.

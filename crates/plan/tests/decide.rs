@@ -435,6 +435,7 @@ fn no_drift_and_nothing_known_are_settled() {
         &Case::new("Revert").ask(Question::Drift {
             accepted: &accepted,
             applied: Some(&accepted),
+            interrupted: None,
             objects: &elsewhere,
         }),
         &["settled"],
@@ -446,8 +447,12 @@ fn an_object_named_twice_is_reverted_once() {
     let accepted = state(0, &config("a", "1"));
     let one = accepted.iter().next().unwrap().reference.clone();
     let objects = [one.clone(), one];
-    let decision =
-        Case::new("Revert").ask(Question::Drift { accepted: &accepted, applied: Some(&accepted), objects: &objects });
+    let decision = Case::new("Revert").ask(Question::Drift {
+        accepted: &accepted,
+        applied: Some(&accepted),
+        interrupted: None,
+        objects: &objects,
+    });
     assert_eq!(lines(&decision)[0], "revert: 1 reverted");
 }
 
@@ -490,6 +495,48 @@ fn what_was_never_applied_is_created_and_taken_from_nobody() {
     let missing = |mode| Case::new(mode).with(&before).drift_since(&accepted, Some(&before));
     assert_eq!(lines(&missing("Revert"))[0], "revert: 3 created, 1 unchanged");
     check(&missing("Flag"), &["settled"]);
+}
+
+/// A crash may lose what a roll-out was answered: what the log says was begun and bears our marks is ours.
+#[test]
+fn what_a_roll_out_that_was_cut_off_has_written_is_taken_back() {
+    let (before, begun) = (state(0, &config("a", "1")), state(1, &(config("a", "1") + &config("b", "1"))));
+    let case = |path: &str, edit: fn(&mut plan::Presence<'static>)| {
+        let found = drift([field(path, "\"1\"", Some("\"9\""))]);
+        let mut case = Case::new("Revert").with(&begun).edit("ConfigMap shop/b", |live| {
+            (live.applied, live.drift) = (None, found);
+            edit(live);
+        });
+        case.interrupted = Some(Arc::new(begun.clone()));
+        case
+    };
+    let answers = |case: &Case| {
+        [case.advance(&begun, Some(&before)), case.drift_since(&begun, Some(&before))].map(|answer| lines(&answer))
+    };
+    let [advance, heal] = answers(&case("data.k", |_| {}));
+    assert_eq!(
+        advance,
+        [
+            "apply: 1 configured, 1 unchanged",
+            "configuration configured ConfigMap shop/b",
+            r#"  data.k: "1" → "9""#,
+            r#"D101 ConfigMap shop/b data.k: it is "9""#,
+        ]
+    );
+    assert_eq!(heal[..2], ["revert: 1 reverted, 1 unchanged", "configuration reverted ConfigMap shop/b"]);
+    // Anything less, and it is somebody else's.
+    let label = r#"metadata.labels["applyset.kubernetes.io/part-of"]"#;
+    let mut unknown = case("data.k", |_| {});
+    unknown.interrupted = Some(Arc::new(before.clone()));
+    let mut carried_out = case("data.k", |_| {});
+    carried_out.interrupted = None;
+    let others =
+        [case("data.k", |live| live.manager = plan::Manager::Others), case(label, |_| {}), unknown, carried_out];
+    for case in &others {
+        for answer in answers(case) {
+            assert_eq!(answer[1], "configuration created ConfigMap shop/b unforced");
+        }
+    }
 }
 
 #[test]

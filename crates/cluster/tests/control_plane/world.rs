@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use manifest::{Digest, DigestKey, ObjectRef, RenderOptions, RepoPath, render_plain};
 use plan::{
     ApprovedPlan, Claims, Decision, DesiredState, DriftSeen, Fidelity, Inputs, InstanceId, Lifecycle, Live, LiveStates,
-    Presence, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
+    Manager, Presence, PruneTrailer, Question, SyncRef, SyncSpec, VerdictInputs, decide,
 };
 use testkit::{ControlPlane, Profile, Rights, Tenant};
 use tokio::sync::mpsc;
@@ -67,6 +67,7 @@ impl LiveStates for Seen<'_> {
                 uid: &there.uid,
                 resource_version: &there.resource_version,
                 applied: there.applied,
+                manager: Manager::Writ,
                 lifecycle: Lifecycle::Stable,
                 drift: &[],
                 seen: DriftSeen::Event,
@@ -203,11 +204,22 @@ impl World {
     pub(crate) fn advance(&self, candidate: &DesiredState, applied: Option<&DesiredState>) -> ApprovedPlan {
         let trailer =
             applied.map_or(0, |applied| applied.iter().filter(|o| candidate.get(&o.reference).is_none()).count());
-        self.decide(Question::Advance { candidate, applied, partial: &[], trailer: PruneTrailer(Some(trailer as u64)) })
+        self.decide(Question::Advance {
+            candidate,
+            applied,
+            partial: &[],
+            interrupted: None,
+            trailer: PruneTrailer(Some(trailer as u64)),
+        })
     }
 
     pub(crate) fn drift(&self, accepted: &DesiredState, object: &ObjectRef) -> ApprovedPlan {
-        self.decide(Question::Drift { accepted, applied: Some(accepted), objects: std::slice::from_ref(object) })
+        self.decide(Question::Drift {
+            accepted,
+            applied: Some(accepted),
+            interrupted: None,
+            objects: std::slice::from_ref(object),
+        })
     }
 
     /// Notes that an object is not there any more.

@@ -1,7 +1,7 @@
 //! One managed object: what was seen of it last, what our applies came to, and what waits for an answer.
 
 use manifest::Digest;
-use plan::{FieldDiff, Lifecycle, SyncRef, Visibility, declared_differences, surplus};
+use plan::{FieldDiff, Lifecycle, Manager, SyncRef, Visibility, declared_differences, surplus};
 use serde_json::Value;
 
 use super::{Applied, Declared, Expected, Explained, Observation, Sight};
@@ -27,6 +27,7 @@ pub(super) struct Seen {
     pub(super) uid: String,
     pub(super) resource_version: String,
     pub(super) lifecycle: Lifecycle,
+    pub(super) manager: Manager,
     pub(super) drift: Vec<FieldDiff>,
     /// Whether the drift is what our own apply was answered with.
     pub(super) contested: bool,
@@ -196,6 +197,7 @@ impl Seen {
             uid: observation.uid.clone(),
             resource_version: observation.resource_version.clone(),
             lifecycle: observation.lifecycle,
+            manager: observation.manager,
             drift,
             contested,
             judged: declared.is_some(),

@@ -18,7 +18,7 @@ use manifest::{
 };
 use plan::{
     Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity, FieldDiff,
-    Inputs, InstanceId, Lifecycle, Live, LiveStates, Presence, PruneTrailer, Question, SyncRef, SyncSpec,
+    Inputs, InstanceId, Lifecycle, Live, LiveStates, Manager, Presence, PruneTrailer, Question, SyncRef, SyncSpec,
     VerdictInputs, decide,
 };
 use trust::{AuthorizedCommit, Start};
@@ -123,6 +123,7 @@ pub struct Case {
     pub cluster: Cluster,
     pub findings: Vec<Finding>,
     pub partial: Vec<Arc<DesiredState>>,
+    pub interrupted: Option<Arc<DesiredState>>,
     pub trailer: Option<u64>,
 }
 
@@ -142,6 +143,7 @@ impl Case {
             },
             findings: Vec::new(),
             partial: Vec::new(),
+            interrupted: None,
             trailer: None,
         }
     }
@@ -187,7 +189,8 @@ impl Case {
 
     pub fn advance(&self, candidate: &DesiredState, applied: Option<&DesiredState>) -> Decision {
         let trailer = PruneTrailer(self.trailer);
-        self.ask(Question::Advance { candidate, applied, partial: &self.partial, trailer })
+        let interrupted = self.interrupted.as_deref();
+        self.ask(Question::Advance { candidate, applied, partial: &self.partial, interrupted, trailer })
     }
 
     /// All of it was applied.
@@ -198,7 +201,8 @@ impl Case {
     /// Only what `applied` declares was applied, and what is known to be there.
     pub fn drift_since(&self, accepted: &DesiredState, applied: Option<&DesiredState>) -> Decision {
         let objects: Vec<ObjectRef> = accepted.iter().map(|object| object.reference.clone()).collect();
-        self.ask(Question::Drift { accepted, applied, objects: &objects })
+        let interrupted = self.interrupted.as_deref();
+        self.ask(Question::Drift { accepted, applied, interrupted, objects: &objects })
     }
 }
 
@@ -207,6 +211,7 @@ pub fn presence(applied: Option<Digest>) -> Presence<'static> {
         uid: "u1",
         resource_version: "7",
         applied,
+        manager: Manager::Writ,
         lifecycle: Lifecycle::Stable,
         drift: &[],
         seen: DriftSeen::Event,
