@@ -152,7 +152,8 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
     let limits = remote.limits;
     let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     library::limit_packs(as_size(limits.objects), as_size(limits.object_bytes))?;
-    let session = Session::new(remote.client.clone(), Budget::new(limits.fetch_seconds, limits.bytes));
+    let budget = Budget::new(limits.fetch_seconds, limits.bytes);
+    let session = Session::new(remote.client.clone(), remote.reference.clone(), budget);
     register(&session)?;
     let repository = arrival::open()?;
     let room = Room::of(&limits)?;

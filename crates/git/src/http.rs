@@ -31,6 +31,9 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A connection is kept this long between polls: below the 75 s after which nginx closes it.
 const IDLE_SECONDS: u64 = 70;
 
+/// The content type of every answer.
+const ANSWER_TYPE: &str = "application/x-git-upload-pack-result";
+
 /// The program and its version, as servers log it.
 pub(crate) const USER_AGENT: &str = concat!("writ/", env!("CARGO_PKG_VERSION"));
 
@@ -46,6 +49,11 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(seconds: u64, bytes: u64) -> Self {
         Self { started: Instant::now(), seconds, bytes, left: Arc::new(AtomicU64::new(bytes)) }
+    }
+
+    /// One with the same deadline and bytes of its own.
+    pub(crate) fn beside(&self, bytes: u64) -> Self {
+        Self { bytes, left: Arc::new(AtomicU64::new(bytes)), ..self.clone() }
     }
 
     /// Bytes received so far.
@@ -123,17 +131,6 @@ impl Client {
         Ok(Self { agent, base: base.to_owned(), authorization })
     }
 
-    /// Version 0's list of all refs.
-    pub(crate) fn advertisement(&self, budget: &Budget) -> Result<Received, ExchangeError> {
-        let url = format!("{}/info/refs?service=git-upload-pack", self.base);
-        let mut request = self.agent.get(url).config().timeout_global(Some(budget.remaining()?)).build();
-        if let Some(value) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, value.clone());
-        }
-        let answer = request.call().map_err(|error| failure(error, budget))?;
-        check(answer, "application/x-git-upload-pack-advertisement", budget)
-    }
-
     /// A command to `git-upload-pack`.
     pub(crate) fn upload_pack(&self, post: &Post<'_>, budget: &Budget) -> Result<Received, ExchangeError> {
         let url = format!("{}/git-upload-pack", self.base);
@@ -144,7 +141,7 @@ impl Client {
             .timeout_global(Some(budget.remaining()?))
             .build()
             .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
-            .header(header::ACCEPT, "application/x-git-upload-pack-result");
+            .header(header::ACCEPT, ANSWER_TYPE);
         if let Some(protocol) = post.protocol {
             request = request.header("git-protocol", protocol);
         }
@@ -152,12 +149,12 @@ impl Client {
             request = request.header(header::AUTHORIZATION, value.clone());
         }
         let answer = request.send(post.body).map_err(|error| failure(error, budget))?;
-        check(answer, "application/x-git-upload-pack-result", budget)
+        check(answer, budget)
     }
 }
 
 /// Only status 200 with the exact content type is an answer.
-fn check(answer: Response<Body>, needed: &str, budget: &Budget) -> Result<Received, ExchangeError> {
+fn check(answer: Response<Body>, budget: &Budget) -> Result<Received, ExchangeError> {
     let text =
         |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
     let status = answer.status().as_u16();
@@ -168,8 +165,8 @@ fn check(answer: Response<Body>, needed: &str, budget: &Budget) -> Result<Receiv
         _ => return Err(ExchangeError::Status { status }),
     }
     let found = text(header::CONTENT_TYPE);
-    if found != needed {
-        return Err(ExchangeError::ContentType { found: quoted(found), needed: needed.to_owned() });
+    if found != ANSWER_TYPE {
+        return Err(ExchangeError::ContentType { found: quoted(found), needed: ANSWER_TYPE.to_owned() });
     }
     Ok(Received { reader: answer.into_body().into_reader(), budget: budget.clone() })
 }

@@ -8,7 +8,7 @@ use trust::CommitId;
 use crate::{
     error::GitError,
     exchange::{ExchangeError, quoted},
-    http::{Budget, Post, USER_AGENT, cause},
+    http::{Budget, Client, Post, USER_AGENT, cause},
     pktline::{self, Packet, PacketError},
     remote::{BranchRef, Remote},
 };
@@ -26,21 +26,22 @@ const ID_DIGITS: usize = 40;
 /// # Errors
 /// When the server cannot be reached or trusted, or does not answer as a Git server does.
 pub fn poll(remote: &Remote) -> Result<Option<CommitId>, GitError> {
-    ask(remote).map_err(|source| GitError::Exchange { url: remote.url.clone(), source })
+    let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
+    let asked = ask(&remote.client, &remote.reference, &budget);
+    asked.map_err(|source| GitError::Exchange { url: remote.url.clone(), source })
 }
 
-fn ask(remote: &Remote) -> Result<Option<CommitId>, ExchangeError> {
-    let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
-    let body = request(&remote.reference);
+/// As [`poll`], within the time of a budget.
+pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Result<Option<CommitId>, ExchangeError> {
+    let budget = time.beside(MAX_ANSWER_BYTES);
+    let body = request(reference);
     let post = Post { body: &body, protocol: Some("version=2") };
-    let mut answer = match remote.client.upload_pack(&post, &budget) {
+    let mut answer = match client.upload_pack(&post, &budget) {
         // A connection that was kept may have been closed meanwhile, which only its use shows.
-        Err(ExchangeError::Connection { .. } | ExchangeError::Truncated) => {
-            remote.client.upload_pack(&post, &budget)?
-        }
+        Err(ExchangeError::Connection { .. } | ExchangeError::Truncated) => client.upload_pack(&post, &budget)?,
         answer => answer?,
     };
-    let found = match parse(&mut answer, &remote.reference)? {
+    let found = match parse(&mut answer, reference)? {
         Listed::Whole(found) => found,
         Listed::Cut(found) => return Ok(Some(found)),
     };

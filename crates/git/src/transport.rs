@@ -2,7 +2,7 @@
 //! belong to one remote instead of the process.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Cursor, Read, Write},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,9 @@ use git2::{
 use crate::{
     exchange::ExchangeError,
     http::{Budget, Client, Post, Received, cause},
+    pktline,
+    poll::ask,
+    remote::BranchRef,
 };
 
 /// The address under which libgit2 finds the transport; the real one is the client's.
@@ -25,17 +28,21 @@ pub(crate) const ADDRESS: &str = "writ://fetch/";
 /// capability line, with room for 20,000 more.
 const MAX_NEGOTIATION_BYTES: usize = 1 << 20;
 
+/// What the server can do in version 0: every one that has version 2 can.
+const CAPABILITIES: &str = "multi_ack_detailed side-band-64k thin-pack ofs-delta";
+
 /// One fetch: connection, budget, and the first thing that went wrong. libgit2 passes on only text.
 pub(crate) struct Session {
     client: Client,
+    reference: BranchRef,
     budget: Budget,
     requests: AtomicU64,
     failure: Mutex<Option<ExchangeError>>,
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, budget: Budget) -> Arc<Self> {
-        Arc::new(Self { client, budget, requests: AtomicU64::new(0), failure: Mutex::new(None) })
+    pub(crate) fn new(client: Client, reference: BranchRef, budget: Budget) -> Arc<Self> {
+        Arc::new(Self { client, reference, budget, requests: AtomicU64::new(0), failure: Mutex::new(None) })
     }
 
     /// Remembers `error` if it is the first.
@@ -92,6 +99,7 @@ impl SmartSubtransport for Subtransport {
 
 enum State {
     Listing,
+    Listed(Cursor<Vec<u8>>),
     Asking(Vec<u8>),
     Answering(Box<Received>),
     Broken,
@@ -104,28 +112,44 @@ struct Stream {
 }
 
 impl Stream {
-    fn send(&self, body: Option<&[u8]>) -> io::Result<Received> {
-        self.session.requests.fetch_add(1, Ordering::Relaxed);
-        let sent = match body {
-            None => self.session.client.advertisement(&self.session.budget),
-            Some(body) => self.session.client.upload_pack(&Post { body, protocol: None }, &self.session.budget),
+    /// What there is to read next.
+    fn answer(&mut self) -> io::Result<&mut dyn Read> {
+        let next = match &self.state {
+            State::Listing => Some(State::Listed(Cursor::new(self.list()?))),
+            State::Asking(body) => Some(State::Answering(Box::new(self.send(body)?))),
+            State::Listed(_) | State::Answering(_) | State::Broken => None,
         };
-        sent.map_err(io::Error::other)
-    }
-
-    fn answer(&mut self) -> io::Result<&mut Received> {
-        let sent = match &self.state {
-            State::Listing => Some(self.send(None)?),
-            State::Asking(body) => Some(self.send(Some(body))?),
-            State::Answering(_) | State::Broken => None,
-        };
-        if let Some(received) = sent {
-            self.state = State::Answering(Box::new(received));
+        if let Some(next) = next {
+            self.state = next;
         }
         match &mut self.state {
+            State::Listed(list) => Ok(list),
             State::Answering(received) => Ok(received),
             _ => Err(io::Error::other(ExchangeError::Truncated)),
         }
+    }
+
+    fn send(&self, body: &[u8]) -> io::Result<Received> {
+        self.session.requests.fetch_add(1, Ordering::Relaxed);
+        let post = Post { body, protocol: None };
+        self.session.client.upload_pack(&post, &self.session.budget).map_err(io::Error::other)
+    }
+
+    /// Version 0's list of refs, with the one that is fetched: the server has told where that is in version 2, for it lists
+    /// all refs in version 0, and others can make as many as they like.
+    fn list(&self) -> io::Result<Vec<u8>> {
+        let Session { client, reference, budget, requests, .. } = &*self.session;
+        requests.fetch_add(1, Ordering::Relaxed);
+        let head = ask(client, reference, budget).map_err(io::Error::other)?;
+        let mut list = Vec::new();
+        // A ref has at most 255 bytes, so every packet fits.
+        let _ = pktline::write(&mut list, b"# service=git-upload-pack\n");
+        pktline::write_flush(&mut list);
+        if let Some(head) = head {
+            let _ = pktline::write(&mut list, format!("{head} {reference}\0{CAPABILITIES}\n").as_bytes());
+        }
+        pktline::write_flush(&mut list);
+        Ok(list)
     }
 }
 

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         ("a_mirror_that_would_be_too_large_is_w603", room::a_mirror_that_would_be_too_large_is_w603),
         ("what_is_pinned_stays_whenever_the_power_goes", room::what_is_pinned_stays_whenever_the_power_goes),
         ("whoever_reads_goes_on_when_a_pack_moves", room::whoever_reads_goes_on_when_a_pack_moves),
-        ("a_fetch_without_memory_is_w603", large::a_fetch_without_memory_is_w603),
+        ("branches_of_others_cost_nothing", large::branches_of_others_cost_nothing),
         ("as_many_objects_as_may_be_fit_into_memory", large::as_many_objects_as_may_be_fit_into_memory),
         ("a_bearer_token_works", a_bearer_token_works),
         ("an_unknown_authority_is_w602", an_unknown_authority_is_w602),
