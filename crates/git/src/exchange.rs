@@ -192,11 +192,13 @@ impl ExchangeError {
     /// What would have been needed, and what mends it.
     pub(crate) fn advice(&self, url: &str) -> (String, String) {
         let probe = format!("curl -I {}", manifest::shell_quote(&format!("{url}/info/refs?service=git-upload-pack")));
-        // What is in the history is fetched, whatever later commits remove.
-        let drop =
-            "keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough";
         let begin =
             "begin a repository with less history, and name it in a new TrustRoot: writ trust root REV prints it";
+        // What is in the history is fetched, whatever later commits remove; but what the TrustRoot names, or was accepted,
+        // is not to be rewritten.
+        let drop = format!(
+            "keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough; if they are accepted already or not above the introduction, {begin}"
+        );
         let pair = |needed: &str, fix: &str| (needed.to_owned(), fix.to_owned());
         match self {
             Self::HostUnknown | Self::Connection { .. } => ("a Git server that can be reached".to_owned(), probe),
@@ -223,7 +225,7 @@ impl ExchangeError {
             }
             Self::Server { .. } => ("a Git server that serves the repository".to_owned(), probe),
             Self::TimedOut { seconds, .. } => (format!("an answer within {seconds} s"), probe),
-            Self::Bytes { limit } => (format!("at most {limit} bytes"), drop.to_owned()),
+            Self::Bytes { limit } => (format!("at most {limit} bytes"), drop),
             Self::Branches { reference, .. } => (
                 "few branches whose names begin with that of the tracked one".to_owned(),
                 format!(
@@ -232,12 +234,12 @@ impl ExchangeError {
                 ),
             ),
             Self::Objects { limit } => (format!("at most {limit} objects"), begin.to_owned()),
-            Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop.to_owned()),
+            Self::ObjectBytes { limit } => (format!("objects of at most {limit} bytes"), drop),
             Self::MirrorBytes { mirror, limit } => (
                 format!("at most {limit} bytes of what was accepted and what is fetched"),
                 // What was fetched bit by bit has objects twice, and fewer of them as differences to others.
                 format!(
-                    "rm -r {} # it is fetched anew, as one pack; if that is too much as well, {drop}; if they are accepted already, {begin}",
+                    "rm -r {} # it is fetched anew, as one pack; if that is too much as well, {drop}",
                     manifest::shell_quote(mirror)
                 ),
             ),
