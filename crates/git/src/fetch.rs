@@ -199,8 +199,7 @@ fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Reply, Child
         if signal == Signal::XFSZ.as_raw() {
             return Err(ChildError::Limit { limit: "file size" });
         }
-        // How a program ends that gets no memory.
-        if signal == Signal::ABORT.as_raw() {
+        if signal == Signal::ABORT.as_raw() && says_no_memory(&output.stderr) {
             return Err(ChildError::Limit { limit: MEMORY });
         }
         if signal == Signal::XCPU.as_raw() {
@@ -221,6 +220,11 @@ fn judge(output: &Output, status: io::Result<ExitStatus>) -> Result<Reply, Child
             Err(ChildError::Silent { detail: quoted(&format!("{status}; {words}")) })
         }
     }
+}
+
+/// Whether these are the last words of a Rust program that gets no memory. Whatever else aborts it is a fault of ours.
+fn says_no_memory(stderr: &io::Result<Vec<u8>>) -> bool {
+    stderr.as_ref().is_ok_and(|text| String::from_utf8_lossy(text).contains("memory allocation of "))
 }
 
 /// Starts a command from one thread that lives as long as the process: the child's parent-death

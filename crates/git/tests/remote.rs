@@ -529,7 +529,12 @@ fn a_child_that_misbehaves_is_an_error() {
         ("cat >/dev/null; echo '{\"fetched\":1}'", GitCode::W601, "without an answer"),
         ("cat >/dev/null; head -c 1000000 /dev/zero", GitCode::W601, "without an answer"),
         ("cat >/dev/null; kill -XFSZ $$", GitCode::W603, "file size"),
-        ("cat >/dev/null; kill -ABRT $$", GitCode::W603, "limit of memory"),
+        (
+            "cat >/dev/null; echo memory allocation of 9 bytes failed >&2; kill -ABRT $$",
+            GitCode::W603,
+            "limit of memory",
+        ),
+        ("cat >/dev/null; echo double free >&2; kill -ABRT $$", GitCode::W601, "double free"),
         ("cat >/dev/null; echo '\"outOfMemory\"'; exit 1", GitCode::W603, "limit of memory"),
         ("cat >/dev/null; kill -XCPU $$", GitCode::W603, "processor time"),
         ("cat >/dev/null; echo '{\"broken\":\"no space\"}'; exit 1", GitCode::W610, "no space"),
