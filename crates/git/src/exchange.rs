@@ -1,6 +1,7 @@
 //! What can go wrong between us and a Git server. Crosses from the fetch child to its parent, so it
 //! is data; never holds a credential or a response body.
 
+use manifest::GIT_SIGN;
 use serde::{Deserialize, Serialize};
 
 use crate::code::GitCode;
@@ -245,7 +246,9 @@ impl ExchangeError {
             ),
             Self::CommitBytes { commit, limit, .. } => (
                 format!("a message and headers of at most {limit} bytes"),
-                format!("drop or amend that commit: git rebase -i {commit}^ # a later commit is not enough"),
+                format!(
+                    "git {GIT_SIGN} rebase --interactive --rebase-merges --gpg-sign {commit}^ # drop or amend that commit: a later one is not enough"
+                ),
             ),
             Self::RefMissing { reference } => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
             Self::NotACommit { reference } => {

@@ -49,16 +49,21 @@ fn bad_entry(commit: &CommitId, place: Place, path: &str, reason: &BadEntry) -> 
         BadEntry::Order { .. } => (
             TrustCode::W104,
             "entries in the order in which git writes them",
-            format!("git reset {commit}~1 # keeps all files; then commit them again, which puts them in order"),
+            format!("{}, which puts them in order", commit_again(commit)),
         ),
         // Git does not take such a name into its index, not even to remove it.
         BadEntry::Name => (
             TrustCode::W104,
             "a name without control characters, backslash, `..` or `.git`",
-            format!("git reset {commit}~1 # keeps all files; then commit them again, without that name"),
+            format!("{}, without that name", commit_again(commit)),
         ),
     };
     refuse(code, commit, format!("{path} is {reason}"), needed.to_owned(), fix)
+}
+
+/// Takes a commit and what follows it apart, for files that git itself does not write as they are there.
+fn commit_again(commit: &CommitId) -> String {
+    format!("git reset {commit}~1 # keeps all files; then `git {SIGN} commit --gpg-sign` commits them again")
 }
 
 /// What `git` needs to sign a commit again, ready to be pasted: the head by amending it, an earlier one by replaying
