@@ -209,9 +209,13 @@ impl Mirror {
             }
             Err(source) => Err(GitError::Child { url: url(), source }),
         };
-        match fetched {
-            Err(_) => self.clean()?,
-            Ok(_) => self.compact(remote, child)?,
+        // What came of the fetch stands; what is left behind the next one removes.
+        let (tidied, what) = match fetched {
+            Err(_) => (self.clean(), "cleaned"),
+            Ok(_) => (self.compact(remote, child), "compacted"),
+        };
+        if let Err(error) = tidied {
+            tracing::warn!(mirror = %self.dir.display(), "not {what}: {}", error.found());
         }
         fetched
     }

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
         ("a_missing_ref_is_w608", a_missing_ref_is_w608),
         ("a_branch_that_is_no_commit_is_refused", a_branch_that_is_no_commit_is_refused),
         ("a_child_that_misbehaves_is_an_error", a_child_that_misbehaves_is_an_error),
+        ("a_failure_to_tidy_up_hides_nothing", a_failure_to_tidy_up_hides_nothing),
         ("a_child_without_its_parent_ends", a_child_without_its_parent_ends),
         ("a_mirror_that_others_wrote_to_is_w604", a_mirror_that_others_wrote_to_is_w604),
         ("pins_stay", pins_stay),
@@ -119,6 +120,22 @@ fn run(cases: &[(&str, fn())], arguments: &[String]) -> ExitCode {
         started.elapsed().as_secs_f64()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What came of a fetch is told, whatever becomes of what it left.
+fn a_failure_to_tidy_up_hides_nothing() {
+    let setting = Setting::new();
+    let head = setting.commit("a", "1");
+    let remote = setting.remote();
+    let left = setting.mirror.dir().join("objects/pack/left");
+    let error = setting.mirror.fetch(&remote, &shell("cat >/dev/null; mkdir objects/pack/left; exit 7")).unwrap_err();
+    assert_eq!(error.code(), GitCode::W601, "{error:?}");
+    // It is told once it is all that is in the way.
+    assert_eq!(setting.fetch(&remote).unwrap_err().code(), GitCode::W610);
+    fs::remove_dir(left).unwrap();
+    let reply = format!(r#"{{"fetched":{{"head":"{head}","bytes":1,"objects":1,"requests":1}}}}"#);
+    let child = shell(&format!("cat >/dev/null; mv objects/pack objects/away; echo '{reply}'"));
+    assert_eq!(setting.mirror.fetch(&remote, &child).unwrap().head, head);
 }
 
 /// This executable stands in the totals of a run like any other.
