@@ -29,25 +29,27 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// twenty threads that mostly wait are served by two, with a tenth less memory.
 const ARENAS: std::ffi::c_int = 2;
 
-/// Limits the arenas. Before any other thread is started.
+/// Limits the arenas; whether that was done. Before any other thread is started.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "the standard library does not expose the option")]
-fn limit_arenas() {
+fn limit_arenas() -> bool {
     // SAFETY: mallopt takes two numbers and changes a setting of the allocator; it may be called at any time.
-    let is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) } == 1;
-    if !is_set {
-        tracing::debug!("the arenas of the allocator cannot be limited");
-    }
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) == 1 }
 }
 
 /// Other C libraries have no arenas to limit.
 #[cfg(not(target_env = "gnu"))]
-const fn limit_arenas() {}
+const fn limit_arenas() -> bool {
+    true
+}
 
 /// Runs the controller until SIGTERM or SIGINT.
 pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<Outcome> {
-    limit_arenas();
+    let is_limited = limit_arenas();
     log_to_stderr(&args)?;
+    if !is_limited {
+        tracing::debug!("the arenas of the allocator cannot be limited");
+    }
     let options = options(args)?;
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
