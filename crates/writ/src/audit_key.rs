@@ -37,6 +37,7 @@ fn write_new(file: &PathBuf, mode: u32, text: &str) -> anyhow::Result<()> {
     opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).with_context(cannot)
 }
 
-fn quoted(file: &Path) -> String {
+/// A path for a shell.
+pub(crate) fn quoted(file: &Path) -> String {
     crate::trust_init::quote(&file.display().to_string())
 }

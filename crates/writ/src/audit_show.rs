@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use audit::{Filter, Indexed, LogReader};
+use audit::{Filter, Indexed, LogError, LogPublicKey, LogReader, VerifyError, verify_dir};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    audit_key::quoted,
     audit_verify::read_key,
     cli::{AuditShowArgs, Bodies},
     exit::Outcome,
@@ -47,8 +48,25 @@ struct Row {
 /// Runs `writ audit show`.
 pub(crate) fn run(args: &AuditShowArgs) -> anyhow::Result<Outcome> {
     let key = read_key(&args.key)?;
+    let is_damage = |error: &anyhow::Error| {
+        error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LogError::Damaged { .. })))
+    };
+    show(args, &key).map_err(|error| if is_damage(&error) { damaged(args, &key, error) } else { error })
+}
+
+/// What is wrong with a log of which something cannot be read: reading stops at the first thing that does not parse, a verification
+/// knows file, byte and entry.
+fn damaged(args: &AuditShowArgs, key: &LogPublicKey, error: anyhow::Error) -> anyhow::Error {
+    let Err(VerifyError::Mismatch(mismatch)) = verify_dir(&args.dir, key, &[]) else { return error };
+    let (dir, file) = (quoted(&args.dir), quoted(&args.key));
+    let fix =
+        format!("writ audit verify {dir} --key {file} # then bring the file back from a copy of the state volume");
+    anyhow::anyhow!("the log in {} is damaged: {mismatch}. Fix: {fix}", args.dir.display())
+}
+
+fn show(args: &AuditShowArgs, key: &LogPublicKey) -> anyhow::Result<Outcome> {
     let cannot_read = || format!("cannot read the log in {}", args.dir.display());
-    let reader = LogReader::open(&args.dir, &key).with_context(cannot_read)?;
+    let reader = LogReader::open(&args.dir, key).with_context(cannot_read)?;
     let size = reader.checkpoint().with_context(cannot_read)?.size();
     let filter = Filter { kind: args.kind, code: args.code.clone(), ..Filter::default() };
     let found = newest(&reader, size, args.last, &filter).with_context(cannot_read)?;
@@ -64,7 +82,7 @@ pub(crate) fn run(args: &AuditShowArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The newest entries that pass the filter, oldest first.
-fn newest(reader: &LogReader, size: u64, last: usize, filter: &Filter) -> Result<Vec<Indexed>, audit::LogError> {
+fn newest(reader: &LogReader, size: u64, last: usize, filter: &Filter) -> Result<Vec<Indexed>, LogError> {
     let mut found: Vec<Indexed> = Vec::new();
     let mut end = size;
     while end > 0 && found.len() < last {

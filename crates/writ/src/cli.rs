@@ -242,6 +242,9 @@ impl From<DriftArg> for plan::DriftMode {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Check every entry, tile, body and checkpoint of a log, offline.
+    ///
+    /// A mismatch is named by file and byte. In a tile that is the byte that differs. In a bundle of entries it is the start of the
+    /// record, since an entry is hashed as a whole. In a body or checkpoint it is 0: only the whole file can be judged.
     Verify(AuditVerifyArgs),
     /// List entries, newest last.
     Show(AuditShowArgs),

@@ -121,6 +121,25 @@ fn a_log_is_verified_and_a_flipped_byte_is_named() {
 }
 
 #[test]
+fn what_is_shown_of_a_damaged_log_is_where_and_what_to_do() {
+    let logged = Logged::new();
+    let (log, key) = (logged.path("log"), logged.path("key.pub"));
+    for (part, at, more) in [("tile/entries/000", 2, "-ohuman"), ("bodies/", 0, "--body")] {
+        let file = find(&log, part);
+        let good = fs::read(&file).unwrap();
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&file, bad).unwrap();
+        let said = expect(2, &["audit", "show", text(&log), "--key", text(&key), "--last", "1000", more]).stderr;
+        let name = text(file.strip_prefix(&log).unwrap());
+        assert!(said.contains(&format!("is damaged: {name}, byte 0, entry ")), "{said}");
+        assert!(said.contains(&format!("Fix: writ audit verify {} --key {} #", text(&log), text(&key))), "{said}");
+        assert!(!said.contains("column"), "{said}");
+        fs::write(&file, good).unwrap();
+    }
+}
+
+#[test]
 fn a_log_must_extend_the_checkpoints_kept_elsewhere() {
     let logged = Logged::new();
     let kept = logged.path("kept");
