@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use audit::EntryKind;
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    ArgGroup, Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
@@ -100,12 +100,13 @@ pub(crate) enum LogFormat {
 
 /// Arguments of `writ verify`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("authority").required(true).args(["trust_root", "signatures_only"]))]
 pub(crate) struct VerifyArgs {
     /// The repository: a work tree or a bare repository.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) repo: PathBuf,
     /// The TrustRoot manifest.
-    #[arg(long, value_name = "FILE", required_unless_present = "signatures_only", conflicts_with = "signatures_only")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) trust_root: Option<PathBuf>,
     /// Judge from this commit, taken as accepted; default: from the introduction.
     #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
