@@ -20,7 +20,7 @@ const NAMESPACE: &str = "demo";
 /// Arguments of `cargo xtask demo`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Leaves everything running at the end and says how to reach it.
+    /// Leaves everything running at the end and says how to reach it, until Enter is pressed or standard input ends.
     #[arg(long)]
     keep: bool,
     /// Plays it on the cluster of this kubeconfig (its current context) instead of one of its own. It takes the rights of a cluster
@@ -36,9 +36,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     tools::ensure(&tools::TEST_TOOLS)?;
-    eprintln!("Preparing: the control plane takes about 4 minutes to build the first time, the binary about 3.");
     controlplane::ensure(workspace)?;
     if !arguments.built {
+        if !workspace.path(stage::PROGRAM).exists() {
+            eprintln!("building writ (about 3 minutes cold on two idle cores)");
+        }
         process::run(workspace.cargo().args(["build", "--locked", "--package", "writ"]))?;
     }
     let failures = match &arguments.kubeconfig {

@@ -154,7 +154,9 @@ impl Stage {
             None => self.plane.admin_kubeconfig(),
         };
         let (namespace, log) = (self.tenant.namespace(), self.state.join("log"));
-        println!("\nEverything keeps running until you press Enter here. In another terminal:\n");
+        println!(
+            "\nEverything keeps running until you press Enter here, or standard input ends. In another terminal:\n"
+        );
         println!("  export KUBECONFIG={}", quoted(&kubeconfig)?);
         println!(
             "  export PATH={}:\"$PATH\"   # kubectl, unless you have your own",
@@ -162,16 +164,18 @@ impl Stage {
         );
         println!("  kubectl get syncs -A");
         println!("  kubectl -n {namespace} describe sync {SHOP}");
+        println!(
+            "  kubectl -n {namespace} describe gitsource {SHOP}   # the repository, and what its commits are judged by"
+        );
         println!("  kubectl -n {namespace} edit deployment shop   # change replicas or the image: it comes back");
         println!("  kubectl -n {namespace} get events --sort-by=.metadata.creationTimestamp");
         println!("  curl http://{}/metrics", self.metrics);
-        println!(
-            "  {} audit show {} --key {} --last 5",
-            quoted(&self.program)?,
-            quoted(&log)?,
-            quoted(&self.log_public_key)?
-        );
-        println!("  git -C {} log --format='%h %an %s'", quoted(&self.repo.path())?);
+        let (program, repo, log) = (quoted(&self.program)?, quoted(&self.repo.path())?, quoted(&log)?);
+        let key = quoted(&self.log_public_key)?;
+        println!("  {program} audit show {log} --key {key} --last 5");
+        println!("  {program} audit verify {log} --key {key}");
+        println!("  {program} verify --repo {repo} --trust-root {}", quoted(&self.trust_root)?);
+        println!("  git -C {repo} log --format='%h %an %s'");
         println!(
             "\nThe Git server is {}; what writ prints is in {}.",
             self.server.url(SHOP),
