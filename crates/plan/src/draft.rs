@@ -56,7 +56,7 @@ impl<'a> Draft<'a> {
                 Some(presence) => {
                     self.reports.push(DriftReport::of_fields(object, presence.drift, presence.seen));
                     self.counts.configured += 1;
-                    self.push(object, Action::Configure, presence.drift.to_vec())
+                    self.push(object, Action::Configure, presence.drift.to_vec());
                 }
             };
         }
