@@ -590,6 +590,44 @@ fn finalize(stage: &Stage<'_>, namespace: &str) -> Test {
     stage.view.plane.kubectl(&["replace", "--raw", &path, "-f", &file.to_string_lossy()]).map(drop)
 }
 
+/// What is on its way out is not put back, since that would be lost: an edit of it is told, and over with the object.
+#[test]
+fn an_edit_of_what_is_being_deleted_is_told() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let title = "A declared object is edited while its deletion is held up";
+    let mut story = Story::begin(&stage, "drift-terminating", title)?;
+    story.done("a finalizer holds up kubectl delete configmap settings; kubectl patch: data.value to \"by hand\"");
+    let patch = |stage: &Stage<'_>, patch: &str| {
+        stage.tenant.kubectl(&["patch", "configmap", "settings", "--type=merge", "-p", patch]).map(drop)
+    };
+    patch(&stage, r#"{"metadata":{"finalizers":["example.com/keep"]}}"#)?;
+    stage.tenant.kubectl(&["delete", "configmap", "settings", "--wait=false"])?;
+    patch(&stage, r#"{"data":{"value":"by hand"}}"#)?;
+    stage.wait("edit and deletion are told", |view| {
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        let told = message.contains("A126") && message.contains("D101");
+        ensure!(drifted == "True" && told, "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    told(&mut stage, &mut story, "D101", "Edited")?;
+    story.status(&stage, Owner::Sync)?;
+    stage.entries_once(&["--kind", "flag", "--code", "D101"], 1)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "by hand", "it was put back");
+    story.done("the finalizer is removed");
+    patch(&stage, r#"{"metadata":{"finalizers":null}}"#)?;
+    stage.wait("it is there anew, as declared", |view| {
+        let object = view.config_map("settings")?;
+        ensure!(object["data"]["value"] == "good" && object["metadata"]["deletionTimestamp"].is_null(), "{object}");
+        let sync = view.sync(SYNC)?;
+        let (drifted, reason, message) = View::condition(&sync, "Drifted");
+        ensure!(drifted == "False", "Drifted={drifted} {reason}: {message}");
+        Ok(())
+    })?;
+    story.then("ConfigMap settings is there anew, as declared, and Drifted is False.");
+    story.end(&stage)
+}
+
 /// A Namespace that Git declares is deleted with all that is in it: nothing can be written into it until it is gone, then all
 /// of it comes back.
 #[test]

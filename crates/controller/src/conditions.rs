@@ -194,7 +194,10 @@ fn drifted<'a>(
     last: String,
 ) -> Verdict {
     let mut flagged = flagged.peekable();
-    if let Some((reason, text)) = not_put_back(unreverted) {
+    if let Some((reason, mut text)) = not_put_back(unreverted) {
+        if flagged.peek().is_some() {
+            text.push_str(&format!("; {}", some_of(flagged, MAX_NAMED)));
+        }
         return Verdict::yes("Drifted", reason, text);
     }
     if let Some(first) = flagged.peek() {
@@ -312,6 +315,13 @@ mod tests {
         assert_eq!(check_drift(revert, 1, 0), "True StateVolume 1 object is not put back");
         assert_eq!(check_drift(revert, 7, 0), "True StateVolume 7 objects are not put back");
         assert_eq!(check_drift(Some(DriftMode::Flag), 0, 2), "True StateVolume A140 StateVolume");
+        let (one, other) = (finding("it is terminating"), finding("it was edited"));
+        let both = drifted(revert, [one].iter(), [other].iter(), None, String::new()).message;
+        assert!(
+            both.contains("1 object is not put back")
+                && both.contains("; A140 StateVolume: ConfigMap shop/a: it was edited"),
+            "{both}"
+        );
         assert_eq!(check_drift(Some(DriftMode::Off), 0, 0), "Unknown Off drift.mode is Off");
         assert_eq!(check_drift(None, 0, 0), "Unknown Pending no revision is accepted yet");
     }

@@ -167,7 +167,7 @@ impl State {
         });
         match decision {
             Decision::Revert(plan) => {
-                self.look_again(sync, plan.waiting(), occasion);
+                self.look_again(sync, plan.waiting(), occasion, now);
                 let fought = self.fought(&accepted, &plan, occasion);
                 if fought.is_empty() {
                     return self.revert(sync, plan, occasion, now);
@@ -181,10 +181,10 @@ impl State {
                 self.heal(sync, &others, occasion, now);
             }
             Decision::Flag(reports, waiting) => {
-                self.look_again(sync, &waiting, occasion);
+                self.look_again(sync, &waiting, occasion, now);
                 self.flag(sync, &reports, now);
             }
-            Decision::Wait(waiting) => self.look_again(sync, &waiting, occasion),
+            Decision::Wait(waiting) => self.look_again(sync, &waiting, occasion, now),
             Decision::Refuse(refusal) => {
                 for finding in refusal.findings {
                     tracing::error!(sync = %sync, code = finding.code.code, "drift cannot be reverted: {finding}");
@@ -359,7 +359,8 @@ impl State {
         self.put_off(sync, &report, now);
     }
 
-    fn flag(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp) {
+    /// Tells people of drift that is left alone.
+    pub(crate) fn flag(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp) {
         let Some(state) = self.syncs.get(sync) else { return };
         let fresh: Vec<DriftReport> = reports
             .iter()

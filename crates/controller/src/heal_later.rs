@@ -14,9 +14,12 @@ use crate::{
 };
 
 impl State {
-    /// What has to wait has its time, and is told if it lasts: most deletions are over in a moment.
-    pub(crate) fn look_again(&mut self, sync: &SyncRef, waiting: &[Waiting], occasion: Occasion) {
-        for Waiting { reference, finding } in waiting {
+    /// What has to wait has its time, and is told if it lasts: most deletions are over in a moment. An edit of it is told at
+    /// once: nobody puts it back.
+    pub(crate) fn look_again(&mut self, sync: &SyncRef, waiting: &[Waiting], occasion: Occasion, now: Timestamp) {
+        let edited: Vec<DriftReport> = waiting.iter().filter_map(|waiting| waiting.drift.clone()).collect();
+        self.flag(sync, &edited, now);
+        for Waiting { reference, finding, .. } in waiting {
             if occasion == Occasion::Again {
                 self.note_revert_failure(sync, reference, finding);
             }

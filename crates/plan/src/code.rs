@@ -54,7 +54,7 @@ manifest::codes! {
         /// A declared field was changed or removed in the cluster.
         D101 = "Edited" {
             meaning: "A field that Git declares was changed or removed in the cluster by something else than an accepted commit.",
-            action: "With drift mode Revert it is put back. If the change is wanted, commit it; if a controller owns the field, stop declaring it.",
+            action: "With drift mode Revert it is put back, unless the object is being deleted: then it is told, and over with the object. If the change is wanted, commit it; if a controller owns the field, stop declaring it.",
             example: "D101 Edited: Deployment.apps shop/web spec.replicas: 3 → 10; needed: 3. Fix: to keep the change, commit it to apps/web.yaml:1",
         },
         /// The object was deleted.

@@ -168,7 +168,7 @@ fn drift(
         DriftMode::Flag => !draft.reports.is_empty(),
         DriftMode::Revert | DriftMode::Off => !draft.is_empty(),
     };
-    // What waits for a deletion to finish is no report: it is looked at again when its UID is gone.
+    // What waits for a deletion to finish is not put back: it is looked at again when its UID is gone.
     match (is_due, draft.waiting.is_empty()) {
         (false, true) => return Decision::Settled,
         (false, false) => return Decision::Wait(draft.waiting),

@@ -167,6 +167,8 @@ pub struct Waiting {
     pub reference: ObjectRef,
     /// What it waits for, and how to see what holds that up.
     pub finding: Finding,
+    /// How it differs from its declaration, if it is there and we applied it: that is told and not put back.
+    pub drift: Option<DriftReport>,
 }
 
 /// How many objects of a change set are in which state.

@@ -107,12 +107,18 @@ impl<'a> Draft<'a> {
             return;
         }
         let live = inputs.live.live(&object.reference);
-        if let Some(hindrance) = hindrance(inputs, &object.reference, live) {
-            return self.wait(&object.reference, hindrance);
-        }
         let is_first = before.is_none()
             && !inputs.live.was_applied(&object.reference)
             && !matches!(live, Live::Present(presence) if self.was_written(object, &presence));
+        if let Some(hindrance) = hindrance(inputs, &object.reference, live) {
+            let drift = match live {
+                Live::Present(presence) if !is_first && !presence.drift.is_empty() => {
+                    Some(DriftReport::of_fields(object, presence.drift, presence.seen))
+                }
+                _ => None,
+            };
+            return self.wait_with(&object.reference, hindrance, drift);
+        }
         let (report, differences) = match live {
             Live::Unobserved | Live::Unserved => return,
             // No roll-out has brought it yet.
@@ -171,8 +177,12 @@ impl<'a> Draft<'a> {
     }
 
     fn wait(&mut self, reference: &ObjectRef, hindrance: Hindrance) {
+        self.wait_with(reference, hindrance, None);
+    }
+
+    fn wait_with(&mut self, reference: &ObjectRef, hindrance: Hindrance, drift: Option<DriftReport>) {
         self.counts.waiting += 1;
-        self.waiting.push(Waiting { reference: reference.clone(), finding: hindrance.finding(reference) });
+        self.waiting.push(Waiting { reference: reference.clone(), finding: hindrance.finding(reference), drift });
     }
 
     fn push(&mut self, object: &DesiredObject, action: Action, differences: Vec<FieldDiff>) {

@@ -186,6 +186,31 @@ fn nothing_is_written_to_what_is_terminating() {
     );
 }
 
+/// It is not put back, and not hidden either.
+#[test]
+fn an_edit_of_what_is_terminating_is_told() {
+    let accepted = state(0, &config("a", "1"));
+    for mode in ["Revert", "Flag"] {
+        let edited = Case::new(mode).with(&accepted).edit("ConfigMap shop/a", |live| {
+            (live.lifecycle, live.drift) = (Lifecycle::Terminating, drift([field("data.k", "\"1\"", Some("\"9\""))]));
+        });
+        let told = |case: &Case, applied| {
+            let Decision::Wait(waiting) = case.drift_since(&accepted, applied) else { unreachable!() };
+            assert_eq!(waiting[0].finding.code.code, "A126");
+            waiting[0].drift.as_ref().map(|report| (report.finding.to_string(), report.differences.len()))
+        };
+        let (text, differences) = told(&edited, Some(&accepted)).unwrap();
+        assert!(text.starts_with(r#"D101 Edited: ConfigMap shop/a data.k: it is "9"; needed: "1""#), "{text}");
+        assert_eq!(differences, 1);
+        let as_declared = edited.edit("ConfigMap shop/a", |live| live.drift = &[]);
+        assert_eq!(told(&as_declared, Some(&accepted)), None);
+        let foreign = as_declared.edit("ConfigMap shop/a", |live| {
+            (live.applied, live.drift) = (None, drift([field("data.k", "\"1\"", Some("\"9\""))]));
+        });
+        assert_eq!(told(&foreign, None), None);
+    }
+}
+
 #[test]
 fn nothing_is_created_in_a_terminating_namespace() {
     let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n".to_owned();
