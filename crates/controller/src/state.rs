@@ -297,11 +297,13 @@ impl SyncState {
         self.accepted.is_some() && self.accepted.as_ref().map(id) != self.applied.as_ref().map(id)
     }
 
-    /// These objects are as declared, whatever came of them in the last roll-out. Returns whether that is news.
+    /// These objects are as declared, if they are declared at all, whatever came of them in the last roll-out. Returns whether
+    /// that is news.
     pub(crate) fn mend(&mut self, objects: &[ObjectRef]) -> bool {
         let before = self.failures.len();
+        let Some(accepted) = &self.accepted else { return false };
         self.failures.retain(|failure| match &failure.subject {
-            Subject::Object { reference, .. } => !objects.contains(reference),
+            Subject::Object { reference, .. } => !objects.contains(reference) || accepted.get(reference).is_none(),
             _ => true,
         });
         self.failures.len() != before
