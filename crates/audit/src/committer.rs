@@ -85,6 +85,10 @@ impl Committer {
                 return;
             }
             if state.settle_wanted || state.position > SETTLE_AT {
+                // Appends go on meanwhile: thousands of bodies may be among it.
+                drop(state);
+                self.publisher.sync_ahead();
+                state = shared.lock();
                 state.settle_fault = self.settle(&shared, &mut state).err();
                 state.settle_wanted = false;
                 state.settlings += 1;

@@ -177,6 +177,14 @@ impl Publisher {
         Ok(())
     }
 
+    /// Syncs what it can of what was written, so that settling has little left to do.
+    pub(crate) fn sync_ahead(&mut self) {
+        let storage = &self.storage;
+        self.dirty_files.retain(|path| path == CHECKPOINT || storage.sync(path).is_err());
+        // What failed is written again before it is synced again.
+        self.rewrite |= self.dirty_files.iter().any(|path| path != CHECKPOINT);
+    }
+
     /// Publishes once more what the journal holds since the last settling.
     fn publish_again(&mut self, shown: &RwLock<Checkpoint>) -> Result<(), LogError> {
         let bytes = self.storage.read(journal::PATH, u64::MAX - 1);

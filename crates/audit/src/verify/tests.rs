@@ -20,6 +20,12 @@ fn entry(number: u64) -> Entry {
     entry
 }
 
+fn entry_with_body(number: u64, body: &[u8]) -> Entry {
+    let mut entry = entry(number);
+    entry.digests.insert("body".into(), Hash::of(body).to_string());
+    entry
+}
+
 fn fixture(count: u64) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let key = LogKey::generate(ORIGIN).unwrap();
@@ -238,9 +244,7 @@ fn surplus_is_noted_and_a_body_must_be_there() {
 fn the_body_of_an_entry_that_waits_is_no_surplus() {
     let log = fixture(3);
     let body = Hash::of(b"large");
-    let mut entry = entry(3);
-    entry.digests.insert("body".into(), body.to_string());
-    let entry = entry.to_canonical_json().unwrap();
+    let entry = entry_with_body(3, b"large").to_canonical_json().unwrap();
     let path = log.dir.path().join(body_path(&body));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, "large").unwrap();
@@ -248,6 +252,32 @@ fn the_body_of_an_entry_that_waits_is_no_surplus() {
     let notes = log.with(journal::PATH, |journal| *journal = record, || log.verify().unwrap().notes);
     assert_eq!(notes, ["1 entry waits in the journal for a checkpoint"]);
     assert_eq!(log.verify().unwrap().notes, [format!("{} belongs to no entry", body_path(&body))]);
+}
+
+/// What a power cut takes before the files are synced is in the journal.
+#[test]
+fn a_body_that_the_journal_carries_may_be_missing_and_must_be_the_named_one() {
+    let log = fixture(3);
+    let named = entry_with_body(1, b"body of 1").to_canonical_json().unwrap();
+    let record = |index, body| journal::Record { epoch: 1, index, entry: &named, body }.encode();
+    let path = body_path(&Hash::of(b"body of 1"));
+    let notes = |found: &[u8], journal: Vec<u8>| {
+        log.with(
+            journal::PATH,
+            |file| *file = journal,
+            || log.with(&path, |file| *file = found.to_vec(), || log.verify()),
+        )
+    };
+    assert_eq!(
+        notes(b"", record(1, b"body of 1")).unwrap().notes,
+        [format!("{path}: the body is in the journal only")]
+    );
+    let refused = |found: &[u8], journal| notes(found, journal).unwrap_err().to_string();
+    assert!(matches!(notes(b"", Vec::new()), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path));
+    assert!(
+        matches!(notes(b"x", record(1, b"body of 1")), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path)
+    );
+    assert!(refused(b"body of 1", record(3, b"another")).contains("not what was signed"));
 }
 
 /// No checkpoint covers what is in the journal only, so one changed byte there hides all that follows it.
