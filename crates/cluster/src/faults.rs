@@ -381,6 +381,25 @@ async fn a_watch_that_was_reported_works_again_once_it_is_open() {
     assert_eq!(queries.len(), 5, "{queries:?}");
 }
 
+/// An open watch is believed once; a server that opens each and never says anything is reported.
+#[tokio::test(start_paused = true)]
+async fn watches_that_stay_silent_one_after_the_other_are_reported() {
+    let silent = || (0..4).map(|_| Answer::Silence);
+    let answers = [Answer::Text(bookmark(4, true))].into_iter().chain(silent());
+    let (words, _) = watch(answers, 2).await;
+    assert_eq!(words, ["synced", "failing silent for 180 s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_too_old_again_and_again_is_not_asked_for_without_pause() {
+    let round = || [Answer::Text(bookmark(4, true)), Answer::Json(410, json!({"code": 410}))];
+    let started = Instant::now();
+    let (words, queries) = watch((0..3).flat_map(|_| round()), 6).await;
+    assert_eq!(words, ["synced", "gap", "synced", "gap", "synced", "gap"]);
+    assert_eq!(queries.len(), 6);
+    assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_watch_is_taken_for_dead() {
     // The first stream never says anything after its list; the client notices and resumes.

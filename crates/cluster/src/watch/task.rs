@@ -68,6 +68,10 @@ struct State<T> {
     /// When the first of them was.
     failing_since: Option<Instant>,
     reported: bool,
+    /// Whether an open watch that says nothing is taken for one that works: once after each line.
+    trusts_silence: bool,
+    /// The version was too old, and no line came since.
+    expired: bool,
 }
 
 pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<WatchTarget>, sender: mpsc::Sender<T>) {
@@ -81,6 +85,8 @@ pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<W
         failures: 0,
         failing_since: None,
         reported: false,
+        trusts_silence: true,
+        expired: false,
     };
     loop {
         let end = match state.version.take() {
@@ -96,6 +102,11 @@ pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<W
                 tracing::info!(%kind, status = 410, "the watch cannot go on where it was: everything is listed again");
                 state.version = None;
                 if state.emit(WatchEvent::Gap).await.is_err() {
+                    return;
+                }
+                // A server that says so each time must not be asked without pause.
+                let again = std::mem::replace(&mut state.expired, true);
+                if again && state.failed("its version is too old as soon as it is listed".into()).await.is_err() {
                     return;
                 }
             }
@@ -139,10 +150,16 @@ impl<T: From<Watched> + Send> State<T> {
         if self.sender.is_closed() { Err(Gone) } else { Ok(()) }
     }
 
-    /// The watch works; says so if it was reported that it does not.
+    /// The watch works: it was listed, or a line came.
     async fn works(&mut self) -> Result<(), Gone> {
         self.failures = 0;
         self.failing_since = None;
+        self.trusts_silence = true;
+        self.restored().await
+    }
+
+    /// Says that the watch works, if it was reported that it does not.
+    async fn restored(&mut self) -> Result<(), Gone> {
         if std::mem::take(&mut self.reported) { self.emit(WatchEvent::Restored).await } else { Ok(()) }
     }
 
@@ -215,10 +232,12 @@ impl<T: From<Watched> + Send> State<T> {
     async fn read(&mut self, mut lines: Lines) -> End {
         let mut silent = true;
         loop {
-            let recovers = self.failures > 0 && self.version.is_some();
+            let recovers = self.failures > 0 && self.version.is_some() && self.trusts_silence;
             let line = match timeout(if recovers { WORKS_AFTER } else { MAX_SILENCE }, lines.next()).await {
                 Err(_elapsed) if recovers => {
-                    if self.works().await.is_err() {
+                    // Without a line it may also be a server that answers and never says anything: its next end counts on.
+                    self.trusts_silence = false;
+                    if self.restored().await.is_err() {
                         return End::Unheard;
                     }
                     continue;
@@ -234,6 +253,7 @@ impl<T: From<Watched> + Send> State<T> {
                 Ok(Ok(Some(line))) => line,
             };
             silent = false;
+            self.expired &= self.version.is_none();
             let understood = self.interpret(line);
             // A list works when it is complete.
             if understood.is_ok() && self.version.is_some() && self.works().await.is_err() {
