@@ -28,8 +28,9 @@ pub fn remove_mirrors(folder: &Path, keep: impl Fn(&str) -> bool) -> Result<Vec<
             absent(&path).map_err(failed)?;
             continue;
         }
+        // The name of a mirror may look like that of an unfinished one.
         let whose = name.split_once(UNFINISHED).map_or(name, |(whose, _)| whose);
-        if !keep(whose) {
+        if !keep(name) && !keep(whose) {
             let gone = folder.join(format!("{GONE}{name}"));
             absent(&gone).and_then(|()| fs::rename(&path, &gone)).map_err(failed)?;
             absent(&gone).map_err(failed)?;
@@ -64,19 +65,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("mirror");
         assert!(remove_mirrors(&folder, |_| true).unwrap().is_empty(), "there is no folder yet");
-        for name in ["shop.config", "team.config", "team.config.v2"] {
+        // A name may look like that of a half-made one.
+        for name in ["shop.app.new-ui", "shop.config", "team.config", "team.config.v2"] {
             Mirror::open(&folder.join(name)).unwrap();
         }
         // What a crash left: half-made ones, one that was being removed, and one that was removed before by that name.
         for left in ["shop.config.new-1-0", "team.config.new-1-0", ".gone-old.config", ".gone-team.config"] {
             fs::create_dir_all(folder.join(left).join("objects")).unwrap();
         }
-        let mut removed = remove_mirrors(&folder, |name| name == "shop.config").unwrap();
+        let mut removed = remove_mirrors(&folder, |name| ["shop.app.new-ui", "shop.config"].contains(&name)).unwrap();
         removed.sort();
         assert_eq!(removed, ["team.config", "team.config.new-1-0", "team.config.v2"]);
         let mut left = names(&folder).unwrap();
         left.sort();
-        assert_eq!(left, ["shop.config", "shop.config.new-1-0"]);
+        assert_eq!(left, ["shop.app.new-ui", "shop.config", "shop.config.new-1-0"]);
         Mirror::open(&folder.join("shop.config")).unwrap();
     }
 }
