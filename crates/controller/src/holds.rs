@@ -19,6 +19,13 @@ use crate::{
 /// minute ends in which all had one.
 const ENTRIES_PER_MINUTE: u32 = 10;
 
+/// Entries about all owners of one namespace within a minute: names cost nothing to who may create Syncs. At 30 a minute
+/// the 70,000 decisions that the volume is made for are two days of such an attack, and it is in the metrics at once.
+const ENTRIES_OF_NAMESPACE: u32 = 30;
+/// Owners that are not held and of which nothing is in the log that ended: beyond as many they are not counted either. A
+/// hundred new names a second for a minute, at some 200 bytes.
+const MAX_FREE_OWNERS: usize = 6_000;
+
 /// What is held now, by owner (`kind namespace/name`).
 type Present = BTreeMap<String, Finding>;
 
@@ -33,13 +40,19 @@ pub(crate) struct Holds {
     /// Whether what accepted commits declare was known once.
     begun: bool,
     owners: BTreeMap<String, Owner>,
+    /// The minute of the last turn, and the entries of each namespace in it.
+    minute: i64,
+    written: BTreeMap<String, u32>,
 }
 
 /// What the log and this process know of one owner.
 #[derive(Debug, Default)]
 struct Owner {
-    /// The digest of what held it in the last turn.
+    /// The digest of what held it in the last turn, and that itself: only another one is hashed.
     seen: Option<Hash>,
+    finding: Option<Finding>,
+    /// Whether its newest entry is a hold.
+    logged: bool,
     /// Changes since the newest entry.
     unwritten: u64,
     /// The minute of the last turn; `None` before the first.
@@ -59,23 +72,28 @@ struct Due<'a> {
 
 impl Owner {
     const fn of_log(digest: Hash) -> Self {
-        Self { seen: Some(digest), unwritten: 0, minute: None, left: 0 }
+        Self { seen: Some(digest), finding: None, logged: true, unwritten: 0, minute: None, left: 0 }
     }
 
     /// Notes what holds it now. Returns whether an entry is due.
-    fn note(&mut self, held: Option<Hash>, minute: i64) -> bool {
+    fn note(&mut self, finding: Option<&Finding>, minute: i64) -> bool {
         if self.minute != Some(minute) {
             self.minute = Some(minute);
             self.left = if self.unwritten > 0 { 1 } else { ENTRIES_PER_MINUTE };
         }
-        if self.seen != held {
-            self.seen = held;
-            self.unwritten += 1;
+        if finding.is_none() || self.finding.as_ref() != finding {
+            self.finding = finding.cloned();
+            let held = finding.map(|finding| Hash::of(&hold_body(finding)));
+            if self.seen != held {
+                self.seen = held;
+                self.unwritten += 1;
+            }
         }
         self.unwritten > 0 && self.left > 0
     }
 
     const fn written(&mut self) {
+        self.logged = self.seen.is_some();
         self.unwritten = 0;
         self.left = self.left.saturating_sub(1);
     }
@@ -83,7 +101,7 @@ impl Owner {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new() }
+        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new(), minute: 0, written: BTreeMap::new() }
     }
 }
 
@@ -96,23 +114,39 @@ impl Holds {
         mut write: impl FnMut(&Due<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut result, minute) = (Ok(()), now.as_second() / 60);
+        if self.minute != minute {
+            self.minute = minute;
+            self.written.clear();
+        }
+        let (namespaces, mut free) = (&mut self.written, 0);
         for owner in present.keys().filter(|owner| !self.owners.contains_key(*owner)).collect::<Vec<_>>() {
             self.owners.insert(owner.clone(), Owner::default());
         }
         self.owners.retain(|owner, state| {
             // An owner that is not there any more is held no longer either.
             let finding = present.get(owner);
-            if state.note(finding.map(|finding| Hash::of(&hold_body(finding))), minute) {
+            let of_namespace = namespaces.entry(namespace(owner).to_owned()).or_default();
+            if state.note(finding, minute) && *of_namespace < ENTRIES_OF_NAMESPACE {
+                *of_namespace += 1;
                 match write(&Due { owner, finding, suppressed: state.unwritten.saturating_sub(1) }) {
                     Ok(()) => state.written(),
                     Err(error) => result = Err(error),
                 }
             }
+            if finding.is_some() || state.logged {
+                return true;
+            }
             // Kept to the end of its minute: one that comes back is still counted.
-            finding.is_some() || state.unwritten > 0 || state.left < ENTRIES_PER_MINUTE
+            free += 1;
+            free <= MAX_FREE_OWNERS && (state.unwritten > 0 || state.left < ENTRIES_PER_MINUTE)
         });
         result
     }
+}
+
+/// Of `kind namespace/name`.
+fn namespace(owner: &str) -> &str {
+    owner.split_once(' ').and_then(|(_, name)| name.split_once('/')).map_or(owner, |(namespace, _)| namespace)
 }
 
 impl State {
@@ -290,6 +324,21 @@ mod tests {
         assert!(turn(&mut holds, 240, &present(&[])).is_empty());
         assert!(holds.owners.is_empty());
         assert_eq!(turn(&mut holds, 241, &present(&[(WEB, "wait")])), ["Sync shop/web: spec.wait is set"]);
+    }
+
+    #[test]
+    fn new_names_get_a_namespace_no_more_entries() {
+        let mut holds = Holds::default();
+        let mut written = Vec::new();
+        for second in 0..60 {
+            let name = format!("Sync shop/x{second}");
+            written.extend(turn(&mut holds, second, &present(&[(&name, "wait")])));
+            written.extend(turn(&mut holds, second, &present(&[(&name, "wait"), ("Sync other/web", "wait")])));
+        }
+        let (shop, other): (Vec<_>, Vec<_>) = written.into_iter().partition(|entry| entry.starts_with("Sync shop/"));
+        assert_eq!((shop.len(), other.len()), (30, 10));
+        // What is held and not yet said has its entry in the next minute.
+        assert!(turn(&mut holds, 60, &present(&[(WEB, "wait")])).contains(&format!("{WEB}: spec.wait is set")));
     }
 
     #[test]
