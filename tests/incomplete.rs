@@ -98,6 +98,19 @@ fn extra_is_brought(stage: &mut Stage<'_>) -> Test {
     stage.heals()
 }
 
+/// In mode Off nothing is healed, and nothing is forgotten either.
+#[test]
+fn what_a_roll_out_did_not_bring_stays_told_in_mode_off() -> Test {
+    let mut stage = Setup::shared()?.drift("Off").start()?;
+    let refusal = incomplete_and_held(&mut stage)?;
+    stage.wait("both are told", |view| {
+        is_ready(view, |message| {
+            message.contains("M115") && message.contains("of the accepted revision 1 object was not applied")
+        })
+    })?;
+    refusal.end(&stage)
+}
+
 /// What a roll-out could not create is created as soon as it can be, whatever commit is held since.
 #[test]
 fn what_a_roll_out_did_not_bring_comes_while_its_successor_is_held() -> Test {

@@ -399,7 +399,7 @@ impl State {
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 
-    /// These objects are as declared.
+    /// Nothing is to be done about these objects: they are as declared, or not looked at.
     pub(crate) fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
         for object in objects {
             // A fight is not over when the object is as declared for once.
@@ -408,12 +408,16 @@ impl State {
                 self.heal_later.remove(object);
             }
         }
+        // Nothing may have to be done about one that is not there: its failure in the roll-out stays.
+        let is_declared =
+            |object: &&ObjectRef| matches!(self.live.live(object), Live::Present(live) if live.drift.is_empty());
+        let there: Vec<ObjectRef> = objects.iter().filter(is_declared).cloned().collect();
         let Some(state) = self.syncs.get_mut(sync) else { return };
         let before = state.flagged.len();
         for object in objects {
             state.flagged.remove(object);
         }
-        if state.mend(objects) || state.flagged.len() != before {
+        if state.mend(&there) || state.flagged.len() != before {
             self.dirty.insert(Dirty::Sync(sync.clone()));
         }
     }
