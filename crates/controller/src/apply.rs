@@ -18,6 +18,7 @@ use crate::{
     journal::RolloutResult,
     live::{Applied, Declared, Explained, Observation, Sight},
     metrics::ChangeLabels,
+    resume::names_others,
     state::{Dirty, Phase, State},
 };
 
@@ -194,6 +195,10 @@ impl State {
             self.announce_sync(sync, &failures);
         }
         let Some(state) = self.syncs.get_mut(sync) else { return };
+        if failures.iter().any(|failure| names_others(failure.code.code)) {
+            // As after a restart: from here on an object is not ours because of what it says.
+            state.interrupted = None;
+        }
         let repeated = state.failures == failures && !failures.is_empty();
         state.failures.clone_from(&failures);
         state.waiting = plan.waiting.iter().map(|waiting| waiting.reference.clone()).collect();

@@ -325,18 +325,22 @@ struct Since {
     met_others: bool,
 }
 
+/// Whether this code says that an object is somebody else's.
+pub(crate) fn names_others(code: &str) -> bool {
+    [ClusterCode::A102, ClusterCode::A107].iter().any(|of_others| of_others.entry().code == code)
+}
+
 /// Reads the log back to the last complete roll-out. `accepted` is the newest acceptance.
 fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Finding> {
     let name = sync.to_string();
     let outcome = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])?;
     let from = outcome.as_ref().map_or(0, |outcome| outcome.index);
     let last = latest(log, EntryKind::Outcome, &[("sync", &name)])?;
-    let of_others = [ClusterCode::A102, ClusterCode::A107].map(|code| code.entry().code);
-    let names_others = |found: &Indexed| found.entry.codes.iter().any(|code| of_others.contains(&code.as_str()));
     let mut since = Since {
         applied: outcome.and_then(|found| found.entry.subject.get("commit").cloned()),
         begun: Vec::new(),
-        met_others: last.is_some_and(|last| last.index > from && names_others(&last)),
+        met_others: last
+            .is_some_and(|last| last.index > from && last.entry.codes.iter().any(|code| names_others(code))),
     };
     for found in log.entries(from..accepted) {
         let found = found.map_err(|error| unreadable(&error.to_string()))?;
