@@ -297,12 +297,17 @@ impl Stage<'_> {
         self.state_volume(&format!("exec '{WRIT}' audit verify \"$0\"/log --key '{}'", key.display())).map(drop)
     }
 
-    /// What was accepted and what came of it, as the audit log of such a stage says: kind, commit and result of each entry.
-    pub(crate) fn roll_outs_on_volume(&mut self) -> Result<Vec<String>> {
+    /// The entries of the audit log of such a stage.
+    pub(crate) fn entries_on_volume(&mut self) -> Result<Vec<Value>> {
         let key = self.log_key_file();
         let show = format!("exec '{WRIT}' audit show \"$0\"/log --key '{}' --last 10000 -o json", key.display());
         let document: Value = serde_json::from_slice(&self.state_volume(&show)?).context("no JSON")?;
-        let entries = document["entries"].as_array().context("no entries")?;
+        document["entries"].as_array().cloned().context("no entries")
+    }
+
+    /// What was accepted and what came of it, as the audit log of such a stage says: kind, commit and result of each entry.
+    pub(crate) fn roll_outs_on_volume(&mut self) -> Result<Vec<String>> {
+        let entries = self.entries_on_volume()?;
         let is_roll_out = |entry: &&Value| {
             entry["subject"]["sync"].is_string() && ["advance", "outcome"].iter().any(|kind| entry["kind"] == *kind)
         };

@@ -9,6 +9,7 @@ use manifest::{Finding, Subject};
 use crate::{
     code::ControllerCode,
     event::Event,
+    report::chain,
     state::{Dirty, Key, Resume, State},
 };
 
@@ -173,6 +174,7 @@ impl State {
 }
 
 fn log_damage(lost: u64, fault: Option<&LogError>) -> Option<Finding> {
+    let fault = fault.map(|fault| chain(fault));
     let found = match (lost, fault) {
         (0, None) => return None,
         (0, Some(fault)) => format!("no checkpoint can be written for the newest entries: {fault}"),
