@@ -8,6 +8,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 /// Bytes of a SHA-1 object id.
 const ID_BYTES: usize = 20;
+/// The longest name, in bytes: that of Linux, macOS and Windows; a longer one cannot be checked out to be looked at.
+const MAX_NAME_BYTES: usize = 255;
 
 /// What a name in a tree stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,7 @@ fn split(bytes: &[u8], at: u8) -> Result<(&[u8], &[u8]), TreeError> {
 /// True for a name that is one segment of a path on every file system.
 fn allowed(name: &str) -> bool {
     !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
         && name != "."
         && name != ".."
         && !name.chars().any(|character| character.is_control() || matches!(character, '/' | '\\'))
@@ -200,6 +203,8 @@ mod tests {
         ] {
             check(&[("100644", name)], Err(BadEntry::Name));
         }
+        check(&[("100644", &[b'n'; 256])], Err(BadEntry::Name));
+        assert!(parse(&tree(&[("100644", &[b'n'; 255])])).is_ok());
     }
 
     #[test]
