@@ -1,6 +1,6 @@
 //! `writ controller`: arguments to options, logging, the runtime, and the end.
 
-use std::{num::NonZeroUsize, thread, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use controller::Options;
@@ -15,9 +15,10 @@ use crate::{
     exit::{Outcome, UsageError},
 };
 
-/// Threads that run tasks: two keep the watches going while one decodes a large list, more than four find nothing to
-/// do, and each has an allocator arena of its own.
-const WORKERS: std::ops::RangeInclusive<usize> = 2..=4;
+/// Threads that run tasks. A revert passes through five of them, from the watch's connection to that of the request: on one
+/// thread none has to wake another, which costs a third of all that writ does for an edit. What takes long (Git, renders,
+/// syncs) is on threads for blocking work, and a list is decoded line by line.
+const WORKERS: usize = 1;
 /// Threads for blocking work: six for gates of sources (more never run at once), the rest for the log, renders,
 /// `expected/` and name resolution.
 const BLOCKING_THREADS: usize = 16;
@@ -51,9 +52,8 @@ pub(crate) fn run(args: ControllerArgs) -> anyhow::Result<Outcome> {
         tracing::debug!("the arenas of the allocator cannot be limited");
     }
     let options = options(args)?;
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(*WORKERS.start(), *WORKERS.end()))
+        .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("writ")
         .enable_all()
