@@ -111,15 +111,22 @@ pub(super) fn a_mirror_of_many_packs_is_compacted() {
     read_all(&reader, fetched.head, BEFORE + 2);
 }
 
+/// A repository of so many commits, and its mirror with a pack for each, the newest pinned.
+fn many_packs(commits: u32) -> (Setting, CommitId) {
+    let setting = Setting::new();
+    let home = setting.dir.path();
+    import(&setting.repo.path(), home, "refs/heads/main", commits);
+    import(setting.mirror.dir(), home, "refs/writ/incoming", commits);
+    setting.repo.reset("main").unwrap();
+    let newest = setting.mirror.incoming().unwrap().unwrap();
+    setting.mirror.pin("verified", &newest).unwrap();
+    (setting, newest)
+}
+
 /// Objects that would need much memory stay where they are, and everything else is compacted.
 pub(super) fn a_pack_with_a_large_object_stays() {
     const BEFORE: u32 = 48;
-    let setting = Setting::new();
-    let home = setting.dir.path();
-    import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
-    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
-    setting.repo.reset("main").unwrap();
-    setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
+    let (setting, _) = many_packs(BEFORE);
     // The third fetch finds fifty packs: two are left, and its own is the third.
     for (content, packs_then) in [("x".repeat(3 << 20), 49), ("y".to_owned(), 50), ("z".to_owned(), 3)] {
         let bytes = content.len();
@@ -138,12 +145,7 @@ pub(super) fn a_pack_with_a_large_object_stays() {
 /// A mirror that is nearly as large as it may be has no room for all of it once more, but for its many small packs.
 pub(super) fn a_mirror_that_is_nearly_full_is_compacted() {
     const BEFORE: u32 = 49;
-    let setting = Setting::new();
-    let home = setting.dir.path();
-    import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
-    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
-    setting.repo.reset("main").unwrap();
-    setting.mirror.pin("verified", &setting.mirror.incoming().unwrap().unwrap()).unwrap();
+    let (setting, _) = many_packs(BEFORE);
     // Not too large to be compacted, were there room for it.
     setting.commit("large", noise(600_000));
     setting.push(Push::Force);
@@ -161,13 +163,7 @@ pub(super) fn a_mirror_that_is_nearly_full_is_compacted() {
 /// A push of which only the first commit was accepted: its objects come together, and what was refused goes again.
 pub(super) fn what_lies_above_a_pin_goes_when_the_mirror_is_compacted() {
     const BEFORE: u32 = 49;
-    let setting = Setting::new();
-    let home = setting.dir.path();
-    import(&setting.repo.path(), home, "refs/heads/main", BEFORE);
-    import(setting.mirror.dir(), home, "refs/writ/incoming", BEFORE);
-    setting.repo.reset("main").unwrap();
-    let old = setting.mirror.incoming().unwrap().unwrap();
-    setting.mirror.pin("verified", &old).unwrap();
+    let (setting, old) = many_packs(BEFORE);
     let good = setting.commit("b", "good");
     let refused = setting.commit("c", noise(600_000));
     setting.push(Push::Force);

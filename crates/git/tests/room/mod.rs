@@ -9,7 +9,7 @@ use std::{
 
 use git::{ExchangeError, GitCode, Limits, Mirror};
 use manifest::RepoPath;
-use testkit::Push;
+use testkit::{Push, wait_until};
 use trust::{CommitId, History as _};
 
 use super::{Setting, noise};
@@ -141,9 +141,8 @@ pub(super) fn whoever_waits_for_a_turn_loses_nothing() {
     let shown = |path: &Path| manifest::shell_quote(&path.display().to_string());
     let script = format!("touch {}; until [ -e {} ]; do sleep 0.02; done", shown(&started), shown(&go));
     let is_there = |path: &Path| {
-        while !path.exists() {
-            thread::sleep(Duration::from_millis(5));
-        }
+        let there = || if path.exists() { Ok(()) } else { Err("it is not") };
+        wait_until(&format!("{} is there", path.display()), Duration::from_secs(60), there).unwrap();
     };
     let fetch = |setting: &Setting, child: git::FetchChild| {
         let (dir, remote) = (setting.mirror.dir().to_owned(), setting.remote());
