@@ -113,9 +113,7 @@ impl Log {
             Err(error) => return Err(LogError::storage("lock", LOCK, error.into())),
         }
         let storage = Arc::new(Disk::new(dir));
-        let log = Self::open_on(storage.clone(), key, Some(lock), committer::PUBLISH_WINDOW)?;
-        make_body_folders(&*storage);
-        Ok(log)
+        Self::open_on(storage, key, Some(lock), committer::PUBLISH_WINDOW)
     }
 
     pub(crate) fn open_on(
@@ -415,16 +413,6 @@ pub(crate) fn has_subject(entry: &Entry, subject: &[(&str, &str)]) -> bool {
 
 pub(crate) fn parse(index: u64, bytes: &[u8]) -> Result<Entry, LogError> {
     Entry::from_canonical_json(bytes).map_err(|error| LogError::damaged(&format!("entry {index}"), error.to_string()))
-}
-
-/// Makes the folders of all bodies, so that no entry waits for one: a folder takes as long as the body itself.
-fn make_body_folders(storage: &dyn Storage) {
-    for first in 0..=u8::MAX {
-        // On a full volume each is made when it is needed, if there is room then; that failure is told.
-        if storage.make_parents(&format!("bodies/{first:02x}/body")).is_err() {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]
