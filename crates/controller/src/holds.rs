@@ -1,6 +1,7 @@
 //! What is not obeyed, and accepted state that is lost, in the log: an entry when it begins, one when it ends, also when
 //! its owner is deleted. Nothing is done meanwhile, so the entries follow what is found; a restart writes none that is there already.
-//! Of very many about one owner some are written and the rest is counted; the newest state gets there in any case.
+//! Of very many about one owner some are written and the rest is counted; the newest state of what is held, or was by the
+//! log, gets there in any case, in the order in which it began to wait.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub(crate) struct Holds {
     /// The minute of the last turn, and the entries of each namespace in it.
     minute: i64,
     written: BTreeMap<String, u32>,
+    /// Turns so far.
+    turn: u64,
 }
 
 /// What the log and this process know of one owner.
@@ -53,8 +56,9 @@ struct Owner {
     finding: Option<Finding>,
     /// Whether its newest entry is a hold.
     logged: bool,
-    /// Changes since the newest entry.
+    /// Changes since the newest entry, and the turn of the first of them.
     unwritten: u64,
+    since: u64,
     /// The minute of the last turn; `None` before the first.
     minute: Option<i64>,
     /// Entries that it may still have in this minute.
@@ -72,11 +76,12 @@ struct Due<'a> {
 
 impl Owner {
     const fn of_log(digest: Hash) -> Self {
-        Self { seen: Some(digest), finding: None, logged: true, unwritten: 0, minute: None, left: 0 }
+        Self { seen: Some(digest), finding: None, logged: true, unwritten: 0, since: 0, minute: None, left: 0 }
     }
 
-    /// Notes what holds it now. Returns whether an entry is due.
-    fn note(&mut self, finding: Option<&Finding>, minute: i64) -> bool {
+    /// Notes what holds it now. Returns whether an entry is due: there is something new to say, and the log does not say
+    /// already that it is free.
+    fn note(&mut self, finding: Option<&Finding>, minute: i64, turn: u64) -> bool {
         if self.minute != Some(minute) {
             self.minute = Some(minute);
             self.left = if self.unwritten > 0 { 1 } else { ENTRIES_PER_MINUTE };
@@ -86,10 +91,18 @@ impl Owner {
             let held = finding.map(|finding| Hash::of(&hold_body(finding)));
             if self.seen != held {
                 self.seen = held;
+                if self.unwritten == 0 {
+                    self.since = turn;
+                }
                 self.unwritten += 1;
             }
         }
-        self.unwritten > 0 && self.left > 0
+        self.unwritten > 0 && self.left > 0 && !self.is_free()
+    }
+
+    /// Not held, and neither is it by the log.
+    const fn is_free(&self) -> bool {
+        self.finding.is_none() && !self.logged
     }
 
     const fn written(&mut self) {
@@ -101,7 +114,7 @@ impl Owner {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new(), minute: 0, written: BTreeMap::new() }
+        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new(), minute: 0, written: BTreeMap::new(), turn: 0 }
     }
 }
 
@@ -118,28 +131,42 @@ impl Holds {
             self.minute = minute;
             self.written.clear();
         }
-        let (namespaces, mut free) = (&mut self.written, 0);
+        self.turn += 1;
+        let turn = self.turn;
         for owner in present.keys().filter(|owner| !self.owners.contains_key(*owner)).collect::<Vec<_>>() {
             self.owners.insert(owner.clone(), Owner::default());
         }
+        let (mut due, mut free) = (Vec::new(), 0);
         self.owners.retain(|owner, state| {
+            let turned = state.minute.is_some_and(|last| last != minute);
             // An owner that is not there any more is held no longer either.
-            let finding = present.get(owner);
-            let of_namespace = namespaces.entry(namespace(owner).to_owned()).or_default();
-            if state.note(finding, minute) && *of_namespace < ENTRIES_OF_NAMESPACE {
-                *of_namespace += 1;
-                match write(&Due { owner, finding, suppressed: state.unwritten.saturating_sub(1) }) {
-                    Ok(()) => state.written(),
-                    Err(error) => result = Err(error),
-                }
+            if state.note(present.get(owner), minute, turn) {
+                due.push((state.finding.is_none(), state.since, owner.clone()));
             }
-            if finding.is_some() || state.logged {
+            if !state.is_free() {
                 return true;
             }
             // Kept to the end of its minute: one that comes back is still counted.
             free += 1;
-            free <= MAX_FREE_OWNERS && (state.unwritten > 0 || state.left < ENTRIES_PER_MINUTE)
+            !turned && free <= MAX_FREE_OWNERS && (state.unwritten > 0 || state.left < ENTRIES_PER_MINUTE)
         });
+        // What is held comes first, and what waits longest: names that come and go keep no other from the log.
+        due.sort_unstable();
+        for (_, _, owner) in due {
+            let of_namespace = self.written.entry(namespace(&owner).to_owned()).or_default();
+            if *of_namespace >= ENTRIES_OF_NAMESPACE {
+                continue;
+            }
+            let Some(state) = self.owners.get_mut(&owner) else { continue };
+            let suppressed = state.unwritten.saturating_sub(1);
+            match write(&Due { owner: &owner, finding: present.get(&owner), suppressed }) {
+                Ok(()) => {
+                    *of_namespace += 1;
+                    state.written();
+                }
+                Err(error) => result = Err(error),
+            }
+        }
         result
     }
 }
@@ -331,14 +358,42 @@ mod tests {
         let mut holds = Holds::default();
         let mut written = Vec::new();
         for second in 0..60 {
-            let name = format!("Sync shop/x{second}");
+            // Before `web` in the alphabet, and each is there for a moment.
+            let name = format!("Sync shop/a{second}");
             written.extend(turn(&mut holds, second, &present(&[(&name, "wait")])));
             written.extend(turn(&mut holds, second, &present(&[(&name, "wait"), ("Sync other/web", "wait")])));
+            written.extend(turn(&mut holds, second, &present(&[])));
         }
         let (shop, other): (Vec<_>, Vec<_>) = written.into_iter().partition(|entry| entry.starts_with("Sync shop/"));
         assert_eq!((shop.len(), other.len()), (30, 10));
-        // What is held and not yet said has its entry in the next minute.
-        assert!(turn(&mut holds, 60, &present(&[(WEB, "wait")])).contains(&format!("{WEB}: spec.wait is set")));
+        // What is held and not yet said has its entry in the next minute, before all that.
+        let next = turn(&mut holds, 60, &present(&[(WEB, "wait")]));
+        assert_eq!(next.first(), Some(&format!("{WEB}: spec.wait is set")), "{next:?}");
+    }
+
+    #[test]
+    fn who_waits_longest_comes_first_and_who_was_there_for_a_moment_not_at_all() {
+        let mut holds = Holds::default();
+        let names: Vec<String> = (0..100).map(|at| format!("Sync shop/a{at:03}")).collect();
+        let crowd: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "wait")).collect();
+        assert_eq!(turn(&mut holds, 0, &present(&crowd)).len(), 30);
+        // Seventy were never in the log, and are gone.
+        assert_eq!(turn(&mut holds, 1, &present(&[(WEB, "wait")])), Vec::<String>::new());
+        let next = turn(&mut holds, 60, &present(&[(WEB, "wait")]));
+        assert_eq!((next.len(), next.first()), (30, Some(&format!("{WEB}: spec.wait is set"))));
+        assert_eq!(turn(&mut holds, 120, &present(&[(WEB, "wait")])), ["Sync shop/a029: released"]);
+        assert!(turn(&mut holds, 180, &present(&[(WEB, "wait")])).is_empty());
+        assert_eq!(holds.owners.len(), 1);
+    }
+
+    #[test]
+    fn what_the_log_does_not_take_uses_up_no_quota() {
+        let mut holds = Holds::default();
+        let held = present(&[(WEB, "wait")]);
+        for _ in 0..100 {
+            assert_eq!(holds.follow(Timestamp::UNIX_EPOCH, &held, |_| Err(())), Err(()));
+        }
+        assert_eq!(turn(&mut holds, 0, &held).len(), 1);
     }
 
     #[test]
