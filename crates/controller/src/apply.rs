@@ -18,7 +18,6 @@ use crate::{
     journal::RolloutResult,
     live::{Applied, Declared, Explained, Observation, Sight},
     metrics::ChangeLabels,
-    resume::names_others,
     state::{Dirty, Phase, State},
 };
 
@@ -195,18 +194,11 @@ impl State {
             self.announce_sync(sync, &failures);
         }
         let Some(state) = self.syncs.get_mut(sync) else { return };
-        if failures.iter().any(|failure| names_others(failure.code.code)) {
-            // As after a restart: from here on an object is not ours because of what it says.
-            state.interrupted = None;
-        }
-        let repeated = state.failures == failures && !failures.is_empty();
-        state.failures.clone_from(&failures);
-        state.waiting = plan.waiting.iter().map(|waiting| waiting.reference.clone()).collect();
-        state.attempts = if complete { 0 } else { state.attempts.saturating_add(1) };
+        let waiting = plan.waiting.iter().map(|waiting| waiting.reference.clone()).collect();
+        let repeated = state.rolled_out(&failures, waiting, complete);
         let key = if complete { state.judging.take() } else { None };
         state.judged(key);
         if complete {
-            state.interrupted = None;
             let mut before = std::mem::take(&mut state.partial);
             before.extend(std::mem::replace(&mut state.applied, state.accepted.clone()));
             state.inventory_due = true;

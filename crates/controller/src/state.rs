@@ -31,6 +31,7 @@ use crate::{
     report::Reporter,
     requests::{Asked, Requests},
     resources::REQUESTED_AT,
+    resume::names_others,
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
     schedule::Jitter,
@@ -307,6 +308,19 @@ impl SyncState {
             _ => true,
         });
         self.failures.len() != before
+    }
+
+    /// What came of a roll-out. Returns whether the very same failed before.
+    pub(crate) fn rolled_out(&mut self, failures: &[Finding], waiting: BTreeSet<ObjectRef>, complete: bool) -> bool {
+        if complete || failures.iter().any(|failure| names_others(failure.code.code)) {
+            // As after a restart: from here on an object is not ours because of what it says.
+            self.interrupted = None;
+        }
+        let repeated = self.failures == failures && !failures.is_empty();
+        self.failures = failures.to_vec();
+        self.waiting = waiting;
+        self.attempts = if complete { 0 } else { self.attempts.saturating_add(1) };
+        repeated
     }
 
     /// One that was seen for the first time.

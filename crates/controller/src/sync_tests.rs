@@ -1,9 +1,12 @@
 //! What a Sync declares at a commit, what the log knows of it, and what is still true of what was rendered before: over
 //! real commits, mirrors and logs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use cluster::{Discovery, Resource};
+use cluster::{ClusterCode, Discovery, Resource};
 use jiff::Timestamp;
 use manifest::{ClusterId, DigestKey, Finding, GroupKind, ObjectRef, Scope};
 use plan::{
@@ -14,15 +17,17 @@ use testkit::{SigningKey, TrustFile};
 use trust::{AuthorizedCommit, CommitId};
 
 use crate::{
+    code::ControllerCode,
     floor::Floors,
     journal::RolloutResult,
     live::LiveTable,
     prune_trailer::{self, Asked},
     removal::Dropped,
+    resources::finding,
     resume::{self, ResumedSync, SyncQuestion},
     source_gate::{SourceOutcome, Verified},
     source_tests::{World, trust},
-    state::Key,
+    state::{Key, SyncState},
     sync_gate::{self, SyncJob},
 };
 
@@ -527,4 +532,33 @@ fn a_file_that_passed_is_not_judged_again_by_the_same() {
     let second = sync_gate::prepare(&job, &verified).unwrap().desired;
     let shared = |(one, other): (&Arc<_>, &Arc<_>)| Arc::ptr_eq(one, other);
     assert!(first.objects().zip(second.objects()).all(shared), "rendered again");
+}
+
+/// While a roll-out counts as interrupted, what bears our marks is taken for ours. That ends when it met what is not.
+#[test]
+fn a_roll_out_that_met_other_owners_is_no_longer_taken_for_interrupted() {
+    let mut shop = Shop::new();
+    let verified = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
+    shop.advance(&verified, Discovery::default());
+    let begun = shop.resume(Discovery::default(), &shop.question()).interrupted.expect("its outcome is not in the log");
+    let failed = |code: ClusterCode| {
+        let failure = finding(ControllerCode::A142, "ConfigMap shop/a", "it failed", "an object of ours");
+        vec![Finding { code: code.entry(), ..failure }]
+    };
+    let after = |failures: &[Finding], complete| {
+        let resource = serde_json::json!({
+            "apiVersion": "writ.dev/v1alpha1", "kind": "Sync", "metadata": {"namespace": "shop", "name": "web"},
+            "spec": *shop.spec,
+        });
+        let mut state = SyncState::new(serde_json::from_value(resource).unwrap());
+        state.interrupted = Some(begun.clone());
+        let repeated = state.rolled_out(failures, BTreeSet::new(), complete);
+        assert!(!repeated && state.failures == failures, "{failures:?}");
+        assert!(failures.is_empty() || state.rolled_out(failures, BTreeSet::new(), complete));
+        (state.interrupted.is_some(), state.attempts)
+    };
+    assert_eq!(after(&failed(ClusterCode::A110), false), (true, 2));
+    assert_eq!(after(&failed(ClusterCode::A102), false), (false, 2));
+    assert_eq!(after(&failed(ClusterCode::A107), false), (false, 2));
+    assert_eq!(after(&[], true), (false, 0));
 }
