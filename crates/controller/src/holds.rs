@@ -114,7 +114,14 @@ impl Owner {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new(), minute: 0, written: BTreeMap::new(), turn: 0 }
+        Self {
+            read: Resume::Needed,
+            begun: false,
+            owners: BTreeMap::new(),
+            minute: 0,
+            written: BTreeMap::new(),
+            turn: 0,
+        }
     }
 }
 

@@ -15,13 +15,15 @@
 //! | what is written down | `journal` |
 //! | what people are told | `status`, `conditions`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | what is looked at now and then | `upkeep` |
+//! | what goes on while the loop waits | `beside` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
-//! that is applied, one reporter. All of them send `Event`s over one bounded
+//! that is applied, one reporter; a thread of its own for probes, metrics and the Lease. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
 mod absence;
 mod apply;
+mod beside;
 mod claims;
 mod code;
 mod conditions;

@@ -16,11 +16,12 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
     absence::Absences,
+    beside::{Beside, Duties},
     event::Event,
     expected::{ExpectedError, ExpectedStore},
     fights::Fights,
     holds::Holds,
-    http::{HttpError, Probes, serve},
+    http::{HttpError, Probes},
     journal::{Journal, Refusals},
     kinds::Kinds,
     live::LiveTable,
@@ -84,6 +85,9 @@ pub enum ControllerError {
     /// Metrics and probes cannot be served.
     #[error("cannot serve metrics and probes")]
     Http(#[from] HttpError),
+    /// The thread for probes, metrics and the Lease cannot be started.
+    #[error("cannot start the thread for probes, metrics and the Lease")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Runs the controller until `stop` completes.
@@ -95,18 +99,14 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let (journal, digest_key) = open_log(&options)?;
     let (expected, loaded) = ExpectedStore::open(&options.state_dir.join("expected"))?;
     let cluster = connect(&options).await?;
-    let lease = Lease::new(
-        cluster.clone(),
-        &options.namespace,
-        &format!("writ-{}", options.instance.as_str()),
-        &options.identity,
-        LEASE_VALIDITY,
-    );
-    lease.acquire(Timestamp::now()).await.map_err(ControllerError::Lease)?;
+    lease(cluster.clone(), &options).acquire(Timestamp::now()).await.map_err(ControllerError::Lease)?;
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
     let probes = Arc::new(Probes::default());
-    let address = serve(options.listen, registry, probes.clone()).await?;
+    let started = Instant::now();
+    let duties = Duties { options: options.clone(), registry, probes: probes.clone(), started };
+    let mut beside = Beside::start(duties).await?;
+    let address = beside.address;
     if loaded.damaged > 0 {
         tracing::warn!(
             lines = loaded.damaged,
@@ -121,7 +121,11 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     for (object, expected) in loaded.objects {
         state.live.remember(&object, expected);
     }
-    let result = drive(&mut state, &mut inbox, &probes, &lease, stop).await;
+    let result = tokio::select! {
+        biased;
+        Ok(lost) = &mut beside.lost => Err(ControllerError::Lease(lost)),
+        () = drive(&mut state, &mut inbox, &probes, started, stop) => Ok(()),
+    };
     stop_gracefully(state, inbox, reports).await;
     result
 }
@@ -140,7 +144,13 @@ fn open_log(options: &Options) -> Result<(Journal, DigestKey), ControllerError> 
     Ok((Journal::new(Arc::new(log), &public_key), digest_key))
 }
 
-async fn connect(options: &Options) -> Result<Cluster, ControllerError> {
+/// Takes the place of this instance; not taken yet.
+pub(crate) fn lease(cluster: Cluster, options: &Options) -> Lease {
+    let name = format!("writ-{}", options.instance.as_str());
+    Lease::new(cluster, &options.namespace, &name, &options.identity, LEASE_VALIDITY)
+}
+
+pub(crate) async fn connect(options: &Options) -> Result<Cluster, ControllerError> {
     let access = options.kubeconfig.as_deref().map_or(Access::InCluster, Access::Kubeconfig);
     Cluster::connect(access).await.map_err(ControllerError::Connect)
 }
@@ -200,34 +210,23 @@ fn new_state(
 async fn drive(
     state: &mut State,
     inbox: &mut mpsc::Receiver<Event>,
-    probes: &Arc<Probes>,
-    lease: &Lease,
+    probes: &Probes,
+    started: Instant,
     stop: impl Future<Output = ()>,
-) -> Result<(), ControllerError> {
-    let started = Instant::now();
+) {
     let _own: Vec<_> = [crd::TrustRoot::target(), crd::GitSource::target(), crd::Sync::target()]
         .into_iter()
         .map(|target| state.cluster.watch(target, state.events.clone()))
         .collect();
-    let clock = probes.clone();
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tick.tick().await;
-            clock.tick(started.elapsed().as_secs());
-        }
-    });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut taken = keep_lease(lease.clone());
     let mut reported = Instant::now();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             biased;
-            () = &mut stop => return Ok(()),
+            () = &mut stop => return,
             Some(event) = inbox.recv() => state.handle(event),
-            Some(lost) = taken.recv() => return Err(ControllerError::Lease(lost)),
             _ = tick.tick() => state.turn(),
         }
         probes.turned(started.elapsed().as_secs());
@@ -238,28 +237,6 @@ async fn drive(
             reported = Instant::now();
         }
     }
-}
-
-/// Renews the Lease beside the loop; says so when another instance took it.
-fn keep_lease(lease: Lease) -> mpsc::Receiver<LeaseError> {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut renew = tokio::time::interval(lease.renew_every());
-        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !sender.is_closed() {
-            renew.tick().await;
-            match lease.acquire(Timestamp::now()).await {
-                Ok(()) => {}
-                Err(error @ LeaseError::Held { .. }) => {
-                    sender.send(error).await.ok();
-                    return;
-                }
-                // The API server is away: so it is for everybody else.
-                Err(error) => tracing::warn!(error = %error, "the Lease was not renewed"),
-            }
-        }
-    });
-    receiver
 }
 
 /// A custom resource's watch.

@@ -17,7 +17,8 @@ use crate::{
 
 /// Threads that run tasks. A revert passes through five of them, from the watch's connection to that of the request: on one
 /// thread none has to wake another, which costs a third of all that writ does for an edit. What takes long (Git, renders,
-/// syncs) is on threads for blocking work, and a list is decoded line by line.
+/// syncs) is on threads for blocking work, and a list is decoded line by line. What may not wait for a decision about many
+/// objects, or for room in the log, is beside it: probes, metrics and the Lease have a thread of their own.
 const WORKERS: usize = 1;
 /// Threads for blocking work: six for gates of sources (more never run at once), the rest for the log, renders,
 /// `expected/` and name resolution.
