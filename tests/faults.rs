@@ -490,8 +490,9 @@ fn state_volume_read_only_at_the_start() -> Test {
     stage.roll_out("apps/settings.yaml", &config_map("settings", "newer")).map(drop)
 }
 
-/// As a file system that is remounted after an error of its disk. Nothing can be recorded there, so nothing is done, neither roll-outs
-/// nor reverts, and the conditions say so; what was missed is made up for.
+/// As a volume over which a read-only mount is laid (a node that remounts it). No new file can be made there, so nothing is
+/// rolled out and no checkpoint written, and the conditions say so. A journal that was opened before still takes records, so
+/// reverts go on; where it takes none either, nothing is reverted (`audit`: `a_failing_operation_fails_its_append_and_no_other`; without its receipt no plan is applied).
 #[test]
 fn state_volume_read_only_while_running() -> Test {
     let mut stage = Setup::shared()?.volume("48m").start()?;
@@ -526,7 +527,7 @@ fn state_volume_read_only_while_running() -> Test {
     let (intact, reason, message) = View::condition(&root, "LogIntact");
     story.seen("kubectl describe trustroot main  # LogIntact", &format!("{intact} {reason} {message}"));
     story.then(
-        "the edit is put back: its entry is in the journal, which is written in place and was open. No checkpoint covers it yet.",
+        "the edit is put back: its entry is in the journal, which was opened for writing before. No checkpoint covers it yet.",
     );
 
     story.done("the state volume is writable again");
