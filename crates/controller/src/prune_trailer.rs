@@ -1,11 +1,9 @@
 //! What the commits since a revision say about pruning: the trailer `Writ-Prune: <count>`. Blocking.
 
-use std::collections::BTreeSet;
-
 use git::Objects;
 use manifest::RepoPath;
 use plan::PruneTrailer;
-use trust::{CommitId, CommitObject, History as _, HistoryError, MAX_CHANGED_PATHS, TrustFile};
+use trust::{CommitId, CommitObject, Credit, History as _, HistoryError, MAX_CHANGED_PATHS, TrustFile};
 
 /// The trailer that lifts the prune guard.
 const TRAILER: &str = "Writ-Prune:";
@@ -92,7 +90,7 @@ fn may_change(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Res
     let Asked { trust, since, folder, .. } = asked;
     let Ok(signature) = commit.verify_ssh(&trust.crypto) else { return Ok(false) };
     let Some((signer, _key)) = trust.holder(&signature.key().fingerprint()) else { return Ok(false) };
-    let credit = BTreeSet::from([signer.to_owned()]);
+    let credit = Credit::of_author(signer);
     let changed = match since {
         Some(since) => objects.changes_below(Some(since), &commit.id, folder)?,
         None => Vec::new(),

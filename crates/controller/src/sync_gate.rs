@@ -14,7 +14,7 @@ use manifest::{
 };
 use plan::{DesiredState, DesiredStateError, InstanceId, PruneTrailer, SyncRef, SyncSpec};
 use policy::Operation;
-use trust::{AuthorizedCommit, CommitId};
+use trust::{AuthorizedCommit, CommitId, DeclaredObject};
 
 use crate::{
     fault::FaultPoint,
@@ -121,8 +121,9 @@ pub(crate) fn kinds(job: &SyncJob, set: &RenderedSet, verified: &Verified) -> Ve
         for source in &rendered.sources {
             let file = &verified.trust_file;
             let (kind, name) = (&reference.group_kind, &reference.name);
-            let verdict = file.authorise_kind(&verified.commit.id(), &source.file, kind, name, Some(scope));
-            let named = || file.rules_for(&source.file).any(|rule| rule.kinds.names(kind));
+            let object = DeclaredObject { kind, namespace: reference.namespace.as_deref(), name, scope: Some(scope) };
+            let verdict = file.authorise_kind(&verified.commit.id(), &source.file, &object);
+            let named = || file.rules_for(&source.file).iter().any(|rule| rule.kinds.names(kind));
             if let Err(finding) = verdict {
                 findings.push(finding);
             } else if touches_writ(job, rendered) && !named() {

@@ -109,6 +109,24 @@ impl PathPattern {
         self.text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// True if some path below `folder`, a single plain segment, may match.
+    #[must_use]
+    pub fn touches(&self, folder: &str) -> bool {
+        match self.text.split('/').next() {
+            Some("**") => true,
+            Some(first) => Wildcard::new(first).matches(folder),
+            None => false,
+        }
+    }
+
+    /// True if every path that matches this pattern matches `wider` as well. It may be false although that is so: where
+    /// stars of both meet within one segment, only the plain cases are seen.
+    #[must_use]
+    pub fn is_within(&self, wider: &Self) -> bool {
+        let (own, other): (Vec<&str>, Vec<&str>) = (self.text.split('/').collect(), wider.text.split('/').collect());
+        is_within(&own, &other)
+    }
+
     /// Whether a path matches. `**` stands for any number of segments, at the end of a pattern for at least one:
     /// `apps/**` is everything below `apps`. A path has at most 64 segments and each run is looked for from left to
     /// right, so a match costs at most 64 × 64 segment comparisons.
@@ -129,6 +147,40 @@ impl PathPattern {
         let Some(at) = rest.len().checked_sub(last.len()) else { return false };
         rest.get(at..).and_then(|tail| strip_run(tail, last)).is_some()
     }
+}
+
+/// Whether each sequence of segments that `own` stands for is one of `wider`. Patterns have at most 64 segments, and
+/// for each pair of rests the answer is found once.
+fn is_within(own: &[&str], wider: &[&str]) -> bool {
+    let width = wider.len().saturating_add(1);
+    // Row by row from the ends: `next` is the row of one segment fewer of `own`.
+    let mut next: Vec<bool> = Vec::new();
+    for from in (0..=own.len()).rev() {
+        let mut row = vec![false; width];
+        for at in (0..width).rev() {
+            let rests = own.get(from..).zip(wider.get(at..));
+            let Some((own, wider)) = rests else { continue };
+            let below = |row: &[bool], at: usize| row.get(at).copied().unwrap_or(false);
+            let fits = match (own.split_first(), wider.split_first()) {
+                (None, None) => true,
+                // At the end `**` stands for at least one segment.
+                (own, Some((&"**", []))) => own.is_some(),
+                (own, Some((&"**", _))) => below(&row, at + 1) || (own.is_some() && below(&next, at)),
+                (Some((&"**", _)), _) | (None, Some(_)) | (Some(_), None) => false,
+                (Some((own, _)), Some((wider, _))) => segment_within(own, wider) && below(&next, at + 1),
+            };
+            if let Some(cell) = row.get_mut(at) {
+                *cell = fits;
+            }
+        }
+        next = row;
+    }
+    next.first().copied().unwrap_or(false)
+}
+
+/// A star of `own` is a character like any other here: only a star of `wider` takes it.
+fn segment_within(own: &str, wider: &str) -> bool {
+    own == wider || Wildcard::new(wider).matches(own)
 }
 
 /// What follows `run` at the beginning of `segments`, if it is there.
@@ -209,7 +261,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn narrower_and_wider() {
+        let within =
+            |own: &str, wider: &str| PathPattern::parse(own).unwrap().is_within(&PathPattern::parse(wider).unwrap());
+        let narrower = [
+            ("apps/**", "apps/**"),
+            ("apps/*/image.yaml", "apps/**"),
+            ("apps/a", "apps/*"),
+            ("apps/*", "*/*"),
+            ("a/**/b", "a/**"),
+            ("a/b", "a/**/b"),
+            ("**", "**"),
+            ("a/b/*.yaml", "a/**/*"),
+            ("a*b", "a*"),
+            ("a/**", "**"),
+        ];
+        for (own, wider) in narrower {
+            assert!(within(own, wider), "{own} in {wider}");
+        }
+        let other = [
+            ("apps/**", "apps/*"),
+            ("apps", "apps/**"),
+            ("**", "apps/**"),
+            ("*/a", "apps/*"),
+            ("a/**", "a/**/b"),
+            ("a*", "a*b"),
+        ];
+        for (own, wider) in other {
+            assert!(!within(own, wider), "{own} in {wider}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_within_matches_nothing_more(
+            own in "(a|b|\\*|a\\*|\\*\\*){1}(/(a|b|\\*|\\*b|\\*\\*)){0,3}",
+            wider in "(a|b|\\*|a\\*|\\*\\*){1}(/(a|b|\\*|\\*b|\\*\\*)){0,3}",
+            path in "[ab]{1,2}(/[ab]{1,2}){0,4}",
+        ) {
+            let (Ok(own), Ok(wider)) = (PathPattern::parse(&own), PathPattern::parse(&wider)) else { return Ok(()) };
+            let path: RepoPath = path.parse().unwrap();
+            prop_assert!(own.is_within(&own));
+            if own.is_within(&wider) && own.matches(&path) {
+                prop_assert!(wider.matches(&path), "{own} is within {wider}, but {path} is not");
+            }
+        }
+
         #[test]
         fn a_wildcard_matches_by_definition(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
             prop_assert_eq!(Wildcard::new(&pattern).matches(&text), naive(pattern.as_bytes(), text.as_bytes()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::CommitObject;
+use crate::{CommitObject, PrincipalKey};
 
 /// By how much clocks of committers may differ: 5 minutes, what Kerberos allows as well.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
@@ -28,9 +28,12 @@ impl Instants {
         self.first_sight.map_or(self.committer, |first_sight| first_sight.max(self.committer))
     }
 
-    /// Whether both lie before the end of a window. The error goes after `key SHA256:… `.
-    pub(crate) fn within(&self, not_after: Option<Timestamp>) -> Result<(), String> {
-        match not_after {
+    /// Whether both lie within the window of a key. The error goes after `key SHA256:… `.
+    pub(crate) fn within(&self, key: &PrincipalKey) -> Result<(), String> {
+        if let Some(begin) = key.not_before.filter(|begin| self.committer < *begin) {
+            return Err(format!("begins {begin}, the commit is of {}", self.committer));
+        }
+        match key.not_after {
             Some(end) if self.committer > end => Err(format!("ended {end}, the commit is of {}", self.committer)),
             Some(end) if self.latest() > end => {
                 Err(format!("ended {end}, the commit was first seen {}", self.latest()))

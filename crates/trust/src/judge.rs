@@ -14,7 +14,7 @@ use crate::{
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again, unreadable},
     repair::{Place, SIGN, sign_trust_file},
-    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file, vouched},
+    step::{Brought, Sealed, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::SignatureFile,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
@@ -254,7 +254,8 @@ impl Judge<'_> {
         // its successors it satisfies itself.
         self.enough(&object.id, policy.people_of(&signed.good).len(), "root key holder", &signed.bad)?;
         let place = Place::of(&object.id, &self.head);
-        vouched(&policy, "its own rules", &bytes, &files, &instants, &object.id, place)?;
+        let sealed = Sealed { bytes: &bytes, files: &files, author: None };
+        sealed.vouched(&policy, "its own rules", &instants, &object.id, place)?;
         Ok(policy)
     }
 
@@ -309,7 +310,8 @@ impl Judge<'_> {
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;
-        let brought = Brought::by(self.history, self.root, &state.policy, &object, place, &instants, &changes)
+        let author = &signer.principal;
+        let brought = Brought::by(self.history, self.root, &state.policy, &object, place, &instants, &changes, author)
             .map_err(refused)?;
         let mut step = Step {
             history: self.history,

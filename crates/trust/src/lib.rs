@@ -9,6 +9,7 @@ mod code;
 mod commit_headers;
 mod commit_id;
 mod commit_object;
+mod credit;
 mod declared_kinds;
 mod glob;
 mod history;
@@ -16,6 +17,7 @@ mod instants;
 mod judge;
 mod kinds;
 mod log_proof;
+mod namespaces;
 mod person;
 mod refusal;
 mod repair;
@@ -34,6 +36,7 @@ pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
+pub use credit::Credit;
 pub use signature_only::verify_signature_only;
 pub use signer::{SignatureFormat, Signer};
 pub use ssh::{
@@ -49,11 +52,12 @@ pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};
 pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
+pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
 pub use root::{
     BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_ROOT_KEYS, RootKeys, TrustLimits, TrustMode,
     TrustOrders, TrustRootError, TrustRootSpec,
 };
-pub use rules::OWN_GROUP;
+pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
     Ancestry, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, Principal, PrincipalKey,

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use manifest::{Declared, Finding, GroupKind, RepoPath, Scope};
 
 use crate::{
-    CommitId, KindVerdict, PrincipalKind, Rule, TrustCode, TrustFile, refusal::refuse, trust_file::RoleThreshold,
+    CommitId, Credit, KindVerdict, PrincipalKind, Rule, TrustCode, TrustFile, namespaces::namespace_of,
+    refusal::refuse, trust_file::RoleThreshold,
 };
 
 /// API group of writ's own kinds; its subgroups are meant as well.
@@ -14,6 +15,19 @@ pub const OWN_GROUP: &str = "writ.dev";
 
 /// How many principals or kinds are listed in one message.
 const LISTED: usize = 10;
+
+/// An object that a file declares, or was rendered from it, as far as rules are about it.
+#[derive(Debug, Clone, Copy)]
+pub struct DeclaredObject<'a> {
+    /// Group and kind.
+    pub kind: &'a GroupKind,
+    /// Namespace; `None` for objects that have none, or that do not say it.
+    pub namespace: Option<&'a str>,
+    /// Name.
+    pub name: &'a str,
+    /// Whether objects of its kind have a namespace, if that is known.
+    pub scope: Option<Scope>,
+}
 
 /// True for paths on which machines never count.
 fn people_only(path: &RepoPath) -> bool {
@@ -24,8 +38,8 @@ impl TrustFile {
     /// Whether these principals together may change a path.
     ///
     /// # Errors
-    /// W302 no rule, or none of them is named · W303 too few · W306 only machines, where people are needed.
-    pub fn authorise(&self, commit: &CommitId, path: &RepoPath, credit: &BTreeSet<String>) -> Result<(), Finding> {
+    /// W302 no rule, or none of them is named · W303 too few · W306 only a forge, or machines where people are needed.
+    pub fn authorise(&self, commit: &CommitId, path: &RepoPath, credit: &Credit) -> Result<(), Finding> {
         let mut covered = false;
         for rule in self.rules_for(path) {
             covered = true;
@@ -41,21 +55,15 @@ impl TrustFile {
         Err(refuse(TrustCode::W302, commit, found, needed, fix))
     }
 
-    fn satisfied(
-        &self,
-        commit: &CommitId,
-        rule: &Rule,
-        path: &RepoPath,
-        credit: &BTreeSet<String>,
-    ) -> Result<(), Finding> {
+    fn satisfied(&self, commit: &CommitId, rule: &Rule, path: &RepoPath, credit: &Credit) -> Result<(), Finding> {
         let people = people_only(path);
         let mut closest: Option<(u32, &RoleThreshold)> = None;
         let mut machines = false;
         for item in &rule.any_of {
             let members = self.roles.get(&item.role).into_iter().flatten();
             let (mut count, mut excluded) = (0_u32, false);
-            for member in members.filter(|member| credit.contains(*member)) {
-                if people && self.is_machine(member) {
+            for member in members.filter(|member| credit.counts(member, item.distinct_from_author)) {
+                if self.is_forge(member) || (people && self.is_machine(member)) {
                     excluded = true;
                 } else {
                     count = count.saturating_add(1);
@@ -69,7 +77,10 @@ impl TrustFile {
                 closest = Some((count, item));
             }
         }
-        let could = self.could_sign(rule, people, credit);
+        let mut could = self.could_sign(rule, people, credit);
+        if closest.is_some_and(|(_, item)| item.distinct_from_author) {
+            could.push_str(" (whoever made the commit does not count)");
+        }
         let fix =
             format!("have {could} make and sign the commit, or have rule {} changed by a commit of its own", rule.name);
         let finding = match closest {
@@ -83,7 +94,8 @@ impl TrustFile {
                 refuse(TrustCode::W303, commit, found, format!("{missing} more of {could}"), fix)
             }
             _ if machines => {
-                let found = format!("{} changed {path}, for which machines do not count", credited(credit));
+                let who = if people { "machines" } else { "forges" };
+                let found = format!("{} changed {path}, for which {who} do not count", credited(credit));
                 refuse(TrustCode::W306, commit, found, format!("one of {could}"), fix)
             }
             _ => {
@@ -95,25 +107,29 @@ impl TrustFile {
     }
 
     pub(crate) fn is_machine(&self, principal: &str) -> bool {
-        self.principals.get(principal).is_none_or(|principal| principal.kind == PrincipalKind::Robot)
+        self.principals.get(principal).is_none_or(|principal| principal.kind != PrincipalKind::Human)
+    }
+
+    fn is_forge(&self, principal: &str) -> bool {
+        self.principals.get(principal).is_some_and(|principal| principal.kind == PrincipalKind::Forge)
     }
 
     /// The principals that could still give credit under a rule, for a message.
-    fn could_sign(&self, rule: &Rule, people: bool, credit: &BTreeSet<String>) -> String {
+    fn could_sign(&self, rule: &Rule, people: bool, credit: &Credit) -> String {
         let names: BTreeSet<&str> = rule
             .any_of
             .iter()
             .filter_map(|item| self.roles.get(&item.role))
             .flatten()
-            .filter(|name| !credit.contains(*name))
-            .filter(|name| !people || !self.is_machine(name))
+            .filter(|name| !credit.principals().contains(*name))
+            .filter(|name| !self.is_forge(name) && (!people || !self.is_machine(name)))
             .map(String::as_str)
             .collect();
         if names.is_empty() { "nobody left".to_owned() } else { list(names) }
     }
 
-    /// Whether an object of this kind may be declared in a file, by every rule that covers the file. writ's own kinds,
-    /// and the definitions of them, need a rule that names them.
+    /// Whether an object may be declared in a file, by every rule that holds for the file: its kind, and the namespace
+    /// that it is in or is. writ's own kinds, and the definitions of them, need a rule that names them.
     ///
     /// # Errors
     /// W305.
@@ -121,15 +137,15 @@ impl TrustFile {
         &self,
         commit: &CommitId,
         path: &RepoPath,
-        kind: &GroupKind,
-        name: &str,
-        scope: Option<Scope>,
+        object: &DeclaredObject<'_>,
     ) -> Result<(), Finding> {
+        let DeclaredObject { kind, namespace, name, scope } = *object;
+        let rules = self.rules_for(path);
         let refuse_kind = |rule: &Rule, found: String, needed: String| {
             let fix = format!("move the object to a path whose rule allows {kind}, or have rule {} changed", rule.name);
             Finding { rule: Some(rule.name.clone()), ..refuse(TrustCode::W305, commit, found, needed, fix) }
         };
-        for rule in self.rules_for(path) {
+        for rule in &rules {
             match rule.kinds.judge(kind, scope) {
                 KindVerdict::Allowed => {}
                 KindVerdict::Refused => {
@@ -147,8 +163,15 @@ impl TrustFile {
                     return Err(Finding { fix, ..refused });
                 }
             }
+            if let Some(namespace) = namespace_of(kind, namespace, name).filter(|one| !rule.namespaces.allow(one)) {
+                let found = format!("{path} declares {kind} {name} for the namespace {namespace}");
+                let needed = format!("a namespace that `{}` allows", rule.namespaces);
+                let fix =
+                    format!("move it to a path whose rule allows {namespace}, or have rule {} changed", rule.name);
+                return Err(Finding { fix, ..refuse_kind(rule, found, needed) });
+            }
         }
-        if is_own(kind, name) && !self.rules_for(path).any(|rule| rule.kinds.names(kind)) {
+        if is_own(kind, name) && !rules.iter().any(|rule| rule.kinds.names(kind)) {
             let found = format!("{path} declares {kind} {name}, which belongs to writ itself");
             let needed = "a rule for the path whose kinds name it by its group".to_owned();
             let fix = format!("have \"{}/{}\" added to kinds of a rule for the path", kind.group, kind.kind);
@@ -164,12 +187,18 @@ impl TrustFile {
         object: &Declared,
         scope: Option<Scope>,
     ) -> Result<(), Finding> {
-        self.authorise_kind(commit, &object.origin.file, &object.group_kind, &object.name, scope)
+        let declared = DeclaredObject {
+            kind: &object.group_kind,
+            namespace: object.namespace.as_deref(),
+            name: &object.name,
+            scope,
+        };
+        self.authorise_kind(commit, &object.origin.file, &declared)
     }
 
     /// True if the verdict about objects in this file may depend on the scope of their kind.
     pub(crate) fn limits_kinds(&self, path: &RepoPath) -> bool {
-        self.rules_for(path).any(|rule| !rule.kinds.is_empty())
+        self.rules_for(path).iter().any(|rule| !rule.kinds.is_empty())
     }
 }
 
@@ -180,8 +209,9 @@ fn is_own(kind: &GroupKind, name: &str) -> bool {
     own(&kind.group) || (definition && name.split_once('.').is_some_and(|(_plural, group)| own(group)))
 }
 
-fn credited(credit: &BTreeSet<String>) -> String {
-    if credit.is_empty() { "nobody".to_owned() } else { list(credit.iter().map(String::as_str)) }
+fn credited(credit: &Credit) -> String {
+    let principals = credit.principals();
+    if principals.is_empty() { "nobody".to_owned() } else { list(principals.iter().map(String::as_str)) }
 }
 
 /// Names for a message; the first ten of many.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    Ancestry, Change, CommitId, CommitObject, EXPIRY_GRACE, History, HistoryError, Revoked, TrustCode, TrustFile,
-    TrustRootSpec, VerifiedCommit,
+    Ancestry, Change, CommitId, CommitObject, Credit, EXPIRY_GRACE, History, HistoryError, Revoked, TrustCode,
+    TrustFile, TrustRootSpec, VerifiedCommit,
     declared_kinds::{Definitions, judge_kinds, over_budget},
     instants::Instants,
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
@@ -53,7 +53,7 @@ impl Step<'_> {
         if self.object.parents.len() > 1 {
             self.side_commits()?;
         }
-        let signer = BTreeSet::from([verified.signer().principal.clone()]);
+        let signer = Credit::of_author(&verified.signer().principal);
         let signed = self.brought.as_ref().map(|brought| &brought.signed);
         authorise_all(self.policy, commit, &self.changes, &signer, signed)?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
@@ -106,7 +106,7 @@ impl Step<'_> {
             Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
         let changes = changes(self.history, object.parents.first(), &object.id, Place::Below)?;
-        let signer = BTreeSet::from([verified.signer().principal.clone()]);
+        let signer = Credit::of_author(&verified.signer().principal);
         let trust = trust_file_path();
         let signed = match changes.iter().find(|change| change.path == trust) {
             Some(change) if change.after.is_some() => {
@@ -122,7 +122,9 @@ impl Step<'_> {
 
 impl Brought {
     /// Reads and judges the trust file that a step brings, if it changes it: form, TrustRoot, version, revocations,
-    /// and the signatures that the rules for it ask for, of the predecessor and of the file itself.
+    /// and the signatures that the rules for it ask for, of the predecessor and of the file itself. `author` signed the
+    /// step.
+    #[expect(clippy::too_many_arguments, reason = "what a step is judged by, each of another kind")]
     pub(crate) fn by(
         history: &dyn History,
         root: &TrustRootSpec,
@@ -131,6 +133,7 @@ impl Brought {
         place: Place,
         instants: &Instants,
         changes: &[Change],
+        author: &str,
     ) -> Result<Option<Self>, Finding> {
         let trust = trust_file_path();
         let Some(change) = changes.iter().find(|change| change.path == trust) else { return Ok(None) };
@@ -152,32 +155,43 @@ impl Brought {
             return Err(joined(findings));
         }
         let files = SignatureFile::all(history, &object.id)?;
-        let signed = vouched(policy, "the policy before it", &bytes, &files, instants, &object.id, place)?;
-        vouched(&file, "its own rules", &bytes, &files, instants, &object.id, place)?;
+        let sealed = Sealed { bytes: &bytes, files: &files, author: Some(author) };
+        let signed = sealed.vouched(policy, "the policy before it", instants, &object.id, place)?;
+        sealed.vouched(&file, "its own rules", instants, &object.id, place)?;
         Ok(Some(Self { file, signed }))
     }
 }
 
-/// The principals of `judge` that signed a trust file; W504 unless they are those whom its rules for that path ask for.
-pub(crate) fn vouched(
-    judge: &TrustFile,
-    whose: &str,
-    bytes: &[u8],
-    files: &[SignatureFile],
-    instants: &Instants,
-    commit: &CommitId,
-    place: Place,
-) -> Result<BTreeSet<String>, Finding> {
-    let signed = judge.signed_by(bytes, files, instants);
-    judge.authorise(commit, &trust_file_path(), &signed.good).map_err(|finding| {
-        let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();
-        let mut found = format!("by {whose} the signatures of [{}] are not enough", good.join(", "));
-        for reason in &signed.bad {
-            found = format!("{found}; {reason}");
-        }
-        Finding { code: TrustCode::W504.entry(), found, fix: sign_trust_file(commit, place), ..finding }
-    })?;
-    Ok(signed.good)
+/// A trust file with its signatures.
+pub(crate) struct Sealed<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) files: &'a [SignatureFile],
+    /// Who signed the commit that brings it; nobody's signature is left out for the introduction.
+    pub(crate) author: Option<&'a str>,
+}
+
+impl Sealed<'_> {
+    /// The principals of `judge` that signed it; W504 unless they are those whom its rules for that path ask for.
+    pub(crate) fn vouched(
+        &self,
+        judge: &TrustFile,
+        whose: &str,
+        instants: &Instants,
+        commit: &CommitId,
+        place: Place,
+    ) -> Result<BTreeSet<String>, Finding> {
+        let signed = judge.signed_by(self.bytes, self.files, instants);
+        let credit = Credit::by(self.author, signed.good.iter().cloned());
+        judge.authorise(commit, &trust_file_path(), &credit).map_err(|finding| {
+            let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();
+            let mut found = format!("by {whose} the signatures of [{}] are not enough", good.join(", "));
+            for reason in &signed.bad {
+                found = format!("{found}; {reason}");
+            }
+            Finding { code: TrustCode::W504.entry(), found, fix: sign_trust_file(commit, place), ..finding }
+        })?;
+        Ok(signed.good)
+    }
 }
 
 /// Every changed path must be covered and all its rules must hold. Signatures over a new trust file count for `.writ/`.
@@ -185,10 +199,10 @@ fn authorise_all(
     policy: &TrustFile,
     commit: &CommitId,
     changes: &[Change],
-    signer: &BTreeSet<String>,
+    signer: &Credit,
     signed: Option<&BTreeSet<String>>,
 ) -> Result<(), Finding> {
-    let with_signatures: BTreeSet<String> = signer.iter().chain(signed.into_iter().flatten()).cloned().collect();
+    let with_signatures = signer.with(signed.into_iter().flatten());
     for change in changes {
         let credit = if is_writ(&change.path) { &with_signatures } else { signer };
         policy.authorise(commit, &change.path, credit)?;

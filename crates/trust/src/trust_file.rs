@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
-use crate::{Crypto, Fingerprint, PublicKey, glob::PathPattern, kinds::KindPatterns};
+use crate::{Crypto, Fingerprint, PublicKey, glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns};
 
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
@@ -70,13 +70,15 @@ pub(crate) struct Places {
     pub(crate) revoked: Position,
 }
 
-/// A person or a machine.
+/// A person, a machine or a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// Which of the two.
+    /// Which of them.
     pub kind: PrincipalKind,
     /// Their keys; at least one.
     pub keys: Vec<PrincipalKey>,
+    /// The names by which the API server knows them, exactly.
+    pub kubernetes_users: BTreeSet<String>,
 }
 
 /// What a principal is.
@@ -86,6 +88,8 @@ pub enum PrincipalKind {
     Human,
     /// A machine. It never counts for `.writ/`, `policies/` and `waivers/`.
     Robot,
+    /// A server that signs in the name of whoever presses its buttons. It may carry merges and counts for nothing.
+    Forge,
 }
 
 /// A key of a principal.
@@ -93,6 +97,8 @@ pub enum PrincipalKind {
 pub struct PrincipalKey {
     /// The key.
     pub key: PublicKey,
+    /// When it begins; a date is its first instant in UTC.
+    pub not_before: Option<Timestamp>,
     /// When it ends; a date is its first instant in UTC.
     pub not_after: Option<Timestamp>,
 }
@@ -108,6 +114,10 @@ pub struct Rule {
     pub any_of: Vec<RoleThreshold>,
     /// The kinds that may be declared.
     pub kinds: KindPatterns,
+    /// The namespaces that may be declared for.
+    pub namespaces: NamespacePatterns,
+    /// The rule that this one replaces where it covers a path (`override`).
+    pub replaces: Option<String>,
     pub(crate) place: Position,
 }
 
@@ -118,6 +128,8 @@ pub struct RoleThreshold {
     pub role: String,
     /// How many; at least 1.
     pub threshold: u32,
+    /// Whether who signed the commit does not count.
+    pub distinct_from_author: bool,
     pub(crate) place: Position,
 }
 
@@ -166,9 +178,12 @@ impl TrustFile {
         })
     }
 
-    /// The rules that cover a path.
-    pub fn rules_for<'a, 'p>(&'a self, path: &'p RepoPath) -> impl Iterator<Item = &'a Rule> + use<'a, 'p> {
-        self.rules.iter().filter(|rule| rule.covers(path))
+    /// The rules that hold for a path: those that cover it, but those that another of them replaces.
+    #[must_use]
+    pub fn rules_for(&self, path: &RepoPath) -> Vec<&Rule> {
+        let covering: Vec<&Rule> = self.rules.iter().filter(|rule| rule.covers(path)).collect();
+        let replaced = |rule: &Rule| covering.iter().any(|other| other.replaces.as_deref() == Some(&rule.name));
+        covering.iter().copied().filter(|rule| !replaced(rule)).collect()
     }
 }
 

@@ -48,8 +48,7 @@ impl VerifiedCommit {
         let signature = object.verify_ssh(&policy.crypto)?;
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
-            !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint()))
-                && instants.within(held.not_after).is_ok()
+            !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint())) && instants.within(held).is_ok()
         };
         let able = policy.principals.iter().filter(|(_, principal)| principal.keys.iter().any(in_force));
         let names = list(able.map(|(name, _)| name.as_str()));
@@ -64,9 +63,9 @@ impl VerifiedCommit {
             let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
             return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
         };
-        if let Err(reason) = instants.within(held.not_after) {
+        if let Err(reason) = instants.within(held) {
             let found = format!("key {key} of {principal} {reason}");
-            return Err(refuse(TrustCode::W204, &object.id, found, "a key that has not ended".to_owned(), fix()));
+            return Err(refuse(TrustCode::W204, &object.id, found, "a key in its time".to_owned(), fix()));
         }
         Ok(Self {
             id: object.id,

@@ -96,6 +96,92 @@ fn a_robot_never_counts_for_trust_and_policies() {
     assert_eq!(world.code(bot), "W302");
 }
 
+/// Attack 28.
+#[test]
+fn a_forge_counts_for_nothing() {
+    let mut world = World::with(&policy(
+        1,
+        &[
+            ("kind: robot", "kind: forge"),
+            ("threshold: 1}, {role: bots", "threshold: 1}, {role: mixed"),
+            ("bots: [relbot]", "mixed: [relbot, carol]"),
+        ],
+    ));
+    let button = world.put(world.introduction, "relbot", "apps/web.yaml", &config_map("web", 2));
+    let judgement = world.judge(&Start::Introduction, button);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(
+        (finding.code.code, finding.found.as_str()),
+        ("W306", "relbot changed apps/web.yaml, for which forges do not count")
+    );
+    assert_eq!(finding.needed, "one of bob, carol");
+}
+
+/// Attack 29, second half: who makes a change does not vouch for it.
+#[test]
+fn an_author_does_not_vouch_for_the_own_commit() {
+    let rule = |threshold: u32| format!("{{role: root, threshold: {threshold}, distinctFromAuthor: true}}");
+    let text = policy(1, &[("{role: root, threshold: 2}", &rule(1))]);
+    let mut world = World::with(&text);
+    let next = text.replace("version: 1\n", "version: 2\n");
+    let mut by = |author: &str, signers: &[&str]| {
+        let step = world.push(world.introduction, Some(author), |tree| put_policy(tree, &next, signers));
+        world.code(step)
+    };
+    assert_eq!(by("alice", &["alice"]), "W504");
+    assert_eq!(by("alice", &["alice", "dave"]), "ok");
+    assert_eq!(by("alice", &["dave"]), "ok");
+    // Whoever makes the commit need not be one of them.
+    assert_eq!(by("bob", &["alice"]), "ok");
+}
+
+#[test]
+fn an_override_replaces_its_rule_on_narrower_paths_alone() {
+    let narrower = "history:";
+    let rule = "  - {name: image, override: apps, paths: [\"apps/*/image.yaml\"], anyOf: [{role: security, threshold: 1}]}\nhistory:";
+    let mut world = World::with(&policy(1, &[(narrower, rule)]));
+    let mut by = |who: &str, file: &str| {
+        let step = world.put(world.introduction, who, file, &config_map("web", 2));
+        world.code(step)
+    };
+    assert_eq!(by("frank", "apps/shop/image.yaml"), "ok");
+    assert_eq!(by("bob", "apps/shop/image.yaml"), "W302");
+    assert_eq!(by("bob", "apps/shop/web.yaml"), "ok");
+    assert_eq!(by("frank", "apps/shop/web.yaml"), "W302");
+}
+
+#[test]
+fn what_is_declared_for_a_namespace_outside_the_rule_is_refused() {
+    let mut world = World::with(&policy(
+        1,
+        &[("kinds: [\"!ClusterRole*\", \"namespaced\"]", "namespaces: [\"shop\", \"team-*\", \"!team-x\"]")],
+    ));
+    let mut of = |namespace: &str, kind: &str, name: &str| {
+        let text = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}{namespace}}}\n");
+        let step = world.put(world.introduction, "bob", "apps/x.yaml", &text);
+        world.code(step)
+    };
+    assert_eq!(of(", namespace: shop", "ConfigMap", "a"), "ok");
+    assert_eq!(of(", namespace: team-a", "ConfigMap", "a"), "ok");
+    assert_eq!(of(", namespace: team-x", "ConfigMap", "a"), "W305");
+    assert_eq!(of(", namespace: kube-system", "ConfigMap", "a"), "W305");
+    // A Namespace is about itself; what has none yet is judged once it is rendered.
+    assert_eq!(of("", "Namespace", "team-b"), "ok");
+    assert_eq!(of("", "Namespace", "kube-system"), "W305");
+    assert_eq!(of("", "ConfigMap", "a"), "ok");
+}
+
+#[test]
+fn a_key_before_its_window_is_refused() {
+    let bob = format!("ssh: \"{}\"", person("bob").public());
+    let later = |when: &str| format!("{bob}, notBefore: {when}");
+    for (when, wanted) in [("2026-01-01T00:01:00Z", "ok"), ("2026-01-01T00:01:01Z", "W204")] {
+        let mut world = World::with(&policy(1, &[(&bob, &later(when))]));
+        let step = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+        assert_eq!(world.code(step), wanted, "{when}");
+    }
+}
+
 /// A file whose objects are all withdrawn and others declared is judged in the time that its objects take, not their
 /// square: this test would run for many minutes. Above the limit nothing is compared at all.
 #[test]

@@ -40,6 +40,25 @@ fn a_good_file_is_read() {
 }
 
 #[test]
+fn windows_and_users_are_read() {
+    let bob = format!("ssh: \"{}\"", person("bob").public());
+    let window = format!("{bob}, notBefore: 2026-02-01, notAfter: 2026-03-01");
+    let users = ("kind: human, keys: [{ssh: \"", "kind: human, kubernetesUsers: [\"oidc:x\"], keys: [{ssh: \"");
+    let text = policy(1, &[(&bob, &window)]).replacen(users.0, users.1, 1);
+    let file = TrustFile::parse(text.as_bytes()).unwrap();
+    let held = file.holder(&person("bob").fingerprint()).unwrap().1;
+    let shown = |at: Option<jiff::Timestamp>| at.unwrap().to_string();
+    assert_eq!(
+        (shown(held.not_before), shown(held.not_after)),
+        ("2026-02-01T00:00:00Z".into(), "2026-03-01T00:00:00Z".into())
+    );
+    let users: Vec<_> = file.principals.values().flat_map(|principal| &principal.kubernetes_users).collect();
+    assert_eq!(users, ["oidc:x"]);
+    let backwards = format!("{bob}, notBefore: 2026-03-01, notAfter: 2026-02-01");
+    assert_eq!(check(&[(&bob, &backwards)]), "9:29 W502 a key of principal bob ends before it begins");
+}
+
+#[test]
 fn what_is_not_supported_yet_is_named_with_its_place() {
     let bob = format!("ssh: \"{}\"", person("bob").public());
     let table = [
@@ -53,14 +72,7 @@ fn what_is_not_supported_yet_is_named_with_its_place() {
             "keyless: {issuer: x, identity: y}",
             "9:30 W502 field keyless of a key of principal bob is not supported yet",
         ),
-        ("kind: robot", "kind: forge", "14:18 W502 kind forge of principal relbot is not supported yet"),
         ("kind: robot", "kind: ca", "14:18 W502 kind ca of principal relbot is not supported yet"),
-        (
-            "{role: root, threshold: 2}",
-            "{role: root, threshold: 2, distinctFromAuthor: true}",
-            "17:75 W502 field distinctFromAuthor of anyOf of rule trust is not supported yet",
-        ),
-        ("{name: apps, ", "{name: apps, override: x, ", "19:18 W502 field override of a rule is not supported yet"),
         (
             "{ancestry: firstParent}",
             "{refBinding: trailer}",
@@ -132,6 +144,37 @@ fn every_mistake_has_its_place() {
             "\"Deployment\"",
             "19:127 W502 \"Deployment\" is none of `group/Kind` (core: `/Kind`), `namespaced`, `cluster`, each with or without `!`",
         ),
+        ("{name: apps, ", "{name: apps, override: later, ", "19:28 W502 override of rule apps names no rule before it"),
+        (
+            "{name: apps, ",
+            "{name: apps, override: policies, ",
+            "19:28 W502 rule apps overrides policies, which does not cover all of apps/**",
+        ),
+        (
+            "{name: policies, paths: [\"policies/**\", \"waivers/**\"]",
+            "{name: policies, override: trust, paths: [\".writ/keys/*\"]",
+            "18:32 W502 rule policies overrides trust for .writ/keys/*, which reaches below .writ/",
+        ),
+        (
+            "\"namespaced\"]",
+            "\"namespaced\"], namespaces: [\"Shop\"]",
+            "19:155 W502 \"Shop\" is not the name of a namespace, with `*` for any part of it and `!` before it for all others",
+        ),
+        (
+            "{role: root, threshold: 2}",
+            "{role: root, threshold: 2, distinctFromAuthor: some}",
+            "17:95 W502 distinctFromAuthor is text",
+        ),
+        (
+            "kind: robot",
+            "kind: robot, kubernetesUsers: [a, a]",
+            "14:46 W502 user \"a\" of principal relbot is there already",
+        ),
+        (
+            "kind: robot",
+            "kind: robot, kubernetesUsers: [\"a\\nb\"]",
+            "14:43 W502 a user of principal relbot is no name",
+        ),
         ("revoked: []", "revoked: [{key: x, kind: hard}]", ""),
         ("revoked: []", "revoked: [{payload: \"00\"}]", "21:21 W502 payload is no digest"),
         ("revoked: []", "revoked: [{reason: x, kind: hard}]", "21:11 W502 a revocation needs one of key and payload"),
@@ -175,6 +218,12 @@ fn a_file_that_locks_itself_is_refused() {
         let found = check(&[(from, to)]);
         assert_eq!(found.lines().next(), Some(wanted), "{to}: {found}");
     }
+    // A forge presses buttons for others: it is nobody.
+    let forge = [("kind: robot", "kind: forge"), ("anyOf: [{role: sre, threshold: 1}, ", "anyOf: [")];
+    assert_eq!(check(&forge), "19:46 W506 rule apps needs 1 of role bots, in which 0 can sign");
+    // Two of three, besides whoever makes the commit: one of the others can make it.
+    let distinct = ("{role: root, threshold: 2}", "{role: root, threshold: 2, distinctFromAuthor: true}");
+    assert_eq!(check(&[distinct]), "ok");
     // A second rule that covers it and that only machines could satisfy.
     let found = check(&[("\"apps/**\"], anyOf: [{role: sre, threshold: 1}, ", "\"apps/**\", \"**\"], anyOf: [")]);
     assert!(found.contains("rule apps covers .writ/trust.yaml and no people in force can satisfy it"), "{found}");

@@ -165,6 +165,7 @@ fn root_keys(args: &TrustRootArgs, file: &TrustFile) -> RootKeys {
     let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
     let names: BTreeSet<&String> = file
         .rules_for(&path)
+        .into_iter()
         .flat_map(|rule| &rule.any_of)
         .filter_map(|item| file.roles.get(&item.role))
         .flatten()
@@ -179,7 +180,8 @@ fn root_keys(args: &TrustRootArgs, file: &TrustFile) -> RootKeys {
         .map(|key| key.key.to_string())
         .collect();
     // All rules that cover the trust file must hold, each by the easiest of its alternatives.
-    let demanded = file.rules_for(&path).filter_map(|rule| rule.any_of.iter().map(|item| item.threshold).min()).max();
+    let demanded =
+        file.rules_for(&path).into_iter().filter_map(|rule| rule.any_of.iter().map(|item| item.threshold).min()).max();
     RootKeys { threshold: args.threshold.or(demanded).unwrap_or(1), keys }
 }
 

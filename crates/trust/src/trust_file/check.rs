@@ -61,6 +61,7 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
     let trust = trust_file_path();
     let signers: BTreeSet<&str> = file
         .rules_for(&trust)
+        .into_iter()
         .flat_map(|rule| &rule.any_of)
         .filter_map(|item| file.roles.get(&item.role))
         .flatten()
@@ -69,7 +70,7 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut locked = BTreeSet::new();
     for path in std::iter::once(trust).chain(signers.iter().map(|signer| signature_path(signer))) {
-        if file.rules_for(&path).next().is_none() {
+        if file.rules_for(&path).is_empty() {
             let found = format!("no rule covers {path}, so this file could never be changed");
             findings.push(finding(TrustCode::W506, file.places.rules, found, "a rule for .writ/**", EDIT));
             break;
@@ -96,19 +97,33 @@ impl TrustFile {
     /// How many holders of a role can sign: with a key that is not revoked and has not ended, and only people if `people`.
     fn able(&self, role: &str, people: bool, at: Option<Timestamp>) -> usize {
         let able = |name: &&String| {
-            self.principals.get(*name).is_some_and(|principal| {
-                (!people || principal.kind == PrincipalKind::Human)
-                    && principal.keys.iter().any(|key| {
-                        let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
-                        !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
-                    })
-            })
+            let counts = self.principals.get(*name).is_some_and(|principal| match principal.kind {
+                PrincipalKind::Human => true,
+                PrincipalKind::Robot => !people,
+                PrincipalKind::Forge => false,
+            });
+            counts && self.can_sign(name, at)
         };
         self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())
     }
 
     fn can_reach(&self, item: &RoleThreshold, people: bool, at: Option<Timestamp>) -> bool {
-        usize::try_from(item.threshold).is_ok_and(|threshold| self.able(&item.role, people, at) >= threshold)
+        let able = self.able(&item.role, people, at);
+        // Where the author does not count, somebody else has to make the commit: a holder of the role more, or anybody.
+        let is_member = |name: &String| self.roles.get(&item.role).is_some_and(|members| members.contains(name));
+        let has_author = || self.principals.keys().any(|name| !is_member(name) && self.can_sign(name, at));
+        let needed = usize::try_from(item.threshold).unwrap_or(usize::MAX);
+        able >= needed && (!item.distinct_from_author || able > needed || has_author())
+    }
+
+    /// Whether a principal has a key that is not revoked and has not ended.
+    fn can_sign(&self, name: &str, at: Option<Timestamp>) -> bool {
+        self.principals.get(name).is_some_and(|principal| {
+            principal.keys.iter().any(|key| {
+                let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
+                !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
+            })
+        })
     }
 
     /// W507 for each field in which the file is about something else than the TrustRoot.

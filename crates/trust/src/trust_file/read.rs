@@ -1,22 +1,21 @@
 //! YAML to types.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
 use super::{
-    Ancestry, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule,
-    TrustFile, reader::Reader, trust_file_path,
+    Ancestry, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, TrustFile, reader::Reader,
+    trust_file_path,
 };
-use crate::{
-    Crypto, PublicKey, TrustCode,
-    branch::check_branch,
-    glob::PathPattern,
-    kinds::{KindPattern, KindPatterns},
-};
+use crate::{Crypto, PublicKey, TrustCode, branch::check_branch};
 
 /// Largest version: what the log and every JSON reader keep exact, 2^53 − 1.
 const MAX_VERSION: u64 = (1 << 53) - 1;
+/// Longest name of a Kubernetes user: twice the longest e-mail address (254 bytes), for names of the form `issuer#address`.
+const MAX_USER_BYTES: usize = 512;
 const START: Position = Position { line: 1, column: 1 };
 
 /// Reads the form of a trust file.
@@ -86,8 +85,8 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         .get("principals")
         .map(|node| node.entries().iter().map(|(key, _node)| key.name.as_str()).collect())
         .unwrap_or_default();
-    let roles = reader.required(root, what, "roles").map(|node| read_roles(reader, node, &known));
-    let rules = reader.required(root, what, "rules").map(|node| read_rules(reader, node));
+    let roles = reader.required(root, what, "roles").map(|node| rules::read_roles(reader, node, &known));
+    let rules = reader.required(root, what, "rules").map(|node| rules::read(reader, node));
     let ancestry = root.get("history").map_or(Some(Ancestry::default()), |node| read_history(reader, node));
     let revoked = root.get("revoked").map_or_else(|| Some(BTreeMap::new()), |node| read_revoked(reader, node));
     let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
@@ -115,21 +114,25 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
 
 fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) -> BTreeMap<String, Principal> {
     let mut principals = BTreeMap::new();
-    let mut holders = BTreeMap::new();
+    let (mut holders, mut users) = (BTreeMap::new(), BTreeSet::new());
     for (name, node) in reader.named(node, "principals") {
         let what = format!("principal {}", name.name);
-        if reader.fields(node, &what, &["kind", "keys"], &["key", "principals", "maxValidity"]).is_none() {
+        if reader
+            .fields(node, &what, &["kind", "keys", "kubernetesUsers"], &["key", "principals", "maxValidity"])
+            .is_none()
+        {
             continue;
         }
         let kind = reader.required(node, &what, "kind").and_then(|kind| match kind.as_str() {
             Some("human") => Some(PrincipalKind::Human),
             Some("robot") => Some(PrincipalKind::Robot),
-            Some(kind_name @ ("forge" | "ca")) => {
+            Some("forge") => Some(PrincipalKind::Forge),
+            Some(kind_name @ "ca") => {
                 reader.later(kind.position, &format!("kind {kind_name} of {what}"));
                 None
             }
             _ => {
-                reader.wrong(kind.position, format!("kind of {what} is unknown"), "human or robot");
+                reader.wrong(kind.position, format!("kind of {what} is unknown"), "human, robot or forge");
                 None
             }
         });
@@ -147,22 +150,53 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
                 }
             }
         }
+        let kubernetes_users = read_users(reader, node, &what, &mut users);
         if let Some(kind) = kind {
-            principals.insert(name.name.clone(), Principal { kind, keys });
+            principals.insert(name.name.clone(), Principal { kind, keys, kubernetes_users });
         }
     }
     principals
 }
 
+/// The names by which the API server knows a person: each belongs to one.
+fn read_users<'n>(reader: &mut Reader, node: &'n Node, what: &str, known: &mut BTreeSet<&'n str>) -> BTreeSet<String> {
+    let mut users = BTreeSet::new();
+    let Some(list) = node.get("kubernetesUsers") else { return users };
+    for item in reader.list(list, &format!("kubernetesUsers of {what}")) {
+        let Some(user) = reader.text(item, "a user") else { continue };
+        if user.len() > MAX_USER_BYTES || user.chars().any(char::is_control) {
+            let needed = format!("the exact name of a user, at most {MAX_USER_BYTES} bytes");
+            reader.wrong(item.position, format!("a user of {what} is no name"), &needed);
+        } else if !known.insert(user) {
+            reader.wrong(
+                item.position,
+                format!("user {user:?} of {what} is there already"),
+                "each user once, in one principal",
+            );
+        }
+        users.insert(user.to_owned());
+    }
+    users
+}
+
 fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<PrincipalKey> {
-    reader.fields(node, &format!("a key of {what}"), &["ssh", "notAfter"], &["openpgp", "keyless", "userPresence"])?;
+    reader.fields(
+        node,
+        &format!("a key of {what}"),
+        &["ssh", "notBefore", "notAfter"],
+        &["openpgp", "keyless", "userPresence"],
+    )?;
     if node.get("openpgp").is_some() || node.get("keyless").is_some() {
         return None;
     }
-    let not_after = match node.get("notAfter") {
-        Some(value) => Some(reader.instant(value, "notAfter")?),
-        None => None,
+    let mut instant = |field: &str| match node.get(field) {
+        Some(value) => reader.instant(value, field).map(Some),
+        None => Some(None),
     };
+    let (not_before, not_after) = (instant("notBefore")?, instant("notAfter")?);
+    if not_before.zip(not_after).is_some_and(|(begin, end)| begin > end) {
+        reader.wrong(node.position, format!("a key of {what} ends before it begins"), "notBefore before notAfter");
+    }
     let ssh = reader.required(node, &format!("a key of {what}"), "ssh")?;
     let text = reader.text(ssh, "ssh")?;
     match PublicKey::parse(text) {
@@ -170,91 +204,13 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
             if let Some(Err(weak)) = crypto.map(|crypto| crypto.check_key(&key)) {
                 reader.wrong(ssh.position, weak.to_string(), "a key that `crypto` allows");
             }
-            Some(PrincipalKey { key, not_after })
+            Some(PrincipalKey { key, not_before, not_after })
         }
         Err(error) => {
             reader.wrong(ssh.position, error.to_string(), "a public key such as \"ssh-ed25519 AAAA…\"");
             None
         }
     }
-}
-
-fn read_roles(reader: &mut Reader, node: &Node, known: &BTreeSet<&str>) -> BTreeMap<String, BTreeSet<String>> {
-    let mut roles = BTreeMap::new();
-    for (name, node) in reader.named(node, "roles") {
-        let mut members = BTreeSet::new();
-        for item in reader.list(node, &format!("role {}", name.name)) {
-            let Some(member) = reader.name(item, "principal") else { continue };
-            if !known.contains(member.as_str()) {
-                reader.wrong(
-                    item.position,
-                    format!("role {} names {member}, who is no principal", name.name),
-                    "a principal",
-                );
-            }
-            if !members.insert(member) {
-                reader.wrong(item.position, format!("role {} names a principal twice", name.name), "each once");
-            }
-        }
-        roles.insert(name.name.clone(), members);
-    }
-    roles
-}
-
-fn read_rules(reader: &mut Reader, node: &Node) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
-    for item in reader.list(node, "rules") {
-        let Some(rule) = read_rule(reader, item) else { continue };
-        if rules.iter().any(|other| other.name == rule.name) {
-            reader.wrong(item.position, format!("a second rule {:?}", rule.name), "rules with different names");
-        }
-        rules.push(rule);
-    }
-    rules
-}
-
-fn read_rule(reader: &mut Reader, node: &Node) -> Option<Rule> {
-    reader.fields(node, "a rule", &["name", "paths", "anyOf", "kinds"], &["override"])?;
-    let name = reader.required(node, "a rule", "name").and_then(|name| reader.name(name, "name"));
-    let what = name.as_ref().map_or_else(|| "a rule".to_owned(), |name| format!("rule {name}"));
-    let mut paths = Vec::new();
-    if let Some(list) = reader.required(node, &what, "paths") {
-        for item in reader.list(list, &format!("paths of {what}")) {
-            let Some(text) = reader.text(item, "a path") else { continue };
-            match PathPattern::parse(text) {
-                Ok(pattern) => paths.push(pattern),
-                Err(error) => reader.wrong(item.position, error.to_string(), "a pattern such as \"apps/**\""),
-            }
-        }
-    }
-    let mut any_of = Vec::new();
-    if let Some(list) = reader.required(node, &what, "anyOf") {
-        for item in reader.list(list, &format!("anyOf of {what}")) {
-            any_of.extend(read_threshold(reader, item, &what));
-        }
-    }
-    let mut kinds = Vec::new();
-    if let Some(list) = node.get("kinds") {
-        for item in reader.list(list, &format!("kinds of {what}")) {
-            let Some(text) = reader.text(item, "a kind") else { continue };
-            match KindPattern::parse(text) {
-                Ok(kind) => kinds.push(kind),
-                Err(error) => reader.wrong(item.position, error.to_string(), "an item such as \"apps/Deployment\""),
-            }
-        }
-    }
-    Some(Rule { name: name?, paths, any_of, kinds: KindPatterns::new(kinds), place: node.position })
-}
-
-fn read_threshold(reader: &mut Reader, node: &Node, what: &str) -> Option<RoleThreshold> {
-    let what = format!("anyOf of {what}");
-    reader.fields(node, &what, &["role", "threshold"], &["distinctFromAuthor"])?;
-    let role = reader.required(node, &what, "role").and_then(|role| reader.name(role, "role"));
-    let threshold = reader
-        .required(node, &what, "threshold")
-        .and_then(|value| reader.number(value, "threshold", u64::from(u32::MAX)))
-        .and_then(|value| u32::try_from(value).ok());
-    Some(RoleThreshold { role: role?, threshold: threshold?, place: node.position })
 }
 
 fn read_history(reader: &mut Reader, node: &Node) -> Option<Ancestry> {

@@ -159,6 +159,15 @@ impl Reader {
         value
     }
 
+    /// True or false.
+    pub(super) fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+        let value = if let NodeValue::Bool(value) = node.value { Some(value) } else { None };
+        if value.is_none() {
+            self.wrong(node.position, format!("{what} is {}", node.kind()), "true or false");
+        }
+        value
+    }
+
     /// An instant: RFC 3339, or a date, which is its first instant in UTC.
     pub(super) fn instant(&mut self, node: &Node, what: &str) -> Option<Timestamp> {
         let text = self.text(node, what)?;

@@ -95,9 +95,7 @@ impl TrustFile {
                         if let Some(reason) = self.revoked.get(&Revoked::Key(fingerprint)) {
                             return Err(format!("{name}.sig: key {fingerprint} is revoked ({reason})"));
                         }
-                        instants
-                            .within(held.not_after)
-                            .map_err(|error| format!("{name}.sig: key {fingerprint} {error}"))
+                        instants.within(held).map_err(|error| format!("{name}.sig: key {fingerprint} {error}"))
                     }
                     _ => Err(format!("{name}.sig: key {fingerprint} is not a key of {name}")),
                 }
