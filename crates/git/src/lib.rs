@@ -5,6 +5,7 @@
 //! answer what `trust` asks ([`trust::History`]) from raw objects; there is never a checkout.
 
 mod arrival;
+mod attestations;
 mod child;
 mod code;
 mod compact;
@@ -31,6 +32,7 @@ mod turns;
 mod walk;
 mod wire;
 
+pub use attestations::{APPROVAL_NOTES, APPROVAL_TREE};
 pub use child::fetch_child;
 pub use code::GitCode;
 pub use error::GitError;

@@ -11,7 +11,7 @@ use std::{
 use git2::{Oid, Repository, RepositoryInitOptions};
 use manifest::RepoPath;
 use rustix::fs::{FlockOperation, flock};
-use trust::{Change, CommitId, History, HistoryError};
+use trust::{Change, CommitId, History, HistoryError, TreeId};
 
 use crate::{
     arrival::{self, FETCHED, FETCHED_PACKS},
@@ -424,5 +424,9 @@ impl History for Mirror {
 
     fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
         self.objects.is_ancestor(ancestor, of)
+    }
+
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        self.objects.attestations(commit, tree)
     }
 }

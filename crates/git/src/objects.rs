@@ -5,7 +5,7 @@ use std::{cell::RefCell, path::Path, sync::Arc};
 
 use git2::{ObjectType, Odb, OdbObject, Oid, Repository};
 use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
-use trust::{Change, CommitId, Entry, HistoryError};
+use trust::{Change, CommitId, Entry, HistoryError, TreeId};
 
 use crate::{
     exchange::quoted,
@@ -127,7 +127,7 @@ impl Objects {
         reading.object(id, ObjectType::Blob, MAX_BLOB_BYTES).map(|object| object.data().to_vec())
     }
 
-    fn reading(&self) -> Result<Reading<'_>, HistoryError> {
+    pub(crate) fn reading(&self) -> Result<Reading<'_>, HistoryError> {
         let odb = self.repository.odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
         Ok(Reading {
             odb,
@@ -173,6 +173,10 @@ impl trust::History for Objects {
         let reading = self.reading()?;
         self.ancestry.reaches(of, ancestor, &|id| reading.commit(id))
     }
+
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        self.envelopes(commit, tree)
+    }
 }
 
 /// One side of a comparison: a place in the tree of a commit, if there is something.
@@ -199,7 +203,7 @@ impl Side<'_> {
 }
 
 /// One question: the database and what it may still read.
-struct Reading<'r> {
+pub(crate) struct Reading<'r> {
     odb: Odb<'r>,
     folders: &'r RefCell<Folders>,
     entries_left: u64,
@@ -211,7 +215,7 @@ struct Reading<'r> {
 
 impl Reading<'_> {
     /// An object of the expected kind, its size checked before it is read.
-    fn object(&self, id: Oid, kind: ObjectType, limit: u64) -> Result<OdbObject<'_>, HistoryError> {
+    pub(crate) fn object(&self, id: Oid, kind: ObjectType, limit: u64) -> Result<OdbObject<'_>, HistoryError> {
         let name = || format!("{kind} {id}");
         let failed = |error: git2::Error| match error.code() {
             git2::ErrorCode::NotFound => HistoryError::Missing { object: name() },
@@ -238,7 +242,7 @@ impl Reading<'_> {
     }
 
     /// What is at a path in the tree of a commit.
-    fn at(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Option<Node>, HistoryError> {
+    pub(crate) fn at(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Option<Node>, HistoryError> {
         let body = self.commit(commit)?;
         let root = body
             .strip_prefix(b"tree ")

@@ -363,3 +363,41 @@ proptest! {
         prop_assert_eq!(below, wanted);
     }
 }
+
+/// As many notes as make Git spread them over folders, and files beside them.
+#[test]
+fn what_lies_beside_a_commit_is_found() {
+    let repo = SignedRepo::new().unwrap();
+    repo.write("a", "x").unwrap();
+    let commits: Vec<String> =
+        (0..300).map(|number| repo.commit_unsigned(&format!("commit {number}")).unwrap()).collect();
+    let about = |commit: &str| {
+        let tree = repo.rev_parse(&format!("{commit}^{{tree}}")).unwrap().parse().unwrap();
+        open(&repo).attestations(&id(commit), &tree).unwrap()
+    };
+    assert!(about(&commits[0]).is_empty());
+    for (number, commit) in commits.iter().enumerate() {
+        repo.git(&["notes", "--ref", "writ-approvals", "add", "-m", &format!("{{\"n\":{number}}}"), commit]).unwrap();
+    }
+    let listed = repo.git(&["ls-tree", "--name-only", "refs/notes/writ-approvals"]).unwrap();
+    assert!(listed.lines().all(|name| name.len() == 2), "not spread over folders: {listed}");
+    let last = commits.last().unwrap();
+    repo.git(&["notes", "--ref", "writ-approvals", "append", "-m", "{\"n\":\"other\"}", last]).unwrap();
+    assert_eq!(about(&commits[7]), [b"{\"n\":7}".to_vec()]);
+    assert_eq!(about(last), [b"{\"n\":299}".to_vec(), b"{\"n\":\"other\"}".to_vec()]);
+    // Another ref, whose folders are named by tree.
+    let tree = repo.rev_parse("HEAD^{tree}").unwrap();
+    repo.git(&["switch", "-q", "--orphan", "approvals"]).unwrap();
+    repo.write(&format!("{tree}/frank.json"), "{\"n\":\"file\"}\n").unwrap();
+    let approvals = repo.commit_unsigned("approvals").unwrap();
+    repo.git(&["update-ref", "refs/writ/approvals", &approvals]).unwrap();
+    let found = open(&repo).attestations(&id(last), &tree.parse().unwrap()).unwrap();
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[2], b"{\"n\":\"file\"}");
+    // A note that is too large is no answer.
+    let large = repo.path().join("large");
+    std::fs::write(&large, "x".repeat(300 * 1024)).unwrap();
+    repo.git(&["notes", "--ref", "writ-approvals", "add", "-f", "-F", large.to_str().unwrap(), last]).unwrap();
+    let refused = open(&repo).attestations(&id(last), &tree.parse().unwrap());
+    assert!(matches!(refused, Err(HistoryError::Limit { .. })), "{refused:?}");
+}

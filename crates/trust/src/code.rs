@@ -114,6 +114,12 @@ manifest::codes! {
             action: "Have the commit made and signed by a person whom the rule names.",
             example: "W306 MachineNotAllowed: commit 3f1c2a9d0b7e: relbot changed policies/deny.yaml, for which machines do not count; needed: one of alice, frank (rule \"policies\")",
         },
+        /// An approval is not about this step.
+        W307 = "ApprovalInvalid" {
+            meaning: "Not enough principals stand for the change, and approvals that would be enough do not count: they are for another predecessor, tree, ref, repository or trust file, or have expired.",
+            action: "Approve the commit as it is now: whoever approves an earlier form of it approves that form alone.",
+            example: "W307 ApprovalInvalid: commit 3f1c2a9d0b7e (rule policies): 1 of 2 for policies/limits.yaml (alice); approval of frank: to tree 77aa…, not 91bc…; needed: 1 more of frank. Fix: writ trust approve 3f1c2a9d0b7e --key KEY_FILE",
+        },
         /// A step that changes policies or waivers together with something else.
         W308 = "MixedStep" {
             meaning: "One step changes policies or waivers together with other paths, so it could bring its own permission.",

@@ -6,7 +6,7 @@ use std::fmt;
 
 use manifest::RepoPath;
 
-use crate::CommitId;
+use crate::{CommitId, TreeId};
 
 /// Facts of an object database. Implemented over a mirror by `git`, and in memory by tests.
 pub trait History {
@@ -47,6 +47,13 @@ pub trait History {
     /// # Errors
     /// When a commit on the way is missing or a limit is passed.
     fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError>;
+
+    /// What lies beside a commit for it: envelopes in its note under `refs/notes/writ-approvals`, and in the folder of its
+    /// tree under `refs/writ/approvals`. Anybody may put something there, and take it away.
+    ///
+    /// # Errors
+    /// When one of the refs is there and cannot be followed, or a limit is passed.
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError>;
 }
 
 /// One path that differs between two trees.

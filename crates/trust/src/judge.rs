@@ -315,6 +315,7 @@ impl Judge<'_> {
             .map_err(refused)?;
         let mut step = Step {
             history: self.history,
+            root: self.root,
             policy: &state.policy,
             predecessor: &state.commit,
             object: &object,

@@ -3,6 +3,7 @@
 //! A *decide* crate: no I/O, no clock, no environment. What an object database knows is asked of the caller; the time is
 //! an argument.
 
+mod approval;
 mod armor;
 mod branch;
 mod code;
@@ -31,6 +32,10 @@ mod trust_file;
 mod verified;
 mod watched;
 
+pub use approval::{
+    APPROVAL_TYPE, Approval, ApprovalError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, NAMESPACE_APPROVAL, PAYLOAD_TYPE,
+    envelope, envelope_message,
+};
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
 pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;

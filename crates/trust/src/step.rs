@@ -7,6 +7,7 @@ use manifest::{Finding, RepoPath};
 use crate::{
     Ancestry, Change, CommitId, CommitObject, Credit, EXPIRY_GRACE, History, HistoryError, Revoked, TrustCode,
     TrustFile, TrustRootSpec, VerifiedCommit,
+    approval::{Approvals, Bound},
     declared_kinds::{Definitions, judge_kinds, over_budget},
     instants::Instants,
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
@@ -23,6 +24,7 @@ pub const MAX_SIDE_COMMITS: usize = 1_000;
 /// A commit of the mainline with its predecessor.
 pub(crate) struct Step<'a> {
     pub(crate) history: &'a dyn History,
+    pub(crate) root: &'a TrustRootSpec,
     pub(crate) policy: &'a TrustFile,
     pub(crate) predecessor: &'a CommitId,
     pub(crate) object: &'a CommitObject,
@@ -55,8 +57,36 @@ impl Step<'_> {
         }
         let signer = Credit::of_author(&verified.signer().principal);
         let signed = self.brought.as_ref().map(|brought| &brought.signed);
-        authorise_all(self.policy, commit, &self.changes, &signer, signed)?;
+        self.authorise(&signer, signed)?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
+    }
+
+    /// Every changed path by who signed; where that is not enough, also by who approved.
+    fn authorise(&self, signer: &Credit, signed: Option<&BTreeSet<String>>) -> Result<(), Finding> {
+        let commit = &self.object.id;
+        let Err(alone) = authorise_all(self.policy, commit, &self.changes, signer, signed) else { return Ok(()) };
+        let bound = Bound {
+            root: self.root,
+            policy: self.policy,
+            predecessor: self.predecessor,
+            object: self.object,
+            instants: &self.instants,
+        };
+        let approvals = Approvals::of(self.history, &bound);
+        let together = signer.with(&approvals.good);
+        let finding = match authorise_all(self.policy, commit, &self.changes, &together, signed) {
+            Ok(()) => return Ok(()),
+            Err(finding) if approvals.reasons.is_empty() => return Err(finding),
+            Err(finding) => finding,
+        };
+        // With what was approved for something else it would be enough: that is what is wrong.
+        let all = together.with(&approvals.other);
+        let code = match authorise_all(self.policy, commit, &self.changes, &all, signed) {
+            Ok(()) => TrustCode::W307.entry(),
+            Err(_) => alone.code,
+        };
+        let found = format!("{}; {}", finding.found, approvals.told());
+        Err(Finding { code, found, ..finding })
     }
 
     /// W508: after `expires` and a grace only `.writ/` may change.

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use manifest::RepoPath;
 
-use crate::{Change, CommitId, History, HistoryError};
+use crate::{Change, CommitId, History, HistoryError, TreeId};
 
 /// Passes every question on, and keeps the first failure to read. Every error refuses; this one is no verdict.
 pub(crate) struct Watched<'a> {
@@ -54,5 +54,9 @@ impl History for Watched<'_> {
 
     fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
         self.watch(self.history.is_ancestor(ancestor, of))
+    }
+
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        self.watch(self.history.attestations(commit, tree))
     }
 }

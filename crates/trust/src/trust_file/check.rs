@@ -36,12 +36,6 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
                     format!("rule {} names the role {}, which is not there", rule.name, item.role),
                     "a role",
                 );
-            } else if !below_writ && item.threshold > 1 {
-                let found = format!(
-                    "threshold {} of rule {} is not supported yet: without approvals only the signer of a commit counts",
-                    item.threshold, rule.name
-                );
-                note(TrustCode::W502, found, "threshold 1, or a rule for paths under .writ/ alone");
             } else if !file.can_reach(item, below_writ, at) {
                 let held = file.able(&item.role, below_writ, at);
                 let found = format!(

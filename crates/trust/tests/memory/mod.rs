@@ -12,7 +12,7 @@ use manifest::{Digest, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 use trust::{
     Change, CommitId, CommitObject, Entry, EntryMode, Fingerprint, History, HistoryError, Introduction, Judgement,
-    ObjectFormat, PublicKey, RootKeys, Start, TrustRootSpec, judge,
+    ObjectFormat, PublicKey, RootKeys, Start, TreeId, TrustRootSpec, judge,
 };
 
 /// 2026-01-01T00:00:00Z, when the introduction is made.
@@ -91,6 +91,8 @@ pub struct Memory {
     commits: BTreeMap<CommitId, Stored>,
     pub broken: BTreeMap<CommitId, HistoryError>,
     pub missing: BTreeSet<CommitId>,
+    /// What lies beside commits.
+    pub notes: BTreeMap<CommitId, Vec<Vec<u8>>>,
 }
 
 impl Memory {
@@ -197,6 +199,10 @@ impl History for Memory {
 
     fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
         Ok(self.reachable(of).contains(ancestor))
+    }
+
+    fn attestations(&self, commit: &CommitId, _tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        Ok(self.notes.get(commit).cloned().unwrap_or_default())
     }
 }
 

@@ -1,0 +1,314 @@
+//! Approvals: what principals say of a step beside signing its commit.
+//!
+//! An approval is an in-toto statement (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) in a DSSE
+//! envelope (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>), signed as `ssh-keygen -Y sign -n
+//! writ-approval@1` does. It is bound to repository, ref, predecessor, resulting tree and trust file, so it counts for that
+//! one change and no other. It lies where anybody may put it: it proves itself or counts for nothing.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use manifest::canonical_json;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec, instants::Instants,
+    verify_sshsig,
+};
+
+/// The namespace of signatures over approvals.
+pub const NAMESPACE_APPROVAL: &str = "writ-approval@1";
+/// The type of an approval's predicate.
+pub const APPROVAL_TYPE: &str = "https://writ.dev/approval/v1";
+/// The type of what is in the envelope.
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+/// Most bytes of one envelope: a statement of about 800 bytes and eight signatures of RSA keys, in base64 twice.
+pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
+/// Most envelopes about one commit that are looked at: four from each of a team of sixteen.
+pub const MAX_ENVELOPES: usize = 64;
+/// Most signatures of one envelope.
+const MAX_ENVELOPE_SIGNATURES: usize = 8;
+const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// How many reasons are told in one message.
+const TOLD: usize = 5;
+
+/// What is approved, by whom is told by the signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// `repoId` of the trust file.
+    pub repo_id: String,
+    /// The ref that the step is for.
+    pub git_ref: String,
+    /// The predecessor on the mainline.
+    pub from: CommitId,
+    /// The tree that the step results in, however it is merged.
+    pub to_tree: TreeId,
+    /// `version` of the trust file that is in force before the step.
+    pub policy_version: u64,
+    /// Until when it counts.
+    pub expires: Timestamp,
+}
+
+/// Why something is no approval.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApprovalError {
+    /// Too large.
+    #[error("an envelope of {0} bytes; at most {MAX_ENVELOPE_BYTES}")]
+    TooLarge(usize),
+    /// Not an envelope of this form.
+    #[error("not a DSSE envelope: {0}")]
+    Envelope(String),
+    /// Not a statement of this form.
+    #[error("not an in-toto statement of an approval: {0}")]
+    Statement(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Envelope {
+    payload_type: String,
+    payload: String,
+    signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvelopeSignature {
+    /// A hint, which decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keyid: Option<String>,
+    /// Base64 of the armoured signature.
+    sig: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Subject>,
+    predicate_type: String,
+    predicate: Predicate,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subject {
+    name: String,
+    digest: Digests,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Digests {
+    git_tree: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Predicate {
+    repo_id: String,
+    r#ref: String,
+    from: String,
+    to_tree: String,
+    policy_version: u64,
+    expires: Timestamp,
+    decision: Decision,
+}
+
+/// The only decision that counts for something; another one is no approval.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Decision {
+    Approve,
+}
+
+impl Approval {
+    /// The statement as it is signed: canonical JSON.
+    #[must_use]
+    pub fn payload(&self) -> Vec<u8> {
+        let statement = Statement {
+            kind: STATEMENT_TYPE.to_owned(),
+            subject: vec![Subject {
+                name: self.git_ref.clone(),
+                digest: Digests { git_tree: self.to_tree.to_string() },
+            }],
+            predicate_type: APPROVAL_TYPE.to_owned(),
+            predicate: Predicate {
+                repo_id: self.repo_id.clone(),
+                r#ref: self.git_ref.clone(),
+                from: self.from.to_string(),
+                to_tree: self.to_tree.to_string(),
+                policy_version: self.policy_version,
+                expires: self.expires,
+                decision: Decision::Approve,
+            },
+        };
+        serde_json::to_value(&statement).map(|value| canonical_json(&value)).unwrap_or_default().into()
+    }
+
+    fn parse(payload: &[u8]) -> Result<Self, ApprovalError> {
+        let wrong = |what: &str| ApprovalError::Statement(what.to_owned());
+        let statement: Statement =
+            serde_json::from_slice(payload).map_err(|error| ApprovalError::Statement(error.to_string()))?;
+        if statement.kind != STATEMENT_TYPE || statement.predicate_type != APPROVAL_TYPE {
+            return Err(wrong("another type"));
+        }
+        let Predicate { repo_id, r#ref, from, to_tree, policy_version, expires, decision: Decision::Approve } =
+            statement.predicate;
+        let [subject] = statement.subject.as_slice() else { return Err(wrong("not exactly one subject")) };
+        if subject.name != r#ref || subject.digest.git_tree != to_tree {
+            return Err(wrong("subject and predicate are about different things"));
+        }
+        let (Ok(from), Ok(to_tree)) = (from.parse(), to_tree.parse()) else {
+            return Err(wrong("from and toTree are not object ids"));
+        };
+        Ok(Self { repo_id, git_ref: r#ref, from, to_tree, policy_version, expires })
+    }
+
+    /// Why it is not about this step; the error goes after `approval of bob: `.
+    fn bound(&self, step: &Bound<'_>) -> Result<(), String> {
+        let same = |what: &str, found: &str, needed: &str| {
+            if found == needed { Ok(()) } else { Err(format!("{what} {found}, not {needed}")) }
+        };
+        same("for repository", &self.repo_id, &step.root.repo_id)?;
+        same("for", &self.git_ref, &step.root.r#ref)?;
+        same("from", &self.from.to_string(), &step.predecessor.to_string())?;
+        same("to tree", &self.to_tree.to_string(), &step.object.tree.to_string())?;
+        same("under version", &self.policy_version.to_string(), &step.policy.version.to_string())?;
+        let now = step.instants.latest();
+        if now > self.expires { Err(format!("expired {}, it is {now}", self.expires)) } else { Ok(()) }
+    }
+}
+
+/// What is signed of a payload: the pre-authentication encoding of DSSE.
+#[must_use]
+pub fn envelope_message(payload: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len());
+    [head.as_bytes(), payload].concat()
+}
+
+/// The envelope around a payload and armoured signatures over its [`envelope_message`], on one line.
+#[must_use]
+pub fn envelope(payload: &[u8], signatures: &[(&str, &str)]) -> String {
+    let signature = |(principal, armoured): &(&str, &str)| EnvelopeSignature {
+        keyid: Some((*principal).to_owned()),
+        sig: STANDARD.encode(armoured),
+    };
+    let envelope = Envelope {
+        payload_type: PAYLOAD_TYPE.to_owned(),
+        payload: STANDARD.encode(payload),
+        signatures: signatures.iter().map(signature).collect(),
+    };
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
+
+/// The step that approvals are asked for.
+pub(crate) struct Bound<'a> {
+    pub(crate) root: &'a TrustRootSpec,
+    pub(crate) policy: &'a TrustFile,
+    pub(crate) predecessor: &'a CommitId,
+    pub(crate) object: &'a CommitObject,
+    pub(crate) instants: &'a Instants,
+}
+
+/// Who approved a step.
+#[derive(Debug, Default)]
+pub(crate) struct Approvals {
+    /// The principals whose approvals count.
+    pub(crate) good: BTreeSet<String>,
+    /// Principals who signed something that does not count for this step.
+    pub(crate) other: BTreeSet<String>,
+    /// Why the rest does not count.
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Approvals {
+    /// Reads what lies beside the step. What cannot be read counts for nothing and is told.
+    pub(crate) fn of(history: &dyn History, step: &Bound<'_>) -> Self {
+        let mut approvals = Self::default();
+        match history.attestations(&step.object.id, &step.object.tree) {
+            Ok(texts) => {
+                for text in texts.iter().take(MAX_ENVELOPES) {
+                    approvals.add(text, step);
+                }
+                if texts.len() > MAX_ENVELOPES {
+                    approvals.reasons.push(format!("only the first {MAX_ENVELOPES} of {} are looked at", texts.len()));
+                }
+            }
+            Err(error) => approvals.reasons.push(error.to_string()),
+        }
+        approvals
+    }
+
+    fn add(&mut self, text: &[u8], step: &Bound<'_>) {
+        let (payload, envelope) = match open(text) {
+            Ok(opened) => opened,
+            Err(error) => return self.reasons.push(error.to_string()),
+        };
+        let approval = match Approval::parse(&payload) {
+            Ok(approval) => approval,
+            Err(error) => return self.reasons.push(error.to_string()),
+        };
+        let message = envelope_message(&payload);
+        for signature in &envelope.signatures {
+            match signer(&signature.sig, &message, step) {
+                Err(reason) => self.reasons.push(reason),
+                Ok(principal) => match approval.bound(step) {
+                    Ok(()) => _ = self.good.insert(principal),
+                    Err(reason) => {
+                        self.reasons.push(format!("approval of {principal}: {reason}"));
+                        self.other.insert(principal);
+                    }
+                },
+            }
+        }
+    }
+
+    /// The reasons for a message, the first few of many; empty if there is none.
+    pub(crate) fn told(&self) -> String {
+        let mut told: Vec<String> = self.reasons.iter().take(TOLD).cloned().collect();
+        if let Some(more) = self.reasons.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            told.push(format!("and {more} more"));
+        }
+        told.join("; ")
+    }
+}
+
+/// The payload of an envelope, and the envelope.
+fn open(text: &[u8]) -> Result<(Vec<u8>, Envelope), ApprovalError> {
+    if text.len() > MAX_ENVELOPE_BYTES {
+        return Err(ApprovalError::TooLarge(text.len()));
+    }
+    let wrong = |what: &str| ApprovalError::Envelope(what.to_owned());
+    let envelope: Envelope =
+        serde_json::from_slice(text).map_err(|error| ApprovalError::Envelope(error.to_string()))?;
+    if envelope.payload_type != PAYLOAD_TYPE {
+        return Err(wrong("another type of payload"));
+    }
+    if !(1..=MAX_ENVELOPE_SIGNATURES).contains(&envelope.signatures.len()) {
+        return Err(wrong("no signature, or too many"));
+    }
+    let payload = STANDARD.decode(&envelope.payload).map_err(|_invalid| wrong("the payload is not base64"))?;
+    Ok((payload, envelope))
+}
+
+/// The principal who signed a message with a key in force.
+fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, String> {
+    let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
+    if armoured.len() > MAX_ARMOR_BYTES {
+        return Err(format!("a signature of {} bytes", armoured.len()));
+    }
+    let verified = verify_sshsig(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto)
+        .map_err(|error| error.to_string())?;
+    let key = verified.key().fingerprint();
+    let Some((principal, held)) = step.policy.holder(&key) else {
+        return Err(format!("key {key} belongs to no principal"));
+    };
+    if let Some(reason) = step.policy.revoked.get(&Revoked::Key(key)) {
+        return Err(format!("key {key} of {principal} is revoked ({reason})"));
+    }
+    step.instants.within(held).map_err(|reason| format!("key {key} of {principal} {reason}"))?;
+    Ok(principal.to_owned())
+}

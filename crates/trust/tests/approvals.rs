@@ -1,0 +1,214 @@
+//! Approvals: who else stands for a step, and what does not count.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
+
+mod memory;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use memory::{World, at, code, path, person, policy, put_policy};
+use proptest::prelude::*;
+use trust::{Approval, CommitId, CommitObject, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
+
+const TWO: [(&str, &str); 1] = [("{role: security, threshold: 1}", "{role: security, threshold: 2}")];
+
+/// A repository whose policies take two of alice, frank and kim, and alice's change of them.
+fn pending() -> (World, CommitId) {
+    let text = policy(1, &TWO).replace("security: [alice, frank]", "security: [alice, frank, erin]");
+    let mut world = World::with(&text);
+    let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
+    (world, step)
+}
+
+/// What an approval of this commit says.
+fn of(world: &World, commit: CommitId) -> Approval {
+    let object = CommitObject::parse(commit, world.memory.raw(&commit)).unwrap();
+    Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from: object.parents[0],
+        to_tree: object.tree,
+        policy_version: 1,
+        expires: at(world.now + 3_600),
+    }
+}
+
+fn signed(approval: &Approval, who: &str, namespace: &str) -> Vec<u8> {
+    let payload = approval.payload();
+    let signature = person(who).sign(namespace, &envelope_message(&payload));
+    envelope(&payload, &[(who, &signature)]).into_bytes()
+}
+
+/// The verdict on alice's change with what `about` makes of the right approval, signed by `who`.
+fn with(who: &str, edit: impl FnOnce(&mut Approval)) -> &'static str {
+    let (mut world, step) = pending();
+    let mut approval = of(&world, step);
+    edit(&mut approval);
+    world.memory.notes.insert(step, vec![signed(&approval, who, NAMESPACE_APPROVAL)]);
+    world.code(step)
+}
+
+#[test]
+fn two_principals_stand_for_a_change_that_takes_two() {
+    let (mut world, step) = pending();
+    let judgement = world.judge(&Start::Introduction, step);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W303");
+    assert_eq!(finding.found, "1 of 2 for policies/limits.txt (alice)");
+    assert_eq!(finding.needed, "1 more of erin, frank");
+    let fix = "--key KEY_FILE && git push origin refs/notes/writ-approvals # as erin, frank";
+    assert_eq!(finding.fix, format!("writ trust approve {step} {fix}"));
+    let approval = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+    world.memory.notes.insert(step, vec![approval.clone()]);
+    assert_eq!(world.code(step), "ok");
+    // Also where the predecessor is taken as accepted, and with others' papers around it.
+    assert_eq!(code(&world.judge(&Start::Accepted(world.introduction), step)), "ok");
+    world.memory.notes.insert(step, vec![b"{}".to_vec(), approval, vec![b'x'; 70_000]]);
+    assert_eq!(world.code(step), "ok");
+}
+
+/// Attack 29: one person with two keys, or the author again, is one.
+#[test]
+fn the_author_is_not_two() {
+    assert_eq!(with("alice", |_| ()), "W303");
+    assert_eq!(with("frank", |_| ()), "ok");
+    // Bob's word counts elsewhere.
+    assert_eq!(with("bob", |_| ()), "W303");
+    assert_eq!(with("mallory", |_| ()), "W303");
+}
+
+/// Attack 30: an approval counts for what it was given for.
+#[test]
+fn an_approval_moved_to_something_else_does_not_count() {
+    assert_eq!(with("frank", |approval| approval.repo_id = "urn:writ:other".to_owned()), "W307");
+    assert_eq!(with("frank", |approval| approval.git_ref = "refs/heads/feature".to_owned()), "W307");
+    assert_eq!(with("frank", |approval| approval.policy_version = 2), "W307");
+    assert_eq!(with("frank", |approval| approval.expires = at(memory::BASE)), "W307");
+    let (mut world, step) = pending();
+    let other = world.put(world.introduction, "alice", "policies/limits.txt", "2");
+    let approval = signed(&of(&world, other), "frank", NAMESPACE_APPROVAL);
+    world.memory.notes.insert(step, vec![approval]);
+    let judgement = world.judge(&Start::Introduction, step);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W307");
+    assert!(finding.found.contains("approval of frank: to tree "), "{}", finding.found);
+    // The same change on another predecessor is another step.
+    let before = world.put(world.introduction, "bob", "apps/web.yaml", &memory::config_map("web", 2));
+    let moved = world.put(before, "alice", "policies/limits.txt", "1");
+    let stale = Approval { to_tree: of(&world, moved).to_tree, ..of(&world, step) };
+    world.memory.notes.insert(moved, vec![signed(&stale, "frank", NAMESPACE_APPROVAL)]);
+    assert_eq!(world.code(moved), "W307");
+}
+
+/// Attack 11: a signature for another purpose is none.
+#[test]
+fn a_signature_for_another_purpose_is_no_approval() {
+    let (mut world, step) = pending();
+    for namespace in ["git", "writ-trust@1", "file"] {
+        let approval = signed(&of(&world, step), "frank", namespace);
+        world.memory.notes.insert(step, vec![approval]);
+        let judgement = world.judge(&Start::Introduction, step);
+        let finding = judgement.refusal().unwrap();
+        assert_eq!(finding.code.code, "W303");
+        assert!(finding.found.contains("a signature for the namespace"), "{}", finding.found);
+    }
+}
+
+#[test]
+fn a_key_that_is_revoked_or_has_ended_approves_nothing() {
+    let frank = person("frank");
+    let text = policy(1, &TWO).replace("security: [alice, frank]", "security: [alice, frank, erin]");
+    let ended = text.replace(
+        &format!("ssh: \"{}\"", frank.public()),
+        &format!("ssh: \"{}\", notAfter: 2026-01-01T00:00:30Z", frank.public()),
+    );
+    let revoked = text.replace("revoked: []", &format!("revoked: [{{key: \"{}\", kind: hard}}]", frank.fingerprint()));
+    for (text, reason) in [(ended, "of frank ended"), (revoked, "of frank is revoked")] {
+        let mut world = World::with(&text);
+        let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
+        let approval = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+        world.memory.notes.insert(step, vec![approval]);
+        let judgement = world.judge(&Start::Introduction, step);
+        let finding = judgement.refusal().unwrap();
+        assert_eq!(finding.code.code, "W303");
+        assert!(finding.found.contains(reason), "{}", finding.found);
+    }
+}
+
+/// A change of the trust file needs signatures over it, whatever was approved.
+#[test]
+fn approvals_do_not_sign_a_trust_file() {
+    let mut world = World::new();
+    let step = world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &policy(2, &[]), &["alice"]));
+    let approval = signed(&of(&world, step), "dave", NAMESPACE_APPROVAL);
+    world.memory.notes.insert(step, vec![approval]);
+    assert_eq!(world.code(step), "W504");
+    // Other files below .writ/ take it.
+    let keys =
+        world.push(world.introduction, Some("alice"), |tree| _ = tree.insert(path(".writ/keys/x.asc"), b"x".to_vec()));
+    assert_eq!(world.code(keys), "W303");
+    let approval = signed(&of(&world, keys), "dave", NAMESPACE_APPROVAL);
+    world.memory.notes.insert(keys, vec![approval]);
+    assert_eq!(world.code(keys), "ok");
+}
+
+#[test]
+fn other_forms_are_told_and_count_for_nothing() {
+    let (mut world, step) = pending();
+    let good = of(&world, step);
+    let payload = String::from_utf8(good.payload()).unwrap();
+    let seal = |payload: &str| {
+        let signature = person("frank").sign(NAMESPACE_APPROVAL, &envelope_message(payload.as_bytes()));
+        envelope(payload.as_bytes(), &[("frank", &signature)])
+    };
+    let sealed = seal(&payload);
+    let forms = [
+        ("[]".to_owned(), "not a DSSE envelope"),
+        (sealed.replace("in-toto+json", "json"), "another type of payload"),
+        (sealed.replace("{\"payloadType", "{\"x\":1,\"payloadType"), "unknown field `x`"),
+        (seal(&payload.replace("\"approve\"", "\"reject\"")), "unknown variant `reject`"),
+        (seal(&payload.replace("approval/v1", "other/v1")), "another type"),
+        (seal(&payload.replace("{\"_type\"", "{\"_type\":\"x\",\"_type\"")), "duplicate field `_type`"),
+        (seal(&payload.replacen(&good.to_tree.to_string(), &"0".repeat(40), 1)), "about different things"),
+        (envelope(payload.as_bytes(), &[]), "no signature, or too many"),
+    ];
+    for (form, reason) in forms {
+        world.memory.notes.insert(step, vec![form.clone().into_bytes()]);
+        let judgement = world.judge(&Start::Introduction, step);
+        let finding = judgement.refusal().unwrap();
+        assert_eq!(finding.code.code, "W303", "{form}");
+        assert!(finding.found.contains(reason), "{}", finding.found);
+    }
+    // More than are looked at.
+    let mut many = vec![b"{}".to_vec(); MAX_ENVELOPES];
+    many.push(sealed.into_bytes());
+    world.memory.notes.insert(step, many);
+    assert_eq!(world.code(step), "W303");
+}
+
+proptest! {
+    /// No byte of a good approval can be changed.
+    #[test]
+    fn a_changed_approval_never_counts(place in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let (mut world, step) = pending();
+        let good = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+        let mut bytes = good;
+        // The hint of whose key it is decides nothing.
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let hint = text.find("frank").unwrap();
+        let at = place.index(bytes.len());
+        prop_assume!(!(hint..hint + 5).contains(&at));
+        bytes[at] ^= 1 << bit;
+        world.memory.notes.insert(step, vec![bytes]);
+        prop_assert_ne!(world.code(step), "ok");
+    }
+
+    #[test]
+    fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,300}") {
+        let (mut world, step) = pending();
+        let payload = STANDARD.encode(&bytes);
+        let wrapped = format!("{{\"payloadType\":\"application/vnd.in-toto+json\",\"payload\":\"{payload}\",\"signatures\":[{{\"sig\":\"{payload}\"}}]}}");
+        world.memory.notes.insert(step, vec![bytes, text.into_bytes(), wrapped.into_bytes()]);
+        prop_assert_eq!(world.code(step), "W303");
+    }
+}
