@@ -11,7 +11,7 @@ use std::{
 use git2::{Oid, Repository, RepositoryInitOptions};
 use manifest::RepoPath;
 use rustix::fs::{FlockOperation, flock};
-use trust::{Change, CommitId, History, HistoryError, TreeId};
+use trust::{Change, CommitId, Entry, History, HistoryError, TreeId};
 
 use crate::{
     arrival::{self, FETCHED, FETCHED_PACKS},
@@ -408,6 +408,10 @@ impl History for Mirror {
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
         self.objects.changes(from, to, limit)
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        self.objects.entry(commit, path)
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {

@@ -152,6 +152,13 @@ impl trust::History for Objects {
         self.changes_within(from, to, &RepoPath::root(), limit)
     }
 
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        Ok(match self.reading()?.at(commit, path)? {
+            Some(Node::File(mode, id)) => Some(Entry { mode, id: id.to_string() }),
+            Some(Node::Folder(_)) | None => None,
+        })
+    }
+
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
         let mut reading = self.reading()?;
         match reading.at(commit, path)? {

@@ -145,7 +145,7 @@ impl Approval {
                 decision: Decision::Approve,
             },
         };
-        serde_json::to_value(&statement).map(|value| canonical_json(&value)).unwrap_or_default().into()
+        serde_json::to_value(&statement).map(|value| canonical_json(&value)).unwrap_or_default()
     }
 
     fn parse(payload: &[u8]) -> Result<Self, ApprovalError> {

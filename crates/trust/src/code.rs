@@ -145,6 +145,12 @@ manifest::codes! {
             action: "Advance in smaller portions, or restore the missing history on the server.",
             example: "W403 BudgetExceeded: commit 3f1c2a9d0b7e: more than 200000 steps from the introduction; needed: at most 200000. Fix: name a later introduction in the TrustRoot: writ trust root REV prints it",
         },
+        /// The commit does not say which ref it is for.
+        W404 = "RefBindingMissing" {
+            meaning: "The trust file demands that each commit of the branch names the repository and the ref it is for, and this one does not: it may have been made for another branch or repository.",
+            action: "Add the trailer, and sign the commit again; or have a person approve it, where the trust file takes that.",
+            example: "W404 RefBindingMissing: commit 3f1c2a9d0b7e: its message does not say that it is for refs/heads/main of urn:writ:shop; needed: the trailer `Writ-Ref: urn:writ:shop refs/heads/main`",
+        },
         /// Committer time goes back or lies in the future.
         W406 = "CommitterTime" {
             meaning: "The committer time is earlier than that of the commit before it, or lies in the future.",

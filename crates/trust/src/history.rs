@@ -24,6 +24,12 @@ pub trait History {
     /// refused, or a limit of the implementation is passed.
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError>;
 
+    /// Mode and blob of a file; `None` if the commit has no file there.
+    ///
+    /// # Errors
+    /// When the commit or a tree is missing, an entry is refused, or a limit is passed.
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError>;
+
     /// The bytes of a file; `None` if the commit has no file there.
     ///
     /// # Errors

@@ -18,8 +18,10 @@ mod instants;
 mod judge;
 mod kinds;
 mod log_proof;
+mod merge_credit;
 mod namespaces;
 mod person;
+mod ref_binding;
 mod refusal;
 mod repair;
 mod root;
@@ -58,6 +60,7 @@ pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
+pub use ref_binding::RefBinding;
 pub use root::{
     BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_ROOT_KEYS, RootKeys, TrustLimits, TrustMode,
     TrustOrders, TrustRootError, TrustRootSpec,
@@ -65,7 +68,8 @@ pub use root::{
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
-    Ancestry, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, Principal, PrincipalKey,
-    PrincipalKind, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile, signature_path,
+    Ancestry, HistoryRules, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode,
+    Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile,
+    signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

@@ -55,6 +55,23 @@ impl TrustFile {
         Err(refuse(TrustCode::W302, commit, found, needed, fix))
     }
 
+    /// Whether one of these may have a part in changing a path: every rule names one of them, or leaves open who makes the
+    /// change. Thresholds are left to the whole step.
+    ///
+    /// # Errors
+    /// W302 no rule, or none of them is named · W306 only a forge, or machines where people are needed.
+    pub(crate) fn contributes(&self, commit: &CommitId, path: &RepoPath, credit: &Credit) -> Result<(), Finding> {
+        let rules = self.rules_for(path);
+        for rule in &rules {
+            let part = RoleThreshold::part;
+            let any_of = rule.any_of.iter().filter(|item| !item.distinct_from_author).map(part).collect::<Vec<_>>();
+            if any_of.len() == rule.any_of.len() {
+                self.satisfied(commit, &Rule { any_of, ..(*rule).clone() }, path, credit)?;
+            }
+        }
+        if rules.is_empty() { self.authorise(commit, path, credit) } else { Ok(()) }
+    }
+
     fn satisfied(&self, commit: &CommitId, rule: &Rule, path: &RepoPath, credit: &Credit) -> Result<(), Finding> {
         let people = people_only(path);
         let mut closest: Option<(u32, &RoleThreshold)> = None;

@@ -1,15 +1,17 @@
 //! One step of the mainline, judged by the policy of its predecessor.
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    Ancestry, Change, CommitId, CommitObject, Credit, EXPIRY_GRACE, History, HistoryError, Revoked, TrustCode,
-    TrustFile, TrustRootSpec, VerifiedCommit,
+    Ancestry, Change, CommitId, CommitObject, Credit, EXPIRY_GRACE, History, HistoryError, MergeCreditMode, RefBinding,
+    Revoked, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
     approval::{Approvals, Bound},
     declared_kinds::{Definitions, judge_kinds, over_budget},
     instants::Instants,
+    merge_credit::MergeCredit,
+    ref_binding::{has_trailer, unbound},
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
     repair::{Place, SIGN, amend, in_place, sign_trust_file},
     trust_file::{SignatureFile, trust_file_path},
@@ -52,36 +54,71 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         self.expired()?;
-        if self.object.parents.len() > 1 {
-            self.side_commits()?;
-        }
+        let sides = if self.object.parents.len() > 1 { self.side_commits()? } else { Vec::new() };
+        let approvals = OnceCell::new();
+        self.bound_to_ref(&approvals)?;
         let signer = Credit::of_author(&verified.signer().principal);
-        let signed = self.brought.as_ref().map(|brought| &brought.signed);
-        self.authorise(&signer, signed)?;
+        self.authorise(&signer, &approvals, &sides)?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
     }
 
-    /// Every changed path by who signed; where that is not enough, also by who approved.
-    fn authorise(&self, signer: &Credit, signed: Option<&BTreeSet<String>>) -> Result<(), Finding> {
-        let commit = &self.object.id;
-        let Err(alone) = authorise_all(self.policy, commit, &self.changes, signer, signed) else { return Ok(()) };
-        let bound = Bound {
-            root: self.root,
-            policy: self.policy,
-            predecessor: self.predecessor,
-            object: self.object,
-            instants: &self.instants,
+    /// What was approved of this step; read only if it decides something.
+    fn approvals<'c>(&self, known: &'c OnceCell<Approvals>) -> &'c Approvals {
+        known.get_or_init(|| {
+            let bound = Bound {
+                root: self.root,
+                policy: self.policy,
+                predecessor: self.predecessor,
+                object: self.object,
+                instants: &self.instants,
+            };
+            Approvals::of(self.history, &bound)
+        })
+    }
+
+    /// W404 unless the commit says, as the policy demands, which ref it is for.
+    fn bound_to_ref(&self, approvals: &OnceCell<Approvals>) -> Result<(), Finding> {
+        let binding = self.policy.history.ref_binding;
+        let bound = match binding {
+            RefBinding::None => true,
+            RefBinding::Trailer => has_trailer(self.object, self.root),
+            RefBinding::Attestation => {
+                has_trailer(self.object, self.root)
+                    || self.approvals(approvals).good.iter().any(|name| !self.policy.is_machine(name))
+            }
         };
-        let approvals = Approvals::of(self.history, &bound);
-        let together = signer.with(&approvals.good);
-        let finding = match authorise_all(self.policy, commit, &self.changes, &together, signed) {
+        if bound { Ok(()) } else { Err(unbound(self.object, self.root, binding, self.place)) }
+    }
+
+    /// Every changed path by who signed; where that is not enough, also by who approved, and by who made what a merge
+    /// brings.
+    fn authorise(&self, signer: &Credit, approvals: &OnceCell<Approvals>, sides: &[CommitId]) -> Result<(), Finding> {
+        let commit = &self.object.id;
+        let signed = self.brought.as_ref().map(|brought| &brought.signed);
+        let Err(alone) = authorise_all(self.policy, commit, &self.changes, signer, signed) else { return Ok(()) };
+        let approvals = self.approvals(approvals);
+        let merge = match self.policy.history.merge_credit {
+            MergeCreditMode::Transitive if !sides.is_empty() => Some(MergeCredit::of(self, sides)?),
+            MergeCreditMode::Transitive | MergeCreditMode::MergerOnly => None,
+        };
+        let with = |approved: &BTreeSet<String>| {
+            let together = signer.with(approved);
+            for change in &self.changes {
+                let side = match &merge {
+                    Some(merge) => merge.of_change(change)?,
+                    None => None,
+                };
+                authorise_all(self.policy, commit, std::slice::from_ref(change), &together.with(&side), signed)?;
+            }
+            Ok(())
+        };
+        let finding = match with(&approvals.good) {
             Ok(()) => return Ok(()),
             Err(finding) if approvals.reasons.is_empty() => return Err(finding),
             Err(finding) => finding,
         };
         // With what was approved for something else it would be enough: that is what is wrong.
-        let all = together.with(&approvals.other);
-        let code = match authorise_all(self.policy, commit, &self.changes, &all, signed) {
+        let code = match with(&approvals.good.union(&approvals.other).cloned().collect()) {
             Ok(()) => TrustCode::W307.entry(),
             Err(_) => alone.code,
         };
@@ -107,7 +144,7 @@ impl Step<'_> {
 
     /// The commits a merge brings along: always read strictly; with `allSigned` each is judged by the policy of the
     /// mainline, not by the policy of its own parents.
-    fn side_commits(&self) -> Result<(), Finding> {
+    fn side_commits(&self) -> Result<Vec<CommitId>, Finding> {
         let commit = &self.object.id;
         let sides = self
             .history
@@ -116,19 +153,21 @@ impl Step<'_> {
         if sides.len() > MAX_SIDE_COMMITS {
             return Err(over_budget(commit, "commits in one merge", MAX_SIDE_COMMITS));
         }
-        for side in sides {
-            let object = read_commit(self.history, &side)?;
+        for side in &sides {
+            let object = read_commit(self.history, side)?;
             payload_in_force(&object, self.policy)?;
-            if self.policy.ancestry == Ancestry::AllSigned {
+            if self.policy.history.ancestry == Ancestry::AllSigned {
                 self.side_commit(&object).map_err(|finding| Finding {
                     needed: format!("{} (history.ancestry is allSigned)", finding.needed),
                     ..finding
                 })?;
             }
         }
-        Ok(())
+        Ok(sides)
     }
 
+    /// One that a merge brings along: its signer must be one whose word counts for each of its paths. Whether enough
+    /// stand for what comes of it is asked of the merge.
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
         let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| {
@@ -146,7 +185,12 @@ impl Step<'_> {
             }
             _ => None,
         };
-        authorise_all(self.policy, &object.id, &changes, &signer, signed.as_ref())
+        let credit = signer.with(signed.iter().flatten());
+        for change in &changes {
+            let credit = if is_writ(&change.path) { &credit } else { &signer };
+            self.policy.contributes(&object.id, &change.path, credit)?;
+        }
+        Ok(())
     }
 }
 

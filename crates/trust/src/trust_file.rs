@@ -17,7 +17,9 @@ use std::{
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
-use crate::{Crypto, Fingerprint, PublicKey, glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns};
+use crate::{
+    Crypto, Fingerprint, PublicKey, RefBinding, glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns,
+};
 
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
@@ -50,8 +52,8 @@ pub struct TrustFile {
     pub roles: BTreeMap<String, BTreeSet<String>>,
     /// Rules, in the order written.
     pub rules: Vec<Rule>,
-    /// What is demanded of side branches.
-    pub ancestry: Ancestry,
+    /// What is demanded of history.
+    pub history: HistoryRules,
     /// Revocations; never taken back.
     pub revoked: BTreeMap<Revoked, String>,
     /// Which keys and digests are strong enough.
@@ -133,6 +135,29 @@ pub struct RoleThreshold {
     pub(crate) place: Position,
 }
 
+/// What a trust file demands of history (`history`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HistoryRules {
+    /// What is demanded of side branches.
+    pub ancestry: Ancestry,
+    /// What binds commits to the ref.
+    pub ref_binding: RefBinding,
+    /// Who stands for what a merge brings.
+    pub merge_credit: MergeCreditMode,
+    /// Whether the good steps before a refused one are accepted (`partialAdvance`).
+    pub partial_advance: bool,
+}
+
+/// Who stands for what a merge brings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MergeCreditMode {
+    /// Who signed the merge. The default.
+    #[default]
+    MergerOnly,
+    /// Also who signed the side commits that it takes over unchanged.
+    Transitive,
+}
+
 /// What is demanded of the commits that a merge brings along.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ancestry {
@@ -184,6 +209,13 @@ impl TrustFile {
         let covering: Vec<&Rule> = self.rules.iter().filter(|rule| rule.covers(path)).collect();
         let replaced = |rule: &Rule| covering.iter().any(|other| other.replaces.as_deref() == Some(&rule.name));
         covering.iter().copied().filter(|rule| !replaced(rule)).collect()
+    }
+}
+
+impl RoleThreshold {
+    /// One holder of the role.
+    pub(crate) fn part(&self) -> Self {
+        Self { threshold: 1, ..self.clone() }
     }
 }
 

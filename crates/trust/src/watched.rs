@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use manifest::RepoPath;
 
-use crate::{Change, CommitId, History, HistoryError, TreeId};
+use crate::{Change, CommitId, Entry, History, HistoryError, TreeId};
 
 /// Passes every question on, and keeps the first failure to read. Every error refuses; this one is no verdict.
 pub(crate) struct Watched<'a> {
@@ -38,6 +38,10 @@ impl History for Watched<'_> {
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
         self.watch(self.history.changes(from, to, limit))
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        self.watch(self.history.entry(commit, path))
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {

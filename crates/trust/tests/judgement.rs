@@ -1,6 +1,7 @@
 //! The judgement of histories: every code, and the attacks that it is there for.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;
 

@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use manifest::RepoPath;
 use memory::{BASE, World, at, code, config_map, path};
-use trust::{Change, CommitId, History, HistoryError, MAX_STEPS, Start, judge};
+use trust::{Change, CommitId, Entry, History, HistoryError, MAX_STEPS, Start, TreeId, judge};
 
 /// A history without end above an introduction: every commit has another parent.
 struct Endless<'a>(&'a World);
@@ -30,6 +30,14 @@ impl History for Endless<'_> {
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
         self.0.memory.read(commit, path)
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        self.0.memory.entry(commit, path)
+    }
+
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        self.0.memory.attestations(commit, tree)
     }
 
     fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
@@ -60,6 +68,14 @@ impl History for Counting<'_> {
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
         self.1.set(self.1.get() + 1);
         self.0.memory.read(commit, path)
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        self.0.memory.entry(commit, path)
+    }
+
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        self.0.memory.attestations(commit, tree)
     }
 
     fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {

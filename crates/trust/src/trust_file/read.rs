@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
 use super::{
-    Ancestry, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, TrustFile, reader::Reader,
-    trust_file_path,
+    Ancestry, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKey, PrincipalKind,
+    Revoked, TrustFile, reader::Reader, trust_file_path,
 };
-use crate::{Crypto, PublicKey, TrustCode, branch::check_branch};
+use crate::{Crypto, PublicKey, RefBinding, TrustCode, branch::check_branch};
 
 /// Largest version: what the log and every JSON reader keep exact, 2^53 − 1.
 const MAX_VERSION: u64 = (1 << 53) - 1;
@@ -87,7 +87,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         .unwrap_or_default();
     let roles = reader.required(root, what, "roles").map(|node| rules::read_roles(reader, node, &known));
     let rules = reader.required(root, what, "rules").map(|node| rules::read(reader, node));
-    let ancestry = root.get("history").map_or(Some(Ancestry::default()), |node| read_history(reader, node));
+    let history = root.get("history").map_or_else(|| Some(HistoryRules::default()), |node| read_history(reader, node));
     let revoked = root.get("revoked").map_or_else(|| Some(BTreeMap::new()), |node| read_revoked(reader, node));
     let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
     Some(TrustFile {
@@ -98,7 +98,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         principals: principals?,
         roles: roles?,
         rules: rules?,
-        ancestry: ancestry?,
+        history: history?,
         revoked: revoked?,
         crypto: crypto?,
         digest,
@@ -213,17 +213,35 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
     }
 }
 
-fn read_history(reader: &mut Reader, node: &Node) -> Option<Ancestry> {
-    reader.fields(node, "history", &["ancestry"], &["refBinding", "mergeCredit"])?;
-    let Some(value) = node.get("ancestry") else { return Some(Ancestry::default()) };
-    match value.as_str() {
-        Some("firstParent") => Some(Ancestry::FirstParent),
-        Some("allSigned") => Some(Ancestry::AllSigned),
-        _ => {
-            reader.wrong(value.position, "history.ancestry is unknown".to_owned(), "firstParent or allSigned");
-            None
-        }
+fn read_history(reader: &mut Reader, node: &Node) -> Option<HistoryRules> {
+    reader.fields(node, "history", &["ancestry", "refBinding", "mergeCredit", "partialAdvance"], &[])?;
+    let mut rules = HistoryRules::default();
+    if let Some(value) = node.get("ancestry") {
+        let known = [("firstParent", Ancestry::FirstParent), ("allSigned", Ancestry::AllSigned)];
+        rules.ancestry = one_of(reader, value, "history.ancestry", &known)?;
     }
+    if let Some(value) = node.get("refBinding") {
+        let known = [("trailer", RefBinding::Trailer), ("attestation", RefBinding::Attestation)];
+        rules.ref_binding = one_of(reader, value, "history.refBinding", &known)?;
+    }
+    if let Some(value) = node.get("mergeCredit") {
+        let known = [("mergerOnly", MergeCreditMode::MergerOnly), ("transitive", MergeCreditMode::Transitive)];
+        rules.merge_credit = one_of(reader, value, "history.mergeCredit", &known)?;
+    }
+    if let Some(value) = node.get("partialAdvance") {
+        rules.partial_advance = reader.flag(value, "history.partialAdvance")?;
+    }
+    Some(rules)
+}
+
+/// One of several words.
+fn one_of<T: Copy>(reader: &mut Reader, node: &Node, what: &str, known: &[(&str, T)]) -> Option<T> {
+    let found = known.iter().find(|(word, _)| node.as_str() == Some(word)).map(|(_, value)| *value);
+    if found.is_none() {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        reader.wrong(node.position, format!("{what} is unknown"), &words.join(" or "));
+    }
+    found
 }
 
 fn read_revoked(reader: &mut Reader, node: &Node) -> Option<BTreeMap<Revoked, String>> {

@@ -109,6 +109,18 @@ impl Memory {
         }
         head += &format!("author A <a@example.com> {time} +0000\ncommitter A <a@example.com> {time} +0000\n");
         let message = format!("\nchange {}\n", self.commits.len());
+        self.store_with(&head, &message, parents, tree, signer, time)
+    }
+
+    fn store_with(
+        &mut self,
+        head: &str,
+        message: &str,
+        parents: &[CommitId],
+        tree: Tree,
+        signer: Option<&Person>,
+        time: i64,
+    ) -> CommitId {
         let payload = format!("{head}{message}");
         let signature = signer.map_or_else(String::new, |signer| {
             let armor = signer.sign("git", payload.as_bytes());
@@ -178,6 +190,11 @@ impl History for Memory {
             return Err(HistoryError::Limit { what: "changed paths".to_owned(), limit: limit as u64 });
         }
         Ok(changes)
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        let bytes = self.commits[commit].tree.get(path);
+        Ok(bytes.map(|bytes| Entry { mode: EntryMode::File, id: Digest::of(bytes).to_string() }))
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
@@ -295,6 +312,16 @@ impl World {
         edit(&mut tree);
         let time = self.memory.time(&parent) + 60;
         self.memory.store(&[parent], tree, signer.map(person).as_ref(), time)
+    }
+
+    /// A commit on top of another with a message of its own.
+    pub fn say(&mut self, parent: CommitId, signer: &str, message: &str, edit: impl FnOnce(&mut Tree)) -> CommitId {
+        let draft = self.push(parent, Some(signer), edit);
+        let raw = String::from_utf8(self.memory.raw(&draft).to_vec()).unwrap();
+        let head: String =
+            raw.lines().take_while(|line| !line.starts_with("gpgsig ")).map(|line| format!("{line}\n")).collect();
+        let (tree, time) = (self.memory.tree(&draft), self.memory.time(&draft));
+        self.memory.store_with(&head, &format!("\n{message}"), &[parent], tree, Some(&person(signer)), time)
     }
 
     /// A commit that puts one file.

@@ -1,0 +1,286 @@
+//! Merges: whose change it is that a merge brings, and what a merge may not do.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod memory;
+
+use memory::{Tree, World, path, person, policy};
+use proptest::prelude::*;
+use trust::{CommitId, Start};
+
+/// Where side signers stand for what a merge takes over, and only signed commits come along.
+fn world(ancestry: &str) -> World {
+    let history = format!("history: {{ancestry: {ancestry}, mergeCredit: transitive}}");
+    World::with(&policy(1, &[("history: {ancestry: firstParent}", &history)]))
+}
+
+fn text(tree: &mut Tree, file: &str, text: &str) {
+    tree.insert(path(file), text.as_bytes().to_vec());
+}
+
+/// A merge of `side` into `main` with this tree.
+fn merge(world: &mut World, parents: &[CommitId], signer: &str, edit: impl FnOnce(&mut Tree)) -> CommitId {
+    let mut tree = world.memory.tree(&parents[0]);
+    edit(&mut tree);
+    let time = parents.iter().map(|parent| world.memory.time(parent)).max().unwrap() + 60;
+    world.memory.store(parents, tree, Some(&person(signer)), time)
+}
+
+/// Alice of security merges what bob of the SREs made: his signature stands for it.
+#[test]
+fn who_made_a_change_stands_for_it_when_it_is_merged_as_it_is() {
+    for ancestry in ["allSigned", "firstParent"] {
+        let mut world = world(ancestry);
+        let base = world.introduction;
+        let side = world.put(base, "bob", "apps/x.txt", "bob's");
+        let later = world.put(side, "bob", "apps/y.txt", "bob's");
+        let main = world.put(base, "frank", "policies/p.txt", "frank's");
+        let clean = merge(&mut world, &[main, later], "alice", |tree| {
+            text(tree, "apps/x.txt", "bob's");
+            text(tree, "apps/y.txt", "bob's");
+        });
+        assert_eq!(world.code(clean), "ok", "{ancestry}");
+        // Without the merge she may not.
+        let alone = world.put(main, "alice", "apps/x.txt", "bob's");
+        assert_eq!(world.code(alone), "W302");
+    }
+    // Where only the merger counts, neither may she with it.
+    let mut world = World::new();
+    let base = world.introduction;
+    let side = world.put(base, "bob", "apps/x.txt", "bob's");
+    let main = world.put(base, "frank", "policies/p.txt", "frank's");
+    let clean = merge(&mut world, &[main, side], "alice", |tree| text(tree, "apps/x.txt", "bob's"));
+    assert_eq!(world.code(clean), "W302");
+}
+
+/// Attack 5.
+#[test]
+fn what_a_merge_makes_up_itself_is_its_signers_alone() {
+    let mut world = world("allSigned");
+    let base = world.introduction;
+    let side = world.put(base, "bob", "apps/x.txt", "bob's");
+    let main = world.put(base, "frank", "policies/p.txt", "frank's");
+    let evil = merge(&mut world, &[main, side], "alice", |tree| text(tree, "apps/x.txt", "alice's"));
+    assert_eq!(world.code(evil), "W302");
+    let more = merge(&mut world, &[main, side], "alice", |tree| {
+        text(tree, "apps/x.txt", "bob's");
+        text(tree, "apps/z.txt", "alice's");
+    });
+    assert_eq!(world.code(more), "W302");
+}
+
+/// Attack 4: a merge that keeps the side's older value over what the mainline changed since.
+#[test]
+fn a_merge_does_not_take_back_what_the_mainline_changed() {
+    let mut world = world("allSigned");
+    let base = world.put(world.introduction, "bob", "apps/x.txt", "old");
+    let main = world.put(base, "carol", "apps/x.txt", "new");
+    let side = world.put(base, "bob", "apps/y.txt", "bob's");
+    let back = merge(&mut world, &[main, side], "alice", |tree| {
+        text(tree, "apps/y.txt", "bob's");
+        text(tree, "apps/x.txt", "old");
+    });
+    assert_eq!(world.code(back), "W302");
+    // The side merged the mainline, and kept its own older value.
+    let kept = merge(&mut world, &[side, main], "bob", |_tree| ());
+    let over = merge(&mut world, &[main, kept], "alice", |tree| {
+        text(tree, "apps/y.txt", "bob's");
+        text(tree, "apps/x.txt", "old");
+    });
+    assert_eq!(world.code(over), "W302");
+    // `-s ours` on the mainline changes nothing there.
+    let ours = merge(&mut world, &[main, side], "alice", |_tree| ());
+    assert_eq!(world.code(ours), "ok");
+}
+
+#[test]
+fn a_side_that_took_in_the_mainline_meanwhile_is_judged_from_there() {
+    let mut world = world("allSigned");
+    let base = world.put(world.introduction, "bob", "apps/x.txt", "old");
+    let side = world.put(base, "bob", "apps/y.txt", "bob's");
+    let main = world.put(base, "carol", "apps/x.txt", "new");
+    let taken = merge(&mut world, &[side, main], "bob", |tree| text(tree, "apps/x.txt", "new"));
+    let side = world.put(taken, "bob", "apps/x.txt", "newer");
+    let merged = merge(&mut world, &[main, side], "alice", |tree| {
+        text(tree, "apps/y.txt", "bob's");
+        text(tree, "apps/x.txt", "newer");
+    });
+    assert_eq!(world.code(merged), "ok");
+}
+
+/// Attack 7: a side commit is judged by the policy of the mainline that takes it, wherever it branched off.
+#[test]
+fn a_signer_who_was_removed_meanwhile_stands_for_nothing() {
+    let mut world = world("firstParent");
+    let base = world.introduction;
+    let side = world.put(base, "bob", "apps/x.txt", "bob's");
+    let history = "history: {ancestry: firstParent, mergeCredit: transitive}";
+    let revoked = format!("revoked: [{{key: \"{}\", kind: hard}}]", person("bob").fingerprint());
+    let next = policy(2, &[("history: {ancestry: firstParent}", history), ("revoked: []", &revoked)]);
+    let main = world.push(base, Some("alice"), |tree| memory::put_policy(tree, &next, &["alice", "dave"]));
+    assert_eq!(world.code(main), "ok");
+    let merged = merge(&mut world, &[main, side], "alice", |tree| text(tree, "apps/x.txt", "bob's"));
+    assert_eq!(world.code(merged), "W302");
+    let carol = merge(&mut world, &[main, side], "carol", |tree| text(tree, "apps/x.txt", "bob's"));
+    assert_eq!(world.code(carol), "ok");
+}
+
+/// A forge merges what people made: it stands for nothing, they do.
+#[test]
+fn a_forge_carries_merges() {
+    let edits = [
+        ("kind: robot", "kind: forge"),
+        ("anyOf: [{role: sre, threshold: 1}, {role: bots, threshold: 1}]", "anyOf: [{role: sre, threshold: 1}]"),
+        ("history: {ancestry: firstParent}", "history: {ancestry: allSigned, mergeCredit: transitive}"),
+    ];
+    let mut world = World::with(&policy(1, &edits));
+    let side = world.put(world.introduction, "bob", "apps/x.txt", "bob's");
+    let base = world.introduction;
+    let merged = merge(&mut world, &[base, side], "relbot", |tree| text(tree, "apps/x.txt", "bob's"));
+    assert_eq!(world.code(merged), "ok");
+    // What it squashes into one commit of its own has lost who made it.
+    let squashed = world.put(base, "relbot", "apps/x.txt", "bob's");
+    assert_eq!(world.code(squashed), "W302");
+}
+
+/// Two people without any other tool: one makes the change, one merges it.
+#[test]
+fn author_and_merger_are_two() {
+    let edits = [
+        ("{role: security, threshold: 1}", "{role: security, threshold: 2}"),
+        ("history: {ancestry: firstParent}", "history: {ancestry: allSigned, mergeCredit: transitive}"),
+    ];
+    let mut world = World::with(&policy(1, &edits));
+    let base = world.introduction;
+    let side = world.put(base, "alice", "policies/p.txt", "1");
+    let by = |world: &mut World, who: &str| {
+        let merged = merge(world, &[base, side], who, |tree| text(tree, "policies/p.txt", "1"));
+        world.code(merged)
+    };
+    assert_eq!(by(&mut world, "frank"), "ok");
+    assert_eq!(by(&mut world, "alice"), "W303");
+    assert_eq!(by(&mut world, "bob"), "W303");
+    // Whose word never counts there may not even make it.
+    let side = world.put(base, "bob", "policies/p.txt", "1");
+    let merged = merge(&mut world, &[base, side], "frank", |tree| text(tree, "policies/p.txt", "1"));
+    assert_eq!(world.code(merged), "W302");
+}
+
+/// Attack 2: a signed head of another branch, or of a fork, is not the mainline.
+#[test]
+fn a_commit_for_another_ref_is_not_taken_for_this_one() {
+    for (binding, wanted) in [("trailer", "W404"), ("attestation", "W404")] {
+        let history = format!("history: {{ancestry: firstParent, refBinding: {binding}}}");
+        let mut world = World::with(&policy(1, &[("history: {ancestry: firstParent}", &history)]));
+        let feature = world.put(world.introduction, "bob", "apps/x.txt", "bob's");
+        let judgement = world.judge(&Start::Introduction, feature);
+        let finding = judgement.refusal().unwrap();
+        assert_eq!(finding.code.code, wanted);
+        assert!(finding.fix.contains("--trailer 'Writ-Ref: urn:writ:test refs/heads/main'"), "{}", finding.fix);
+        for (message, wanted) in [
+            ("change\n\nWrit-Ref: urn:writ:test refs/heads/main\n", "ok"),
+            ("change\n\nSigned-off-by: B <b@example.com>\nWrit-Ref: urn:writ:test refs/heads/main\n\n", "ok"),
+            ("change\n\nWrit-Ref: urn:writ:test refs/heads/other\nWrit-Ref: urn:writ:test refs/heads/main\n", "ok"),
+            ("change\n\nWrit-Ref: urn:writ:test refs/heads/feature\n", "W404"),
+            ("change\n\nWrit-Ref: urn:writ:other refs/heads/main\n", "W404"),
+            ("change\n\nWrit-Ref: urn:writ:test refs/heads/main\n\nmore text\n", "W404"),
+            ("change\n\nnot Writ-Ref: urn:writ:test refs/heads/main\n", "W404"),
+        ] {
+            let commit = world.say(world.introduction, "bob", message, |tree| text(tree, "apps/x.txt", "bob's"));
+            assert_eq!(world.code(commit), wanted, "{message:?}");
+        }
+    }
+}
+
+/// One random history: a mainline and a branch, files changed and merged in all ways.
+#[derive(Debug, Clone)]
+enum Act {
+    Put { side: bool, who: u8, file: u8, value: u8 },
+    Merge { into_side: bool, who: u8, keep: [u8; 3] },
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (any::<bool>(), 0_u8..4, 0_u8..3, 0_u8..3).prop_map(|(side, who, file, value)| Act::Put {
+            side,
+            who,
+            file,
+            value
+        }),
+        (any::<bool>(), 0_u8..4, any::<[u8; 3]>()).prop_map(|(into_side, who, keep)| Act::Merge {
+            into_side,
+            who,
+            keep
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Accepted means: every value of a file that the mainline took on was written by somebody who may write it, and
+    /// judging a range at once or in any split gives the same verdicts.
+    #[test]
+    fn accepted_changes_have_credit(acts in proptest::collection::vec(act(), 1..12), all_signed in any::<bool>()) {
+        const WHO: [&str; 4] = ["bob", "carol", "alice", "relbot"];
+        let files = ["apps/a.txt", "apps/b.txt", "apps/c.txt"];
+        let mut world = world(if all_signed { "allSigned" } else { "firstParent" });
+        let (mut main, mut side) = (world.introduction, world.introduction);
+        // Who wrote which value, anywhere: a value says by whom it was written.
+        let mut chain = vec![main];
+        for act in &acts {
+            match act {
+                Act::Put { side: is_side, who, file, value } => {
+                    let at = if *is_side { &mut side } else { &mut main };
+                    let who = WHO[usize::from(*who)];
+                    *at = world.put(*at, who, files[usize::from(*file)], &format!("{who} {value}"));
+                }
+                Act::Merge { into_side, who, keep } => {
+                    let (into, from) = if *into_side { (side, main) } else { (main, side) };
+                    let other = world.memory.tree(&from);
+                    let who = WHO[usize::from(*who)];
+                    let merged = merge(&mut world, &[into, from], who, |tree| {
+                        for (file, keep) in files.iter().zip(keep) {
+                            // Ours, theirs, or something made up.
+                            match keep % 4 {
+                                0 | 1 => if let Some(value) = other.get(&path(file)) {
+                                    tree.insert(path(file), value.clone());
+                                },
+                                2 => {}
+                                _ => text(tree, file, &format!("{who} merged")),
+                            }
+                        }
+                    });
+                    if *into_side { side = merged } else { main = merged }
+                }
+            }
+            if *chain.last().unwrap() != main {
+                chain.push(main);
+            }
+        }
+        let judgement = world.judge(&Start::Introduction, main);
+        let accepted = judgement.accepted().unwrap().id();
+        let upto = chain.iter().position(|id| *id == accepted).unwrap();
+        for pair in chain[..=upto].windows(2) {
+            let (before, after) = (world.memory.tree(&pair[0]), world.memory.tree(&pair[1]));
+            for file in files {
+                let (old, new) = (before.get(&path(file)), after.get(&path(file)));
+                if let Some(value) = new.filter(|_| old != new) {
+                    let value = String::from_utf8_lossy(value);
+                    let signer = judgement.steps.iter().find(|step| step.commit == pair[1]).unwrap();
+                    let signer = signer.signer.as_ref().unwrap().principal.clone();
+                    let may = |who: &str| who != "alice";
+                    let author = value.split(' ').next().unwrap();
+                    prop_assert!(may(&signer) || may(author), "{signer} brought {value:?} of {file}");
+                }
+            }
+        }
+        // In any split.
+        for (at, start) in chain[..=upto].iter().enumerate() {
+            let rest = world.judge(&Start::Accepted(*start), main);
+            let verdicts: Vec<_> = judgement.steps.iter().skip(at).map(|step| (step.commit, &step.verdict)).collect();
+            let again: Vec<_> = rest.steps.iter().map(|step| (step.commit, &step.verdict)).collect();
+            prop_assert_eq!(verdicts, again);
+        }
+    }
+}
