@@ -48,6 +48,18 @@ pub struct Approval {
     pub policy_version: u64,
     /// Until when it counts.
     pub expires: Timestamp,
+    /// What is said of it.
+    pub decision: Decision,
+}
+
+/// What is said of a step; anything else is no approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// The change may be made.
+    Approve,
+    /// The tree is good, although steps that are revoked by now had a part in it.
+    Vouch,
 }
 
 /// Why something is no approval.
@@ -117,13 +129,6 @@ struct Predicate {
     decision: Decision,
 }
 
-/// The only decision that counts for something; another one is no approval.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Decision {
-    Approve,
-}
-
 impl Approval {
     /// The statement as it is signed: canonical JSON.
     #[must_use]
@@ -142,7 +147,7 @@ impl Approval {
                 to_tree: self.to_tree.to_string(),
                 policy_version: self.policy_version,
                 expires: self.expires,
-                decision: Decision::Approve,
+                decision: self.decision,
             },
         };
         serde_json::to_value(&statement).map(|value| canonical_json(&value)).unwrap_or_default()
@@ -155,8 +160,7 @@ impl Approval {
         if statement.kind != STATEMENT_TYPE || statement.predicate_type != APPROVAL_TYPE {
             return Err(wrong("another type"));
         }
-        let Predicate { repo_id, r#ref, from, to_tree, policy_version, expires, decision: Decision::Approve } =
-            statement.predicate;
+        let Predicate { repo_id, r#ref, from, to_tree, policy_version, expires, decision } = statement.predicate;
         let [subject] = statement.subject.as_slice() else { return Err(wrong("not exactly one subject")) };
         if subject.name != r#ref || subject.digest.git_tree != to_tree {
             return Err(wrong("subject and predicate are about different things"));
@@ -164,7 +168,7 @@ impl Approval {
         let (Ok(from), Ok(to_tree)) = (from.parse(), to_tree.parse()) else {
             return Err(wrong("from and toTree are not object ids"));
         };
-        Ok(Self { repo_id, git_ref: r#ref, from, to_tree, policy_version, expires })
+        Ok(Self { repo_id, git_ref: r#ref, from, to_tree, policy_version, expires, decision })
     }
 
     /// Why it is not about this step; the error goes after `approval of bob: `.
@@ -218,6 +222,8 @@ pub(crate) struct Bound<'a> {
 pub(crate) struct Approvals {
     /// The principals whose approvals count.
     pub(crate) good: BTreeSet<String>,
+    /// The principals who vouch for the tree.
+    pub(crate) vouching: BTreeSet<String>,
     /// Principals who signed something that does not count for this step.
     pub(crate) other: BTreeSet<String>,
     /// Why the rest does not count.
@@ -256,6 +262,7 @@ impl Approvals {
             match signer(&signature.sig, &message, step) {
                 Err(reason) => self.reasons.push(reason),
                 Ok(principal) => match approval.bound(step) {
+                    Ok(()) if approval.decision == Decision::Vouch => _ = self.vouching.insert(principal),
                     Ok(()) => _ = self.good.insert(principal),
                     Err(reason) => {
                         self.reasons.push(format!("approval of {principal}: {reason}"));

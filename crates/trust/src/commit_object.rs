@@ -15,7 +15,7 @@ use crate::{
     commit_headers::{Header, split},
     person,
     repair::{remake, resign},
-    ssh::{Crypto, NAMESPACE_GIT, SshSignature, verify_sshsig},
+    ssh::{Crypto, Fingerprint, NAMESPACE_GIT, SshSignature, claimed_key, verify_sshsig},
 };
 
 /// The most bytes a commit object may have. The largest of the Linux kernel, an octopus merge with its tags, is below
@@ -101,6 +101,13 @@ impl CommitObject {
         };
         verify_sshsig(armored, &self.payload, NAMESPACE_GIT, crypto)
             .map_err(|error| error.finding(subject, resign(self)))
+    }
+}
+
+impl CommitObject {
+    /// The key that the signature names, whether or not it fits: for commits that were verified before.
+    pub(crate) fn claimed_key(&self) -> Option<Fingerprint> {
+        claimed_key(self.signature.as_deref()?)
     }
 }
 

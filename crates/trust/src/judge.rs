@@ -4,17 +4,20 @@
 //! Equal floor, equal verdict: a key's end is compared with `now` only above the floor (what the caller says was
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
+mod mainline;
+
 use jiff::Timestamp;
 use manifest::{Digest, Finding, counted};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, HistoryError, RootKeys, Signer, TrustCode,
-    TrustFile, TrustRootSpec, VerifiedCommit,
-    declared_kinds::{Definitions, over_budget},
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, RootKeys, Signer, TrustCode, TrustFile,
+    TrustRootSpec, VerifiedCommit,
+    declared_kinds::Definitions,
     instants::Instants,
-    refusal::{mend_signature, refuse, sign_again, unreadable},
-    repair::{Place, SIGN, sign_trust_file},
+    refusal::{mend_signature, refuse, sign_again},
+    repair::{Place, sign_trust_file},
     step::{Brought, Sealed, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
+    still_holds::{Made, StillHolds},
     trust_file::SignatureFile,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
@@ -51,6 +54,7 @@ pub struct Judgement {
     /// one of the introduction for the introduction.
     pub steps: Vec<StepVerdict>,
     accepted: Option<AuthorizedCommit>,
+    broken: Option<Finding>,
     unreadable: Option<String>,
 }
 
@@ -75,6 +79,13 @@ impl Judgement {
         self.accepted.as_ref()
     }
 
+    /// Why what is accepted holds no longer: files in it are as steps left them that are revoked by now. The acceptance
+    /// stands, and with it the revocation; nothing of it may be rolled out until they are made anew or vouched for.
+    #[must_use]
+    pub const fn broken(&self) -> Option<&Finding> {
+        self.broken.as_ref()
+    }
+
     /// Why the object database could not be read, if that is why the head is not accepted: then its refusal says
     /// nothing about the commit, and another try may end otherwise.
     #[must_use]
@@ -93,7 +104,7 @@ impl Judgement {
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
     let watched = Watched::new(history);
-    let judge = Judge { history: &watched, root, now, head: *head, definitions: Definitions::default() };
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions: Definitions::default() };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -146,6 +157,7 @@ type Refused = Box<StepVerdict>;
 struct Judge<'a> {
     history: &'a dyn History,
     root: &'a TrustRootSpec,
+    start: &'a Start,
     now: Timestamp,
     head: CommitId,
     definitions: Definitions,
@@ -171,7 +183,7 @@ impl Judge<'_> {
         floor: &Floor,
     ) -> Judgement {
         let mut judgement =
-            Judgement { from: None, to: self.head, steps: Vec::new(), accepted: None, unreadable: None };
+            Judgement { from: None, to: self.head, steps: Vec::new(), accepted: None, broken: None, unreadable: None };
         let (mut state, accepted) = match state {
             Ok(start) => start,
             Err(refused) => {
@@ -218,7 +230,50 @@ impl Judge<'_> {
                 }
             }
         }
+        judgement.broken = self.still_holds(&state).err();
         judgement
+    }
+
+    /// W304 if what is in force no longer holds under its own revocations. Looked at is the whole mainline from the
+    /// introduction, or from where the caller says that it is accepted.
+    fn still_holds(&self, state: &State) -> Result<(), Finding> {
+        if state.policy.revoked.is_empty() {
+            return Ok(());
+        }
+        let introduction = self.root.introduction.commit;
+        let (before, until) = match self.start {
+            Start::Accepted(commit) => (Some(*commit), *commit),
+            Start::Introduction | Start::Above(_) | Start::Resumed(_) => (None, introduction),
+        };
+        let mut steps = Vec::new();
+        let mut at = state.commit;
+        loop {
+            if before == Some(at) {
+                break;
+            }
+            let object = read_commit(self.history, &at)?;
+            steps.push(Made {
+                commit: at,
+                payload: object.payload_sha256,
+                key: object.claimed_key(),
+                is_merge: object.parents.len() > 1,
+            });
+            match object.parents.first() {
+                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = *parent,
+                _ => break,
+            }
+        }
+        steps.reverse();
+        let instants = Instants { committer: state.made, first_sight: Some(self.now) };
+        let asked = StillHolds {
+            history: self.history,
+            root: self.root,
+            policy: &state.policy,
+            before,
+            steps: &steps,
+            instants,
+        };
+        asked.judge()
     }
 
     /// The introduction: pinned by the TrustRoot, its trust file vouched for by the root keys.
@@ -350,61 +405,6 @@ impl Judge<'_> {
         Err(refuse(TrustCode::W406, &object.id, format!("made {made}, {relation}"), needed, fix))
     }
 
-    /// The steps from `from` (excluded) to the head (included), oldest first. A commit that does not parse is refused
-    /// when its turn comes; to get there, its first `parent` line is followed, which decides nothing.
-    fn chain(&self, from: &CommitId) -> Result<Vec<CommitId>, Finding> {
-        let mut chain = Vec::new();
-        let mut at = self.head;
-        while at != *from {
-            if chain.len() == MAX_STEPS {
-                return Err(self.too_far(from));
-            }
-            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
-            let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
-            let raw = raw.ok_or_else(missing)?;
-            chain.push(at);
-            match first_parent(&at, &raw) {
-                Some(parent) => at = parent,
-                None => return Err(self.not_descendant(from)),
-            }
-        }
-        chain.reverse();
-        Ok(chain)
-    }
-
-    /// W403: the head is too many steps away.
-    fn too_far(&self, from: &CommitId) -> Finding {
-        if *from != self.root.introduction.commit {
-            return over_budget(&self.head, "steps from the last accepted commit", MAX_STEPS);
-        }
-        let fix = "name a later introduction in the TrustRoot: writ trust root REV prints it".to_owned();
-        Finding { fix, ..over_budget(&self.head, "steps from the introduction", MAX_STEPS) }
-    }
-
-    /// W401 or W402, with the relation of the two commits in words.
-    fn not_descendant(&self, from: &CommitId) -> Finding {
-        let reaches = |ancestor: &CommitId, of: &CommitId| {
-            self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head, &error))
-        };
-        let (code, found) = match (reaches(from, &self.head), reaches(&self.head, from)) {
-            (Err(finding), _) | (_, Err(finding)) => return finding,
-            (Ok(true), _) => (TrustCode::W402, format!("{from} is in its history, but not along first parents")),
-            (_, Ok(true)) => (TrustCode::W401, format!("older than {from}, which was verified before")),
-            _ => (TrustCode::W401, format!("does not descend from {from}, which was verified before")),
-        };
-        let (needed, fix) = if code == TrustCode::W402 {
-            let branch = manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref));
-            let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head);
-            let fix = format!("git switch --detach {from} && {merge} # then: git push origin {branch}");
-            (format!("{from} on the first-parent chain: merge into the branch, not the branch into another"), fix)
-        } else {
-            let back = format!("git {SIGN} revert --gpg-sign COMMIT");
-            let fix = format!("git {SIGN} rebase --gpg-sign {from} # to go back on purpose after it: {back}");
-            (format!("a descendant of {from}"), fix)
-        };
-        refuse(code, &self.head, found, needed, fix)
-    }
-
     /// W503 if what is accepted stands on a policy older than the TrustRoot demands; then nothing is accepted.
     fn minimum_version(&self, judgement: &mut Judgement) {
         let minimum = self.root.min_policy_version;
@@ -436,16 +436,4 @@ impl Judge<'_> {
 /// A refusal of a commit that was read.
 fn refusal_of(object: &CommitObject, signer: Option<Signer>, finding: Finding) -> Refused {
     Box::new(StepVerdict { commit: object.id, payload_sha256: object.payload_sha256, verdict: Err(finding), signer })
-}
-
-/// The first parent of a commit, also of one that does not parse.
-fn first_parent(id: &CommitId, raw: &[u8]) -> Option<CommitId> {
-    if let Ok(object) = CommitObject::parse(*id, raw) {
-        return object.parents.first().copied();
-    }
-    raw.split(|byte| *byte == b'\n')
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| line.strip_prefix(b"parent "))
-        .and_then(|hex| std::str::from_utf8(hex).ok())
-        .and_then(|hex| hex.parse().ok())
 }

@@ -30,13 +30,14 @@ mod signature_only;
 mod signer;
 mod ssh;
 mod step;
+mod still_holds;
 mod trust_file;
 mod verified;
 mod watched;
 
 pub use approval::{
-    APPROVAL_TYPE, Approval, ApprovalError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, NAMESPACE_APPROVAL, PAYLOAD_TYPE,
-    envelope, envelope_message,
+    APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, NAMESPACE_APPROVAL,
+    PAYLOAD_TYPE, envelope, envelope_message,
 };
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
 pub use branch::{MAX_BRANCH_BYTES, check_branch};
@@ -69,7 +70,7 @@ pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
     Ancestry, HistoryRules, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode,
-    Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile,
-    signature_path,
+    Principal, PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES,
+    TrustFile, signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

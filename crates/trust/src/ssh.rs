@@ -17,4 +17,5 @@ pub use crypto::{Crypto, HashAlgorithm, KeyAlgorithm, MIN_RSA_BITS_DEFAULT, Unkn
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub(crate) use public_key::shown;
 pub use public_key::{MAX_KEY_TEXT_BYTES, PublicKey, PublicKeyError};
+pub(crate) use verify::claimed_key;
 pub use verify::{NAMESPACE_GIT, NAMESPACE_TRUST, SshSignature, SshsigError, verify_sshsig};

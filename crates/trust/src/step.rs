@@ -228,6 +228,8 @@ impl Brought {
         if !findings.is_empty() {
             return Err(joined(findings));
         }
+        let before = object.parents.first().unwrap_or(&object.id);
+        file.unknown_ends(|end| history.is_ancestor(end, before).map_err(|error| unreadable(&object.id, &error)))?;
         let files = SignatureFile::all(history, &object.id)?;
         let sealed = Sealed { bytes: &bytes, files: &files, author: Some(author) };
         let signed = sealed.vouched(policy, "the policy before it", instants, &object.id, place)?;

@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
 use crate::{
-    Crypto, Fingerprint, PublicKey, RefBinding, glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns,
+    CommitId, Crypto, Fingerprint, PublicKey, RefBinding, glob::PathPattern, kinds::KindPatterns,
+    namespaces::NamespacePatterns,
 };
 
 pub(crate) use signatures::SignatureFile;
@@ -55,7 +56,7 @@ pub struct TrustFile {
     /// What is demanded of history.
     pub history: HistoryRules,
     /// Revocations; never taken back.
-    pub revoked: BTreeMap<Revoked, String>,
+    pub revoked: BTreeMap<Revoked, Revocation>,
     /// Which keys and digests are strong enough.
     pub crypto: Crypto,
     digest: Digest,
@@ -177,6 +178,16 @@ pub enum Revoked {
     Payload(Digest),
 }
 
+/// Since when something is revoked, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Why, as written.
+    pub reason: String,
+    /// For a soft revocation the commit of the mainline up to which the key's signatures stay good; `None`: none of them is.
+    pub after: Option<CommitId>,
+    pub(crate) place: Position,
+}
+
 impl TrustFile {
     /// Reads a trust file: its form, and what its fields mean together.
     ///
@@ -224,6 +235,12 @@ impl Rule {
     #[must_use]
     pub fn covers(&self, path: &RepoPath) -> bool {
         self.paths.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+impl fmt::Display for Revocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
     }
 }
 

@@ -8,7 +8,9 @@ mod memory;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use memory::{World, at, code, path, person, policy, put_policy};
 use proptest::prelude::*;
-use trust::{Approval, CommitId, CommitObject, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
+use trust::{
+    Approval, CommitId, CommitObject, Decision, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message,
+};
 
 const TWO: [(&str, &str); 1] = [("{role: security, threshold: 1}", "{role: security, threshold: 2}")];
 
@@ -30,6 +32,7 @@ fn of(world: &World, commit: CommitId) -> Approval {
         to_tree: object.tree,
         policy_version: 1,
         expires: at(world.now + 3_600),
+        decision: Decision::Approve,
     }
 }
 

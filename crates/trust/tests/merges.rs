@@ -125,6 +125,27 @@ fn a_signer_who_was_removed_meanwhile_stands_for_nothing() {
     assert_eq!(world.code(carol), "ok");
 }
 
+/// Whose signature stood for what a merge took over is revoked later.
+#[test]
+fn a_side_signer_who_is_revoked_stands_for_nothing_that_was_merged() {
+    let broken = |merger: &str| {
+        let mut world = world("allSigned");
+        let base = world.introduction;
+        let side = world.put(base, "bob", "apps/x.txt", "bob's");
+        let merged = merge(&mut world, &[base, side], merger, |tree| text(tree, "apps/x.txt", "bob's"));
+        let history = "history: {ancestry: allSigned, mergeCredit: transitive}";
+        let revoked = format!("revoked: [{{key: \"{}\", kind: hard}}]", person("bob").fingerprint());
+        let next = policy(2, &[("history: {ancestry: firstParent}", history), ("revoked: []", &revoked)]);
+        let head = world.push(merged, Some("alice"), |tree| memory::put_policy(tree, &next, &["alice", "dave"]));
+        let judgement = world.judge(&Start::Introduction, head);
+        assert_eq!(judgement.accepted().unwrap().id(), head);
+        judgement.broken().map(|finding| finding.found.clone())
+    };
+    assert!(broken("alice").unwrap().contains("apps/x.txt"));
+    // Carol may change it alone, and answers for it.
+    assert_eq!(broken("carol"), None);
+}
+
 /// A forge merges what people made: it stands for nothing, they do.
 #[test]
 fn a_forge_carries_merges() {

@@ -75,11 +75,6 @@ fn what_is_not_supported_yet_is_named_with_its_place() {
         ("kind: robot", "kind: ca", "14:18 W502 kind ca of principal relbot is not supported yet"),
         (
             "revoked: []",
-            "revoked: [{key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: soft, after: x}]",
-            "21:83 W502 field after of a revocation is not supported yet\n21:77 W502 kind soft of a revocation is not supported yet",
-        ),
-        (
-            "revoked: []",
             "crypto: {allow: [gitsign-offline]}",
             "21:18 W502 gitsign-offline in crypto.allow is not supported yet",
         ),
@@ -164,6 +159,21 @@ fn every_mistake_has_its_place() {
             "14:43 W502 a user of principal relbot is no name",
         ),
         ("revoked: []", "revoked: [{key: x, kind: hard}]", ""),
+        (
+            "revoked: []",
+            "revoked: [{key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: soft, after: x}]",
+            "21:90 W502 after is no commit",
+        ),
+        (
+            "revoked: []",
+            "revoked: [{key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: soft}]",
+            "21:11 W502 a soft revocation has no after",
+        ),
+        (
+            "revoked: []",
+            "revoked: [{key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: hard, after: x}]",
+            "21:90 W502 after is for soft revocations",
+        ),
         ("revoked: []", "revoked: [{payload: \"00\"}]", "21:21 W502 payload is no digest"),
         ("revoked: []", "revoked: [{reason: x, kind: hard}]", "21:11 W502 a revocation needs one of key and payload"),
         ("revoked: []", "crypto: {minRsa: 1024}", "21:18 W502 minRsa is 1024"),

@@ -167,6 +167,12 @@ pub fn verify_sshsig(
     }
 }
 
+/// The key that a signature names, whether or not it fits.
+pub(crate) fn claimed_key(armored: &[u8]) -> Option<Fingerprint> {
+    let bytes = armor::dearmor(armored).ok()?;
+    Blob::parse(&bytes).ok().map(|blob| Fingerprint::of(blob.public_key))
+}
+
 impl SshsigError {
     /// The code of this refusal.
     #[must_use]

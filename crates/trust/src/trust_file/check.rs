@@ -9,7 +9,7 @@ use super::{
     MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
     trust_file_path,
 };
-use crate::{TrustCode, TrustRootSpec};
+use crate::{CommitId, TrustCode, TrustRootSpec};
 
 const EDIT: &str = "edit .writ/trust.yaml and have it signed again";
 
@@ -139,6 +139,20 @@ impl TrustFile {
             .collect()
     }
 
+    /// W502 for each soft revocation whose end is no commit before this one.
+    pub(crate) fn unknown_ends(&self, known: impl Fn(&CommitId) -> Result<bool, Finding>) -> Result<(), Finding> {
+        for (revoked, revocation) in &self.revoked {
+            if let Some(after) = &revocation.after
+                && !known(after)?
+            {
+                let found = format!("{revoked} is revoked after {after}, which is not in the history before this file");
+                let needed = "a commit of the mainline";
+                return Err(finding(TrustCode::W502, revocation.place, found, needed, EDIT));
+            }
+        }
+        Ok(())
+    }
+
     /// W503 and W505 for each way in which the file does not follow its predecessor.
     #[must_use]
     pub fn against_predecessor(&self, previous: &Self) -> Vec<Finding> {
@@ -148,17 +162,17 @@ impl TrustFile {
             let needed = format!("version {}", previous.version.saturating_add(1));
             findings.push(finding(TrustCode::W503, self.places.version, found, &needed, EDIT));
         }
-        for (revoked, reason) in &previous.revoked {
-            if !self.revoked.contains_key(revoked) {
-                let found = format!("{revoked} ({reason}) is no longer revoked");
-                findings.push(finding(
-                    TrustCode::W505,
-                    self.places.revoked,
-                    found,
-                    "all revocations of the predecessor",
-                    EDIT,
-                ));
-            }
+        for (revoked, before) in &previous.revoked {
+            // A soft revocation may become a hard one; nothing else takes less back than before.
+            let found = match self.revoked.get(revoked) {
+                None => format!("{revoked} ({before}) is no longer revoked"),
+                Some(now) if now.after.is_some() && now.after != before.after => {
+                    format!("{revoked} ({before}) is revoked since another commit")
+                }
+                Some(_) => continue,
+            };
+            let needed = "all revocations of the predecessor";
+            findings.push(finding(TrustCode::W505, self.places.revoked, found, needed, EDIT));
         }
         findings
     }

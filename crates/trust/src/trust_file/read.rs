@@ -1,5 +1,6 @@
 //! YAML to types.
 
+mod revocations;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
 use super::{
     Ancestry, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKey, PrincipalKind,
-    Revoked, TrustFile, reader::Reader, trust_file_path,
+    TrustFile, reader::Reader, trust_file_path,
 };
 use crate::{Crypto, PublicKey, RefBinding, TrustCode, branch::check_branch};
 
@@ -88,7 +89,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     let roles = reader.required(root, what, "roles").map(|node| rules::read_roles(reader, node, &known));
     let rules = reader.required(root, what, "rules").map(|node| rules::read(reader, node));
     let history = root.get("history").map_or_else(|| Some(HistoryRules::default()), |node| read_history(reader, node));
-    let revoked = root.get("revoked").map_or_else(|| Some(BTreeMap::new()), |node| read_revoked(reader, node));
+    let revoked = root.get("revoked").map_or_else(|| Some(BTreeMap::new()), |node| revocations::read(reader, node));
     let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
     Some(TrustFile {
         repo_id: repo_id?,
@@ -242,66 +243,6 @@ fn one_of<T: Copy>(reader: &mut Reader, node: &Node, what: &str, known: &[(&str,
         reader.wrong(node.position, format!("{what} is unknown"), &words.join(" or "));
     }
     found
-}
-
-fn read_revoked(reader: &mut Reader, node: &Node) -> Option<BTreeMap<Revoked, String>> {
-    if node.items().is_empty() && matches!(node.value, manifest::NodeValue::Sequence(_)) {
-        return Some(BTreeMap::new());
-    }
-    let mut revoked = BTreeMap::new();
-    for item in reader.list(node, "revoked") {
-        let Some((what, reason)) = read_revocation(reader, item) else { continue };
-        if revoked.insert(what, reason).is_some() {
-            reader.wrong(item.position, format!("{what} is revoked twice"), "each once");
-        }
-    }
-    Some(revoked)
-}
-
-fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)> {
-    reader.fields(node, "a revocation", &["key", "payload", "kind", "reason"], &["after"])?;
-    let reason = match node.get("reason") {
-        Some(reason) => reader.text(reason, "reason")?.to_owned(),
-        None => "no reason given".to_owned(),
-    };
-    match node.get("kind").map(|kind| (kind.position, kind.as_str())) {
-        Some((_, Some("hard"))) => {}
-        Some((at, Some("soft"))) => {
-            reader.later(at, "kind soft of a revocation");
-            return None;
-        }
-        None if node.get("payload").is_some() => {}
-        Some((at, _)) => {
-            reader.wrong(at, "kind of a revocation is unknown".to_owned(), "hard");
-            return None;
-        }
-        None => {
-            reader.wrong(node.position, "the revocation of a key has no kind".to_owned(), "kind: hard");
-            return None;
-        }
-    }
-    match (node.get("key"), node.get("payload")) {
-        (Some(key), None) => match reader.text(key, "key")?.parse() {
-            Ok(key) => Some((Revoked::Key(key), reason)),
-            Err(error) => {
-                let error: crate::FingerprintError = error;
-                reader.wrong(key.position, error.to_string(), "a fingerprint such as \"SHA256:…\"");
-                None
-            }
-        },
-        (None, Some(payload)) => {
-            let text = reader.text(payload, "payload")?;
-            let digest = text.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
-            if digest.is_none() {
-                reader.wrong(payload.position, "payload is no digest".to_owned(), "\"sha256:\" and 64 hex digits");
-            }
-            Some((Revoked::Payload(digest?), reason))
-        }
-        _ => {
-            reader.wrong(node.position, "a revocation needs one of key and payload".to_owned(), "exactly one");
-            None
-        }
-    }
 }
 
 fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {

@@ -1,0 +1,80 @@
+//! The chain of first parents, and what it means that a commit is not on it.
+
+use manifest::Finding;
+
+use super::{Judge, MAX_STEPS};
+use crate::{
+    CommitId, CommitObject, HistoryError, TrustCode,
+    declared_kinds::over_budget,
+    refusal::{refuse, unreadable},
+    repair::SIGN,
+};
+
+impl Judge<'_> {
+    /// The steps from `from` (excluded) to the head (included), oldest first. A commit that does not parse is refused
+    /// when its turn comes; to get there, its first `parent` line is followed, which decides nothing.
+    pub(super) fn chain(&self, from: &CommitId) -> Result<Vec<CommitId>, Finding> {
+        let mut chain = Vec::new();
+        let mut at = self.head;
+        while at != *from {
+            if chain.len() == MAX_STEPS {
+                return Err(self.too_far(from));
+            }
+            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
+            let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
+            let raw = raw.ok_or_else(missing)?;
+            chain.push(at);
+            match first_parent(&at, &raw) {
+                Some(parent) => at = parent,
+                None => return Err(self.not_descendant(from)),
+            }
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    /// W403: the head is too many steps away.
+    fn too_far(&self, from: &CommitId) -> Finding {
+        if *from != self.root.introduction.commit {
+            return over_budget(&self.head, "steps from the last accepted commit", MAX_STEPS);
+        }
+        let fix = "name a later introduction in the TrustRoot: writ trust root REV prints it".to_owned();
+        Finding { fix, ..over_budget(&self.head, "steps from the introduction", MAX_STEPS) }
+    }
+
+    /// W401 or W402, with the relation of the two commits in words.
+    pub(super) fn not_descendant(&self, from: &CommitId) -> Finding {
+        let reaches = |ancestor: &CommitId, of: &CommitId| {
+            self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head, &error))
+        };
+        let (code, found) = match (reaches(from, &self.head), reaches(&self.head, from)) {
+            (Err(finding), _) | (_, Err(finding)) => return finding,
+            (Ok(true), _) => (TrustCode::W402, format!("{from} is in its history, but not along first parents")),
+            (_, Ok(true)) => (TrustCode::W401, format!("older than {from}, which was verified before")),
+            _ => (TrustCode::W401, format!("does not descend from {from}, which was verified before")),
+        };
+        let (needed, fix) = if code == TrustCode::W402 {
+            let branch = manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref));
+            let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head);
+            let fix = format!("git switch --detach {from} && {merge} # then: git push origin {branch}");
+            (format!("{from} on the first-parent chain: merge into the branch, not the branch into another"), fix)
+        } else {
+            let back = format!("git {SIGN} revert --gpg-sign COMMIT");
+            let fix = format!("git {SIGN} rebase --gpg-sign {from} # to go back on purpose after it: {back}");
+            (format!("a descendant of {from}"), fix)
+        };
+        refuse(code, &self.head, found, needed, fix)
+    }
+}
+
+/// The first parent of a commit, also of one that does not parse.
+fn first_parent(id: &CommitId, raw: &[u8]) -> Option<CommitId> {
+    if let Ok(object) = CommitObject::parse(*id, raw) {
+        return object.parents.first().copied();
+    }
+    raw.split(|byte| *byte == b'\n')
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix(b"parent "))
+        .and_then(|hex| std::str::from_utf8(hex).ok())
+        .and_then(|hex| hex.parse().ok())
+}

@@ -1,0 +1,200 @@
+//! Whether what was accepted still holds under the revocations in force.
+//!
+//! A revocation works backwards: a hard one says that nothing this key ever signed can be believed, a soft one nothing
+//! after a commit of the mainline, one of a payload that this content is refused. The step that brings it is accepted (else
+//! the key would stay in force), and what revoked steps brought into the tree is looked at: a file that is still as such a
+//! step left it does not hold, until a step by somebody else changes it or people who may change it vouch for the tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest::{Finding, RepoPath};
+
+use crate::{
+    CommitId, Credit, Entry, Fingerprint, History, HistoryError, Revoked, TrustCode, TrustFile, TrustRootSpec,
+    approval::{Approvals, Bound},
+    instants::Instants,
+    refusal::{refuse, unreadable},
+    repair::Place,
+    step::{MAX_SIDE_COMMITS, changes, read_commit},
+};
+
+/// Most files that are compared step by step: 200 revoked files over 1,000 later steps; at 10 µs, 2 s. Beyond them a file is
+/// taken for what the revoked step left.
+const MAX_LOOKUPS: usize = 200_000;
+/// How many files are told in one message.
+const TOLD: usize = 5;
+
+/// A step that was accepted, now or before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) commit: CommitId,
+    pub(crate) payload: manifest::Digest,
+    /// The key that signed it.
+    pub(crate) key: Option<Fingerprint>,
+    /// Whether it brings other commits along.
+    pub(crate) is_merge: bool,
+}
+
+/// What a revoked step left at a path.
+struct Left {
+    /// The place of the step among all.
+    step: usize,
+    entry: Option<Entry>,
+    why: String,
+}
+
+/// What is asked: the steps of the mainline, oldest first, and the policy that is in force after the last.
+pub(crate) struct StillHolds<'a> {
+    pub(crate) history: &'a dyn History,
+    pub(crate) root: &'a TrustRootSpec,
+    pub(crate) policy: &'a TrustFile,
+    /// What the first of `steps` follows, if anything.
+    pub(crate) before: Option<CommitId>,
+    pub(crate) steps: &'a [Made],
+    pub(crate) instants: Instants,
+}
+
+impl StillHolds<'_> {
+    /// W304 for the last step if files in it are as revoked steps left them.
+    pub(crate) fn judge(&self) -> Result<(), Finding> {
+        if self.policy.revoked.is_empty() {
+            return Ok(());
+        }
+        let Some(last) = self.steps.last() else { return Ok(()) };
+        let mut left = self.left_by_revoked()?;
+        self.drop_what_was_made_anew(&mut left, &last.commit)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let vouched = self.vouched(&last.commit)?;
+        left.retain(|path, _| self.policy.authorise(&last.commit, path, &vouched).is_err());
+        if left.is_empty() { Ok(()) } else { Err(self.finding(&last.commit, &left)) }
+    }
+
+    /// Why a step counts for nothing, if it does. `place` is its place among the steps.
+    fn revoked(&self, place: usize, step: &Made, ends: &BTreeMap<CommitId, usize>) -> Option<String> {
+        if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
+            return Some(format!("its content is revoked ({revocation})"));
+        }
+        let key = step.key?;
+        let revocation = self.policy.revoked.get(&Revoked::Key(key))?;
+        let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
+            Some(end) => place <= *end,
+            // The end lies before all that is judged here.
+            None => false,
+        });
+        (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
+    }
+
+    fn left_by_revoked(&self) -> Result<BTreeMap<RepoPath, Left>, Finding> {
+        let ends: BTreeSet<CommitId> = self.policy.revoked.values().filter_map(|revocation| revocation.after).collect();
+        let places = self.steps.iter().enumerate().filter(|(_, step)| ends.contains(&step.commit));
+        let places: BTreeMap<CommitId, usize> = places.map(|(place, step)| (step.commit, place)).collect();
+        let mut left = BTreeMap::new();
+        let mut before = self.before;
+        for (place, step) in self.steps.iter().enumerate() {
+            if let Some(why) = self.revoked(place, step, &places) {
+                let why = format!("commit {:.12}: {why}", step.commit.to_string());
+                for change in changes(self.history, before.as_ref(), &step.commit, Place::Below)? {
+                    left.insert(change.path, Left { step: place, entry: change.after, why: why.clone() });
+                }
+            } else if let Some(before) = before.filter(|_| step.is_merge) {
+                self.left_by_sides(place, step, &before, &mut left)?;
+            }
+            before = Some(step.commit);
+        }
+        Ok(left)
+    }
+
+    /// What a merge took over from commits with a revoked key, unless its own signer may answer for it alone.
+    fn left_by_sides(
+        &self,
+        place: usize,
+        step: &Made,
+        before: &CommitId,
+        left: &mut BTreeMap<RepoPath, Left>,
+    ) -> Result<(), Finding> {
+        let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
+        let merger = step.key.and_then(|key| self.policy.holder(&key)).map(|(name, _)| Credit::of_author(name));
+        let answers = |path: &RepoPath| {
+            merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
+        };
+        for side in sides.map_err(|error| unreadable(&step.commit, &error))? {
+            let object = read_commit(self.history, &side)?;
+            let made =
+                Made { commit: side, payload: object.payload_sha256, key: object.claimed_key(), is_merge: false };
+            let Some(why) = self.revoked(place, &made, &BTreeMap::new()) else { continue };
+            for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
+                if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {
+                    let why = format!("commit {:.12}: {why}", side.to_string());
+                    left.insert(change.path, Left { step: place, entry: change.after, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is no longer as the revoked step left it, and what a later step, which is not revoked, changed.
+    fn drop_what_was_made_anew(&self, left: &mut BTreeMap<RepoPath, Left>, last: &CommitId) -> Result<(), Finding> {
+        let mut lookups = 0_usize;
+        let mut remaining = BTreeMap::new();
+        for (path, was) in std::mem::take(left) {
+            if self.entry(last, &path)? != was.entry {
+                continue;
+            }
+            let mut entry = was.entry.clone();
+            let mut is_anew = false;
+            // No revoked step changed it later, or it would be that one that left it.
+            for step in self.steps.iter().skip(was.step.saturating_add(1)) {
+                lookups = lookups.saturating_add(1);
+                if lookups > MAX_LOOKUPS {
+                    break;
+                }
+                let next = self.entry(&step.commit, &path)?;
+                if next != entry {
+                    is_anew = true;
+                    break;
+                }
+                entry = next;
+            }
+            if !is_anew {
+                remaining.insert(path, was);
+            }
+        }
+        *left = remaining;
+        Ok(())
+    }
+
+    /// Who vouches for the tree as it is.
+    fn vouched(&self, last: &CommitId) -> Result<Credit, Finding> {
+        let object = read_commit(self.history, last)?;
+        let predecessor = object.parents.first().copied().unwrap_or(*last);
+        let bound = Bound {
+            root: self.root,
+            policy: self.policy,
+            predecessor: &predecessor,
+            object: &object,
+            instants: &self.instants,
+        };
+        let approvals = Approvals::of(self.history, &bound);
+        Ok(Credit::by(None, approvals.vouching))
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, Finding> {
+        self.history.entry(commit, path).map_err(|error: HistoryError| unreadable(commit, &error))
+    }
+
+    fn finding(&self, last: &CommitId, left: &BTreeMap<RepoPath, Left>) -> Finding {
+        let mut told: Vec<String> =
+            left.iter().take(TOLD).map(|(path, left)| format!("{path} ({})", left.why)).collect();
+        if let Some(more) = left.len().checked_sub(TOLD).filter(|more| *more > 0) {
+            told.push(format!("{more} more"));
+        }
+        let found = format!("it still holds what is revoked: {}", told.join(", "));
+        let needed = "those files changed again by somebody in force, or vouched for".to_owned();
+        let fix = format!(
+            "git log -p -- PATH # then change it, or: writ trust approve {last} --vouch --key KEY_FILE && git push origin refs/notes/writ-approvals"
+        );
+        refuse(TrustCode::W304, last, found, needed, fix)
+    }
+}
