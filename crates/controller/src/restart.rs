@@ -55,7 +55,9 @@ impl SourceResumption {
             unmarked.get_or_try_init(|| nothing_is_marked(&cluster, &instance, owner)).await?;
         }
         let vouching = root_name.clone();
-        let resumed = move || resume::source(&journal, &key, &root, &mirror, known.as_deref(), &vouching).map(Box::new);
+        let resumed = move || {
+            resume::source(&journal, &key, &root, &mirror, known.as_deref(), &vouching, Timestamp::now()).map(Box::new)
+        };
         blocking(&name, resumed).await
     }
 }

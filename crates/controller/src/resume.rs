@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use audit::{EntryKind, Indexed, Log};
 use cluster::{ClusterCode, Current, crd::GitSourceSpec};
 use git::Mirror;
+use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
-use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec};
+use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec};
 
 use crate::{
     floor::{self, Owner, disputed, lost},
@@ -100,6 +101,7 @@ pub(crate) fn source(
     mirror: &Path,
     known: Option<&str>,
     root_name: &str,
+    now: Timestamp,
 ) -> Result<ResumedSource, Finding> {
     let Some(found) = newest(journal, root)? else {
         return match (known, root.resume_from) {
@@ -112,7 +114,7 @@ pub(crate) fn source(
     let floor = prove(journal, &found, root)?;
     let under = obeyed(journal, &found)?.map(|obeyed| obeyed.root);
     // Without a mirror the floor stands all the same; the history is fetched again.
-    let (verified, problem) = match read_floor(mirror, &floor) {
+    let (verified, problem) = match read_floor(mirror, root, &floor, now) {
         Ok(verified) => (Some(verified), None),
         Err(finding) => (None, Some(finding)),
     };
@@ -151,9 +153,16 @@ pub(crate) fn never_advanced(journal: &Journal) -> Result<bool, Finding> {
 ///
 /// # Errors
 /// Why the mirror cannot be read.
-pub(crate) fn read_floor(mirror: &Path, floor: &AuthorizedCommit) -> Result<Verified, Finding> {
+pub(crate) fn read_floor(
+    mirror: &Path,
+    root: &TrustRootSpec,
+    floor: &AuthorizedCommit,
+    now: Timestamp,
+) -> Result<Verified, Finding> {
     let opened = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
-    let verified = read_verified(opened.objects(), floor).map_err(|findings| {
+    // What was accepted may have been broken by its own revocations already.
+    let judgement = trust::judge(opened.objects(), root, &Start::Resumed(floor.clone()), &floor.id(), now);
+    let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
         let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)
     })?;

@@ -112,6 +112,7 @@ impl State {
             trust: verified.commit.trust_digest(),
             policy: verified.policies.digest(),
             spec: spec.digest().ok()?,
+            broken: verified.broken.is_some(),
         };
         Some((verified, key))
     }

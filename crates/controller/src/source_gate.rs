@@ -131,6 +131,8 @@ pub(crate) struct Verified {
     pub policies: Arc<PolicySet>,
     /// The trust file of its tree, which judges what comes next.
     pub trust_file: Arc<TrustFile>,
+    /// Why nothing of it may be rolled out: files in it are as steps left them that are revoked by now.
+    pub broken: Option<Finding>,
     /// What it came to under the TrustRoot that was asked about last: asked with each event, hashed with each TrustRoot.
     digest: Arc<Mutex<Option<Trusted>>>,
 }
@@ -267,9 +269,12 @@ fn conclude(
     if let Err((commit, findings)) = compile_steps(objects, judgement) {
         return refuse(commit, findings, None);
     }
-    match read_verified(objects, commit) {
-        Ok(verified) => SourceOutcome::Accepted { judged, verified: Box::new(verified) },
-        Err(findings) => refuse(commit.id(), findings, None),
+    let verified = read_verified(objects, commit, judgement.broken().cloned());
+    match (verified, judgement.broken()) {
+        // Its trust file counts, so that the revocation does; its content waits.
+        (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
+        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified) },
+        (Err(findings), _) => refuse(commit.id(), findings, None),
     }
 }
 
@@ -281,7 +286,7 @@ fn good_prefix(objects: &Objects, judgement: &Judgement, floor: Option<&Authoriz
         return None;
     }
     compile_steps(objects, judgement).ok()?;
-    read_verified(objects, good).ok().map(Box::new)
+    read_verified(objects, good, judgement.broken().cloned()).ok().map(Box::new)
 }
 
 /// Every step that changes `policies/` or `waivers/` must leave a set that compiles.
@@ -307,7 +312,11 @@ fn compile_steps(objects: &Objects, judgement: &Judgement) -> Result<(), (Commit
 ///
 /// # Errors
 /// What cannot be read or does not load; then nothing of it is in force.
-pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Result<Verified, Vec<Finding>> {
+pub(crate) fn read_verified(
+    objects: &Objects,
+    commit: &AuthorizedCommit,
+    broken: Option<Finding>,
+) -> Result<Verified, Vec<Finding>> {
     let policies = load_policies(objects, &commit.id())?;
     let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
     let fail = |error: &HistoryError| vec![unreadable(&commit.id(), error)];
@@ -317,6 +326,7 @@ pub(crate) fn read_verified(objects: &Objects, commit: &AuthorizedCommit) -> Res
         commit: commit.clone(),
         policies: Arc::new(policies),
         trust_file: Arc::new(trust_file),
+        broken,
         digest: Arc::default(),
     })
 }

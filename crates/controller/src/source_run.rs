@@ -114,7 +114,7 @@ fn gate(
         }
     } else if let (SourceOutcome::Refused { .. }, Some(floor)) = (&answer.outcome, &job.floors.log) {
         match job.in_force {
-            InForce::Lost => answer.restored = Some(resume::read_floor(&job.mirror, floor)),
+            InForce::Lost => answer.restored = Some(resume::read_floor(&job.mirror, &job.root, floor, now)),
             // The mirror may have been removed and fetched anew: what is refused must not be all that keeps it there.
             InForce::Known => {
                 if let Err(finding) = resume::pin(&job.mirror, floor) {

@@ -144,7 +144,7 @@ impl World {
     }
 
     fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
-        resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known, "prod")
+        resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known, "prod", Timestamp::now())
     }
 }
 
@@ -176,7 +176,9 @@ fn the_floor_is_the_repositorys_whatever_the_source_is_called() {
     // Another repository: it was.
     let mut other = (*world.root).clone();
     other.repo_id = "urn:other".to_owned();
-    let lost = resume::source(&world.journal, &key("a"), &other, &world.mirror("a"), Some(&shown), "prod").unwrap_err();
+    let lost =
+        resume::source(&world.journal, &key("a"), &other, &world.mirror("a"), Some(&shown), "prod", Timestamp::now())
+            .unwrap_err();
     assert_eq!(lost.code.code, "W407");
     let vouch = format!("kubectl patch trustroot prod --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{shown}\"}}}}'");
     assert!(lost.fix.ends_with(&vouch), "{}", lost.fix);
@@ -260,7 +262,7 @@ fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
     world.repo.commit_unsigned("unsigned").unwrap();
     let outcome = world.judge(Floors { log: Some(floor.clone()), ..Floors::default() });
     assert_eq!(code(&outcome), "W301");
-    let restored = resume::read_floor(&world.mirror("a"), &floor).unwrap();
+    let restored = resume::read_floor(&world.mirror("a"), &world.root, &floor, Timestamp::now()).unwrap();
     assert_eq!(restored.commit.id(), first.id());
     let pins = Mirror::open(&world.mirror("a")).unwrap().pins().unwrap();
     assert!(pins.iter().any(|(_, pinned)| *pinned == first.id()), "{pins:?}");
@@ -313,6 +315,37 @@ fn a_revocation_holds_although_its_push_is_refused() {
     world.config("evil");
     let floor = world.resume("a", None).unwrap().floor;
     assert_eq!(code(&world.judge(Floors { log: floor, ..Floors::default() })), "W401");
+}
+
+/// The revocation is in force at once; what the key brought before is not rolled out until somebody in force makes it anew.
+#[test]
+fn what_a_revoked_key_brought_is_held_and_its_revocation_is_not() {
+    let mut world = World::new();
+    world.config("stolen");
+    let before = world.accept(None);
+    let other = world.keys.generate("kim", KeyType::Ed25519).unwrap();
+    let file = TrustFile::team("urn:shop", &world.root_key, &world.root_key, &other).version(2);
+    let file = file.revoke_key(&world.sre.fingerprint().unwrap(), "stolen");
+    let revoked = id(&trust(&world.repo, &file, &world.root_key));
+    let floors = Floors { log: Some(before.clone()), ..Floors::default() };
+    let outcome = world.judge(floors.clone());
+    let SourceOutcome::Refused { prefix: Some(verified), findings, commit, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((findings[0].code.code, commit, verified.commit.id()), ("W304", revoked, revoked));
+    assert!(findings[0].found.contains("apps/"), "{}", findings[0].found);
+    assert!(matches!(world.record("a", floors, &verified), Recorded::Done(Ok(()))));
+    // A restart knows it as well.
+    let resumed = world.resume("a", None).unwrap();
+    assert_eq!(resumed.floor.as_ref().unwrap().id(), revoked);
+    assert_eq!(resumed.verified.unwrap().broken.unwrap().code.code, "W304");
+    // The same head again; then the file made anew.
+    let floors = Floors { log: resumed.floor, ..Floors::default() };
+    assert!(matches!(world.judge(floors.clone()), SourceOutcome::Refused { prefix: Some(_), .. }));
+    world.sre = other;
+    world.config("reviewed");
+    let SourceOutcome::Accepted { verified, .. } = world.judge(floors) else { panic!("held") };
+    assert!(verified.broken.is_none());
 }
 
 #[test]

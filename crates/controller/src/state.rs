@@ -223,6 +223,8 @@ pub(crate) struct VerdictKey {
     pub policy: Digest,
     /// Digest of the obeyed spec.
     pub spec: Digest,
+    /// Whether a revocation keeps it from being rolled out.
+    pub broken: bool,
 }
 
 /// A Sync.

@@ -64,8 +64,11 @@ pub(crate) struct Prepared {
 /// Renders `verified` for the job's Sync and judges it.
 ///
 /// # Errors
-/// What keeps the set from being rendered: every mistake of every file.
+/// What keeps the set from being rendered: every mistake of every file. What a revocation keeps from being rolled out.
 pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Vec<Finding>> {
+    if let Some(broken) = &verified.broken {
+        return Err(vec![broken.clone()]);
+    }
     let (desired, findings) = render(job, &verified.commit, Some(verified))?;
     let trailer = trailer(job, verified)?;
     FaultPoint::Prepared.pass();
