@@ -9,8 +9,8 @@ use clap::{
 };
 
 use crate::{
-    audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_init,
-    trust_root, verify,
+    audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_approve,
+    trust_init, trust_lint, trust_root, trust_show, verify,
 };
 
 /// GitOps for Kubernetes that obeys only signed orders.
@@ -135,6 +135,82 @@ enum TrustCommand {
     Init(TrustInitArgs),
     /// Check that a revision carries a valid, signed trust file; prints TrustRoot, GitSource and first Sync.
     Root(TrustRootArgs),
+    /// Approve a commit that somebody else made, or vouch for its tree after a revocation.
+    Approve(TrustApproveArgs),
+    /// Check the trust file of the work tree as the cluster would.
+    Lint(TrustLintArgs),
+    /// Show who may do what, by the trust file of a revision.
+    Show(TrustShowArgs),
+    /// Show who may change a path. Exit status 1 if nobody may.
+    Who(TrustWhoArgs),
+}
+
+/// Arguments of `writ trust approve`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustApproveArgs {
+    /// The commit.
+    #[arg(value_name = "REV", default_value = "HEAD")]
+    pub(crate) revision: String,
+    /// The repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// The private key that signs, or the public one of a key that an agent holds.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Until when it counts (RFC 3339); default: for a week.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    /// Vouch for the whole tree, although steps that are revoked by now had a part in it (W304).
+    #[arg(long)]
+    pub(crate) vouch: bool,
+    /// Print the approval instead of keeping it as a note.
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+/// Arguments of `writ trust lint`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustLintArgs {
+    /// The work tree.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// Another file than `.writ/trust.yaml` of the work tree.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Check also that it follows the trust file of this revision: version and revocations.
+    #[arg(long, value_name = "REV")]
+    pub(crate) against: Option<String>,
+}
+
+/// Arguments of `writ trust show`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustShowArgs {
+    /// The revision.
+    #[arg(value_name = "REV", default_value = "HEAD")]
+    pub(crate) revision: String,
+    /// The repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Format::Human)]
+    pub(crate) output: Format,
+}
+
+/// Arguments of `writ trust who`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustWhoArgs {
+    /// The path, from the top of the repository.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+    /// The revision whose trust file is asked.
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub(crate) revision: String,
+    /// The repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Format::Human)]
+    pub(crate) output: Format,
 }
 
 /// Arguments of `writ trust init`.
@@ -338,6 +414,10 @@ impl Cli {
             Command::Verify(args) => verify::run(&args),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),
+            Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),
+            Command::Trust(TrustCommand::Lint(args)) => trust_lint::run(&args),
+            Command::Trust(TrustCommand::Show(args)) => trust_show::show(&args),
+            Command::Trust(TrustCommand::Who(args)) => trust_show::who(&args),
             Command::Audit(AuditCommand::Verify(args)) => audit_verify::run(&args),
             Command::Audit(AuditCommand::Show(args)) => audit_show::run(&args),
             Command::Audit(AuditCommand::Key(args)) => audit_key::run(&args),

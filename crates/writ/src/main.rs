@@ -15,8 +15,11 @@ mod generate;
 mod input;
 mod output;
 mod signatures;
+mod trust_approve;
 mod trust_init;
+mod trust_lint;
 mod trust_root;
+mod trust_show;
 mod verify;
 
 fn main() -> ExitCode {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use testkit::{Finished, KeyType, Keys, SignedRepo, SigningKey, TrustFile, WritCommand, hermetic_command};
+use testkit::{
+    Finished, KeyType, Keys, PrincipalKind, SignedRepo, SigningKey, TrustFile, WritCommand, hermetic_command,
+};
 
 /// Runs writ; the environment of the developer is not seen.
 pub(crate) fn writ(arguments: &[&str]) -> Finished {
@@ -70,6 +72,23 @@ impl World {
         let trust = TrustFile::team("urn:test", &frank, &frank, &frank);
         let team = [frank.clone(), frank.clone(), frank];
         Self::of(keys, team, &trust)
+    }
+
+    /// As [`World::new`], where policies take two of alice, frank and bob.
+    pub(crate) fn with_two_for_policies() -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::new("urn:test")
+            .principal("alice", PrincipalKind::Human, &[&alice])
+            .principal("frank", PrincipalKind::Human, &[&frank])
+            .principal("bob", PrincipalKind::Human, &[&bob])
+            .role("root", &["alice"])
+            .role("security", &["alice", "frank"])
+            .role("sre", &["bob"])
+            .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+            .rule("policies", &["policies/**"], &[("security", 2)], &[])
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
+        Self::of(keys, [alice, frank, bob], &trust)
     }
 
     fn of(keys: Keys, [alice, frank, bob]: [SigningKey; 3], trust: &TrustFile) -> Self {

@@ -196,3 +196,75 @@ fn arguments_that_make_no_trust_file_write_none() {
     run(64, &["--role", "sre"]);
     run(64, &["--expires", "tomorrow"]);
 }
+
+/// A change of policies by one is refused; with the fix that is printed, pasted by the other, it is accepted.
+#[test]
+fn a_second_principal_approves() {
+    let world = World::with_two_for_policies();
+    let path = world.path();
+    let server = tempfile::tempdir().unwrap();
+    let origin = text(server.path());
+    world.repo.git(&["init", "--bare", "--quiet", origin]).unwrap();
+    world.repo.git(&["remote", "add", "origin", origin]).unwrap();
+    world.repo.write("policies/limits.txt", "1").unwrap();
+    let commit = world.repo.commit_signed(&world.alice, "limits").unwrap();
+    let refused = world.verify(1, &[]);
+    let step = refused["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(step["code"], "W303", "{step}");
+    let fix = step["fix"].as_str().unwrap();
+    assert!(fix.ends_with("# as frank"), "{fix}");
+    let paste_as = |key: &SigningKey| {
+        let fix = fix.replacen("writ ", &format!("{} ", env!("CARGO_BIN_EXE_writ")), 1);
+        paste(&world.repo.path(), key, &fix.replace("KEY_FILE", text(key.private_file())));
+    };
+    // Whose word does not count there, and the author again.
+    paste_as(&world.bob);
+    paste_as(&world.alice);
+    assert_eq!(world.verify(1, &[])["steps"][0]["code"], "W303");
+    paste_as(&world.frank);
+    world.verify(0, &[]);
+    let pushed = world.repo.git(&["ls-remote", "origin"]).unwrap();
+    assert!(pushed.contains("refs/notes/writ-approvals"), "{pushed}");
+    // One that has expired, is for another change, or by nobody known, is told before it is pushed, or when it is judged.
+    let other =
+        expect(2, &["trust", "approve", &commit, "--repo", &path, "--key", text(world.stranger().private_file())]);
+    assert!(other.stderr.contains("belongs to no principal"), "{}", other.stderr);
+    world.repo.git(&["notes", "--ref", "writ-approvals", "remove", &commit]).unwrap();
+    for (name, value) in [("user.name", "frank"), ("user.email", "frank@example.com")] {
+        world.repo.git(&["config", name, value]).unwrap();
+    }
+    let key = text(world.frank.private_file()).to_owned();
+    expect(0, &["trust", "approve", &commit, "--repo", &path, "--key", &key, "--expires", "2026-01-01T00:00:00Z"]);
+    let refused = world.verify(1, &[]);
+    assert_eq!(refused["steps"][0]["code"], "W307", "{refused}");
+}
+
+#[test]
+fn a_trust_file_is_linted_shown_and_asked() {
+    let world = World::with_two_for_policies();
+    let path = world.path();
+    let fine = expect(0, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
+    assert!(fine.stdout.is_empty(), "{}", fine.stdout);
+    let who = expect(0, &["trust", "who", "policies/x.yaml", "--repo", &path]);
+    assert_eq!(who.stdout, "rule policies: 2 of security (alice, frank)\n");
+    let who = expect(0, &["trust", "who", "apps/x.yaml", "--repo", &path]);
+    assert_eq!(who.stdout, "rule apps: 1 of sre (bob)\nalone: bob\n");
+    let nobody = expect(1, &["trust", "who", "README", "--repo", &path, "-o", "json"]);
+    assert!(nobody.stdout.contains("\"rules\":[]"), "{}", nobody.stdout);
+    let shown = expect(0, &["trust", "show", "--repo", &path, "-o", "json"]);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["rules"][1]["anyOf"][0], "2 of security (alice, frank)");
+    // What the cluster would refuse is said here, with its place.
+    let file = world.repo.path().join(".writ/trust.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("kind: human", "kind: alien")).unwrap();
+    let refused = expect(1, &["trust", "lint", "--repo", &path]);
+    assert!(
+        refused.stdout.contains("W502") && refused.stdout.contains("kind of principal alice is unknown"),
+        "{}",
+        refused.stdout
+    );
+    std::fs::write(&file, text.replace("reason", "grounds").replace("version: 1", "version: 3")).unwrap();
+    let refused = expect(1, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
+    assert!(refused.stdout.contains("W503"), "{}", refused.stdout);
+}

@@ -1,0 +1,141 @@
+//! `writ trust approve`: a principal stands for a commit that somebody else made. The approval is signed by `ssh-keygen`
+//! and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use git::{APPROVAL_NOTES, Objects};
+use jiff::Timestamp;
+use manifest::RepoPath;
+use trust::{
+    Approval, CommitId, CommitObject, Decision, History as _, NAMESPACE_APPROVAL, TRUST_FILE, TrustFile, envelope,
+    envelope_message, verify_sshsig,
+};
+
+use crate::{
+    cli::TrustApproveArgs,
+    exit::{Outcome, UsageError},
+    output,
+    verify::{open, resolve},
+};
+
+/// How long an approval counts unless something else is said: over a weekend and back.
+const EXPIRES_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Runs `writ trust approve`.
+pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
+    let repository = open(&args.repo)?;
+    let commit = resolve(&repository, &args.revision)?;
+    let raw = repository.commit(&commit)?.with_context(|| format!("commit {commit} is not in the repository"))?;
+    let object = match CommitObject::parse(commit, &raw) {
+        Ok(object) => object,
+        Err(finding) => {
+            eprint!("{}", output::refusal(&finding));
+            return Ok(Outcome::Finding);
+        }
+    };
+    let Some(from) = object.parents.first().copied() else {
+        return Err(
+            UsageError(format!("{commit} has no predecessor: what trust starts from is pinned, not approved")).into()
+        );
+    };
+    // A change is judged by the trust file before it, a tree by its own.
+    let judge = if args.vouch { commit } else { from };
+    let file = trust_file(&repository, &judge)?;
+    let approval = Approval {
+        repo_id: file.repo_id.clone(),
+        git_ref: file.git_ref.clone(),
+        from,
+        to_tree: object.tree,
+        policy_version: file.version,
+        expires: expires(args)?,
+        decision: if args.vouch { Decision::Vouch } else { Decision::Approve },
+    };
+    let payload = approval.payload();
+    let signature = sign(&args.key, &envelope_message(&payload))?;
+    let principal = principal(&file, &envelope_message(&payload), &signature)?;
+    let line = envelope(&payload, &[(&principal, &signature)]);
+    if args.print {
+        output::text(&format!("{line}\n"))?;
+    } else {
+        append(&args.repo, &commit, &line)?;
+        let what = if args.vouch { "vouched for the tree of" } else { "approved" };
+        eprintln!("{what} {commit} as {principal} until {}; the cluster sees it once it is pushed:", approval.expires);
+        output::text(&format!("git push origin {APPROVAL_NOTES}\n"))?;
+    }
+    Ok(Outcome::Fine)
+}
+
+fn expires(args: &TrustApproveArgs) -> anyhow::Result<Timestamp> {
+    match &args.expires {
+        None => {
+            let end = Timestamp::now().checked_add(EXPIRES_AFTER).context("the clock of this machine is at its end")?;
+            // Whole seconds are enough, and read better.
+            Ok(Timestamp::from_second(end.as_second())?)
+        }
+        Some(text) => {
+            text.parse().map_err(|error| UsageError(format!("--expires {text:?} is no RFC 3339 time: {error}")).into())
+        }
+    }
+}
+
+fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFile> {
+    let path: RepoPath = TRUST_FILE.parse()?;
+    let bytes = repository.read(commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
+    TrustFile::parse(&bytes).map_err(|findings| {
+        let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
+    })
+}
+
+/// What `ssh-keygen` makes of the message: the key stays with it or with the agent.
+fn sign(key: &Path, message: &[u8]) -> anyhow::Result<String> {
+    let mut child = Command::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", NAMESPACE_APPROVAL, "-f"])
+        .arg(key)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run ssh-keygen, which signs; install OpenSSH")?;
+    // One statement is smaller than a pipe holds.
+    child
+        .stdin
+        .take()
+        .context("ssh-keygen takes no input")?
+        .write_all(message)
+        .context("cannot write to ssh-keygen")?;
+    let output = child.wait_with_output().context("cannot wait for ssh-keygen")?;
+    if !output.status.success() {
+        bail!("ssh-keygen did not sign with {}", key.display());
+    }
+    String::from_utf8(output.stdout).context("ssh-keygen wrote no text")
+}
+
+/// Whose key it was. Another one's approval would count for nothing, which is better said here.
+fn principal(file: &TrustFile, message: &[u8], signature: &str) -> anyhow::Result<String> {
+    let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_APPROVAL, &file.crypto)?;
+    let key = verified.key().fingerprint();
+    match file.holder(&key) {
+        Some((principal, _)) => Ok(principal.to_owned()),
+        None => bail!("key {key} belongs to no principal of {TRUST_FILE}, so its approval would not count"),
+    }
+}
+
+/// Appends a line to the commit's note.
+fn append(repo: &Path, commit: &CommitId, line: &str) -> anyhow::Result<()> {
+    let mut child = Command::new("git")
+        .arg("-C")
+        .arg(repo)
+        .args(["notes", "--ref", APPROVAL_NOTES, "append", "-F", "-", &commit.to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run git, which keeps the note")?;
+    child.stdin.take().context("git takes no input")?.write_all(line.as_bytes()).context("cannot write to git")?;
+    let status = child.wait().context("cannot wait for git")?;
+    if status.success() { Ok(()) } else { bail!("git did not take the note about {commit}") }
+}

@@ -1,0 +1,71 @@
+//! `writ trust lint`: the trust file of the work tree, read by the parser that the cluster judges with.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use manifest::{Finding, RepoPath};
+use trust::{EXPIRY_GRACE, History as _, MAX_TRUST_FILE_BYTES, RefBinding, TRUST_FILE, TrustFile};
+
+use crate::{
+    cli::TrustLintArgs,
+    exit::Outcome,
+    input, output,
+    verify::{open, resolve},
+};
+
+/// Runs `writ trust lint`.
+pub(crate) fn run(args: &TrustLintArgs) -> anyhow::Result<Outcome> {
+    let path = args.repo.join(TRUST_FILE);
+    let path = args.file.as_ref().unwrap_or(&path);
+    // One byte more than is allowed: what is too large is a finding like any other.
+    let bytes = input::bytes(path, MAX_TRUST_FILE_BYTES + 1)?;
+    let mut findings = Vec::new();
+    match TrustFile::parse(&bytes) {
+        Err(mistakes) => findings = mistakes,
+        Ok(file) => {
+            if let Some(revision) = &args.against {
+                findings.extend(against(args, revision, &file)?);
+            }
+            for word in warnings(&file, Timestamp::now()) {
+                eprintln!("note: {word}");
+            }
+        }
+    }
+    for finding in &findings {
+        output::text(&output::refusal(finding))?;
+    }
+    if findings.is_empty() {
+        eprintln!("{} is a valid trust file", path.display());
+        return Ok(Outcome::Fine);
+    }
+    Ok(Outcome::Finding)
+}
+
+/// How the file follows that of a revision.
+fn against(args: &TrustLintArgs, revision: &str, file: &TrustFile) -> anyhow::Result<Vec<Finding>> {
+    let repository = open(&args.repo)?;
+    let commit = resolve(&repository, revision)?;
+    let path: RepoPath = TRUST_FILE.parse()?;
+    let before = repository.read(&commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
+    let Ok(before) = TrustFile::parse(&before) else {
+        anyhow::bail!("the trust file of {commit} is not valid, so nothing can follow it");
+    };
+    // A file that is the same follows nothing.
+    let is_same = file.digest() == before.digest();
+    Ok(if is_same { Vec::new() } else { file.against_predecessor(&before) })
+}
+
+/// What is allowed and may surprise.
+fn warnings(file: &TrustFile, now: Timestamp) -> Vec<String> {
+    let mut words = Vec::new();
+    let soon = now.checked_add(EXPIRY_GRACE * 4).unwrap_or(Timestamp::MAX);
+    if file.expires <= soon {
+        words.push(format!("it expires {}; a week later only .writ/ may change", file.expires));
+    }
+    if file.history.ref_binding == RefBinding::None {
+        words.push(
+            "history.refBinding is not set: a signed commit of another branch that descends from the mainline is accepted if the branch is moved to it"
+                .to_owned(),
+        );
+    }
+    words
+}

@@ -1,0 +1,209 @@
+//! `writ trust show` and `writ trust who`: who may do what, by the trust file of a revision.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use manifest::RepoPath;
+use serde::Serialize;
+use trust::{CommitId, History as _, PrincipalKind, Revoked, Rule, TRUST_FILE, TrustFile};
+
+use crate::{
+    cli::{TrustShowArgs, TrustWhoArgs},
+    exit::{Outcome, UsageError},
+    output::{self, Format},
+    verify::{open, resolve},
+};
+
+/// Schema of the documents.
+const SCHEMA: &str = "writ.dev/trust/v1alpha1";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    schema: &'static str,
+    commit: String,
+    repo_id: String,
+    git_ref: String,
+    version: u64,
+    expires: String,
+    principals: Vec<ShownPrincipal>,
+    rules: Vec<ShownRule>,
+    revoked: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ShownPrincipal {
+    name: String,
+    kind: &'static str,
+    keys: Vec<String>,
+    roles: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownRule {
+    name: String,
+    paths: Vec<String>,
+    any_of: Vec<String>,
+    kinds: String,
+    namespaces: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#override: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Who {
+    schema: &'static str,
+    commit: String,
+    path: String,
+    rules: Vec<ShownRule>,
+    /// Who may change it alone; empty if several must stand for it.
+    alone: Vec<String>,
+}
+
+/// Runs `writ trust show`.
+pub(crate) fn show(args: &TrustShowArgs) -> anyhow::Result<Outcome> {
+    let (commit, file) = read(&args.repo, &args.revision)?;
+    let shown = shown(&commit, &file);
+    if args.output != Format::Human {
+        output::document(args.output, &shown)?;
+        return Ok(Outcome::Fine);
+    }
+    let mut text = format!(
+        "{TRUST_FILE} of {:.12}: version {} of {} {}, expires {}\n\n",
+        shown.commit, shown.version, shown.repo_id, shown.git_ref, shown.expires
+    );
+    let mut principals = table(&["PRINCIPAL", "KIND", "ROLES", "KEYS"]);
+    for principal in &shown.principals {
+        principals.add_row([&principal.name, principal.kind, &principal.roles.join(", "), &principal.keys.join("\n")]);
+    }
+    // Writing to a string cannot fail.
+    let _ok = writeln!(text, "{principals}\n");
+    let mut rules = table(&["RULE", "PATHS", "NEEDS", "KINDS", "NAMESPACES"]);
+    for rule in &shown.rules {
+        let any_of = rule.any_of.join("\nor ");
+        rules.add_row([&rule.name, &rule.paths.join("\n"), &any_of, &rule.kinds, &rule.namespaces]);
+    }
+    let _ok = writeln!(text, "{rules}");
+    for revoked in &shown.revoked {
+        let _ok = writeln!(text, "revoked: {revoked}");
+    }
+    output::text(&output::printable(&text))?;
+    Ok(Outcome::Fine)
+}
+
+/// Runs `writ trust who`.
+pub(crate) fn who(args: &TrustWhoArgs) -> anyhow::Result<Outcome> {
+    let path: RepoPath = args
+        .path
+        .parse()
+        .map_err(|error| UsageError(format!("{:?} is no path of a repository: {error}", args.path)))?;
+    let (commit, file) = read(&args.repo, &args.revision)?;
+    let rules = file.rules_for(&path);
+    let may = |name: &&String| file.authorise(&commit, &path, &trust::Credit::of_author(name)).is_ok();
+    let who = Who {
+        schema: SCHEMA,
+        commit: commit.to_string(),
+        path: path.to_string(),
+        rules: rules.iter().map(|rule| shown_rule(&file, rule)).collect(),
+        alone: file.principals.keys().filter(may).cloned().collect(),
+    };
+    let outcome = if who.rules.is_empty() { Outcome::Finding } else { Outcome::Fine };
+    if args.output != Format::Human {
+        output::document(args.output, &who)?;
+        return Ok(outcome);
+    }
+    let mut text = String::new();
+    if who.rules.is_empty() {
+        let _ok = writeln!(text, "nobody may change {}: no rule covers it", who.path);
+    }
+    for rule in &who.rules {
+        let _ok = writeln!(text, "rule {}: {}", rule.name, rule.any_of.join(", or "));
+    }
+    if !who.alone.is_empty() {
+        let _ok = writeln!(text, "alone: {}", who.alone.join(", "));
+    }
+    output::text(&output::printable(&text))?;
+    Ok(outcome)
+}
+
+fn read(repo: &std::path::Path, revision: &str) -> anyhow::Result<(CommitId, TrustFile)> {
+    let repository = open(repo)?;
+    let commit = resolve(&repository, revision)?;
+    let path: RepoPath = TRUST_FILE.parse()?;
+    let bytes = repository.read(&commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
+    let file = TrustFile::parse(&bytes).map_err(|findings| {
+        let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
+    })?;
+    Ok((commit, file))
+}
+
+fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
+    let roles = |name: &String| {
+        let held = file.roles.iter().filter(|(_, members)| members.contains(name));
+        held.map(|(role, _)| role.clone()).collect()
+    };
+    let principals = file.principals.iter().map(|(name, principal)| ShownPrincipal {
+        name: name.clone(),
+        kind: kind(principal.kind),
+        keys: principal.keys.iter().map(|key| shown_key(file, key)).collect(),
+        roles: roles(name),
+    });
+    Shown {
+        schema: SCHEMA,
+        commit: commit.to_string(),
+        repo_id: file.repo_id.clone(),
+        git_ref: file.git_ref.clone(),
+        version: file.version,
+        expires: file.expires.to_string(),
+        principals: principals.collect(),
+        rules: file.rules.iter().map(|rule| shown_rule(file, rule)).collect(),
+        revoked: file.revoked.iter().map(|(what, why)| format!("{what} ({why})")).collect(),
+    }
+}
+
+fn shown_key(file: &TrustFile, key: &trust::PrincipalKey) -> String {
+    let fingerprint = key.key.fingerprint();
+    let mut text = fingerprint.to_string();
+    for (word, at) in [("from", key.not_before), ("until", key.not_after)] {
+        if let Some(at) = at {
+            let _ok = write!(text, " {word} {at}");
+        }
+    }
+    if file.revoked.contains_key(&Revoked::Key(fingerprint)) {
+        text.push_str(" revoked");
+    }
+    text
+}
+
+fn shown_rule(file: &TrustFile, rule: &Rule) -> ShownRule {
+    let any_of = rule.any_of.iter().map(|item| {
+        let members = file.roles.get(&item.role).into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+        let author = if item.distinct_from_author { ", besides the author" } else { "" };
+        format!("{} of {} ({members}){author}", item.threshold, item.role)
+    });
+    ShownRule {
+        name: rule.name.clone(),
+        paths: rule.paths.iter().map(ToString::to_string).collect(),
+        any_of: any_of.collect(),
+        kinds: rule.kinds.to_string(),
+        namespaces: rule.namespaces.to_string(),
+        r#override: rule.replaces.clone(),
+    }
+}
+
+const fn kind(kind: PrincipalKind) -> &'static str {
+    match kind {
+        PrincipalKind::Human => "human",
+        PrincipalKind::Robot => "robot",
+        PrincipalKind::Forge => "forge",
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    table
+}
