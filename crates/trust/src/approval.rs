@@ -5,11 +5,11 @@
 //! writ-approval@1` does. It is bound to repository, ref, predecessor, resulting tree and trust file, so it counts for that
 //! one change and no other. It lies where anybody may put it: it proves itself or counts for nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use manifest::canonical_json;
+use manifest::{Digest, canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,6 +27,8 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 /// Most envelopes about one commit that are looked at: four from each of a team of sixteen.
 pub const MAX_ENVELOPES: usize = 64;
+/// Most commits that are left out at once: a day's pushes by a team whose branch went wrong.
+pub const MAX_SKIPPED: usize = 64;
 /// Most signatures of one envelope.
 const MAX_ENVELOPE_SIGNATURES: usize = 8;
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -50,6 +52,8 @@ pub struct Approval {
     pub expires: Timestamp,
     /// What is said of it.
     pub decision: Decision,
+    /// Payloads of the commits between `from` and this one that are left out; for [`Decision::Skip`] alone.
+    pub skipped: Vec<Digest>,
 }
 
 /// What is said of a step; anything else is no approval.
@@ -60,6 +64,8 @@ pub enum Decision {
     Approve,
     /// The tree is good, although steps that are revoked by now had a part in it.
     Vouch,
+    /// The refused commits before it are left out: it is judged as one step from the last good one.
+    Skip,
 }
 
 /// Why something is no approval.
@@ -127,6 +133,8 @@ struct Predicate {
     policy_version: u64,
     expires: Timestamp,
     decision: Decision,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<String>,
 }
 
 impl Approval {
@@ -148,6 +156,7 @@ impl Approval {
                 policy_version: self.policy_version,
                 expires: self.expires,
                 decision: self.decision,
+                skipped: self.skipped.iter().map(|payload| format!("sha256:{payload}")).collect(),
             },
         };
         serde_json::to_value(&statement).map(|value| canonical_json(&value)).unwrap_or_default()
@@ -160,7 +169,8 @@ impl Approval {
         if statement.kind != STATEMENT_TYPE || statement.predicate_type != APPROVAL_TYPE {
             return Err(wrong("another type"));
         }
-        let Predicate { repo_id, r#ref, from, to_tree, policy_version, expires, decision } = statement.predicate;
+        let Predicate { repo_id, r#ref, from, to_tree, policy_version, expires, decision, skipped } =
+            statement.predicate;
         let [subject] = statement.subject.as_slice() else { return Err(wrong("not exactly one subject")) };
         if subject.name != r#ref || subject.digest.git_tree != to_tree {
             return Err(wrong("subject and predicate are about different things"));
@@ -168,7 +178,15 @@ impl Approval {
         let (Ok(from), Ok(to_tree)) = (from.parse(), to_tree.parse()) else {
             return Err(wrong("from and toTree are not object ids"));
         };
-        Ok(Self { repo_id, git_ref: r#ref, from, to_tree, policy_version, expires, decision })
+        let digest = |payload: &String| payload.strip_prefix("sha256:")?.parse().ok();
+        let skipped: Option<Vec<Digest>> = skipped.iter().map(digest).collect();
+        let Some(skipped) = skipped.filter(|skipped| skipped.len() <= MAX_SKIPPED) else {
+            return Err(wrong("skipped holds something else than digests such as \"sha256:…\", or too many"));
+        };
+        if (decision == Decision::Skip) == skipped.is_empty() {
+            return Err(wrong("commits are left out by the decision \"skip\", and by no other"));
+        }
+        Ok(Self { repo_id, git_ref: r#ref, from, to_tree, policy_version, expires, decision, skipped })
     }
 
     /// Why it is not about this step; the error goes after `approval of bob: `.
@@ -222,6 +240,8 @@ pub(crate) struct Bound<'a> {
 pub(crate) struct Approvals {
     /// The principals whose approvals count.
     pub(crate) good: BTreeSet<String>,
+    /// Who has these commits, by their payloads, left out.
+    pub(crate) skips: BTreeMap<Vec<Digest>, BTreeSet<String>>,
     /// The principals who vouch for the tree.
     pub(crate) vouching: BTreeSet<String>,
     /// Principals who signed something that does not count for this step.
@@ -262,14 +282,22 @@ impl Approvals {
             match signer(&signature.sig, &message, step) {
                 Err(reason) => self.reasons.push(reason),
                 Ok(principal) => match approval.bound(step) {
-                    Ok(()) if approval.decision == Decision::Vouch => _ = self.vouching.insert(principal),
-                    Ok(()) => _ = self.good.insert(principal),
+                    Ok(()) => _ = self.said(&approval).insert(principal),
                     Err(reason) => {
                         self.reasons.push(format!("approval of {principal}: {reason}"));
                         self.other.insert(principal);
                     }
                 },
             }
+        }
+    }
+
+    /// Those who say the same.
+    fn said(&mut self, approval: &Approval) -> &mut BTreeSet<String> {
+        match approval.decision {
+            Decision::Approve => &mut self.good,
+            Decision::Vouch => &mut self.vouching,
+            Decision::Skip => self.skips.entry(approval.skipped.clone()).or_default(),
         }
     }
 

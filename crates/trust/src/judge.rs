@@ -5,6 +5,7 @@
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
 mod mainline;
+mod skip;
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding, counted};
@@ -69,6 +70,8 @@ pub struct StepVerdict {
     pub verdict: Result<(), Finding>,
     /// Whose good signature it carries, also if the step is refused for something else.
     pub signer: Option<Signer>,
+    /// Refused commits before it that root principals had left out: it was judged as one step with them.
+    pub skipped: Vec<CommitId>,
 }
 
 impl Judgement {
@@ -151,6 +154,16 @@ enum UpToFloor {
     Passed,
 }
 
+/// What is in force after a step, and its commit.
+type Good = (State, AuthorizedCommit);
+
+/// A good step.
+struct Taken {
+    good: Good,
+    /// The commits before it that were left out.
+    skipped: Vec<CommitId>,
+}
+
 /// A refusal with what is known of the commit.
 type Refused = Box<StepVerdict>;
 
@@ -206,29 +219,33 @@ impl Judge<'_> {
         };
         // Nothing older than a floor is ever given out as accepted, whatever is refused after it.
         let mut reached = !matches!(floor, Floor::At(..));
-        for commit in chain {
+        let mut at = 0;
+        while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);
-            match self.step(&state, commit, above) {
-                Ok((next, authorized)) => {
-                    if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
-                        judgement.steps.push(StepVerdict {
-                            commit,
-                            payload_sha256: authorized.payload_sha256,
-                            verdict: Ok(()),
-                            signer: authorized.signer.clone(),
-                        });
-                    } else {
-                        judgement.from = Some(commit);
-                    }
-                    reached |= matches!(floor, Floor::At(at, _) if *at == commit);
-                    judgement.accepted = reached.then_some(authorized);
-                    state = next;
-                }
+            let alone = self.step(&state, commit, above, &[]).map(|good| Taken { good, skipped: Vec::new() });
+            let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, above, refused)) {
+                Ok(taken) => taken,
                 Err(refused) => {
                     judgement.steps.push(*refused);
                     break;
                 }
+            };
+            let Taken { good: (next, authorized), skipped } = taken;
+            at = at.saturating_add(skipped.len()).saturating_add(1);
+            if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
+                judgement.steps.push(StepVerdict {
+                    commit: next.commit,
+                    payload_sha256: authorized.payload_sha256,
+                    verdict: Ok(()),
+                    signer: authorized.signer.clone(),
+                    skipped,
+                });
+            } else {
+                judgement.from = Some(next.commit);
             }
+            reached |= matches!(floor, Floor::At(at, _) if *at == next.commit);
+            judgement.accepted = reached.then_some(authorized);
+            state = next;
         }
         judgement.broken = self.still_holds(&state).err();
         judgement
@@ -353,7 +370,7 @@ impl Judge<'_> {
         Ok(State { commit: *id, made, policy })
     }
 
-    fn step(&self, state: &State, id: CommitId, above: bool) -> Result<(State, AuthorizedCommit), Refused> {
+    fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Good, Refused> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
@@ -377,6 +394,7 @@ impl Judge<'_> {
             place,
             instants,
             changes,
+            skipped,
             definitions: &self.definitions,
             brought,
         };
@@ -424,16 +442,24 @@ impl Judge<'_> {
 
     /// A refusal of a commit of which nothing else is known.
     fn about(&self, commit: CommitId, finding: Finding) -> Refused {
-        let object = read_commit(self.history, &commit);
-        let payload = match object {
-            Ok(object) => object.payload_sha256,
-            Err(_) => Digest::of(&self.history.commit(&commit).ok().flatten().unwrap_or_default()),
-        };
-        Box::new(StepVerdict { commit, payload_sha256: payload, verdict: Err(finding), signer: None })
+        let payload = self.payload(&commit);
+        Box::new(StepVerdict {
+            commit,
+            payload_sha256: payload,
+            verdict: Err(finding),
+            signer: None,
+            skipped: Vec::new(),
+        })
     }
 }
 
 /// A refusal of a commit that was read.
 fn refusal_of(object: &CommitObject, signer: Option<Signer>, finding: Finding) -> Refused {
-    Box::new(StepVerdict { commit: object.id, payload_sha256: object.payload_sha256, verdict: Err(finding), signer })
+    Box::new(StepVerdict {
+        commit: object.id,
+        payload_sha256: object.payload_sha256,
+        verdict: Err(finding),
+        signer,
+        skipped: Vec::new(),
+    })
 }

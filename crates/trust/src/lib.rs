@@ -36,8 +36,8 @@ mod verified;
 mod watched;
 
 pub use approval::{
-    APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, NAMESPACE_APPROVAL,
-    PAYLOAD_TYPE, envelope, envelope_message,
+    APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, MAX_SKIPPED,
+    NAMESPACE_APPROVAL, PAYLOAD_TYPE, envelope, envelope_message,
 };
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
 pub use branch::{MAX_BRANCH_BYTES, check_branch};

@@ -33,6 +33,8 @@ pub(crate) struct Step<'a> {
     pub(crate) place: Place,
     pub(crate) instants: Instants,
     pub(crate) changes: Vec<Change>,
+    /// Refused commits between the predecessor and this one that root principals have left out.
+    pub(crate) skipped: &'a [CommitId],
     /// What is known of files of earlier steps.
     pub(crate) definitions: &'a Definitions,
     /// The trust file that the step brings, if it changes it.
@@ -54,7 +56,8 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         self.expired()?;
-        let sides = if self.object.parents.len() > 1 { self.side_commits()? } else { Vec::new() };
+        let sides =
+            if self.object.parents.len() > 1 || !self.skipped.is_empty() { self.side_commits()? } else { Vec::new() };
         let approvals = OnceCell::new();
         self.bound_to_ref(&approvals)?;
         let signer = Credit::of_author(&verified.signer().principal);
@@ -153,6 +156,7 @@ impl Step<'_> {
         if sides.len() > MAX_SIDE_COMMITS {
             return Err(over_budget(commit, "commits in one merge", MAX_SIDE_COMMITS));
         }
+        let sides: Vec<CommitId> = sides.into_iter().filter(|side| !self.skipped.contains(side)).collect();
         for side in &sides {
             let object = read_commit(self.history, side)?;
             payload_in_force(&object, self.policy)?;

@@ -33,6 +33,7 @@ fn of(world: &World, commit: CommitId) -> Approval {
         policy_version: 1,
         expires: at(world.now + 3_600),
         decision: Decision::Approve,
+        skipped: Vec::new(),
     }
 }
 

@@ -143,6 +143,7 @@ fn people_who_may_change_it_vouch_for_it() {
             policy_version: 2,
             expires: at(world.now + 3_600),
             decision,
+            skipped: Vec::new(),
         };
         let payload = approval.payload();
         let sign = |who: &&str| {

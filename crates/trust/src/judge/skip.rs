@@ -1,0 +1,67 @@
+//! Going on after a refused commit that cannot be taken out of the branch any more.
+//!
+//! Root principals name, by their payloads, the commits to be left out, and with them a later commit that mends what they
+//! did. That one is judged as one step from the last good commit: all that is different between the two is its signer's,
+//! or has to be approved. Nothing of the commits that are left out is ever in force.
+
+use manifest::Digest;
+
+use super::{Judge, Refused, State, Taken, made_at};
+use crate::{
+    CommitId, Credit, MAX_SKIPPED,
+    approval::{Approvals, Bound},
+    instants::Instants,
+    step::read_commit,
+    trust_file::trust_file_path,
+};
+
+impl Judge<'_> {
+    /// The step to the next commit for which enough root principals have those before it left out. `refused` is why the
+    /// one at `at` does not count, and stays if there is none.
+    pub(super) fn skip(
+        &self,
+        state: &State,
+        chain: &[CommitId],
+        at: usize,
+        above: bool,
+        refused: Refused,
+    ) -> Result<Taken, Refused> {
+        let mut payloads = vec![refused.payload_sha256];
+        let mut skipped: Vec<CommitId> = chain.get(at).copied().into_iter().collect();
+        for later in chain.iter().skip(at.saturating_add(1)).take(MAX_SKIPPED) {
+            if self.is_skipped(state, later, above, &payloads) {
+                return self.step(state, *later, above, &skipped).map(|good| Taken { good, skipped });
+            }
+            payloads.push(self.payload(later));
+            skipped.push(*later);
+        }
+        Err(refused)
+    }
+
+    /// Whether those who may change the trust file have these payloads left out before `later`.
+    fn is_skipped(&self, state: &State, later: &CommitId, above: bool, payloads: &[Digest]) -> bool {
+        let Ok(object) = read_commit(self.history, later) else { return false };
+        let Ok(committer) = made_at(&object) else { return false };
+        let instants = Instants { committer, first_sight: above.then_some(self.now) };
+        let bound = Bound {
+            root: self.root,
+            policy: &state.policy,
+            predecessor: &state.commit,
+            object: &object,
+            instants: &instants,
+        };
+        let approvals = Approvals::of(self.history, &bound);
+        approvals.skips.get(payloads).is_some_and(|principals| {
+            let credit = Credit::by(None, principals.iter().cloned());
+            state.policy.authorise(later, &trust_file_path(), &credit).is_ok()
+        })
+    }
+
+    /// SHA-256 of what was signed; of the whole body of a commit that does not parse.
+    pub(super) fn payload(&self, commit: &CommitId) -> Digest {
+        match read_commit(self.history, commit) {
+            Ok(object) => object.payload_sha256,
+            Err(_) => Digest::of(&self.history.commit(commit).ok().flatten().unwrap_or_default()),
+        }
+    }
+}
