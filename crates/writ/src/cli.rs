@@ -163,6 +163,9 @@ pub(crate) struct TrustApproveArgs {
     /// Vouch for the whole tree, although steps that are revoked by now had a part in it (W304).
     #[arg(long)]
     pub(crate) vouch: bool,
+    /// Leave out the refused commits between this one, the last good, and REV, which mends them: root principals alone.
+    #[arg(long, value_name = "REV", conflicts_with = "vouch")]
+    pub(crate) skip_from: Option<String>,
     /// Print the approval instead of keeping it as a note.
     #[arg(long)]
     pub(crate) print: bool,

@@ -48,5 +48,5 @@ fn judge(repository: &git::Objects, signers: &AllowedSigners, commit: CommitId) 
         Ok(signer) => (Ok(()), Some(signer)),
         Err(finding) => (Err(finding), None),
     };
-    Ok(StepVerdict { commit, payload_sha256, verdict, signer })
+    Ok(StepVerdict { commit, payload_sha256, verdict, signer, skipped: Vec::new() })
 }

@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use git::{APPROVAL_NOTES, Objects};
 use jiff::Timestamp;
-use manifest::RepoPath;
+use manifest::{Digest, RepoPath};
 use trust::{
-    Approval, CommitId, CommitObject, Decision, History as _, NAMESPACE_APPROVAL, TRUST_FILE, TrustFile, envelope,
-    envelope_message, verify_sshsig,
+    Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL, TRUST_FILE, TrustFile,
+    envelope, envelope_message, verify_sshsig,
 };
 
 use crate::{
@@ -39,10 +39,17 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Finding);
         }
     };
-    let Some(from) = object.parents.first().copied() else {
+    let Some(parent) = object.parents.first().copied() else {
         return Err(
             UsageError(format!("{commit} has no predecessor: what trust starts from is pinned, not approved")).into()
         );
+    };
+    let (from, skipped) = match &args.skip_from {
+        None => (parent, Vec::new()),
+        Some(good) => {
+            let good = resolve(&repository, good)?;
+            (good, left_out(&repository, &good, parent)?)
+        }
     };
     // A change is judged by the trust file before it, a tree by its own.
     let judge = if args.vouch { commit } else { from };
@@ -54,7 +61,12 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         to_tree: object.tree,
         policy_version: file.version,
         expires: expires(args)?,
-        decision: if args.vouch { Decision::Vouch } else { Decision::Approve },
+        decision: match (args.vouch, skipped.is_empty()) {
+            (true, _) => Decision::Vouch,
+            (false, true) => Decision::Approve,
+            (false, false) => Decision::Skip,
+        },
+        skipped,
     };
     let payload = approval.payload();
     let signature = sign(&args.key, &envelope_message(&payload))?;
@@ -64,11 +76,35 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         output::text(&format!("{line}\n"))?;
     } else {
         append(&args.repo, &commit, &line)?;
-        let what = if args.vouch { "vouched for the tree of" } else { "approved" };
+        let what = match approval.decision {
+            Decision::Approve => "approved",
+            Decision::Vouch => "vouched for the tree of",
+            Decision::Skip => "had the commits left out before",
+        };
         eprintln!("{what} {commit} as {principal} until {}; the cluster sees it once it is pushed:", approval.expires);
         output::text(&format!("git push origin {APPROVAL_NOTES}\n"))?;
     }
     Ok(Outcome::Fine)
+}
+
+/// The payloads of the commits after `good` up to `last`, oldest first, along first parents.
+fn left_out(repository: &Objects, good: &CommitId, last: CommitId) -> anyhow::Result<Vec<Digest>> {
+    let (mut payloads, mut at) = (Vec::new(), last);
+    while at != *good {
+        if payloads.len() == MAX_SKIPPED {
+            return Err(UsageError(format!("more than {MAX_SKIPPED} commits between {good} and {last}")).into());
+        }
+        let raw = repository.commit(&at)?.with_context(|| format!("commit {at} is not in the repository"))?;
+        let object = CommitObject::parse(at, &raw);
+        payloads.push(object.as_ref().map_or_else(|_| Digest::of(&raw), |object| object.payload_sha256));
+        let parent = object.ok().and_then(|object| object.parents.first().copied());
+        at = parent.with_context(|| format!("{good} is not before {last} along first parents that can be read"))?;
+    }
+    if payloads.is_empty() {
+        return Err(UsageError("--skip-from: no commit is between".to_owned()).into());
+    }
+    payloads.reverse();
+    Ok(payloads)
 }
 
 fn expires(args: &TrustApproveArgs) -> anyhow::Result<Timestamp> {

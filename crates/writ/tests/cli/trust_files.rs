@@ -239,6 +239,31 @@ fn a_second_principal_approves() {
     assert_eq!(refused["steps"][0]["code"], "W307", "{refused}");
 }
 
+/// An unsigned commit that stays in the branch is left out by the root principal, and what mends it is accepted.
+#[test]
+fn a_refused_commit_is_left_out() {
+    let world = World::new();
+    let path = world.path();
+    let good = world.good("good");
+    world.repo.write("apps/good.txt", "bad").unwrap();
+    world.repo.commit_unsigned("unsigned").unwrap();
+    let fix = world.good("good");
+    assert_eq!(world.verify(1, &[])["steps"].as_array().unwrap().last().unwrap()["code"], "W301");
+    for (name, value) in [("user.name", "alice"), ("user.email", "alice@example.com")] {
+        world.repo.git(&["config", name, value]).unwrap();
+    }
+    let skip = |key: &SigningKey| {
+        let key = text(key.private_file()).to_owned();
+        expect(0, &["trust", "approve", &fix, "--skip-from", &good, "--repo", &path, "--key", &key])
+    };
+    skip(&world.bob);
+    world.verify(1, &[]);
+    skip(&world.alice);
+    let verdict = world.verify(0, &[]);
+    let steps = verdict["steps"].as_array().unwrap();
+    assert_eq!(steps.iter().map(|step| step["commit"].as_str().unwrap()).collect::<Vec<_>>(), [&good, &fix]);
+}
+
 #[test]
 fn a_trust_file_is_linted_shown_and_asked() {
     let world = World::with_two_for_policies();
