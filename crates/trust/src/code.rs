@@ -67,14 +67,14 @@ manifest::codes! {
         },
         /// The signature was made for another purpose.
         W207 = "WrongNamespace" {
-            meaning: "The signature is good but was made for another purpose (its namespace), so it cannot stand for this one.",
-            action: "Sign commits with `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --gpg-sign`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
+            meaning: "The signature is good but was made for another purpose (its namespace), or without what the trust file asks of a security key (a touch, the PIN or fingerprint of its user), so it cannot stand for this one.",
+            action: "Touch the key when it blinks. Sign commits with `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --gpg-sign`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
             example: "W207 WrongNamespace: commit 3f1c2a9d0b7e: namespace \"file\"; needed: \"git\"",
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, security keys, certificates, two object formats at once).",
-            action: "Sign with a plain SSH key of type Ed25519, ECDSA or RSA.",
+            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, certificates, two object formats at once).",
+            action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, which is not supported yet; needed: an SSH signature",
         },
 

@@ -37,9 +37,9 @@ pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATU
 pub use signature_only::verify_signature_only;
 pub use signer::{SignatureFormat, Signer};
 pub use ssh::{
-    AllowedSigners, AllowedSignersError, Crypto, Fingerprint, FingerprintError, HashAlgorithm, KeyAlgorithm, LineError,
-    MAX_ALLOWED_SIGNERS_BYTES, MAX_KEY_TEXT_BYTES, MIN_RSA_BITS_DEFAULT, NAMESPACE_GIT, NAMESPACE_TRUST, PublicKey,
-    PublicKeyError, SshSignature, SshsigError, UnknownAlgorithm, verify_sshsig,
+    AllowedSigners, AllowedSignersError, Assertion, Crypto, Fingerprint, FingerprintError, HashAlgorithm, KeyAlgorithm,
+    LineError, MAX_ALLOWED_SIGNERS_BYTES, MAX_KEY_TEXT_BYTES, MIN_RSA_BITS_DEFAULT, NAMESPACE_GIT, NAMESPACE_TRUST,
+    PublicKey, PublicKeyError, SshSignature, SshsigError, UnknownAlgorithm, UserCheck, UserPresence, verify_sshsig,
 };
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};

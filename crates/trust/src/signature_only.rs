@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use manifest::{Finding, Subject};
 
 use crate::{
-    AllowedSigners, CommitObject, SignatureFormat, Signer, TrustCode,
+    AllowedSigners, CommitObject, SignatureFormat, Signer, TrustCode, UserCheck,
     repair::resign,
-    ssh::{Crypto, NAMESPACE_GIT},
+    ssh::{Crypto, NAMESPACE_GIT, Unproven},
 };
 
 /// Who signed this commit, if the file lists the key for commits at the committer's time (which the signer chose: so
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// W301 and W2xx as [`CommitObject::verify_ssh`] says under default settings; W202 if the file does not list the key,
-/// W207 if not for commits, W204 if not for that time.
+/// W207 if not for commits or made without a touch of its security key, W204 if not for that time.
 pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) -> Result<Signer, Finding> {
     let signature = commit.verify_ssh(&Crypto::default())?;
     let key = signature.key();
@@ -52,6 +52,10 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
         let found = format!("{fingerprint} of {} is not listed for commits", line.principal);
         let fix = "add git to the namespaces of the line, if the key may sign commits".to_owned();
         return Err(refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", fix));
+    }
+    if let Some(Unproven { found, needed, fix }) = UserCheck::default().unproven(signature.assertion()) {
+        let found = format!("signed with key {fingerprint} of {} {found}", line.principal);
+        return Err(refuse(TrustCode::W207, found, needed, fix.to_owned()));
     }
     Ok(Signer { principal: line.principal.clone(), format: SignatureFormat::Ssh, key: fingerprint })
 }

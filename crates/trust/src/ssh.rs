@@ -5,9 +5,11 @@ mod crypto;
 mod ecdsa;
 mod ed25519;
 mod fingerprint;
+mod key_signature;
 mod pattern;
 mod public_key;
 mod rsa;
+mod security_key;
 mod sshsig;
 mod verify;
 mod wire;
@@ -17,4 +19,6 @@ pub use crypto::{Crypto, HashAlgorithm, KeyAlgorithm, MIN_RSA_BITS_DEFAULT, Unkn
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub(crate) use public_key::shown;
 pub use public_key::{MAX_KEY_TEXT_BYTES, PublicKey, PublicKeyError};
+pub(crate) use security_key::Unproven;
+pub use security_key::{Assertion, UserCheck, UserPresence};
 pub use verify::{NAMESPACE_GIT, NAMESPACE_TRUST, SshSignature, SshsigError, verify_sshsig};

@@ -6,6 +6,7 @@
 
 mod check;
 mod read;
+mod read_user;
 mod reader;
 mod signatures;
 
@@ -17,7 +18,7 @@ use std::{
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
-use crate::{Crypto, Fingerprint, PublicKey, glob::PathPattern, kinds::KindPatterns};
+use crate::{Crypto, Fingerprint, PublicKey, UserCheck, glob::PathPattern, kinds::KindPatterns};
 
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
@@ -95,6 +96,8 @@ pub struct PrincipalKey {
     pub key: PublicKey,
     /// When it ends; a date is its first instant in UTC.
     pub not_after: Option<Timestamp>,
+    /// What each of its signatures must prove about the user, if it is a security key.
+    pub user: UserCheck,
 }
 
 /// Who may change which paths, and what may be declared there.

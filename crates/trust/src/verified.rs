@@ -5,7 +5,7 @@ use manifest::{Digest, Finding};
 
 use crate::{
     CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
+    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -43,7 +43,7 @@ impl VerifiedCommit {
     /// Checks the signature of a commit against the keys of a trust file.
     ///
     /// # Errors
-    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W304 revoked.
+    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven, W304 revoked.
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
         let key = signature.key().fingerprint();
@@ -67,6 +67,10 @@ impl VerifiedCommit {
         if let Err(reason) = instants.within(held.not_after) {
             let found = format!("key {key} of {principal} {reason}");
             return Err(refuse(TrustCode::W204, &object.id, found, "a key that has not ended".to_owned(), fix()));
+        }
+        if let Some(Unproven { found, needed, fix }) = held.user.unproven(signature.assertion()) {
+            let found = format!("signed with key {key} of {principal} {found}");
+            return Err(refuse(TrustCode::W207, &object.id, found, needed.to_owned(), fix.to_owned()));
         }
         Ok(Self {
             id: object.id,

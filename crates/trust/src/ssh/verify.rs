@@ -3,7 +3,8 @@
 use manifest::{Finding, Subject};
 
 use super::{
-    Crypto, Fingerprint, HashAlgorithm, KeyAlgorithm, PublicKey, PublicKeyError,
+    Assertion, Crypto, Fingerprint, HashAlgorithm, KeyAlgorithm, PublicKey, PublicKeyError,
+    key_signature::Fault,
     public_key::shown,
     sshsig::{Blob, signed_bytes},
 };
@@ -22,6 +23,7 @@ pub const NAMESPACE_TRUST: &str = "writ-trust@1";
 pub struct SshSignature {
     key: PublicKey,
     hash: HashAlgorithm,
+    assertion: Option<Assertion>,
 }
 
 impl SshSignature {
@@ -35,6 +37,12 @@ impl SshSignature {
     #[must_use]
     pub const fn hash(&self) -> HashAlgorithm {
         self.hash
+    }
+
+    /// What the token asserts, if the key is a security key.
+    #[must_use]
+    pub const fn assertion(&self) -> Option<Assertion> {
+        self.assertion
     }
 }
 
@@ -157,13 +165,13 @@ pub fn verify_sshsig(
             found: shown(blob.hash),
             allowed: crypto.hashes.iter().copied().collect(),
         })?;
-    match key.verifies(blob.format, &signed_bytes(namespace, hash, message), blob.signature) {
-        Some(true) => Ok(SshSignature { key, hash }),
-        Some(false) => Err(SshsigError::Mismatch(key.fingerprint())),
-        None if blob.format == b"ssh-rsa" && key.rsa_bits().is_some() => {
-            Err(SshsigError::WeakFormat(shown(blob.format)))
-        }
-        None => Err(SshsigError::Format { format: shown(blob.format), key: key.algorithm() }),
+    let format = blob.signature.format;
+    match blob.signature.check(&key, &signed_bytes(namespace, hash, message)) {
+        Ok(assertion) => Ok(SshSignature { key, hash, assertion }),
+        Err(Fault::Malformed) => Err(SshsigError::Malformed),
+        Err(Fault::Mismatch) => Err(SshsigError::Mismatch(key.fingerprint())),
+        Err(Fault::Sha1) => Err(SshsigError::WeakFormat(shown(format))),
+        Err(Fault::Format) => Err(SshsigError::Format { format: shown(format), key: key.algorithm() }),
     }
 }
 
@@ -197,7 +205,9 @@ impl SshsigError {
         match self {
             Self::Armor(_) | Self::Malformed => "the form that ssh-keygen -Y sign writes, byte for byte".to_owned(),
             Self::OtherFormat(_) => "an SSH signature".to_owned(),
-            Self::KeyNotSupported(_) | Self::Key(_) => "a plain Ed25519, ECDSA or RSA key".to_owned(),
+            Self::KeyNotSupported(_) | Self::Key(_) => {
+                "an Ed25519, ECDSA or RSA key, in a file or in a security key".to_owned()
+            }
             Self::Namespace { needed, .. } => format!("the namespace {needed:?}"),
             Self::Hash { allowed, .. } => format!("one of {}", list(allowed)),
             Self::WeakFormat(_) => "rsa-sha2-256 or rsa-sha2-512".to_owned(),

@@ -18,6 +18,13 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+        match self.take(1)? {
+            [byte] => Ok(*byte),
+            _ => Err(Malformed),
+        }
+    }
+
     pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
         let bytes = self.take(4)?.try_into().map_err(|_length| Malformed)?;
         Ok(u32::from_be_bytes(bytes))

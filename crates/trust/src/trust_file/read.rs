@@ -6,7 +6,7 @@ use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
 use super::{
     Ancestry, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule,
-    TrustFile, reader::Reader, trust_file_path,
+    TrustFile, read_user, reader::Reader, trust_file_path,
 };
 use crate::{
     Crypto, PublicKey, TrustCode,
@@ -155,7 +155,12 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
 }
 
 fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<PrincipalKey> {
-    reader.fields(node, &format!("a key of {what}"), &["ssh", "notAfter"], &["openpgp", "keyless", "userPresence"])?;
+    reader.fields(
+        node,
+        &format!("a key of {what}"),
+        &["ssh", "notAfter", "userPresence", "userVerification"],
+        &["openpgp", "keyless"],
+    )?;
     if node.get("openpgp").is_some() || node.get("keyless").is_some() {
         return None;
     }
@@ -163,6 +168,7 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
         Some(value) => Some(reader.instant(value, "notAfter")?),
         None => None,
     };
+    let user = read_user::read(reader, node)?;
     let ssh = reader.required(node, &format!("a key of {what}"), "ssh")?;
     let text = reader.text(ssh, "ssh")?;
     match PublicKey::parse(text) {
@@ -170,7 +176,10 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
             if let Some(Err(weak)) = crypto.map(|crypto| crypto.check_key(&key)) {
                 reader.wrong(ssh.position, weak.to_string(), "a key that `crypto` allows");
             }
-            Some(PrincipalKey { key, not_after })
+            if !key.algorithm().is_security_key() {
+                read_user::refuse(reader, node, key.algorithm().key_type());
+            }
+            Some(PrincipalKey { key, not_after, user })
         }
         Err(error) => {
             reader.wrong(ssh.position, error.to_string(), "a public key such as \"ssh-ed25519 AAAA…\"");
@@ -332,7 +341,7 @@ fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)
 
 fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
     /// Names of the full format for keys and formats that are not verified yet.
-    const LATER: &[&str] = &["sk-ed25519", "sk-ecdsa-p256", "gitsign-offline", "openpgp"];
+    const LATER: &[&str] = &["gitsign-offline", "openpgp"];
     reader.fields(node, "crypto", &["minRsa", "hashes", "allow"], &[])?;
     let mut crypto = Crypto::default();
     if let Some(value) = node.get("minRsa") {

@@ -95,6 +95,18 @@ pub struct Memory {
 
 impl Memory {
     pub fn store(&mut self, parents: &[CommitId], tree: Tree, signer: Option<&Person>, time: i64) -> CommitId {
+        let sign = signer.map(|signer| |payload: &[u8]| signer.sign("git", payload));
+        self.store_signed(parents, tree, sign, time)
+    }
+
+    /// As `store`, with a signature of any kind.
+    pub fn store_signed(
+        &mut self,
+        parents: &[CommitId],
+        tree: Tree,
+        sign: Option<impl FnOnce(&[u8]) -> String>,
+        time: i64,
+    ) -> CommitId {
         let mut listing = Sha256::new();
         for (path, bytes) in &tree {
             listing.update(path.as_str());
@@ -108,8 +120,8 @@ impl Memory {
         head += &format!("author A <a@example.com> {time} +0000\ncommitter A <a@example.com> {time} +0000\n");
         let message = format!("\nchange {}\n", self.commits.len());
         let payload = format!("{head}{message}");
-        let signature = signer.map_or_else(String::new, |signer| {
-            let armor = signer.sign("git", payload.as_bytes());
+        let signature = sign.map_or_else(String::new, |sign| {
+            let armor = sign(payload.as_bytes());
             format!("gpgsig {}\n", armor.trim_end().replace('\n', "\n "))
         });
         self.plant(format!("{head}{signature}{message}").into_bytes(), parents, tree, time)
