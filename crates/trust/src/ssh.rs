@@ -12,6 +12,7 @@ mod rsa;
 mod security_key;
 mod sshsig;
 mod verify;
+mod webauthn;
 mod wire;
 
 pub use allowed_signers::{AllowedSigners, AllowedSignersError, LineError, MAX_ALLOWED_SIGNERS_BYTES};

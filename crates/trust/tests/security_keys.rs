@@ -6,7 +6,7 @@ mod token;
 use std::path::PathBuf;
 
 use support::{Bench, Key};
-use token::{Token, Use, armored, sshsig_data, string};
+use token::{Browser, EXTENDED, TOUCHED, Token, Use, VERIFIED, armored, sshsig_data, string};
 use trust::{Crypto, KeyAlgorithm, NAMESPACE_TRUST, PublicKey, PublicKeyError, verify_sshsig};
 
 const MESSAGE: &[u8] = b"version: 1\n";
@@ -133,4 +133,74 @@ fn public_security_keys_have_one_form() {
     assert!(matches!(of(ecdsa, &[b"nistp256", &[4; 65], b"ssh:"]), Err(PublicKeyError::Refused(_))));
     assert_eq!(of(ecdsa, &[b"nistp384", &[4; 65], b"ssh:"]), Err(PublicKeyError::Malformed));
     assert_eq!(of(b"sk-ssh-ed25519@openssh.com", &[&[9; 32]]), Err(PublicKeyError::Malformed));
+}
+
+#[test]
+fn what_a_browser_has_signed_is_accepted() {
+    let bench = Bench::new();
+    let token = Token::ecdsa().with_application(b"writ.example.com");
+    let extended = Browser { extensions: b"\xa1\x63abc\xf5".to_vec(), ..Browser::default() };
+    let short = Browser { client_data_end: b"}".to_vec(), ..Browser::default() };
+    for (flags, browser) in [(TOUCHED, Browser::default()), (TOUCHED | VERIFIED, short), (TOUCHED | EXTENDED, extended)]
+    {
+        let how = Use { flags, ..Use::default() };
+        let signature = browser_signed(&token, &how, &browser);
+        check(&bench, &token, &format!("flags {flags}"), &signature, "accepted", true);
+        let signature = verify_sshsig(&signature, MESSAGE, NAMESPACE_TRUST, &Crypto::default()).unwrap();
+        assert_eq!(signature.assertion().unwrap().flags, flags);
+    }
+}
+
+fn browser_signed(token: &Token, how: &Use, browser: &Browser) -> Vec<u8> {
+    let data = sshsig_data(NAMESPACE_TRUST, MESSAGE);
+    armored(&token.blob(), NAMESPACE_TRUST, &token.browser_signature(how, browser, &data))
+}
+
+#[test]
+fn what_a_browser_did_not_have_signed_is_refused() {
+    let bench = Bench::new();
+    let token = Token::ecdsa();
+    let with = |change: fn(&mut Use, &mut Browser)| {
+        let (mut how, mut browser) = Default::default();
+        change(&mut how, &mut browser);
+        browser_signed(&token, &how, &browser)
+    };
+    let cases = [
+        (
+            "the challenge of another message",
+            with(|_, browser| browser.challenge = Some(sshsig_data(NAMESPACE_TRUST, b"version: 2\n"))),
+            "W201",
+            false,
+        ),
+        (
+            "the challenge of another namespace",
+            with(|_, browser| browser.challenge = Some(sshsig_data("git", MESSAGE))),
+            "W201",
+            false,
+        ),
+        ("no challenge", with(|_, browser| browser.challenge = Some(Vec::new())), "W201", false),
+        ("an origin that ends early", with(|_, browser| browser.origin = b"https://a\"".to_vec()), "W201", false),
+        // OpenSSH looks at the beginning only
+        ("no end", with(|_, browser| browser.client_data_end = b",".to_vec()), "W201", true),
+        ("no origin", with(|_, browser| browser.origin = Vec::new()), "W201", true),
+        (
+            "client data too long",
+            with(|_, browser| {
+                browser.client_data_end = [b",\"x\":\"".to_vec(), vec![b'x'; 2048], b"\"}".to_vec()].concat();
+            }),
+            "W201",
+            true,
+        ),
+        ("extensions without their flag", with(|_, browser| browser.extensions = vec![0xa0]), "W201", false),
+        ("the flag without extensions", with(|how, _| how.flags |= EXTENDED), "W201", false),
+        ("attested data", with(|how, _| how.flags |= 0x40), "W201", false),
+        ("flags that were not signed", with(|how, _| how.signed_flags = Some(0)), "W201", false),
+        ("bytes after it", with(|how, _| how.tail = vec![0]), "W201", false),
+    ];
+    for (name, signature, expected, ssh_keygen) in cases {
+        check(&bench, &token, name, &signature, expected, ssh_keygen);
+    }
+    // An Ed25519 key has no such signatures.
+    let token = Token::ed25519();
+    check(&bench, &token, "Ed25519", &browser_signed(&token, &Use::default(), &Browser::default()), "W201", false);
 }

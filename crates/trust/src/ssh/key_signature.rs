@@ -8,6 +8,7 @@ use super::{
     public_key::Material,
     rsa,
     security_key::Assertion,
+    webauthn::{self, Browser},
     wire::{Malformed, Reader},
 };
 
@@ -69,6 +70,11 @@ impl<'a> KeySignature<'a> {
             Material::SkEcdsa { point, application } if own_format => {
                 let assertion = Assertion::read(&mut self.rest)?;
                 let signed = assertion.signed_bytes(application, &[], message);
+                (Curve::P256.verifies(point, &signed, self.value), Some(assertion))
+            }
+            Material::SkEcdsa { point, application } if self.format == webauthn::FORMAT => {
+                let Browser { assertion, client_data, extensions } = Browser::read(&mut self.rest, message)?;
+                let signed = assertion.signed_bytes(application, extensions, client_data);
                 (Curve::P256.verifies(point, &signed, self.value), Some(assertion))
             }
             _ => return Err(Fault::Format),
