@@ -30,6 +30,10 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
     let at = Timestamp::from_second(commit.committer_time).map_err(|error| {
         refuse(TrustCode::W101, format!("committer time: {error}"), "a time until the year 9999", resign(commit))
     })?;
+    if signature.certificate().is_some() {
+        let found = format!("signed with key {fingerprint} and a certificate, which is not supported yet here");
+        return Err(refuse(TrustCode::W208, found, "a key that the allowed-signers file lists", resign(commit)));
+    }
     let Some(first) = allowed.lines_of(key).next() else {
         let needed = "a key that the allowed-signers file lists";
         let fix = format!(
@@ -57,5 +61,5 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
         let found = format!("signed with key {fingerprint} of {} {found}", line.principal);
         return Err(refuse(TrustCode::W207, found, needed, fix.to_owned()));
     }
-    Ok(Signer { principal: line.principal.clone(), format: SignatureFormat::Ssh, key: fingerprint })
+    Ok(Signer { principal: line.principal.clone(), format: SignatureFormat::Ssh, key: fingerprint, ca: None })
 }

@@ -1,6 +1,7 @@
 //! SSH keys and signatures (PROTOCOL.sshsig of OpenSSH), verified without a subprocess.
 
 mod allowed_signers;
+mod certificate;
 mod crypto;
 mod ecdsa;
 mod ed25519;
@@ -16,8 +17,10 @@ mod webauthn;
 mod wire;
 
 pub use allowed_signers::{AllowedSigners, AllowedSignersError, LineError, MAX_ALLOWED_SIGNERS_BYTES};
+pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_BYTES};
 pub use crypto::{Crypto, HashAlgorithm, KeyAlgorithm, MIN_RSA_BITS_DEFAULT, UnknownAlgorithm};
 pub use fingerprint::{Fingerprint, FingerprintError};
+pub(crate) use pattern::matches_list;
 pub(crate) use public_key::shown;
 pub use public_key::{MAX_KEY_TEXT_BYTES, PublicKey, PublicKeyError};
 pub(crate) use security_key::Unproven;

@@ -2,10 +2,13 @@
 //!
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
-//! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals).
+//! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
+//! (certificates).
 
+mod authority;
 mod check;
 mod read;
+mod read_authority;
 mod read_user;
 mod reader;
 mod signatures;
@@ -20,6 +23,7 @@ use manifest::{Digest, Finding, Position, RepoPath};
 
 use crate::{Crypto, Fingerprint, PublicKey, UserCheck, glob::PathPattern, kinds::KindPatterns};
 
+pub use authority::{Authority, CertifiedName};
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
 
@@ -47,6 +51,8 @@ pub struct TrustFile {
     pub expires: Timestamp,
     /// Principals by name.
     pub principals: BTreeMap<String, Principal>,
+    /// Authorities whose certificates are believed, by name.
+    pub authorities: BTreeMap<String, Authority>,
     /// Roles by name: the principals that hold them.
     pub roles: BTreeMap<String, BTreeSet<String>>,
     /// Rules, in the order written.
@@ -76,8 +82,10 @@ pub(crate) struct Places {
 pub struct Principal {
     /// Which of the two.
     pub kind: PrincipalKind,
-    /// Their keys; at least one.
+    /// Their keys. With `certificates` at least one.
     pub keys: Vec<PrincipalKey>,
+    /// What certificates call them.
+    pub certificates: Vec<CertifiedName>,
 }
 
 /// What a principal is.
@@ -135,12 +143,28 @@ pub enum Ancestry {
 }
 
 /// What is revoked for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revoked {
     /// A key.
     Key(Fingerprint),
     /// The signed bytes of a commit.
     Payload(Digest),
+    /// Certificates of an authority by their numbers, both ends included.
+    Serials {
+        /// Name of the authority.
+        ca: String,
+        /// The first; at least 1.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// Certificates of an authority by the name it gave them.
+    KeyId {
+        /// Name of the authority.
+        ca: String,
+        /// The name.
+        key_id: String,
+    },
 }
 
 impl TrustFile {
@@ -188,6 +212,9 @@ impl fmt::Display for Revoked {
         match self {
             Self::Key(key) => write!(f, "key {key}"),
             Self::Payload(payload) => write!(f, "payload sha256:{payload}"),
+            Self::Serials { ca, from, to } if from == to => write!(f, "certificate {from} of {ca}"),
+            Self::Serials { ca, from, to } => write!(f, "certificates {from} to {to} of {ca}"),
+            Self::KeyId { ca, key_id } => write!(f, "certificate {key_id:?} of {ca}"),
         }
     }
 }

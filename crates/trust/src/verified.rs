@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile,
+    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature, TreeId, TrustCode, TrustFile,
     TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven, step::Step,
 };
 
@@ -43,15 +43,23 @@ impl VerifiedCommit {
     /// Checks the signature of a commit against the keys of a trust file.
     ///
     /// # Errors
-    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven, W304 revoked.
+    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
+        if let Some(certificate) = signature.certificate() {
+            let principal = policy
+                .certified(&signature, certificate, instants)
+                .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))?;
+            return Ok(Self::signed_by(object, principal, &signature));
+        }
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
             !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint()))
                 && instants.within(held.not_after).is_ok()
         };
-        let able = policy.principals.iter().filter(|(_, principal)| principal.keys.iter().any(in_force));
+        let able = policy.principals.iter().filter(|(_, principal)| {
+            principal.keys.iter().any(in_force) || policy.can_be_certified(principal, Some(instants.latest()))
+        });
         let names = list(able.map(|(name, _)| name.as_str()));
         let fix = || format!("sign with a key in force of {names}");
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
@@ -72,12 +80,21 @@ impl VerifiedCommit {
             let found = format!("signed with key {key} of {principal} {found}");
             return Err(refuse(TrustCode::W207, &object.id, found, needed.to_owned(), fix.to_owned()));
         }
-        Ok(Self {
+        Ok(Self::signed_by(object, principal, &signature))
+    }
+
+    fn signed_by(object: &CommitObject, principal: &str, signature: &SshSignature) -> Self {
+        Self {
             id: object.id,
             tree: object.tree,
             payload_sha256: object.payload_sha256,
-            signer: Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key },
-        })
+            signer: Signer {
+                principal: principal.to_owned(),
+                format: SignatureFormat::Ssh,
+                key: signature.key().fingerprint(),
+                ca: signature.certificate().map(|certificate| certificate.authority().fingerprint()),
+            },
+        }
     }
 
     /// Its id.

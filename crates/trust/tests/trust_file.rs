@@ -54,7 +54,6 @@ fn what_is_not_supported_yet_is_named_with_its_place() {
             "9:30 W502 field keyless of a key of principal bob is not supported yet",
         ),
         ("kind: robot", "kind: forge", "14:18 W502 kind forge of principal relbot is not supported yet"),
-        ("kind: robot", "kind: ca", "14:18 W502 kind ca of principal relbot is not supported yet"),
         (
             "{role: root, threshold: 2}",
             "{role: root, threshold: 2, distinctFromAuthor: true}",

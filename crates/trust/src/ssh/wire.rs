@@ -30,6 +30,16 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(bytes))
     }
 
+    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+        let bytes = self.take(8)?.try_into().map_err(|_length| Malformed)?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    /// What has not been read yet.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(super) fn string(&mut self) -> Result<&'a [u8], Malformed> {
         let count = usize::try_from(self.u32()?).map_err(|_too_large| Malformed)?;
         self.take(count)

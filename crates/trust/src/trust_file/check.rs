@@ -98,10 +98,11 @@ impl TrustFile {
         let able = |name: &&String| {
             self.principals.get(*name).is_some_and(|principal| {
                 (!people || principal.kind == PrincipalKind::Human)
-                    && principal.keys.iter().any(|key| {
-                        let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
-                        !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
-                    })
+                    && (self.can_be_certified(principal, at)
+                        || principal.keys.iter().any(|key| {
+                            let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
+                            !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
+                        }))
             })
         };
         self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
 use super::{
-    Ancestry, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule,
-    TrustFile, read_user, reader::Reader, trust_file_path,
+    Ancestry, Authority, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold,
+    Rule, TrustFile, read_authority, read_user, reader::Reader, trust_file_path,
 };
 use crate::{
-    Crypto, PublicKey, TrustCode,
+    Crypto, Fingerprint, PublicKey, TrustCode,
     branch::check_branch,
     glob::PathPattern,
     kinds::{KindPattern, KindPatterns},
@@ -80,16 +80,23 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     }
     let version = reader.required(root, what, "version").and_then(|node| reader.number(node, "version", MAX_VERSION));
     let expires = reader.required(root, what, "expires").and_then(|node| reader.instant(node, "expires"));
-    let principals =
-        reader.required(root, what, "principals").map(|node| read_principals(reader, node, crypto.as_ref()));
+    let (principals, authorities) =
+        reader.required(root, what, "principals").map(|node| read_principals(reader, node, crypto.as_ref())).unzip();
     let known: BTreeSet<&str> = root
         .get("principals")
         .map(|node| node.entries().iter().map(|(key, _node)| key.name.as_str()).collect())
         .unwrap_or_default();
-    let roles = reader.required(root, what, "roles").map(|node| read_roles(reader, node, &known));
+    let is_authority =
+        |name: &str| authorities.as_ref().is_some_and(|all: &BTreeMap<String, Authority>| all.contains_key(name));
+    let roles = reader.required(root, what, "roles").map(|node| read_roles(reader, node, &known, &is_authority));
     let rules = reader.required(root, what, "rules").map(|node| read_rules(reader, node));
     let ancestry = root.get("history").map_or(Some(Ancestry::default()), |node| read_history(reader, node));
     let revoked = root.get("revoked").map_or_else(|| Some(BTreeMap::new()), |node| read_revoked(reader, node));
+    if let (Some(node), Some(all), Some(revoked), Some(authorities)) =
+        (root.get("revoked"), root.get("principals"), &revoked, &authorities)
+    {
+        read_authority::check_revocations(reader, all, node, revoked, authorities);
+    }
     let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
     Some(TrustFile {
         repo_id: repo_id?,
@@ -97,6 +104,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         version: version?,
         expires: expires?,
         principals: principals?,
+        authorities: authorities?,
         roles: roles?,
         rules: rules?,
         ancestry: ancestry?,
@@ -113,45 +121,71 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     })
 }
 
-fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) -> BTreeMap<String, Principal> {
-    let mut principals = BTreeMap::new();
+type Principals = (BTreeMap<String, Principal>, BTreeMap<String, Authority>);
+
+fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) -> Principals {
+    let (mut principals, mut authorities) = (BTreeMap::new(), BTreeMap::new());
+    let all = node;
     let mut holders = BTreeMap::new();
     for (name, node) in reader.named(node, "principals") {
         let what = format!("principal {}", name.name);
-        if reader.fields(node, &what, &["kind", "keys"], &["key", "principals", "maxValidity"]).is_none() {
+        if reader.fields(node, &what, &["kind", "keys", "key", "principals", "maxValidity"], &[]).is_none() {
             continue;
         }
+        if node.get("kind").and_then(Node::as_str) == Some("ca") {
+            if let Some(authority) = read_authority::authority(reader, node, &what, crypto) {
+                note_holder(reader, &mut holders, node, &authority.key, name.name.as_str());
+                authorities.insert(name.name.clone(), authority);
+            }
+            continue;
+        }
+        read_authority::refuse_fields(reader, node, &what);
         let kind = reader.required(node, &what, "kind").and_then(|kind| match kind.as_str() {
             Some("human") => Some(PrincipalKind::Human),
             Some("robot") => Some(PrincipalKind::Robot),
-            Some(kind_name @ ("forge" | "ca")) => {
-                reader.later(kind.position, &format!("kind {kind_name} of {what}"));
+            Some("forge") => {
+                reader.later(kind.position, &format!("kind forge of {what}"));
                 None
             }
             _ => {
-                reader.wrong(kind.position, format!("kind of {what} is unknown"), "human or robot");
+                reader.wrong(kind.position, format!("kind of {what} is unknown"), "human, robot or ca");
                 None
             }
         });
-        let mut keys = Vec::new();
+        let (mut keys, mut certificates) = (Vec::new(), Vec::new());
         if let Some(list) = reader.required(node, &what, "keys") {
             for item in reader.list(list, &format!("keys of {what}")) {
+                if item.get("sshCertificate").is_some() {
+                    certificates.extend(read_authority::certified_name(reader, item, &what));
+                    continue;
+                }
                 let Some(key) = read_key(reader, item, &what, crypto) else { continue };
-                match holders.insert(key.key.fingerprint(), name.name.as_str()) {
-                    Some(holder) => reader.wrong(
-                        item.position,
-                        format!("key {} of {what} is there already, for {holder}", key.key.fingerprint()),
-                        "each key once, in one principal",
-                    ),
-                    None => keys.push(key),
+                if note_holder(reader, &mut holders, item, &key.key, name.name.as_str()) {
+                    keys.push(key);
                 }
             }
         }
         if let Some(kind) = kind {
-            principals.insert(name.name.clone(), Principal { kind, keys });
+            principals.insert(name.name.clone(), Principal { kind, keys, certificates });
         }
     }
-    principals
+    read_authority::check_names(reader, all, &principals, &authorities);
+    (principals, authorities)
+}
+
+/// Notes whose key it is; false, with a mistake, if it is somebody's already.
+fn note_holder<'n>(
+    reader: &mut Reader,
+    holders: &mut BTreeMap<Fingerprint, &'n str>,
+    at: &Node,
+    key: &PublicKey,
+    name: &'n str,
+) -> bool {
+    let fingerprint = key.fingerprint();
+    let Some(holder) = holders.insert(fingerprint, name) else { return true };
+    let found = format!("key {fingerprint} of principal {name} is there already, for {holder}");
+    reader.wrong(at.position, found, "each key once, in one principal");
+    false
 }
 
 fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<PrincipalKey> {
@@ -188,13 +222,21 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
     }
 }
 
-fn read_roles(reader: &mut Reader, node: &Node, known: &BTreeSet<&str>) -> BTreeMap<String, BTreeSet<String>> {
+fn read_roles(
+    reader: &mut Reader,
+    node: &Node,
+    known: &BTreeSet<&str>,
+    is_authority: &dyn Fn(&str) -> bool,
+) -> BTreeMap<String, BTreeSet<String>> {
     let mut roles = BTreeMap::new();
     for (name, node) in reader.named(node, "roles") {
         let mut members = BTreeSet::new();
         for item in reader.list(node, &format!("role {}", name.name)) {
             let Some(member) = reader.name(item, "principal") else { continue };
-            if !known.contains(member.as_str()) {
+            if is_authority(&member) {
+                let found = format!("role {} names {member}, an authority, which never signs itself", name.name);
+                reader.wrong(item.position, found, "a principal that it certifies");
+            } else if !known.contains(member.as_str()) {
                 reader.wrong(
                     item.position,
                     format!("role {} names {member}, who is no principal", name.name),
@@ -286,15 +328,17 @@ fn read_revoked(reader: &mut Reader, node: &Node) -> Option<BTreeMap<Revoked, St
     let mut revoked = BTreeMap::new();
     for item in reader.list(node, "revoked") {
         let Some((what, reason)) = read_revocation(reader, item) else { continue };
-        if revoked.insert(what, reason).is_some() {
+        if revoked.contains_key(&what) {
             reader.wrong(item.position, format!("{what} is revoked twice"), "each once");
         }
+        revoked.insert(what, reason);
     }
     Some(revoked)
 }
 
 fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)> {
-    reader.fields(node, "a revocation", &["key", "payload", "kind", "reason"], &["after"])?;
+    let known = ["key", "payload", "kind", "reason", "ca", "serial", "keyId"];
+    reader.fields(node, "a revocation", &known, &["after"])?;
     let reason = match node.get("reason") {
         Some(reason) => reader.text(reason, "reason")?.to_owned(),
         None => "no reason given".to_owned(),
@@ -305,7 +349,7 @@ fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)
             reader.later(at, "kind soft of a revocation");
             return None;
         }
-        None if node.get("payload").is_some() => {}
+        None if node.get("payload").is_some() || node.get("ca").is_some() => {}
         Some((at, _)) => {
             reader.wrong(at, "kind of a revocation is unknown".to_owned(), "hard");
             return None;
@@ -314,6 +358,9 @@ fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)
             reader.wrong(node.position, "the revocation of a key has no kind".to_owned(), "kind: hard");
             return None;
         }
+    }
+    if ["ca", "serial", "keyId"].iter().any(|field| node.get(field).is_some()) {
+        return read_authority::revocation(reader, node).map(|what| (what, reason));
     }
     match (node.get("key"), node.get("payload")) {
         (Some(key), None) => match reader.text(key, "key")?.parse() {

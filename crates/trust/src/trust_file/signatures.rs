@@ -99,6 +99,13 @@ impl TrustFile {
         for file in files {
             let name = &file.principal;
             let verdict = file.verify(message, &self.crypto).and_then(|signature| {
+                if let Some(certificate) = signature.certificate() {
+                    let holder = self
+                        .certified(&signature, certificate, instants)
+                        .map_err(|refused| format!("{name}.sig: {}", refused.found))?;
+                    let other = || format!("{name}.sig: signed with a certificate of {holder}");
+                    return if holder == name { Ok(()) } else { Err(other()) };
+                }
                 let fingerprint = signature.key().fingerprint();
                 match self.holder(&fingerprint) {
                     Some((holder, held)) if holder == name => {
@@ -146,6 +153,9 @@ impl TrustRootSpec {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
             let verdict = file.verify(message, &Crypto::default()).and_then(|signature| {
+                if signature.certificate().is_some() {
+                    return Err(format!("{}.sig: signed with a certificate, not with a root key", file.principal));
+                }
                 proven(&file.principal, UserCheck::default(), &signature)?;
                 Ok(signature.key().fingerprint())
             });
