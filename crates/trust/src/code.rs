@@ -73,7 +73,7 @@ manifest::codes! {
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, certificates, two object formats at once).",
+            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, ML-DSA keys, two object formats at once).",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, which is not supported yet; needed: an SSH signature",
         },

@@ -81,6 +81,11 @@ fn what_is_not_supported_yet_is_named_with_its_place() {
             "21:18 W502 gitsign-offline in crypto.allow is not supported yet",
         ),
         (
+            "revoked: []",
+            "crypto: {allow: [mldsa44-ed25519]}",
+            "21:18 W502 mldsa44-ed25519 in crypto.allow is not supported yet",
+        ),
+        (
             "role: security, threshold: 1",
             "role: security, threshold: 2",
             "18:68 W502 threshold 2 of rule policies is not supported yet: without approvals only the signer of a commit counts",

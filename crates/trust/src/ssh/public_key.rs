@@ -202,6 +202,8 @@ fn application(reader: &mut Reader<'_>) -> Result<Arc<[u8]>, PublicKeyError> {
 /// The words for key types that OpenSSH knows and writ does not.
 fn not_supported(name: &[u8]) -> Option<PublicKeyError> {
     let text = shown(name);
+    // OpenSSH 10.4 and 10.5 call it ssh-mldsa44-ed25519@openssh.com, later ones ssh-mldsa44-ed25519. No maintained crate
+    // verifies the pair of signatures.
     let what = if text.contains("-cert-v0") {
         format!("an SSH certificate ({text})")
     } else if text.starts_with("sk-") || text.starts_with("webauthn-") {

@@ -388,7 +388,7 @@ fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)
 
 fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
     /// Names of the full format for keys and formats that are not verified yet.
-    const LATER: &[&str] = &["gitsign-offline", "openpgp"];
+    const LATER: &[&str] = &["gitsign-offline", "openpgp", "mldsa44-ed25519"];
     reader.fields(node, "crypto", &["minRsa", "hashes", "allow"], &[])?;
     let mut crypto = Crypto::default();
     if let Some(value) = node.get("minRsa") {
