@@ -16,6 +16,7 @@ mod verify;
 mod webauthn;
 mod wire;
 
+pub(crate) use allowed_signers::Line as AllowedLine;
 pub use allowed_signers::{AllowedSigners, AllowedSignersError, LineError, MAX_ALLOWED_SIGNERS_BYTES};
 pub use certificate::{Certificate, CertificateError, MAX_CERTIFICATE_BYTES};
 pub use crypto::{Crypto, HashAlgorithm, KeyAlgorithm, MIN_RSA_BITS_DEFAULT, UnknownAlgorithm};
