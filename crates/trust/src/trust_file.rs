@@ -3,10 +3,11 @@
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
 //! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
-//! (certificates).
+//! (certificates), `import` (revocations from elsewhere).
 
 mod authority;
 mod check;
+mod import;
 mod read;
 mod read_authority;
 mod read_user;
@@ -24,6 +25,7 @@ use manifest::{Digest, Finding, Position, RepoPath};
 use crate::{Crypto, Fingerprint, PublicKey, UserCheck, glob::PathPattern, kinds::KindPatterns};
 
 pub use authority::{Authority, CertifiedName};
+pub use import::ImportedRevocations;
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
 

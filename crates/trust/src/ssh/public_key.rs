@@ -3,6 +3,7 @@
 use std::{fmt, hash, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha1_checked::{Digest as _, Sha1};
 
 use super::{
     Fingerprint, KeyAlgorithm,
@@ -118,6 +119,11 @@ impl PublicKey {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.blob)
+    }
+
+    /// SHA-1 of the binary form, which old revocation lists name keys by.
+    pub(crate) fn sha1(&self) -> [u8; 20] {
+        Sha1::digest(&self.blob).into()
     }
 
     /// The algorithm.
