@@ -37,7 +37,7 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
         let found = format!("signed with key {key} of {principal} {found}");
         return Err(asked.refuse(TrustCode::W207, found, needed, fix.to_owned()));
     }
-    let ca = signature.certificate().map(|certificate| certificate.authority().fingerprint());
+    let ca = signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint()));
     Ok(Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key, ca })
 }
 

@@ -92,7 +92,7 @@ impl VerifiedCommit {
                 principal: principal.to_owned(),
                 format: SignatureFormat::Ssh,
                 key: signature.key().fingerprint(),
-                ca: signature.certificate().map(|certificate| certificate.authority().fingerprint()),
+                ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
             },
         }
     }

@@ -1,7 +1,5 @@
 //! Certificates made by the real `ssh-keygen`, and others that no authority should have signed.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod support;
 mod token;
 

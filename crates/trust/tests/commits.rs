@@ -339,7 +339,10 @@ fn a_commit_signed_with_a_certificate_is_judged_as_git_judges_it() {
             assert_eq!(found, expected, "{name}: {file}");
             assert_eq!(repository.git_accepts(&commit.id, file), git, "git on {name}: {file}");
             if let Ok(signer) = &signer {
-                assert_eq!((signer.key, signer.ca), (key.parsed().fingerprint(), Some(ca.parsed().fingerprint())));
+                assert_eq!(
+                    (signer.key, signer.ca.clone()),
+                    (key.parsed().fingerprint(), Some(Box::new(ca.parsed().fingerprint())))
+                );
             }
         };
     let day = "20260101000000Z:20260102000000Z";

@@ -5,7 +5,11 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use proptest::prelude::*;
 use support::{Bench, KEY_TYPES, Key};
@@ -62,7 +66,7 @@ impl World {
     }
 
     /// What `ssh-keygen -Q` says of a file.
-    fn asked(&self, revocations: &[u8], public: &PathBuf) -> bool {
+    fn asked(&self, revocations: &[u8], public: &Path) -> bool {
         let file = self.bench.path("asked");
         fs::write(&file, revocations).unwrap();
         let args = ["-Q", "-f", file.to_str().unwrap(), public.to_str().unwrap()];
@@ -354,7 +358,7 @@ proptest! {
     #[test]
     fn serials_are_those_that_are_listed(serials in proptest::collection::btree_set(1_u64..200, 1..40), offset in 0_u64..100) {
         let listed = certificates(&[(0x20, numbers(&serials.iter().map(|one| one + offset).collect::<Vec<_>>()))]);
-        let mut bits = vec![0_u8; 26];
+        let mut bits = [0_u8; 26];
         for one in &serials {
             let place = bits.len() - 1 - usize::try_from(one / 8).unwrap();
             bits[place] |= 1 << (one % 8);

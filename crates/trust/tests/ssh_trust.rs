@@ -1,6 +1,6 @@
 //! Security keys in the trust file: what it asks of them, and what becomes of signatures that do not prove it.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;

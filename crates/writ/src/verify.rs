@@ -199,7 +199,7 @@ impl Step {
                 principal: signer.principal.clone(),
                 format: signer.format,
                 key: signer.key.to_string(),
-                ca: signer.ca.map(|ca| ca.to_string()),
+                ca: signer.ca.as_ref().map(ToString::to_string),
             }),
         }
     }

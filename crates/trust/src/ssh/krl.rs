@@ -67,7 +67,7 @@ pub(super) fn read(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), RevocationsE
             })?,
             FINGERPRINT_SHA1 => digests(&mut section, &mut |digest: [u8; 20]| sink(RevokedItem::KeySha1(digest)))?,
             FINGERPRINT_SHA256 => {
-                digests(&mut section, &mut |digest: [u8; 32]| sink(RevokedItem::Key(Fingerprint::from_sha256(digest))))?
+                digests(&mut section, &mut |digest| sink(RevokedItem::Key(Fingerprint::from_sha256(digest))))?;
             }
             SIGNATURE => return Err(RevocationsError::Signed),
             EXTENSION => extension(&mut section)?,

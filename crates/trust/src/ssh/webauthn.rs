@@ -48,7 +48,7 @@ impl<'a> Browser<'a> {
             && extensions.len() <= MAX_EXTENSIONS_BYTES;
         // An origin that JSON would have to escape is none, and could end the text before its end.
         let plain = origin.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
-        let flagged = flags & ATTESTED == 0 && (flags & EXTENDED != 0) == !extensions.is_empty();
+        let flagged = flags & ATTESTED == 0 && (flags & EXTENDED != 0) != extensions.is_empty();
         if !bounded || !plain || !flagged {
             return Err(Malformed.into());
         }

@@ -98,7 +98,7 @@ pub(super) fn check_names(
             match authorities.get(ca) {
                 None if is_authority(node, ca) => {}
                 None => {
-                    reader.wrong(at, format!("principal {name} names the authority {ca}"), "a principal of kind ca")
+                    reader.wrong(at, format!("principal {name} names the authority {ca}"), "a principal of kind ca");
                 }
                 Some(authority) if !matches_list(&authority.principals, called) => {
                     let found = format!("principal {name} is called {called}, which {ca} may not certify");
