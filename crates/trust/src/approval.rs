@@ -338,12 +338,19 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
     let verified = verify_sshsig(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto)
         .map_err(|error| error.to_string())?;
     let key = verified.key().fingerprint();
+    if let Some(certificate) = verified.certificate() {
+        let certified = step.policy.certified(&verified, certificate, step.instants);
+        return certified.map(str::to_owned).map_err(|refused| refused.found);
+    }
     let Some((principal, held)) = step.policy.holder(&key) else {
         return Err(format!("key {key} belongs to no principal"));
     };
     if let Some(reason) = step.policy.revoked.get(&Revoked::Key(key)) {
         return Err(format!("key {key} of {principal} is revoked ({reason})"));
     }
-    step.instants.within(held).map_err(|reason| format!("key {key} of {principal} {reason}"))?;
+    step.instants.holds(held).map_err(|reason| format!("key {key} of {principal} {reason}"))?;
+    if let Some(unproven) = held.user.unproven(verified.assertion()) {
+        return Err(format!("key {key} of {principal} {}", unproven.found));
+    }
     Ok(principal.to_owned())
 }

@@ -49,7 +49,7 @@ manifest::codes! {
         },
         /// Nobody known holds the key.
         W202 = "UnknownKey" {
-            meaning: "The signature is by a key that belongs to no principal.",
+            meaning: "The signature is by a key that belongs to no principal, or with a certificate that stands for none.",
             action: "Sign with a key that is listed, or have the key added by a commit of its own that root principals sign.",
             example: "W202 UnknownKey: commit 3f1c2a9d0b7e: signed by SHA256:Zx…; needed: a key of a principal in .writ/trust.yaml",
         },
@@ -61,20 +61,20 @@ manifest::codes! {
         },
         /// The key is outside its window.
         W204 = "KeyNotValidThen" {
-            meaning: "The key was expired, or not valid yet, at the time that counts for this commit.",
+            meaning: "The key or its certificate was expired, or not valid yet, at the time that counts for this commit.",
             action: "Sign with a key that is valid, or extend its window by a commit of its own.",
             example: "W204 KeyNotValidThen: commit 3f1c2a9d0b7e: the key of alice ended on 2026-06-01; needed: a key valid at 2026-07-02T09:00:00Z",
         },
         /// The signature was made for another purpose.
         W207 = "WrongNamespace" {
-            meaning: "The signature is good but was made for another purpose (its namespace), so it cannot stand for this one.",
-            action: "Sign commits with `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --gpg-sign`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
+            meaning: "The signature is good but was made for another purpose (its namespace), or without what the trust file asks of a security key (a touch, the PIN or fingerprint of its user) or of a certificate (its principals, its options, for how long it is valid), so it cannot stand for this one.",
+            action: "Touch the key when it blinks. Sign commits with `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --gpg-sign`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
             example: "W207 WrongNamespace: commit 3f1c2a9d0b7e: namespace \"file\"; needed: \"git\"",
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, security keys, certificates, two object formats at once).",
-            action: "Sign with a plain SSH key of type Ed25519, ECDSA or RSA.",
+            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, ML-DSA keys, two object formats at once).",
+            action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, which is not supported yet; needed: an SSH signature",
         },
 
@@ -98,7 +98,7 @@ manifest::codes! {
         },
         /// Key or payload was revoked.
         W304 = "Revoked" {
-            meaning: "The key of the signature, or the content of the commit, is revoked.",
+            meaning: "The key of the signature, its certificate or its authority, or the content of the commit, is revoked.",
             action: "Make the change again and sign it with a key that is not revoked.",
             example: "W304 Revoked: commit 3f1c2a9d0b7e: key SHA256:Zx… of mallory is revoked (compromised); needed: a key in force",
         },

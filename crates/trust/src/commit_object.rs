@@ -15,7 +15,7 @@ use crate::{
     commit_headers::{Header, split},
     person,
     repair::{remake, resign},
-    ssh::{Crypto, Fingerprint, NAMESPACE_GIT, SshSignature, claimed_key, verify_sshsig},
+    ssh::{Crypto, Fingerprint, NAMESPACE_GIT, SshSignature, claimed_keys, verify_sshsig},
 };
 
 /// The most bytes a commit object may have. The largest of the Linux kernel, an octopus merge with its tags, is below
@@ -105,9 +105,9 @@ impl CommitObject {
 }
 
 impl CommitObject {
-    /// The key that the signature names, whether or not it fits: for commits that were verified before.
-    pub(crate) fn claimed_key(&self) -> Option<Fingerprint> {
-        claimed_key(self.signature.as_deref()?)
+    /// The keys that the signature names, whether or not it fits: for commits that were verified before.
+    pub(crate) fn claimed_keys(&self) -> Vec<Fingerprint> {
+        self.signature.as_deref().map(claimed_keys).unwrap_or_default()
     }
 }
 

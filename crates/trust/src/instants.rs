@@ -29,11 +29,18 @@ impl Instants {
     }
 
     /// Whether both lie within the window of a key. The error goes after `key SHA256:… `.
-    pub(crate) fn within(&self, key: &PrincipalKey) -> Result<(), String> {
-        if let Some(begin) = key.not_before.filter(|begin| self.committer < *begin) {
-            return Err(format!("begins {begin}, the commit is of {}", self.committer));
+    pub(crate) fn holds(&self, key: &PrincipalKey) -> Result<(), String> {
+        match key.not_before {
+            Some(begin) if self.committer < begin => {
+                Err(format!("begins {begin}, the commit is of {}", self.committer))
+            }
+            _ => self.within(key.not_after),
         }
-        match key.not_after {
+    }
+
+    /// Whether both lie before the end of a window. The error goes after `key SHA256:… `.
+    pub(crate) fn within(&self, not_after: Option<Timestamp>) -> Result<(), String> {
+        match not_after {
             Some(end) if self.committer > end => Err(format!("ended {end}, the commit is of {}", self.committer)),
             Some(end) if self.latest() > end => {
                 Err(format!("ended {end}, the commit was first seen {}", self.latest()))

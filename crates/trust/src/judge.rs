@@ -272,7 +272,7 @@ impl Judge<'_> {
             steps.push(Made {
                 commit: at,
                 payload: object.payload_sha256,
-                key: object.claimed_key(),
+                keys: object.claimed_keys(),
                 is_merge: object.parents.len() > 1,
             });
             match object.parents.first() {

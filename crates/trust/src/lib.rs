@@ -48,9 +48,11 @@ pub use credit::Credit;
 pub use signature_only::verify_signature_only;
 pub use signer::{SignatureFormat, Signer};
 pub use ssh::{
-    AllowedSigners, AllowedSignersError, Crypto, Fingerprint, FingerprintError, HashAlgorithm, KeyAlgorithm, LineError,
-    MAX_ALLOWED_SIGNERS_BYTES, MAX_KEY_TEXT_BYTES, MIN_RSA_BITS_DEFAULT, NAMESPACE_GIT, NAMESPACE_TRUST, PublicKey,
-    PublicKeyError, SshSignature, SshsigError, UnknownAlgorithm, verify_sshsig,
+    AllowedSigners, AllowedSignersError, Assertion, Certificate, CertificateError, Crypto, Fingerprint,
+    FingerprintError, HashAlgorithm, KeyAlgorithm, LineError, MAX_ALLOWED_SIGNERS_BYTES, MAX_CERTIFICATE_BYTES,
+    MAX_KEY_TEXT_BYTES, MAX_REVOCATIONS, MAX_REVOCATIONS_BYTES, MIN_RSA_BITS_DEFAULT, NAMESPACE_GIT, NAMESPACE_TRUST,
+    PublicKey, PublicKeyError, Revocations, RevocationsError, RevokedItem, SshSignature, SshsigError, UnknownAlgorithm,
+    UserCheck, UserPresence, verify_sshsig,
 };
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
@@ -69,8 +71,8 @@ pub use root::{
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
-    Ancestry, HistoryRules, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode,
-    Principal, PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES,
-    TrustFile, signature_path,
+    Ancestry, Authority, CertifiedName, HistoryRules, ImportedRevocations, MAX_ITEMS, MAX_PATTERNS,
+    MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, Principal, PrincipalKey, PrincipalKind, Revocation,
+    Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile, signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

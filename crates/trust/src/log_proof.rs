@@ -49,7 +49,7 @@ pub struct LogProof {
 /// The parts of an `advance` entry that [`AuthorizedCommit::resume`] reads back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFields {
-    /// `repoId`, `commit`, `tree`, `payloadSha256` and, if known, `principal` and `key`.
+    /// `repoId`, `commit`, `tree`, `payloadSha256` and, if known, `principal`, `key` and `ca`.
     pub subject: BTreeMap<String, String>,
     /// `policyVersion`.
     pub counts: BTreeMap<String, u64>,
@@ -226,6 +226,7 @@ impl AuthorizedCommit {
         if let Some(signer) = &self.signer {
             subject.insert("principal".to_owned(), signer.principal.clone());
             subject.insert("key".to_owned(), signer.key.to_string());
+            subject.extend(signer.ca.as_ref().map(|ca| ("ca".to_owned(), ca.to_string())));
         }
         LogFields {
             subject,
@@ -274,9 +275,15 @@ impl Leaf {
                 principal: principal.clone(),
                 format: SignatureFormat::Ssh,
                 key: key.parse().map_err(|_form| wrong("key"))?,
+                ca: self
+                    .subject
+                    .get("ca")
+                    .map(|ca| ca.parse().map(Box::new))
+                    .transpose()
+                    .map_err(|_form| wrong("ca"))?,
             }),
-            (None, None) => None,
-            _ => return Err("it names a principal without a key, or a key without a principal".to_owned()),
+            (None, None) if !self.subject.contains_key("ca") => None,
+            _ => return Err("it names a principal, a key or an authority without the others".to_owned()),
         };
         Ok(AuthorizedCommit {
             id: text("commit")?.parse().map_err(|_form| wrong("commit"))?,

@@ -81,6 +81,9 @@ pub(crate) fn mend_signature(finding: Finding, predecessor: Option<&CommitId>, p
     } else if finding.code == TrustCode::W203.entry() {
         let why = "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes";
         format!("{} # {why}", sign(SIGN_WITH, predecessor, place))
+    } else if finding.code == TrustCode::W207.entry() && !finding.fix.starts_with("git ") {
+        // The key may be right and only its use was not: what to do differently follows the command.
+        format!("{} # {}", sign_again(predecessor, place), finding.fix)
     } else {
         sign_again(predecessor, place)
     };

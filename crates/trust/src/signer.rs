@@ -21,4 +21,7 @@ pub struct Signer {
     pub format: SignatureFormat,
     /// Fingerprint of the key.
     pub key: Fingerprint,
+    /// Fingerprint of the authority's key, if a certificate says whose key it is. Boxed since that is rare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Box<Fingerprint>>,
 }

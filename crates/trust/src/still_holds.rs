@@ -25,12 +25,12 @@ const MAX_LOOKUPS: usize = 200_000;
 const TOLD: usize = 5;
 
 /// A step that was accepted, now or before.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
     pub(crate) payload: manifest::Digest,
-    /// The key that signed it.
-    pub(crate) key: Option<Fingerprint>,
+    /// The key that signed it, and the one that certified that.
+    pub(crate) keys: Vec<Fingerprint>,
     /// Whether it brings other commits along.
     pub(crate) is_merge: bool,
 }
@@ -76,8 +76,8 @@ impl StillHolds<'_> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        let key = step.key?;
-        let revocation = self.policy.revoked.get(&Revoked::Key(key))?;
+        let revoked = |key: &Fingerprint| Some((*key, self.policy.revoked.get(&Revoked::Key(*key))?));
+        let (key, revocation) = step.keys.iter().find_map(revoked)?;
         let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
             Some(end) => place <= *end,
             // The end lies before all that is judged here.
@@ -115,14 +115,14 @@ impl StillHolds<'_> {
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
-        let merger = step.key.and_then(|key| self.policy.holder(&key)).map(|(name, _)| Credit::of_author(name));
+        let merger = step.keys.first().and_then(|key| self.policy.holder(key)).map(|(name, _)| Credit::of_author(name));
         let answers = |path: &RepoPath| {
             merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
         };
         for side in sides.map_err(|error| unreadable(&step.commit, &error))? {
             let object = read_commit(self.history, &side)?;
             let made =
-                Made { commit: side, payload: object.payload_sha256, key: object.claimed_key(), is_merge: false };
+                Made { commit: side, payload: object.payload_sha256, keys: object.claimed_keys(), is_merge: false };
             let Some(why) = self.revoked(place, &made, &BTreeMap::new()) else { continue };
             for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
                 if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {

@@ -2,10 +2,15 @@
 //!
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
-//! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals).
+//! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
+//! (certificates), `import` (revocations from elsewhere).
 
+mod authority;
 mod check;
+mod import;
 mod read;
+mod read_authority;
+mod read_user;
 mod reader;
 mod signatures;
 
@@ -18,10 +23,12 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
 use crate::{
-    CommitId, Crypto, Fingerprint, PublicKey, RefBinding, glob::PathPattern, kinds::KindPatterns,
+    CommitId, Crypto, Fingerprint, PublicKey, RefBinding, UserCheck, glob::PathPattern, kinds::KindPatterns,
     namespaces::NamespacePatterns,
 };
 
+pub use authority::{Authority, CertifiedName};
+pub use import::ImportedRevocations;
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
 
@@ -49,6 +56,8 @@ pub struct TrustFile {
     pub expires: Timestamp,
     /// Principals by name.
     pub principals: BTreeMap<String, Principal>,
+    /// Authorities whose certificates are believed, by name.
+    pub authorities: BTreeMap<String, Authority>,
     /// Roles by name: the principals that hold them.
     pub roles: BTreeMap<String, BTreeSet<String>>,
     /// Rules, in the order written.
@@ -78,10 +87,12 @@ pub(crate) struct Places {
 pub struct Principal {
     /// Which of them.
     pub kind: PrincipalKind,
-    /// Their keys; at least one.
+    /// Their keys. With `certificates` at least one.
     pub keys: Vec<PrincipalKey>,
     /// The names by which the API server knows them, exactly.
     pub kubernetes_users: BTreeSet<String>,
+    /// What certificates call them.
+    pub certificates: Vec<CertifiedName>,
 }
 
 /// What a principal is.
@@ -104,6 +115,8 @@ pub struct PrincipalKey {
     pub not_before: Option<Timestamp>,
     /// When it ends; a date is its first instant in UTC.
     pub not_after: Option<Timestamp>,
+    /// What each of its signatures must prove about the user, if it is a security key.
+    pub user: UserCheck,
 }
 
 /// Who may change which paths, and what may be declared there.
@@ -170,12 +183,28 @@ pub enum Ancestry {
 }
 
 /// What is revoked for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revoked {
     /// A key.
     Key(Fingerprint),
     /// The signed bytes of a commit.
     Payload(Digest),
+    /// Certificates of an authority by their numbers, both ends included.
+    Serials {
+        /// Name of the authority.
+        ca: String,
+        /// The first; at least 1.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// Certificates of an authority by the name it gave them.
+    KeyId {
+        /// Name of the authority.
+        ca: String,
+        /// The name.
+        key_id: String,
+    },
 }
 
 /// Since when something is revoked, and why.
@@ -249,6 +278,9 @@ impl fmt::Display for Revoked {
         match self {
             Self::Key(key) => write!(f, "key {key}"),
             Self::Payload(payload) => write!(f, "payload sha256:{payload}"),
+            Self::Serials { ca, from, to } if from == to => write!(f, "certificate {from} of {ca}"),
+            Self::Serials { ca, from, to } => write!(f, "certificates {from} to {to} of {ca}"),
+            Self::KeyId { ca, key_id } => write!(f, "certificate {key_id:?} of {ca}"),
         }
     }
 }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
+    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature, TreeId, TrustCode, TrustFile,
+    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -43,14 +43,22 @@ impl VerifiedCommit {
     /// Checks the signature of a commit against the keys of a trust file.
     ///
     /// # Errors
-    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W304 revoked.
+    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
+        if let Some(certificate) = signature.certificate() {
+            let principal = policy
+                .certified(&signature, certificate, instants)
+                .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))?;
+            return Ok(Self::signed_by(object, principal, &signature));
+        }
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
-            !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint())) && instants.within(held).is_ok()
+            !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint())) && instants.holds(held).is_ok()
         };
-        let able = policy.principals.iter().filter(|(_, principal)| principal.keys.iter().any(in_force));
+        let able = policy.principals.iter().filter(|(_, principal)| {
+            principal.keys.iter().any(in_force) || policy.can_be_certified(principal, Some(instants.latest()))
+        });
         let names = list(able.map(|(name, _)| name.as_str()));
         let fix = || format!("sign with a key in force of {names}");
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
@@ -63,16 +71,29 @@ impl VerifiedCommit {
             let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
             return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
         };
-        if let Err(reason) = instants.within(held) {
+        if let Err(reason) = instants.holds(held) {
             let found = format!("key {key} of {principal} {reason}");
             return Err(refuse(TrustCode::W204, &object.id, found, "a key in its time".to_owned(), fix()));
         }
-        Ok(Self {
+        if let Some(Unproven { found, needed, fix }) = held.user.unproven(signature.assertion()) {
+            let found = format!("signed with key {key} of {principal} {found}");
+            return Err(refuse(TrustCode::W207, &object.id, found, needed.to_owned(), fix.to_owned()));
+        }
+        Ok(Self::signed_by(object, principal, &signature))
+    }
+
+    fn signed_by(object: &CommitObject, principal: &str, signature: &SshSignature) -> Self {
+        Self {
             id: object.id,
             tree: object.tree,
             payload_sha256: object.payload_sha256,
-            signer: Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key },
-        })
+            signer: Signer {
+                principal: principal.to_owned(),
+                format: SignatureFormat::Ssh,
+                key: signature.key().fingerprint(),
+                ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
+            },
+        }
     }
 
     /// Its id.

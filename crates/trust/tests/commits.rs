@@ -320,3 +320,80 @@ fn a_signed_commit_is_judged_as_git_judges_it() {
         assert_eq!(repository.git_accepts(&id, &file), expected.is_ok(), "git on {file}");
     }
 }
+
+#[test]
+fn a_commit_signed_with_a_certificate_is_judged_as_git_judges_it() {
+    let bench = Bench::new();
+    let (ca, other) = (bench.key("ca", KEY_TYPES[1]), bench.key("other", KEY_TYPES[0]));
+    let key = bench.key("key", KEY_TYPES[0]);
+    let certified = |names: &str, window: &str| {
+        let certificate = bench.certify(&ca, &key, &["-I", "laptop", "-n", names, "-V", window]);
+        let repository = bench.repository("repository", &certificate, "sha1");
+        let (id, raw) = repository.commit(&["-S", "-m", "one"]);
+        (repository, CommitObject::parse(id, &raw).unwrap())
+    };
+    let check =
+        |name: &str, (repository, commit): &(support::Repository<'_>, CommitObject), file: &str, expected, git| {
+            let signer = verify_signature_only(commit, &AllowedSigners::parse(file).unwrap());
+            let found = signer.as_ref().map(|signer| signer.principal.as_str()).map_err(|finding| finding.code.code);
+            assert_eq!(found, expected, "{name}: {file}");
+            assert_eq!(repository.git_accepts(&commit.id, file), git, "git on {name}: {file}");
+            if let Ok(signer) = &signer {
+                assert_eq!(
+                    (signer.key, signer.ca.clone()),
+                    (key.parsed().fingerprint(), Some(Box::new(ca.parsed().fingerprint())))
+                );
+            }
+        };
+    let day = "20260101000000Z:20260102000000Z";
+    let (c, k, o) = (&ca.public, &key.public, &other.public);
+    let good = certified("carol@example.com,c@example.org", day);
+    for (file, expected) in [
+        (format!("*@example.com cert-authority {c}\n"), Ok("carol@example.com")),
+        (format!("carol@example.com cert-authority,namespaces=\"git\" {c}\n"), Ok("carol@example.com")),
+        (format!("*@example.org cert-authority {c}\n"), Ok("c@example.org")),
+        (format!("eve@x,*@example.??? cert-authority {c}\n"), Ok("carol@example.com")),
+        (format!("*@example.net cert-authority {c}\n*@example.com cert-authority {c}\n"), Ok("carol@example.com")),
+        (format!("*@example.com cert-authority,valid-after=\"20260101\" {c}\n"), Ok("carol@example.com")),
+        (format!("*@example.com cert-authority,valid-before=\"20251231\" {c}\n"), Err("W204")),
+        (format!("*@example.com cert-authority,namespaces=\"file\" {c}\n"), Err("W207")),
+        (format!("*@example.net cert-authority {c}\n"), Err("W207")),
+        (format!("*@example.com {c}\n"), Err("W202")),
+        (format!("*@example.com cert-authority {o}\n"), Err("W202")),
+        // A key that is listed by itself is not said to be listed with a certificate of whomever.
+        (format!("*@example.com {k}\n"), Err("W202")),
+        (String::new(), Err("W202")),
+    ] {
+        check("a good one", &good, &file, expected, expected.is_ok());
+    }
+    let all = format!("* cert-authority {c}\n");
+    check("not yet valid", &certified("carol", "20260101000001Z:20270101Z"), &all, Err("W204"), false);
+    check("valid no more", &certified("carol", "20250101Z:20260101000000Z"), &all, Err("W204"), false);
+    check("for ever", &certified("carol", "always:forever"), &all, Ok("carol"), true);
+}
+
+/// Times without a zone mean what they mean to ssh-keygen on a machine in that zone.
+#[test]
+fn times_of_a_zone_are_read_as_ssh_keygen_reads_them_there() {
+    const RULES: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+    let bench = Bench::new();
+    let key = bench.key("key", KEY_TYPES[0]);
+    let repository = bench.repository("repository", &key, "sha1");
+    let (id, raw) = repository.commit(&["-S", "-m", "one"]);
+    let commit = CommitObject::parse(id, &raw).unwrap();
+    let zone = jiff::tz::TimeZone::posix(RULES).unwrap();
+    // The commit is of midnight in UTC, one o'clock there.
+    for (time, accepted) in [("20260101", true), ("202601010100", true), ("20260101010001", false), ("20260101Z", true)]
+    {
+        let file = format!("alice valid-after=\"{time}\" {}\n", key.public);
+        let found = verify_signature_only(&commit, &AllowedSigners::parse_in(&file, &zone).unwrap());
+        assert_eq!(found.is_ok(), accepted, "{time}");
+        fs::write(repository.folder.join("signers"), &file).unwrap();
+        let mut git = bench.command("git", &repository.folder);
+        git.env("TZ", RULES).args(["-c", "gpg.ssh.allowedSignersFile=signers", "verify-commit", "HEAD"]);
+        assert_eq!(git.output().unwrap().status.success(), accepted, "git: {time}");
+    }
+    // Without one they are in UTC.
+    let file = format!("alice valid-after=\"202601010001\" {}\n", key.public);
+    assert!(verify_signature_only(&commit, &AllowedSigners::parse(&file).unwrap()).is_err());
+}

@@ -96,6 +96,21 @@ fn what_was_accepted_comes_back_as_it_was() {
 }
 
 #[test]
+fn the_authority_of_the_signer_comes_back() {
+    let world = World::new();
+    let text = String::from_utf8(entry(&world, "advance")).unwrap();
+    let resume = |text: String| AuthorizedCommit::resume(&proof(text.into_bytes(), 0, 3), &key(), &world.root);
+    let ca = memory::person("ca").fingerprint();
+    let with = |ca: &str| text.replace("\"subject\":{", &format!("\"subject\":{{\"ca\":\"{ca}\","));
+    let resumed = resume(with(&ca.to_string())).unwrap();
+    assert_eq!(resumed.signer().unwrap().ca.as_deref(), Some(&ca));
+    assert_eq!(resumed.log_fields(&world.root).subject["ca"], ca.to_string());
+    assert!(matches!(resume(with("x")), Err(ResumeError::Entry(_))));
+    let nobody = with(&ca.to_string()).replace("\"key\"", "\"keyed\"").replace("\"principal\"", "\"principle\"");
+    assert!(matches!(resume(nobody), Err(ResumeError::Entry(_))));
+}
+
+#[test]
 fn only_an_advance_of_this_repository_counts() {
     let mut world = World::new();
     let refused = |entry: Vec<u8>, world: &World| {

@@ -7,6 +7,7 @@ use clap::{
     ArgGroup, Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use jiff::tz::TimeZone;
 
 use crate::{
     audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_approve,
@@ -116,11 +117,18 @@ pub(crate) struct VerifyArgs {
     pub(crate) signatures_only: bool,
     /// The allowed signers, in OpenSSH's format.
     ///
-    /// Times (`valid-after`, `valid-before`) need a `Z` at their end: without it they would mean another instant on another
-    /// machine. The signer is reported as the first principal of the line, also where it is a wildcard such as
-    /// `*@example.com`: nothing in a commit says which of them signed.
+    /// Times (`valid-after`, `valid-before`) without a `Z` at their end are in the zone of --timezone. The signer is reported
+    /// as the first principal of the line, also where it is a wildcard such as `*@example.com`: nothing in a commit says
+    /// which of them signed. With a certificate, whose authority a line names by `cert-authority`, it is the first
+    /// principal of the certificate that the line is for.
     #[arg(long, value_name = "FILE", requires = "signatures_only")]
     pub(crate) allowed_signers: Option<PathBuf>,
+    /// The time zone of times in that file which have no `Z` at their end.
+    ///
+    /// `UTC`, an offset such as `+02:00`, or the rules as in the variable TZ: `CET-1CEST,M3.5.0,M10.5.0/3`. ssh-keygen takes
+    /// the zone of the machine, which means another instant on another one; so none is taken from there.
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = crate::signatures::zone, requires = "signatures_only")]
+    pub(crate) timezone: TimeZone,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
     #[arg(value_name = "REV")]
     pub(crate) revisions: Vec<String>,

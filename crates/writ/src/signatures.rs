@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::Context as _;
+use jiff::tz::{Offset, TimeZone};
 use manifest::Digest;
 use trust::{AllowedSigners, CommitId, CommitObject, History as _, MAX_ALLOWED_SIGNERS_BYTES, StepVerdict};
 
@@ -13,11 +14,30 @@ use crate::{
     verify::{Verification, open},
 };
 
+/// A zone of the command line: `UTC`, an offset from it, or rules as in the variable `TZ`.
+pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
+    let invalid =
+        || format!("{text:?} is not UTC, an offset such as +02:00, or rules such as CET-1CEST,M3.5.0,M10.5.0/3");
+    let hours_and_minutes = |digits: &str| {
+        let (hours, minutes) = digits.split_once(':').filter(|_parts| digits.len() == 5)?;
+        let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+        (hours <= 14 && minutes < 60).then(|| i32::from(hours) * 3_600 + i32::from(minutes) * 60)
+    };
+    let seconds = match (text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(east), _) => hours_and_minutes(east).ok_or_else(invalid)?,
+        (_, Some(west)) => -hours_and_minutes(west).ok_or_else(invalid)?,
+        _ if text == "UTC" => 0,
+        _ => return TimeZone::posix(text).map_err(|_error| invalid()),
+    };
+    Offset::from_seconds(seconds).map(TimeZone::fixed).map_err(|_error| invalid())
+}
+
 /// Runs `writ verify --signatures-only`.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let file = args.allowed_signers.as_ref().context("--allowed-signers FILE is required")?;
     let text = input::text(file, MAX_ALLOWED_SIGNERS_BYTES)?;
-    let signers = AllowedSigners::parse(&text).with_context(|| format!("cannot use {}", file.display()))?;
+    let signers =
+        AllowedSigners::parse_in(&text, &args.timezone).with_context(|| format!("cannot use {}", file.display()))?;
     let repository = open(&args.repo)?;
     let head = ["HEAD".to_owned()];
     let revisions = if args.revisions.is_empty() { head.as_slice() } else { args.revisions.as_slice() };
@@ -49,4 +69,24 @@ fn judge(repository: &git::Objects, signers: &AllowedSigners, commit: CommitId) 
         Err(finding) => (Err(finding), None),
     };
     Ok(StepVerdict { commit, payload_sha256, verdict, signer, skipped: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn zones_of_the_command_line() {
+        let july: Timestamp = "2026-07-01T00:00:00Z".parse().unwrap();
+        let offset = |text: &str| zone(text).map(|zone| zone.to_offset(july).seconds());
+        assert_eq!(offset("UTC"), Ok(0));
+        assert_eq!(offset("+02:00"), Ok(7_200));
+        assert_eq!(offset("-03:30"), Ok(-12_600));
+        assert_eq!(offset("CET-1CEST,M3.5.0,M10.5.0/3"), Ok(7_200));
+        for text in ["", "Europe/Berlin", "+2", "+02:60", "+15:00", "+-2:00", "+02:000"] {
+            assert!(zone(text).is_err(), "{text}");
+        }
+    }
 }

@@ -63,6 +63,8 @@ struct Signer {
     principal: String,
     format: trust::SignatureFormat,
     key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
 }
 
 /// Runs `writ verify` with a TrustRoot.
@@ -197,6 +199,7 @@ impl Step {
                 principal: signer.principal.clone(),
                 format: signer.format,
                 key: signer.key.to_string(),
+                ca: signer.ca.as_ref().map(ToString::to_string),
             }),
         }
     }
@@ -206,6 +209,9 @@ impl Step {
         // What is said about history is said before any signature is looked at.
         let unlooked = self.code.is_some_and(|code| code.starts_with("W4"));
         let signer = match &self.signer {
+            Some(Signer { principal, key, ca: Some(ca), .. }) => {
+                format!("signed by {} with {key}, certified by {ca}", printable(principal))
+            }
             Some(signer) => format!("signed by {} with {}", printable(&signer.principal), signer.key),
             None if unlooked => "signature not looked at".to_owned(),
             None => "no valid signature".to_owned(),

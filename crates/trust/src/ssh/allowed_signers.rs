@@ -1,8 +1,8 @@
 //! Allowed-signers files of OpenSSH (`ssh-keygen(1)`, ALLOWED SIGNERS), as Git's `gpg.ssh.allowedSignersFile` names them.
 
-use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::{PublicKey, PublicKeyError, pattern::matches_list};
+use super::{Certificate, PublicKey, PublicKeyError, pattern::matches_list};
 
 /// The most bytes of a file: 2,000 lines with RSA keys of 4096 bits (about 800 bytes each) are 1.6 MiB.
 pub const MAX_ALLOWED_SIGNERS_BYTES: usize = 2 * 1024 * 1024;
@@ -16,7 +16,12 @@ pub struct AllowedSigners {
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
+    /// The first principal that is not negated: whom a key is said to be of.
     pub(crate) principal: String,
+    /// The pattern list, which principals of certificates must match.
+    principals: String,
+    /// Whether the key signs certificates, and nothing else.
+    cert_authority: bool,
     pub(crate) key: PublicKey,
     namespaces: Option<String>,
     pub(crate) valid_after: Option<Timestamp>,
@@ -52,9 +57,6 @@ pub enum LineError {
     /// No principal that is not negated.
     #[error("no principal that could be named")]
     NoPrincipal,
-    /// A CA line.
-    #[error("option cert-authority is not supported yet; list the keys themselves")]
-    CertAuthority,
     /// An option that is not known.
     #[error("unknown option {0:?}")]
     UnknownOption(String),
@@ -62,11 +64,8 @@ pub enum LineError {
     #[error("option {0} is given twice")]
     Repeated(&'static str),
     /// A time in no known form.
-    #[error("{0:?} is not a time of the form YYYYMMDD[HHMM[SS]]Z")]
+    #[error("{0:?} is not a time of the form YYYYMMDD[HHMM[SS]][Z]")]
     Time(String),
-    /// A time without Z.
-    #[error("{0:?} would be read in the local time zone of the machine; write it in UTC with a Z at its end")]
-    LocalTime(String),
     /// The window is empty.
     #[error("valid-before is not after valid-after")]
     EmptyWindow,
@@ -76,11 +75,20 @@ pub enum LineError {
 }
 
 impl AllowedSigners {
-    /// Reads a file. Blank lines and lines that begin with `#` are skipped; nothing else is.
+    /// Reads a file whose times are in UTC, also those without a `Z` at their end.
+    ///
+    /// # Errors
+    /// As [`parse_in`](Self::parse_in).
+    pub fn parse(text: &str) -> Result<Self, AllowedSignersError> {
+        Self::parse_in(text, &TimeZone::UTC)
+    }
+
+    /// Reads a file. Blank lines and lines that begin with `#` are skipped; nothing else is. Times without a `Z` at their
+    /// end are in `zone`; OpenSSH takes that of the machine.
     ///
     /// # Errors
     /// The first line that is not understood wholly, with its number.
-    pub fn parse(text: &str) -> Result<Self, AllowedSignersError> {
+    pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Self, AllowedSignersError> {
         if text.len() > MAX_ALLOWED_SIGNERS_BYTES {
             return Err(AllowedSignersError { line: 0, reason: LineError::TooLarge });
         }
@@ -88,7 +96,7 @@ impl AllowedSigners {
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_matches([' ', '\t']);
             if !line.is_empty() && !line.starts_with('#') {
-                lines.push(Line::parse(line).map_err(|reason| AllowedSignersError { line: index + 1, reason })?);
+                lines.push(Line::parse(line, zone).map_err(|reason| AllowedSignersError { line: index + 1, reason })?);
             }
         }
         Ok(Self { lines })
@@ -96,12 +104,23 @@ impl AllowedSigners {
 
     /// The lines that hold this key.
     pub(crate) fn lines_of<'a>(&'a self, key: &'a PublicKey) -> impl Iterator<Item = &'a Line> {
-        self.lines.iter().filter(move |line| line.key == *key)
+        self.lines.iter().filter(move |line| !line.cert_authority && line.key == *key)
+    }
+
+    /// The lines whose authority signed this certificate, each with the first of its principals that the line is for.
+    pub(crate) fn lines_of_authority<'a>(
+        &'a self,
+        certificate: &'a Certificate,
+    ) -> impl Iterator<Item = (&'a Line, Option<&'a str>)> {
+        self.lines.iter().filter(move |line| line.cert_authority && line.key == *certificate.authority()).map(|line| {
+            let named = certificate.principals().iter().find(|one| matches_list(&line.principals, one));
+            (line, named.map(String::as_str))
+        })
     }
 }
 
 impl Line {
-    fn parse(line: &str) -> Result<Self, LineError> {
+    fn parse(line: &str, zone: &TimeZone) -> Result<Self, LineError> {
         if line.chars().any(|one| one.is_control() && one != '\t') {
             return Err(LineError::Control);
         }
@@ -122,7 +141,7 @@ impl Line {
             _key_or_error => ("", second, third),
         };
         let mut parsed = Options::default();
-        parsed.read(options)?;
+        parsed.read(options, zone)?;
         let key = PublicKey::from_words(name, encoded).map_err(|error| match error {
             PublicKeyError::Form => LineError::Form,
             other => LineError::Key(other),
@@ -130,8 +149,9 @@ impl Line {
         if parsed.valid_after.zip(parsed.valid_before).is_some_and(|(after, before)| before <= after) {
             return Err(LineError::EmptyWindow);
         }
-        let Options { namespaces, valid_after, valid_before } = parsed;
-        Ok(Self { principal, key, namespaces, valid_after, valid_before })
+        let Options { cert_authority, namespaces, valid_after, valid_before } = parsed;
+        let (principals, cert_authority) = (principals.to_owned(), cert_authority.is_some());
+        Ok(Self { principal, principals, cert_authority, key, namespaces, valid_after, valid_before })
     }
 
     /// Whether the line is for signatures of this namespace; without the option it is for all.
@@ -147,6 +167,7 @@ impl Line {
 
 #[derive(Default)]
 struct Options {
+    cert_authority: Option<()>,
     namespaces: Option<String>,
     valid_after: Option<Timestamp>,
     valid_before: Option<Timestamp>,
@@ -154,23 +175,17 @@ struct Options {
 
 impl Options {
     /// Reads `name="value",…`. Names are read in any case, values stand in quotation marks, as OpenSSH does.
-    fn read(&mut self, mut text: &str) -> Result<(), LineError> {
+    fn read(&mut self, mut text: &str, zone: &TimeZone) -> Result<(), LineError> {
         while !text.is_empty() {
             let end = text.find(['=', ',']).unwrap_or(text.len());
             let (name, rest) = text.split_at_checked(end).ok_or(LineError::Form)?;
             let name = name.to_ascii_lowercase();
-            if name == "cert-authority" {
-                return Err(LineError::CertAuthority);
-            }
-            let known = matches!(name.as_str(), "namespaces" | "valid-after" | "valid-before");
-            let value = rest.strip_prefix("=\"").filter(|_value| known);
-            let Some(value) = value else { return Err(LineError::UnknownOption(name.chars().take(40).collect())) };
-            let (value, rest) = value.split_once('"').ok_or(LineError::Quote)?;
-            match name.as_str() {
-                "namespaces" => set(&mut self.namespaces, "namespaces", value.to_owned())?,
-                "valid-after" => set(&mut self.valid_after, "valid-after", time(value)?)?,
-                _valid_before => set(&mut self.valid_before, "valid-before", time(value)?)?,
-            }
+            let rest = if name == "cert-authority" {
+                set(&mut self.cert_authority, "cert-authority", ())?;
+                rest
+            } else {
+                self.read_value(&name, rest, zone)?
+            };
             text = match rest.strip_prefix(',') {
                 Some(next) if !next.is_empty() => next,
                 None if rest.is_empty() => rest,
@@ -178,6 +193,20 @@ impl Options {
             };
         }
         Ok(())
+    }
+
+    /// Reads `="value"` of an option, and gives what follows.
+    fn read_value<'t>(&mut self, name: &str, text: &'t str, zone: &TimeZone) -> Result<&'t str, LineError> {
+        let known = matches!(name, "namespaces" | "valid-after" | "valid-before");
+        let value = text.strip_prefix("=\"").filter(|_value| known);
+        let Some(value) = value else { return Err(LineError::UnknownOption(name.chars().take(40).collect())) };
+        let (value, rest) = value.split_once('"').ok_or(LineError::Quote)?;
+        match name {
+            "namespaces" => set(&mut self.namespaces, "namespaces", value.to_owned())?,
+            "valid-after" => set(&mut self.valid_after, "valid-after", time(value, zone)?)?,
+            _valid_before => set(&mut self.valid_before, "valid-before", time(value, zone)?)?,
+        }
+        Ok(rest)
     }
 }
 
@@ -203,8 +232,9 @@ fn word(text: &str) -> Result<(&str, &str), LineError> {
     if word.is_empty() { Err(LineError::Form) } else { Ok((word, rest)) }
 }
 
-/// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, then `Z` or `UTC`.
-fn time(text: &str) -> Result<Timestamp, LineError> {
+/// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, in `zone` unless `Z` or `UTC` follows. A time that a change of the clocks
+/// skips or repeats is the later or the first one.
+fn time(text: &str, zone: &TimeZone) -> Result<Timestamp, LineError> {
     let invalid = || LineError::Time(text.chars().take(40).collect());
     let upper = text.to_ascii_uppercase();
     let utc = upper.strip_suffix("UTC").or_else(|| upper.strip_suffix('Z'));
@@ -212,16 +242,14 @@ fn time(text: &str) -> Result<Timestamp, LineError> {
     if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(invalid());
     }
-    if utc.is_none() {
-        return Err(LineError::LocalTime(text.to_owned()));
-    }
     let number =
         |from: usize, to: usize| digits.get(from..to).unwrap_or("0").parse::<i16>().map_err(|_error| invalid());
     let small = |from: usize, to: usize| number(from, to).and_then(|one| i8::try_from(one).map_err(|_error| invalid()));
     let civil =
         DateTime::new(number(0, 4)?, small(4, 6)?, small(6, 8)?, small(8, 10)?, small(10, 12)?, small(12, 14)?, 0)
             .map_err(|_error| invalid())?;
-    Offset::UTC.to_timestamp(civil).map_err(|_error| invalid())
+    let zone = if utc.is_some() { &TimeZone::UTC } else { zone };
+    zone.to_ambiguous_timestamp(civil).compatible().map_err(|_error| invalid())
 }
 
 #[cfg(test)]
@@ -253,6 +281,29 @@ mod tests {
     }
 
     #[test]
+    fn times_without_zone_are_in_the_one_that_is_given() {
+        let line = format!("alice valid-after=\"20200701\",valid-before=\"20200702Z\" {KEY}");
+        let after = |zone: &TimeZone| AllowedSigners::parse_in(&line, zone).unwrap().lines[0].valid_after.unwrap();
+        assert_eq!(after(&TimeZone::UTC).to_string(), "2020-07-01T00:00:00Z");
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        assert_eq!(after(&berlin).to_string(), "2020-06-30T22:00:00Z");
+        // Skipped in spring, there twice in autumn.
+        let at = |text| time(text, &berlin).unwrap().to_string();
+        assert_eq!(at("202003290230"), "2020-03-29T01:30:00Z");
+        assert_eq!(at("202010250230"), "2020-10-25T00:30:00Z");
+        assert_eq!(at("202003290230Z"), "2020-03-29T02:30:00Z");
+    }
+
+    #[test]
+    fn lines_of_authorities_are_not_of_keys() {
+        let key = PublicKey::parse(KEY).unwrap();
+        let lines = |text: &str| AllowedSigners::parse(text).unwrap().lines_of(&key).count();
+        assert_eq!(lines(&format!("alice {KEY}\n")), 1);
+        assert_eq!(lines(&format!("*@x cert-authority {KEY}\n")), 0);
+        assert_eq!(lines(&format!("*@x namespaces=\"git\",CERT-AUTHORITY,valid-after=\"20200101\" {KEY}\n")), 0);
+    }
+
+    #[test]
     fn the_first_bad_line_is_named() {
         let bad = [
             ("alice".to_owned(), LineError::Form),
@@ -260,20 +311,16 @@ mod tests {
             ("alice nonsense AAAA".to_owned(), LineError::Form),
             (format!("!alice {KEY}"), LineError::NoPrincipal),
             (format!("\"alice {KEY}"), LineError::Quote),
-            (format!("alice cert-authority {KEY}"), LineError::CertAuthority),
-            (format!("alice namespaces=\"git\",cert-authority {KEY}"), LineError::CertAuthority),
+            (format!("alice cert-authority=\"yes\" {KEY}"), LineError::Form),
+            (format!("alice cert-authority,cert-authority {KEY}"), LineError::Repeated("cert-authority")),
             (format!("alice no-touch-required {KEY}"), LineError::UnknownOption("no-touch-required".into())),
             (format!("alice namespaces=git {KEY}"), LineError::UnknownOption("namespaces".into())),
             (format!("alice namespaces=\"git\",namespaces=\"x\" {KEY}"), LineError::Repeated("namespaces")),
             (format!("alice namespaces=\"git\", {KEY}"), LineError::Form),
-            (format!("alice valid-after=\"20200101\" {KEY}"), LineError::LocalTime("20200101".into())),
             (format!("alice valid-after=\"2020-01-01Z\" {KEY}"), LineError::Time("2020-01-01Z".into())),
             (format!("alice valid-after=\"20201301Z\" {KEY}"), LineError::Time("20201301Z".into())),
             (format!("alice valid-after=\"20200101Z\",valid-before=\"20200101Z\" {KEY}"), LineError::EmptyWindow),
-            (
-                "alice sk-ssh-ed25519@openssh.com AAAA".to_owned(),
-                LineError::Key(PublicKeyError::NotSupported("a security key (sk-ssh-ed25519@openssh.com)".into())),
-            ),
+            ("alice sk-ssh-ed25519@openssh.com AAAA".to_owned(), LineError::Key(PublicKeyError::Malformed)),
             (
                 format!("alice {}", KEY.replace("AAAAC3", "AAAAC4")),
                 LineError::Key(PublicKeyError::OtherType {

@@ -18,6 +18,10 @@ pub enum KeyAlgorithm {
     EcdsaP521,
     /// `ssh-rsa`
     Rsa,
+    /// `sk-ssh-ed25519@openssh.com`
+    SkEd25519,
+    /// `sk-ecdsa-sha2-nistp256@openssh.com`
+    SkEcdsaP256,
 }
 
 /// The digest inside a signature blob.
@@ -60,7 +64,15 @@ impl Default for Crypto {
 
 impl KeyAlgorithm {
     /// All that are supported.
-    pub const ALL: [Self; 5] = [Self::Ed25519, Self::EcdsaP256, Self::EcdsaP384, Self::EcdsaP521, Self::Rsa];
+    pub const ALL: [Self; 7] = [
+        Self::Ed25519,
+        Self::EcdsaP256,
+        Self::EcdsaP384,
+        Self::EcdsaP521,
+        Self::Rsa,
+        Self::SkEd25519,
+        Self::SkEcdsaP256,
+    ];
 
     /// The name in `crypto.allow`.
     #[must_use]
@@ -71,6 +83,8 @@ impl KeyAlgorithm {
             Self::EcdsaP384 => "ecdsa-p384",
             Self::EcdsaP521 => "ecdsa-p521",
             Self::Rsa => "rsa",
+            Self::SkEd25519 => "sk-ed25519",
+            Self::SkEcdsaP256 => "sk-ecdsa-p256",
         }
     }
 
@@ -83,7 +97,15 @@ impl KeyAlgorithm {
             Self::EcdsaP384 => "ecdsa-sha2-nistp384",
             Self::EcdsaP521 => "ecdsa-sha2-nistp521",
             Self::Rsa => "ssh-rsa",
+            Self::SkEd25519 => "sk-ssh-ed25519@openssh.com",
+            Self::SkEcdsaP256 => "sk-ecdsa-sha2-nistp256@openssh.com",
         }
+    }
+
+    /// Whether the key lives in a token, which asserts what it saw of its user.
+    #[must_use]
+    pub const fn is_security_key(self) -> bool {
+        matches!(self, Self::SkEd25519 | Self::SkEcdsaP256)
     }
 }
 

@@ -22,6 +22,10 @@ impl Fingerprint {
     pub(super) fn of(blob: &[u8]) -> Self {
         Self(Sha256::digest(blob).into())
     }
+
+    pub(super) const fn from_sha256(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
 }
 
 impl fmt::Display for Fingerprint {

@@ -1,7 +1,7 @@
 //! Pattern lists of OpenSSH (`ssh_config(5)`, PATTERNS): `*`, `?`, and `!` before a pattern that must not match.
 
 /// Whether a comma-separated list matches: one pattern does and no negated one does.
-pub(super) fn matches_list(list: &str, text: &str) -> bool {
+pub(crate) fn matches_list(list: &str, text: &str) -> bool {
     let mut matched = false;
     for pattern in list.split(',') {
         match pattern.strip_prefix('!') {

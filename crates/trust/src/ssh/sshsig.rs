@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{
     HashAlgorithm,
+    key_signature::KeySignature,
     wire::{Malformed, Reader, put_string},
 };
 
@@ -15,8 +16,7 @@ pub(super) struct Blob<'a> {
     pub(super) public_key: &'a [u8],
     pub(super) namespace: &'a [u8],
     pub(super) hash: &'a [u8],
-    pub(super) format: &'a [u8],
-    pub(super) signature: &'a [u8],
+    pub(super) signature: KeySignature<'a>,
 }
 
 impl<'a> Blob<'a> {
@@ -33,12 +33,9 @@ impl<'a> Blob<'a> {
             return Err(Malformed);
         }
         let hash = reader.string()?;
-        let mut inner = Reader::new(reader.string()?);
+        let signature = KeySignature::parse(reader.string()?)?;
         reader.end()?;
-        let format = inner.string()?;
-        let signature = inner.string()?;
-        inner.end()?;
-        Ok(Self { public_key, namespace, hash, format, signature })
+        Ok(Self { public_key, namespace, hash, signature })
     }
 }
 

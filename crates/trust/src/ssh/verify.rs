@@ -3,7 +3,10 @@
 use manifest::{Finding, Subject};
 
 use super::{
-    Crypto, Fingerprint, HashAlgorithm, KeyAlgorithm, PublicKey, PublicKeyError,
+    Assertion, Certificate, CertificateError, Crypto, Fingerprint, HashAlgorithm, KeyAlgorithm, PublicKey,
+    PublicKeyError,
+    certificate::is_certificate,
+    key_signature::Fault,
     public_key::shown,
     sshsig::{Blob, signed_bytes},
 };
@@ -22,10 +25,13 @@ pub const NAMESPACE_TRUST: &str = "writ-trust@1";
 pub struct SshSignature {
     key: PublicKey,
     hash: HashAlgorithm,
+    assertion: Option<Assertion>,
+    certificate: Option<Box<Certificate>>,
 }
 
 impl SshSignature {
-    /// The key that signed.
+    /// The key that signed. If there is a [`certificate`](Self::certificate), it is that which says whose it is, and a
+    /// list of keys says nothing.
     #[must_use]
     pub const fn key(&self) -> &PublicKey {
         &self.key
@@ -35,6 +41,18 @@ impl SshSignature {
     #[must_use]
     pub const fn hash(&self) -> HashAlgorithm {
         self.hash
+    }
+
+    /// The certificate that came with the key. Its authority is genuine, and may be anybody.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_deref()
+    }
+
+    /// What the token asserts, if the key is a security key.
+    #[must_use]
+    pub const fn assertion(&self) -> Option<Assertion> {
+        self.assertion
     }
 }
 
@@ -56,6 +74,9 @@ pub enum SshsigError {
     /// The key inside is malformed or refused (W201).
     #[error("the key inside the signature is refused")]
     Key(#[source] PublicKeyError),
+    /// The certificate inside is malformed or not good (W201), signed with SHA-1 (W203), or none for signing (W207).
+    #[error("the certificate inside the signature is refused")]
+    Certificate(#[source] CertificateError),
     /// The namespace is another one (W207).
     #[error("a signature for the namespace {found:?}")]
     Namespace {
@@ -142,11 +163,11 @@ pub fn verify_sshsig(
     }
     let bytes = armor::dearmor(armored).map_err(SshsigError::Armor)?;
     let blob = Blob::parse(&bytes).map_err(|_malformed| SshsigError::Malformed)?;
-    let key = PublicKey::from_blob(blob.public_key).map_err(|error| match error {
-        PublicKeyError::NotSupported(what) => SshsigError::KeyNotSupported(what),
-        other => SshsigError::Key(other),
-    })?;
+    let (key, certificate) = key_and_certificate(blob.public_key)?;
     crypto.check_key(&key)?;
+    if let Some(certificate) = &certificate {
+        crypto.check_key(certificate.authority())?;
+    }
     if blob.namespace != namespace.as_bytes() {
         return Err(SshsigError::Namespace { found: shown(blob.namespace), needed: namespace.to_owned() });
     }
@@ -157,20 +178,45 @@ pub fn verify_sshsig(
             found: shown(blob.hash),
             allowed: crypto.hashes.iter().copied().collect(),
         })?;
-    match key.verifies(blob.format, &signed_bytes(namespace, hash, message), blob.signature) {
-        Some(true) => Ok(SshSignature { key, hash }),
-        Some(false) => Err(SshsigError::Mismatch(key.fingerprint())),
-        None if blob.format == b"ssh-rsa" && key.rsa_bits().is_some() => {
-            Err(SshsigError::WeakFormat(shown(blob.format)))
-        }
-        None => Err(SshsigError::Format { format: shown(blob.format), key: key.algorithm() }),
+    let format = blob.signature.format;
+    match blob.signature.check(&key, &signed_bytes(namespace, hash, message)) {
+        Ok(assertion) => Ok(SshSignature { key, hash, assertion, certificate }),
+        Err(Fault::Malformed) => Err(SshsigError::Malformed),
+        Err(Fault::Mismatch) => Err(SshsigError::Mismatch(key.fingerprint())),
+        Err(Fault::Sha1) => Err(SshsigError::WeakFormat(shown(format))),
+        Err(Fault::Format) => Err(SshsigError::Format { format: shown(format), key: key.algorithm() }),
     }
 }
 
-/// The key that a signature names, whether or not it fits.
-pub(crate) fn claimed_key(armored: &[u8]) -> Option<Fingerprint> {
-    let bytes = armor::dearmor(armored).ok()?;
-    Blob::parse(&bytes).ok().map(|blob| Fingerprint::of(blob.public_key))
+/// The keys that a signature names, whether or not it fits: the one that signed, and the authority that certified it.
+pub(crate) fn claimed_keys(armored: &[u8]) -> Vec<Fingerprint> {
+    let Ok(bytes) = armor::dearmor(armored) else { return Vec::new() };
+    let Ok(blob) = Blob::parse(&bytes) else { return Vec::new() };
+    match key_and_certificate(blob.public_key) {
+        Ok((key, certificate)) => {
+            let authority = certificate.map(|certificate| certificate.authority().fingerprint());
+            std::iter::once(key.fingerprint()).chain(authority).collect()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What a blob says about who signed.
+fn key_and_certificate(blob: &[u8]) -> Result<(PublicKey, Option<Box<Certificate>>), SshsigError> {
+    if !is_certificate(blob) {
+        return PublicKey::from_blob(blob).map(|key| (key, None)).map_err(|error| match error {
+            PublicKeyError::NotSupported(what) => SshsigError::KeyNotSupported(what),
+            other => SshsigError::Key(other),
+        });
+    }
+    let certificate = Certificate::from_blob(blob).map_err(|error| match error {
+        CertificateError::Key(PublicKeyError::NotSupported(what))
+        | CertificateError::Authority(PublicKeyError::NotSupported(what)) => {
+            SshsigError::KeyNotSupported(format!("a certificate with {what}"))
+        }
+        other => SshsigError::Certificate(other),
+    })?;
+    Ok((certificate.key().clone(), Some(Box::new(certificate))))
 }
 
 impl SshsigError {
@@ -181,6 +227,16 @@ impl SshsigError {
             Self::Armor(_) | Self::Malformed | Self::Key(_) | Self::Format { .. } | Self::Mismatch(_) => {
                 TrustCode::W201
             }
+            Self::Certificate(
+                CertificateError::Malformed
+                | CertificateError::Key(_)
+                | CertificateError::Authority(_)
+                | CertificateError::Mismatch,
+            ) => TrustCode::W201,
+            Self::Certificate(CertificateError::WeakSignature) => TrustCode::W203,
+            Self::Certificate(
+                CertificateError::NotForUsers(_) | CertificateError::NoPrincipals | CertificateError::CriticalOption(_),
+            ) => TrustCode::W207,
             Self::OtherFormat(_) | Self::KeyNotSupported(_) => TrustCode::W208,
             Self::Namespace { .. } => TrustCode::W207,
             Self::Hash { .. } | Self::WeakFormat(_) | Self::KeyAlgorithm { .. } | Self::ShortRsa { .. } => {
@@ -203,7 +259,12 @@ impl SshsigError {
         match self {
             Self::Armor(_) | Self::Malformed => "the form that ssh-keygen -Y sign writes, byte for byte".to_owned(),
             Self::OtherFormat(_) => "an SSH signature".to_owned(),
-            Self::KeyNotSupported(_) | Self::Key(_) => "a plain Ed25519, ECDSA or RSA key".to_owned(),
+            Self::KeyNotSupported(_) | Self::Key(_) => {
+                "an Ed25519, ECDSA or RSA key, in a file or in a security key".to_owned()
+            }
+            Self::Certificate(_) => {
+                "a certificate for users that names principals and has no critical option (ssh-keygen -s)".to_owned()
+            }
             Self::Namespace { needed, .. } => format!("the namespace {needed:?}"),
             Self::Hash { allowed, .. } => format!("one of {}", list(allowed)),
             Self::WeakFormat(_) => "rsa-sha2-256 or rsa-sha2-512".to_owned(),

@@ -18,9 +18,26 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+        match self.take(1)? {
+            [byte] => Ok(*byte),
+            _ => Err(Malformed),
+        }
+    }
+
     pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
         let bytes = self.take(4)?.try_into().map_err(|_length| Malformed)?;
         Ok(u32::from_be_bytes(bytes))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
+        let bytes = self.take(8)?.try_into().map_err(|_length| Malformed)?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    /// What has not been read yet.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     pub(super) fn string(&mut self) -> Result<&'a [u8], Malformed> {

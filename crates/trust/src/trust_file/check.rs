@@ -113,10 +113,11 @@ impl TrustFile {
     /// Whether a principal has a key that is not revoked and has not ended.
     fn can_sign(&self, name: &str, at: Option<Timestamp>) -> bool {
         self.principals.get(name).is_some_and(|principal| {
-            principal.keys.iter().any(|key| {
-                let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
-                !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
-            })
+            self.can_be_certified(principal, at)
+                || principal.keys.iter().any(|key| {
+                    let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
+                    !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
+                })
         })
     }
 

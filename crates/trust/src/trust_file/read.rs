@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
 use super::{
-    Ancestry, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKey, PrincipalKind,
-    TrustFile, reader::Reader, trust_file_path,
+    Ancestry, Authority, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKey,
+    PrincipalKind, TrustFile, read_authority, read_user, reader::Reader, trust_file_path,
 };
-use crate::{Crypto, PublicKey, RefBinding, TrustCode, branch::check_branch};
+use crate::{Crypto, Fingerprint, PublicKey, RefBinding, TrustCode, branch::check_branch};
 
 /// Largest version: what the log and every JSON reader keep exact, 2^53 − 1.
 const MAX_VERSION: u64 = (1 << 53) - 1;
@@ -80,16 +80,23 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     }
     let version = reader.required(root, what, "version").and_then(|node| reader.number(node, "version", MAX_VERSION));
     let expires = reader.required(root, what, "expires").and_then(|node| reader.instant(node, "expires"));
-    let principals =
-        reader.required(root, what, "principals").map(|node| read_principals(reader, node, crypto.as_ref()));
+    let (principals, authorities) =
+        reader.required(root, what, "principals").map(|node| read_principals(reader, node, crypto.as_ref())).unzip();
     let known: BTreeSet<&str> = root
         .get("principals")
         .map(|node| node.entries().iter().map(|(key, _node)| key.name.as_str()).collect())
         .unwrap_or_default();
-    let roles = reader.required(root, what, "roles").map(|node| rules::read_roles(reader, node, &known));
+    let is_authority =
+        |name: &str| authorities.as_ref().is_some_and(|all: &BTreeMap<String, Authority>| all.contains_key(name));
+    let roles = reader.required(root, what, "roles").map(|node| rules::read_roles(reader, node, &known, &is_authority));
     let rules = reader.required(root, what, "rules").map(|node| rules::read(reader, node));
     let history = root.get("history").map_or_else(|| Some(HistoryRules::default()), |node| read_history(reader, node));
     let revoked = root.get("revoked").map_or_else(|| Some(BTreeMap::new()), |node| revocations::read(reader, node));
+    if let (Some(node), Some(all), Some(revoked), Some(authorities)) =
+        (root.get("revoked"), root.get("principals"), &revoked, &authorities)
+    {
+        read_authority::check_revocations(reader, all, node, revoked, authorities);
+    }
     let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
     Some(TrustFile {
         repo_id: repo_id?,
@@ -97,6 +104,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         version: version?,
         expires: expires?,
         principals: principals?,
+        authorities: authorities?,
         roles: roles?,
         rules: rules?,
         history: history?,
@@ -113,50 +121,70 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     })
 }
 
-fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) -> BTreeMap<String, Principal> {
-    let mut principals = BTreeMap::new();
+type Principals = (BTreeMap<String, Principal>, BTreeMap<String, Authority>);
+
+fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) -> Principals {
+    const FIELDS: &[&str] = &["kind", "keys", "kubernetesUsers", "key", "principals", "maxValidity"];
+    let (mut principals, mut authorities) = (BTreeMap::new(), BTreeMap::new());
+    let all = node;
     let (mut holders, mut users) = (BTreeMap::new(), BTreeSet::new());
     for (name, node) in reader.named(node, "principals") {
         let what = format!("principal {}", name.name);
-        if reader
-            .fields(node, &what, &["kind", "keys", "kubernetesUsers"], &["key", "principals", "maxValidity"])
-            .is_none()
-        {
+        if reader.fields(node, &what, FIELDS, &[]).is_none() {
             continue;
         }
+        if node.get("kind").and_then(Node::as_str) == Some("ca") {
+            if let Some(authority) = read_authority::authority(reader, node, &what, crypto) {
+                note_holder(reader, &mut holders, node, &authority.key, name.name.as_str());
+                authorities.insert(name.name.clone(), authority);
+            }
+            continue;
+        }
+        read_authority::refuse_fields(reader, node, &what);
         let kind = reader.required(node, &what, "kind").and_then(|kind| match kind.as_str() {
             Some("human") => Some(PrincipalKind::Human),
             Some("robot") => Some(PrincipalKind::Robot),
             Some("forge") => Some(PrincipalKind::Forge),
-            Some(kind_name @ "ca") => {
-                reader.later(kind.position, &format!("kind {kind_name} of {what}"));
-                None
-            }
             _ => {
-                reader.wrong(kind.position, format!("kind of {what} is unknown"), "human, robot or forge");
+                reader.wrong(kind.position, format!("kind of {what} is unknown"), "human, robot, forge or ca");
                 None
             }
         });
-        let mut keys = Vec::new();
+        let (mut keys, mut certificates) = (Vec::new(), Vec::new());
         if let Some(list) = reader.required(node, &what, "keys") {
             for item in reader.list(list, &format!("keys of {what}")) {
+                if item.get("sshCertificate").is_some() {
+                    certificates.extend(read_authority::certified_name(reader, item, &what));
+                    continue;
+                }
                 let Some(key) = read_key(reader, item, &what, crypto) else { continue };
-                match holders.insert(key.key.fingerprint(), name.name.as_str()) {
-                    Some(holder) => reader.wrong(
-                        item.position,
-                        format!("key {} of {what} is there already, for {holder}", key.key.fingerprint()),
-                        "each key once, in one principal",
-                    ),
-                    None => keys.push(key),
+                if note_holder(reader, &mut holders, item, &key.key, name.name.as_str()) {
+                    keys.push(key);
                 }
             }
         }
         let kubernetes_users = read_users(reader, node, &what, &mut users);
         if let Some(kind) = kind {
-            principals.insert(name.name.clone(), Principal { kind, keys, kubernetes_users });
+            principals.insert(name.name.clone(), Principal { kind, keys, certificates, kubernetes_users });
         }
     }
-    principals
+    read_authority::check_names(reader, all, &principals, &authorities);
+    (principals, authorities)
+}
+
+/// Notes whose key it is; false, with a mistake, if it is somebody's already.
+fn note_holder<'n>(
+    reader: &mut Reader,
+    holders: &mut BTreeMap<Fingerprint, &'n str>,
+    at: &Node,
+    key: &PublicKey,
+    name: &'n str,
+) -> bool {
+    let fingerprint = key.fingerprint();
+    let Some(holder) = holders.insert(fingerprint, name) else { return true };
+    let found = format!("key {fingerprint} of principal {name} is there already, for {holder}");
+    reader.wrong(at.position, found, "each key once, in one principal");
+    false
 }
 
 /// The names by which the API server knows a person: each belongs to one.
@@ -184,8 +212,8 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
     reader.fields(
         node,
         &format!("a key of {what}"),
-        &["ssh", "notBefore", "notAfter"],
-        &["openpgp", "keyless", "userPresence"],
+        &["ssh", "notBefore", "notAfter", "userPresence", "userVerification"],
+        &["openpgp", "keyless"],
     )?;
     if node.get("openpgp").is_some() || node.get("keyless").is_some() {
         return None;
@@ -198,6 +226,7 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
     if not_before.zip(not_after).is_some_and(|(begin, end)| begin > end) {
         reader.wrong(node.position, format!("a key of {what} ends before it begins"), "notBefore before notAfter");
     }
+    let user = read_user::read(reader, node)?;
     let ssh = reader.required(node, &format!("a key of {what}"), "ssh")?;
     let text = reader.text(ssh, "ssh")?;
     match PublicKey::parse(text) {
@@ -205,7 +234,10 @@ fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto
             if let Some(Err(weak)) = crypto.map(|crypto| crypto.check_key(&key)) {
                 reader.wrong(ssh.position, weak.to_string(), "a key that `crypto` allows");
             }
-            Some(PrincipalKey { key, not_before, not_after })
+            if !key.algorithm().is_security_key() {
+                read_user::refuse(reader, node, key.algorithm().key_type());
+            }
+            Some(PrincipalKey { key, not_before, not_after, user })
         }
         Err(error) => {
             reader.wrong(ssh.position, error.to_string(), "a public key such as \"ssh-ed25519 AAAA…\"");
@@ -247,7 +279,7 @@ fn one_of<T: Copy>(reader: &mut Reader, node: &Node, what: &str, known: &[(&str,
 
 fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
     /// Names of the full format for keys and formats that are not verified yet.
-    const LATER: &[&str] = &["sk-ed25519", "sk-ecdsa-p256", "gitsign-offline", "openpgp"];
+    const LATER: &[&str] = &["gitsign-offline", "openpgp", "mldsa44-ed25519"];
     reader.fields(node, "crypto", &["minRsa", "hashes", "allow"], &[])?;
     let mut crypto = Crypto::default();
     if let Some(value) = node.get("minRsa") {

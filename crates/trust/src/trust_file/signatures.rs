@@ -6,8 +6,8 @@ use manifest::{Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
-    CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, TrustCode, TrustRootSpec,
-    instants::Instants, refusal::unreadable, verify_sshsig,
+    CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SshSignature, TrustCode,
+    TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, verify_sshsig,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -75,10 +75,20 @@ impl SignatureFile {
         Ok(files)
     }
 
-    fn verify(&self, message: &[u8], crypto: &Crypto) -> Result<PublicKey, String> {
+    fn verify(&self, message: &[u8], crypto: &Crypto) -> Result<SshSignature, String> {
         verify_sshsig(&self.armoured, message, NAMESPACE_TRUST, crypto)
-            .map(|signature| signature.key().clone())
             .map_err(|error| format!("{}.sig: {error}", self.principal))
+    }
+}
+
+/// Whether the signature proves what is asked about the user of its key.
+fn proven(name: &str, user: UserCheck, signature: &SshSignature) -> Result<(), String> {
+    match user.unproven(signature.assertion()) {
+        None => Ok(()),
+        Some(unproven) => {
+            let key = signature.key().fingerprint();
+            Err(format!("{name}.sig: signed with key {key} {}; needed: {}", unproven.found, unproven.needed))
+        }
     }
 }
 
@@ -88,14 +98,22 @@ impl TrustFile {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
             let name = &file.principal;
-            let verdict = file.verify(message, &self.crypto).and_then(|key| {
-                let fingerprint = key.fingerprint();
+            let verdict = file.verify(message, &self.crypto).and_then(|signature| {
+                if let Some(certificate) = signature.certificate() {
+                    let holder = self
+                        .certified(&signature, certificate, instants)
+                        .map_err(|refused| format!("{name}.sig: {}", refused.found))?;
+                    let other = || format!("{name}.sig: signed with a certificate of {holder}");
+                    return if holder == name { Ok(()) } else { Err(other()) };
+                }
+                let fingerprint = signature.key().fingerprint();
                 match self.holder(&fingerprint) {
                     Some((holder, held)) if holder == name => {
                         if let Some(reason) = self.revoked.get(&Revoked::Key(fingerprint)) {
                             return Err(format!("{name}.sig: key {fingerprint} is revoked ({reason})"));
                         }
-                        instants.within(held).map_err(|error| format!("{name}.sig: key {fingerprint} {error}"))
+                        instants.holds(held).map_err(|error| format!("{name}.sig: key {fingerprint} {error}"))?;
+                        proven(name, held.user, &signature)
                     }
                     _ => Err(format!("{name}.sig: key {fingerprint} is not a key of {name}")),
                 }
@@ -132,7 +150,14 @@ impl TrustRootSpec {
             .collect();
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
-            match file.verify(message, &Crypto::default()).map(|key| key.fingerprint()) {
+            let verdict = file.verify(message, &Crypto::default()).and_then(|signature| {
+                if signature.certificate().is_some() {
+                    return Err(format!("{}.sig: signed with a certificate, not with a root key", file.principal));
+                }
+                proven(&file.principal, UserCheck::default(), &signature)?;
+                Ok(signature.key().fingerprint())
+            });
+            match verdict {
                 Ok(key) if keys.contains(&key) => _ = signatures.good.insert(key),
                 Ok(key) => signatures.bad.push(format!("{}.sig: key {key} is not a root key", file.principal)),
                 Err(reason) => signatures.bad.push(reason),

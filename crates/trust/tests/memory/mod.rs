@@ -97,6 +97,18 @@ pub struct Memory {
 
 impl Memory {
     pub fn store(&mut self, parents: &[CommitId], tree: Tree, signer: Option<&Person>, time: i64) -> CommitId {
+        let sign = signer.map(|signer| |payload: &[u8]| signer.sign("git", payload));
+        self.store_signed(parents, tree, sign, time)
+    }
+
+    /// As `store`, with a signature of any kind.
+    pub fn store_signed(
+        &mut self,
+        parents: &[CommitId],
+        tree: Tree,
+        sign: Option<impl FnOnce(&[u8]) -> String>,
+        time: i64,
+    ) -> CommitId {
         let mut listing = Sha256::new();
         for (path, bytes) in &tree {
             listing.update(path.as_str());
@@ -109,7 +121,7 @@ impl Memory {
         }
         head += &format!("author A <a@example.com> {time} +0000\ncommitter A <a@example.com> {time} +0000\n");
         let message = format!("\nchange {}\n", self.commits.len());
-        self.store_with(&head, &message, parents, tree, signer, time)
+        self.store_with(&head, &message, parents, tree, sign, time)
     }
 
     fn store_with(
@@ -118,12 +130,12 @@ impl Memory {
         message: &str,
         parents: &[CommitId],
         tree: Tree,
-        signer: Option<&Person>,
+        sign: Option<impl FnOnce(&[u8]) -> String>,
         time: i64,
     ) -> CommitId {
         let payload = format!("{head}{message}");
-        let signature = signer.map_or_else(String::new, |signer| {
-            let armor = signer.sign("git", payload.as_bytes());
+        let signature = sign.map_or_else(String::new, |sign| {
+            let armor = sign(payload.as_bytes());
             format!("gpgsig {}\n", armor.trim_end().replace('\n', "\n "))
         });
         self.plant(format!("{head}{signature}{message}").into_bytes(), parents, tree, time)
@@ -321,7 +333,9 @@ impl World {
         let head: String =
             raw.lines().take_while(|line| !line.starts_with("gpgsig ")).map(|line| format!("{line}\n")).collect();
         let (tree, time) = (self.memory.tree(&draft), self.memory.time(&draft));
-        self.memory.store_with(&head, &format!("\n{message}"), &[parent], tree, Some(&person(signer)), time)
+        let signer = person(signer);
+        let sign = Some(|payload: &[u8]| signer.sign("git", payload));
+        self.memory.store_with(&head, &format!("\n{message}"), &[parent], tree, sign, time)
     }
 
     /// A commit that puts one file.

@@ -103,6 +103,48 @@ impl Bench {
         self.run("ssh-keygen", &args, message).status.success()
     }
 
+    /// `ssh-keygen -s`: certifies a key; the certificate lies beside it, as `ssh-keygen -Y sign -f` wants it.
+    pub fn certify(&self, ca: &Key, key: &Key, arguments: &[&str]) -> Key {
+        let public = key.private.with_extension("pub");
+        let mut args = vec!["-q", "-s", ca.private.to_str().unwrap()];
+        args.extend(arguments);
+        args.push(public.to_str().unwrap());
+        ok(&self.run("ssh-keygen", &args, b""));
+        let private = self.path(&format!("{}-cert.pub", key.private.file_name().unwrap().to_str().unwrap()));
+        let line = fs::read_to_string(&private).unwrap();
+        Key { private, public: line.split(' ').take(2).collect::<Vec<_>>().join(" ") }
+    }
+
+    /// Whether `ssh-keygen -Y verify` accepts a signature with a certificate of this authority, at the time of commits.
+    pub fn ssh_keygen_accepts_certificate(
+        &self,
+        ca: &str,
+        principal: &str,
+        namespace: &str,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let (signers, file) = (self.path("authorities"), self.path("signature"));
+        fs::write(&signers, format!("*@example.com cert-authority {ca}\n")).unwrap();
+        fs::write(&file, signature).unwrap();
+        let (signers, file) = (signers.to_str().unwrap(), file.to_str().unwrap());
+        let args = [
+            "-Y",
+            "verify",
+            "-f",
+            signers,
+            "-I",
+            principal,
+            "-n",
+            namespace,
+            "-s",
+            file,
+            "-O",
+            "verify-time=20260101000000Z",
+        ];
+        self.run("ssh-keygen", &args, message).status.success()
+    }
+
     pub fn repository(&self, name: &str, key: &Key, format: &str) -> Repository<'_> {
         let folder = self.path(name);
         fs::create_dir_all(&folder).unwrap();

@@ -111,6 +111,35 @@ fn unreadable_arguments_exit_2() {
     expect(64, &["verify", "--repo", text(&path), "--signatures-only", "HEAD"]);
 }
 
+/// The same file is another one in another zone.
+#[test]
+fn times_are_in_the_zone_that_is_given() {
+    let world = Signed::new();
+    let commit = world.commit("a", Signing::By(&world.alice));
+    let (path, signers) = (world.repo.path(), world.folder.path().join("zoned"));
+    let raw = world.repo.read_object("commit", &commit).unwrap();
+    let second: i64 = String::from_utf8(raw)
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("committer "))
+        .and_then(|line| line.split(' ').rev().nth(1))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let local = jiff::Timestamp::from_second(second).unwrap().to_string().replace(['-', ':', 'T', 'Z'], "");
+    let line = allowed_signers(&[&world.alice]);
+    std::fs::write(&signers, line.replace("\"git\"", &format!("\"git\",valid-after=\"{local}\""))).unwrap();
+    let run = |code: i32, zone: &[&str]| {
+        let mut all = vec!["verify", "--repo", text(&path), "--signatures-only", "--allowed-signers", text(&signers)];
+        all.extend_from_slice(zone);
+        expect(code, &all);
+    };
+    run(0, &[]);
+    run(0, &["--timezone", "+01:00"]);
+    run(1, &["--timezone=-01:00"]);
+    run(64, &["--timezone", "Europe/Berlin"]);
+}
+
 /// The newest commit, an older one, and the root of all: one paste mends each.
 #[test]
 fn the_fix_works_when_pasted() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use manifest::Node;
 
-use super::super::{Revocation, Revoked, reader::Reader};
+use super::super::{Revocation, Revoked, read_authority, reader::Reader};
 use crate::FingerprintError;
 
 pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<BTreeMap<Revoked, Revocation>> {
@@ -14,27 +14,33 @@ pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<BTreeMap<Revoked,
     let mut revoked = BTreeMap::new();
     for item in reader.list(node, "revoked") {
         let Some((what, revocation)) = read_one(reader, item) else { continue };
-        if revoked.insert(what, revocation).is_some() {
+        if revoked.contains_key(&what) {
             reader.wrong(item.position, format!("{what} is revoked twice"), "each once");
         }
+        revoked.insert(what, revocation);
     }
     Some(revoked)
 }
 
 fn read_one(reader: &mut Reader, node: &Node) -> Option<(Revoked, Revocation)> {
-    reader.fields(node, "a revocation", &["key", "payload", "kind", "after", "reason"], &[])?;
+    reader.fields(
+        node,
+        "a revocation",
+        &["key", "payload", "ca", "serial", "keyId", "kind", "after", "reason"],
+        &[],
+    )?;
     let reason = match node.get("reason") {
         Some(reason) => reader.text(reason, "reason")?.to_owned(),
         None => "no reason given".to_owned(),
     };
     let is_soft = match node.get("kind").map(|kind| (kind.position, kind.as_str())) {
         Some((_, Some("hard"))) => false,
-        Some((_, Some("soft"))) if node.get("payload").is_none() => true,
+        Some((_, Some("soft"))) if node.get("key").is_some() => true,
         Some((at, Some("soft"))) => {
-            reader.wrong(at, "a payload is revoked softly".to_owned(), "kind: hard, or none");
+            reader.wrong(at, "only a key is revoked softly".to_owned(), "kind: hard, or none");
             return None;
         }
-        None if node.get("payload").is_some() => false,
+        None if node.get("payload").is_some() || node.get("ca").is_some() => false,
         Some((at, _)) => {
             reader.wrong(at, "kind of a revocation is unknown".to_owned(), "hard or soft");
             return None;
@@ -71,6 +77,9 @@ fn read_one(reader: &mut Reader, node: &Node) -> Option<(Revoked, Revocation)> {
 }
 
 fn read_what(reader: &mut Reader, node: &Node) -> Option<Revoked> {
+    if ["ca", "serial", "keyId"].iter().any(|field| node.get(field).is_some()) {
+        return read_authority::revocation(reader, node);
+    }
     match (node.get("key"), node.get("payload")) {
         (Some(key), None) => match reader.text(key, "key")?.parse() {
             Ok(key) => Some(Revoked::Key(key)),

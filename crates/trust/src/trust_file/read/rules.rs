@@ -127,13 +127,17 @@ pub(super) fn read_roles(
     reader: &mut Reader,
     node: &Node,
     known: &BTreeSet<&str>,
+    is_authority: &dyn Fn(&str) -> bool,
 ) -> std::collections::BTreeMap<String, BTreeSet<String>> {
     let mut roles = std::collections::BTreeMap::new();
     for (name, node) in reader.named(node, "roles") {
         let mut members = BTreeSet::new();
         for item in reader.list(node, &format!("role {}", name.name)) {
             let Some(member) = reader.name(item, "principal") else { continue };
-            if !known.contains(member.as_str()) {
+            if is_authority(&member) {
+                let found = format!("role {} names {member}, an authority, which never signs itself", name.name);
+                reader.wrong(item.position, found, "a principal that it certifies");
+            } else if !known.contains(member.as_str()) {
                 let found = format!("role {} names {member}, who is no principal", name.name);
                 reader.wrong(item.position, found, "a principal");
             }
