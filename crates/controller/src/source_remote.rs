@@ -10,8 +10,10 @@ use crate::{code::ControllerCode, resources::finding, state::Key};
 
 /// The key of a Secret that holds certificates.
 const CA: &str = "ca.crt";
-/// All keys that a Secret may have.
-const KEYS: [&str; 4] = ["username", "password", "bearerToken", CA];
+/// All keys that a Secret may have. The public key beside `identity` is for people: it is what the server has to know.
+const KEYS: [&str; 7] = ["username", "password", "bearerToken", CA, "identity", "identity.pub", "known_hosts"];
+/// What a Secret has to be.
+const NEEDED: &str = "for https: username and password, or bearerToken; ca.crt; for ssh: identity, password if it has a passphrase, identity.pub; known_hosts; all as UTF-8, nothing else";
 
 /// A remote with its connection, and what it was made of.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ pub(crate) async fn remote(
         let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
         return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
     }
-    let mut options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
+    let mut options = RemoteOptions { limits: Limits::default(), ..RemoteOptions::default() };
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
             let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
@@ -68,15 +70,13 @@ pub(crate) async fn remote(
         let found = cluster.secret(&key.namespace, &secret.name).await;
         let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
         let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
-        options.ca = data.get(CA).map(|ca| ca.expose().clone());
-        options.credentials = credentials(&data)
-            .map_err(|what| refuse(what, "username and password, or bearerToken, as UTF-8; ca.crt; nothing else"))?;
+        options = of_secret(&data).map_err(|what| refuse(what, NEEDED))?;
     }
     KeptRemote::of(kept, &spec.url, &spec.r#ref, options).map_err(|error| git::GitError::from(error).finding())
 }
 
 /// A key that is not known is refused: read without it, the Secret would mean something else than who wrote it thinks.
-fn credentials(data: &SecretData) -> Result<Option<Credentials>, String> {
+fn of_secret(data: &SecretData) -> Result<RemoteOptions, String> {
     if let Some(other) = data.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("has the key {other:?}, which is not known"));
     }
@@ -89,14 +89,24 @@ fn credentials(data: &SecretData) -> Result<Option<Credentials>, String> {
             })
             .transpose()
     };
-    match (text("username")?, text("password")?, text("bearerToken")?) {
-        (None, None, None) => Ok(None),
-        (None, None, Some(token)) => Ok(Some(Credentials::Bearer(token))),
-        (Some(username), Some(password), None) => {
-            Ok(Some(Credentials::Basic { username: username.into_exposed(), password }))
+    let credentials = match (text("username")?, text("password")?, text("bearerToken")?, text("identity")?) {
+        (None, None, None, None) => None,
+        (None, None, Some(token), None) => Some(Credentials::Bearer(token)),
+        (Some(username), Some(password), None, None) => {
+            Some(Credentials::Basic { username: username.into_exposed(), password })
         }
-        _ => Err("has neither username and password nor bearerToken alone".to_owned()),
-    }
+        (None, passphrase, None, Some(identity)) => Some(Credentials::PrivateKey { identity, passphrase }),
+        _ => {
+            let one = "username and password, bearerToken, identity";
+            return Err(format!("has neither nothing nor exactly one of: {one} (with password for its passphrase)"));
+        }
+    };
+    Ok(RemoteOptions {
+        ca: data.get(CA).map(|ca| ca.expose().clone()),
+        known_hosts: text("known_hosts")?.map(Sensitive::into_exposed),
+        credentials,
+        limits: Limits::default(),
+    })
 }
 
 #[cfg(test)]
@@ -105,23 +115,26 @@ mod tests {
 
     fn options(token: &str) -> RemoteOptions {
         let credentials = Some(Credentials::Bearer(Sensitive::new(token.to_owned())));
-        RemoteOptions { ca: None, credentials, limits: Limits::default() }
+        RemoteOptions { credentials, ..RemoteOptions::default() }
     }
 
     #[test]
     fn a_secret_holds_what_is_known_and_nothing_else() {
         let of = |keys: &[&str]| {
             let data = keys.iter().map(|key| ((*key).to_owned(), Sensitive::new(b"secret".to_vec()))).collect();
-            credentials(&data).map(|credentials| credentials.is_some())
+            of_secret(&data).map(|options| options.credentials.is_some())
         };
         assert_eq!(of(&["username", "password", "ca.crt"]), Ok(true));
         assert_eq!(of(&["bearerToken"]), Ok(true));
         assert_eq!(of(&["ca.crt"]), Ok(false));
-        for unknown in ["token", "identity", "known_hosts", "tls.crt", "bearertoken"] {
+        assert_eq!(of(&["identity", "identity.pub", "known_hosts"]), Ok(true));
+        assert_eq!(of(&["identity", "password", "known_hosts"]), Ok(true));
+        for unknown in ["token", "Identity", "bearertoken"] {
             let refused = of(&["ca.crt", unknown]).unwrap_err();
             assert_eq!(refused, format!("has the key \"{unknown}\", which is not known"));
         }
         assert!(of(&["username"]).is_err() && of(&["username", "password", "bearerToken"]).is_err());
+        assert!(of(&["identity", "username", "password"]).is_err() && of(&["identity", "bearerToken"]).is_err());
     }
 
     #[test]

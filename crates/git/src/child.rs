@@ -15,9 +15,9 @@ use trust::CommitId;
 
 use crate::{
     arrival::{self, CheckError},
+    budget::Budget,
     compact::compact,
     exchange::{ExchangeError, quoted},
-    http::Budget,
     library, memory,
     mirror::INCOMING,
     remote::{Limits, Remote},
@@ -68,15 +68,15 @@ fn answer(input: impl Read) -> Result<Reply, String> {
     }
     // serde's message could quote a credential.
     let request: Request = serde_json::from_slice(&bytes).map_err(|_| "the request is malformed".to_owned())?;
-    let (task, parent) = (request.task, request.parent);
-    let remote = request.into_remote().map_err(|error| error.to_string())?;
-    let room = confine(parent, &remote.limits)?;
+    let task = request.task;
+    let room = confine(request.parent, request.limits())?;
     library::prepare()?;
     if task == Task::Compact {
         let fetched =
             arrival::fetched_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
         return compact(room.saturating_sub(fetched)).map(|()| Reply::Compacted);
     }
+    let remote = request.into_remote().map_err(|error| error.to_string())?;
     match fetch(&remote) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
         Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),

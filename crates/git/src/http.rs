@@ -1,12 +1,10 @@
 //! Requests to a Git server: https only, no redirects, no proxy, exact answers, bounded bytes.
 
 use std::{
+    fmt,
     io::{self, Read},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use manifest::Sensitive;
@@ -18,14 +16,11 @@ use ureq::{
 };
 
 use crate::{
+    budget::{Budget, CONNECT_SECONDS, SILENCE_SECONDS},
     exchange::{ExchangeError, Waiting, quoted},
     remote::{MAX_REDIRECTS, RemoteError},
 };
 
-/// Name, connection and TLS handshake together: three lost SYN packets (1+2+4 s) and some.
-const CONNECT_SECONDS: u64 = 10;
-/// Silence of the peer: a server that packs a large repository sends progress every second.
-const SILENCE_SECONDS: u64 = 20;
 /// Headers of one answer: twice what servers send at most by default (8 KiB).
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A connection is kept this long between polls: below the 75 s after which nginx closes it.
@@ -36,45 +31,6 @@ const ANSWER_TYPE: &str = "application/x-git-upload-pack-result";
 
 /// The program and its version, as servers log it.
 pub(crate) const USER_AGENT: &str = concat!("writ/", env!("CARGO_PKG_VERSION"));
-
-/// How much one exchange may still take: a deadline and bytes, shared by all its requests.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    started: Instant,
-    seconds: u64,
-    bytes: u64,
-    left: Arc<AtomicU64>,
-}
-
-impl Budget {
-    pub(crate) fn new(seconds: u64, bytes: u64) -> Self {
-        Self { started: Instant::now(), seconds, bytes, left: Arc::new(AtomicU64::new(bytes)) }
-    }
-
-    /// One with the same deadline and bytes of its own.
-    pub(crate) fn beside(&self, bytes: u64) -> Self {
-        Self { bytes, left: Arc::new(AtomicU64::new(bytes)), ..self.clone() }
-    }
-
-    /// Bytes received so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.bytes.saturating_sub(self.left.load(Ordering::Relaxed))
-    }
-
-    fn remaining(&self) -> Result<Duration, ExchangeError> {
-        Duration::from_secs(self.seconds)
-            .checked_sub(self.started.elapsed())
-            .filter(|left| !left.is_zero())
-            .ok_or(ExchangeError::TimedOut { waiting: Waiting::Whole, seconds: self.seconds })
-    }
-
-    fn take(&self, count: usize) -> Result<(), ExchangeError> {
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count as u64))
-            .map(drop)
-            .map_err(|_| ExchangeError::Bytes { limit: self.bytes })
-    }
-}
 
 /// A request body with its headers.
 pub(crate) struct Post<'a> {
@@ -88,14 +44,16 @@ pub(crate) struct Post<'a> {
 pub(crate) struct Client {
     agent: Agent,
     base: String,
-    authorization: Option<HeaderValue>,
+    anchors: Arc<Vec<CertificateDer<'static>>>,
+    authorization: Option<Sensitive<String>>,
+    header: Option<HeaderValue>,
 }
 
 impl Client {
     pub(crate) fn new(
         base: &str,
-        anchors: &[CertificateDer<'static>],
-        authorization: Option<&Sensitive<String>>,
+        anchors: Arc<Vec<CertificateDer<'static>>>,
+        authorization: Option<Sensitive<String>>,
     ) -> Result<Self, RemoteError> {
         let roots = anchors.iter().map(|anchor| Certificate::from_der(anchor).to_owned()).collect();
         let tls = TlsConfig::builder()
@@ -120,7 +78,8 @@ impl Client {
             .tls_config(tls)
             .build()
             .new_agent();
-        let authorization = authorization
+        let header = authorization
+            .as_ref()
             .map(|value| {
                 let mut header = HeaderValue::from_str(value.expose())
                     .map_err(|_| RemoteError::Credentials { reason: "they cannot be sent in a header" })?;
@@ -128,7 +87,17 @@ impl Client {
                 Ok(header)
             })
             .transpose()?;
-        Ok(Self { agent, base: base.to_owned(), authorization })
+        Ok(Self { agent, base: base.to_owned(), anchors, authorization, header })
+    }
+
+    /// The certificates that the server is trusted by.
+    pub(crate) fn anchors(&self) -> &[CertificateDer<'static>] {
+        &self.anchors
+    }
+
+    /// The value of the `authorization` header.
+    pub(crate) const fn authorization(&self) -> Option<&Sensitive<String>> {
+        self.authorization.as_ref()
     }
 
     /// A command to `git-upload-pack`.
@@ -145,11 +114,20 @@ impl Client {
         if let Some(protocol) = post.protocol {
             request = request.header("git-protocol", protocol);
         }
-        if let Some(value) = &self.authorization {
+        if let Some(value) = &self.header {
             request = request.header(header::AUTHORIZATION, value.clone());
         }
         let answer = request.send(post.body).map_err(|error| failure(error, budget))?;
         check(answer, budget)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.base)
+            .field("authorization", &self.authorization)
+            .finish_non_exhaustive()
     }
 }
 
@@ -199,15 +177,6 @@ impl Read for Received {
     }
 }
 
-/// The [`ExchangeError`] inside an error of [`Received`].
-pub(crate) fn cause(error: &io::Error) -> ExchangeError {
-    error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<ExchangeError>())
-        .cloned()
-        .unwrap_or_else(|| ExchangeError::Connection { detail: quoted(&error.to_string()) })
-}
-
 fn failure(error: ureq::Error, budget: &Budget) -> ExchangeError {
     match error {
         ureq::Error::HostNotFound => ExchangeError::HostUnknown,
@@ -227,7 +196,7 @@ fn timed_out(timeout: Timeout, budget: &Budget) -> ExchangeError {
     let (waiting, seconds) = match timeout {
         Timeout::Resolve | Timeout::Connect => (Waiting::Connecting, CONNECT_SECONDS),
         Timeout::PerRead | Timeout::PerWrite => (Waiting::Reading, SILENCE_SECONDS),
-        _ => (Waiting::Whole, budget.seconds),
+        _ => (Waiting::Whole, budget.seconds()),
     };
     ExchangeError::TimedOut { waiting, seconds }
 }
@@ -265,19 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_ends() {
-        let budget = Budget::new(100, 10);
-        assert!(budget.take(10).is_ok());
-        assert_eq!(budget.received(), 10);
-        assert_eq!(budget.take(1), Err(ExchangeError::Bytes { limit: 10 }));
-        assert_eq!(budget.received(), 10);
-        assert!(matches!(Budget::new(0, 1).remaining(), Err(ExchangeError::TimedOut { .. })));
-    }
-
-    #[test]
     fn the_authorization_is_never_printed() {
         let secret = Sensitive::new("Bearer canary-55d1".to_owned());
-        let client = Client::new("https://a.example/b", &[], Some(&secret)).unwrap();
-        assert!(!format!("{:?}", client.authorization).contains("canary-55d1"));
+        let client = Client::new("https://a.example/b", Arc::default(), Some(secret)).unwrap();
+        assert!(!format!("{client:?} {:?}", client.header).contains("canary-55d1"));
     }
 }

@@ -4,10 +4,15 @@
 //! short-lived child process under limits of its own ([`fetch_child`]). [`Mirror`] and [`Objects`]
 //! answer what `trust` asks ([`trust::History`]) from raw objects; there is never a checkout.
 
+mod address;
+mod anchors;
 mod arrival;
+mod budget;
 mod child;
+mod client;
 mod code;
 mod compact;
+mod credentials;
 mod error;
 mod exchange;
 mod fetch;
@@ -24,6 +29,7 @@ pub mod pktline;
 mod poll;
 mod remote;
 mod revision;
+mod ssh;
 mod sweep;
 mod transport;
 mod tree;
@@ -31,10 +37,13 @@ mod turns;
 mod walk;
 mod wire;
 
+pub use address::check_url;
+pub use anchors::MAX_CA_BYTES;
 pub use child::fetch_child;
 pub use code::GitCode;
+pub use credentials::{Credentials, MAX_CREDENTIAL_BYTES};
 pub use error::GitError;
-pub use exchange::{ExchangeError, Waiting};
+pub use exchange::{ExchangeError, KeyProblem, Waiting};
 pub use fetch::{ChildError, FetchChild};
 pub use mirror::{Mirror, MirrorError};
 pub use objects::{
@@ -42,10 +51,7 @@ pub use objects::{
 };
 pub use pins::MAX_PIN_BYTES;
 pub use poll::poll;
-pub use remote::{
-    BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_URL_BYTES, Remote,
-    RemoteError, RemoteOptions,
-};
+pub use remote::{BranchRef, Limits, MAX_REDIRECTS, MAX_URL_BYTES, Remote, RemoteError, RemoteOptions};
 pub use sweep::remove_mirrors;
 pub use walk::MAX_VISITED_COMMITS;
 pub use wire::Fetched;

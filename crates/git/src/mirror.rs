@@ -188,6 +188,7 @@ impl Mirror {
     /// # Errors
     /// When server, way, limits or mirror do not allow it. Nothing but what is pinned is left then.
     pub fn fetch(&self, remote: &Remote, child: &FetchChild) -> Result<Fetched, GitError> {
+        let request = Request::fetch(remote)?;
         let lock = lock_file(&self.dir, FETCH_LOCK)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -200,7 +201,7 @@ impl Mirror {
         self.clean()?;
         self.forget_unpinned()?;
         let url = || remote.url().to_owned();
-        let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
+        let fetched = match run(child, &self.dir, &request, remote.limits().fetch_seconds) {
             Ok(Reply::Fetched(fetched)) => Ok(fetched),
             Ok(Reply::Failed(source)) => Err(GitError::Exchange { url: url(), source }),
             Ok(_) => {

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 use trust::CommitId;
 
 use crate::{
+    address::Address,
+    client::Client,
     exchange::ExchangeError,
-    remote::{BranchRef, Limits, Remote, RemoteError, checked_url},
+    http,
+    remote::{BranchRef, Limits, Remote, RemoteError},
+    ssh,
 };
 
 /// The largest request: 1 MiB of certificates ([`crate::remote::MAX_CA_BYTES`]) are 1.4 MiB in base64,
@@ -38,39 +42,81 @@ pub(crate) struct Request {
     pub(crate) parent: u32,
     url: String,
     reference: BranchRef,
-    anchors: Vec<String>,
-    authorization: Option<String>,
     limits: Limits,
+    /// Absent when nothing is fetched.
+    way: Option<Way>,
+}
+
+/// How to get there.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum Way {
+    Https { anchors: Vec<String>, authorization: Option<String> },
+    Ssh { known_hosts: String, identity: String },
+}
+
+impl Way {
+    fn of(client: &Client) -> Result<Self, RemoteError> {
+        Ok(match client {
+            Client::Https(client) => Self::Https {
+                anchors: client.anchors().iter().map(|anchor| STANDARD.encode(anchor)).collect(),
+                authorization: client.authorization().map(|value| value.expose().clone()),
+            },
+            // Opened already: the child has less time.
+            Client::Ssh(client) => {
+                Self::Ssh { known_hosts: client.known_hosts().to_owned(), identity: client.open()?.into_exposed() }
+            }
+        })
+    }
+
+    fn into_client(self, address: Address) -> Result<Client, RemoteError> {
+        match (self, address) {
+            (Self::Https { anchors, authorization }, Address::Https { base, .. }) => {
+                let anchors = anchors
+                    .iter()
+                    .map(|text| STANDARD.decode(text).map(CertificateDer::from))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|_| RemoteError::Anchors {
+                        reason: "the request holds one that is not base64".to_owned(),
+                    })?;
+                let authorization = authorization.map(Sensitive::new);
+                http::Client::new(&base, Arc::new(anchors), authorization).map(Client::Https)
+            }
+            (Self::Ssh { known_hosts, identity }, Address::Ssh(address)) => {
+                ssh::Client::new(address, &known_hosts, &Sensitive::new(identity), None).map(Client::Ssh)
+            }
+            _ => Err(RemoteError::Url { reason: "it does not fit to what it is asked with".to_owned() }),
+        }
+    }
 }
 
 impl Request {
-    pub(crate) fn of(remote: &Remote) -> Self {
-        Self {
-            task: Task::Fetch,
-            parent: std::process::id(),
-            url: remote.url.clone(),
-            reference: remote.reference.clone(),
-            anchors: remote.anchors.iter().map(|anchor| STANDARD.encode(anchor)).collect(),
-            authorization: remote.authorization.as_ref().map(|value| value.expose().clone()),
-            limits: remote.limits,
-        }
+    pub(crate) fn fetch(remote: &Remote) -> Result<Self, RemoteError> {
+        Ok(Self { task: Task::Fetch, way: Some(Way::of(&remote.client)?), ..Self::compact(remote) })
     }
 
     /// For the limits alone.
     pub(crate) fn compact(remote: &Remote) -> Self {
-        Self { task: Task::Compact, authorization: None, ..Self::of(remote) }
+        Self {
+            task: Task::Compact,
+            parent: std::process::id(),
+            url: remote.url.clone(),
+            reference: remote.reference.clone(),
+            limits: remote.limits,
+            way: None,
+        }
     }
 
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The remote, for the one who fetches.
     pub(crate) fn into_remote(self) -> Result<Remote, RemoteError> {
-        let anchors = self
-            .anchors
-            .iter()
-            .map(|text| STANDARD.decode(text).map(CertificateDer::from))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| RemoteError::Anchors { reason: "the request holds one that is not base64".to_owned() })?;
-        let url = checked_url(&self.url)?;
-        let authorization = self.authorization.map(Sensitive::new);
-        Remote::assemble(url, self.reference, Arc::new(anchors), authorization, self.limits)
+        let Self { url, reference, limits, way, .. } = self;
+        let address = Address::parse(&url)?;
+        let way = way.ok_or_else(|| RemoteError::Url { reason: "nothing says how to get there".to_owned() })?;
+        Ok(Remote { url: address.to_string(), client: way.into_client(address)?, reference, limits })
     }
 }
 

@@ -81,6 +81,13 @@ impl SigningKey {
         Ok(Self { principal: principal.to_owned(), public: format!("{algorithm} {key}"), private })
     }
 
+    /// Encrypts the private key with a passphrase, as ssh-keygen does it.
+    pub fn lock(&self, passphrase: &str) -> Result<()> {
+        let mut command = hermetic_command("ssh-keygen", Path::new("/"));
+        command.args(["-q", "-p", "-P", "", "-N", passphrase, "-f"]).arg(&self.private);
+        run(&mut command).context("cannot encrypt a private key").map(drop)
+    }
+
     /// Whose key it is.
     pub fn principal(&self) -> &str {
         &self.principal
