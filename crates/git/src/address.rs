@@ -59,6 +59,14 @@ impl SshAddress {
 }
 
 impl Address {
+    /// The TCP port of the server.
+    pub(crate) const fn port(&self) -> u16 {
+        match self {
+            Self::Https { port, .. } => *port,
+            Self::Ssh(address) => address.port,
+        }
+    }
+
     /// Checks a url. What is wrong with it is told without it: it may hold a password.
     pub(crate) fn parse(text: &str) -> Result<Self, RemoteError> {
         if text.len() > MAX_URL_BYTES {

@@ -5,7 +5,10 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use git2::{Oid, Repository, RepositoryInitOptions};
@@ -17,6 +20,7 @@ use crate::{
     arrival::{self, FETCHED, FETCHED_PACKS},
     code::GitCode,
     compact::{PACKS, packs},
+    confinement::Confinement,
     error::GitError,
     exchange::quoted,
     fetch::{ChildError, FetchChild, run},
@@ -202,7 +206,10 @@ impl Mirror {
         self.forget_unpinned()?;
         let url = || remote.url().to_owned();
         let fetched = match run(child, &self.dir, &request, remote.limits().fetch_seconds) {
-            Ok(Reply::Fetched(fetched)) => Ok(fetched),
+            Ok(Reply::Fetched(fetched)) => {
+                tell(fetched.confinement);
+                Ok(fetched)
+            }
             Ok(Reply::Failed(source)) => Err(GitError::Exchange { url: url(), source }),
             Ok(_) => {
                 let source = ChildError::Silent { detail: "it answered another question".to_owned() };
@@ -293,6 +300,12 @@ impl Mirror {
     pub(crate) fn library_text(&self, operation: &'static str, detail: &str) -> MirrorError {
         MirrorError::Library { path: self.dir.clone(), operation, detail: quoted(detail) }
     }
+}
+
+/// Says once how fetch processes are confined: it is the same for all of them.
+fn tell(confinement: Confinement) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| tracing::info!("processes that fetch are {confinement}"));
 }
 
 impl std::fmt::Debug for Mirror {

@@ -12,6 +12,7 @@ use trust::CommitId;
 use crate::{
     address::Address,
     client::Client,
+    confinement::Confinement,
     exchange::ExchangeError,
     http,
     remote::{BranchRef, Limits, Remote, RemoteError},
@@ -107,6 +108,11 @@ impl Request {
         }
     }
 
+    /// The one port that it takes; none if nothing is fetched.
+    pub(crate) fn port(&self) -> Result<Option<u16>, RemoteError> {
+        self.way.as_ref().map(|_| Address::parse(&self.url).map(|address| address.port())).transpose()
+    }
+
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -149,4 +155,7 @@ pub struct Fetched {
     pub objects: u64,
     /// Requests sent.
     pub requests: u64,
+    /// How the process that fetched was confined.
+    #[serde(default)]
+    pub confinement: Confinement,
 }

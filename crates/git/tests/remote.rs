@@ -7,6 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod confined;
 mod large;
 mod packs;
 mod room;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == CHILD) {
         return fetch_child(io::stdin(), io::stdout());
+    }
+    if arguments.first().is_some_and(|first| first == confined::PROBE) {
+        return confined::probe(&arguments);
     }
     let cases: &[Case] = &[
         ("what_ran_is_counted", what_ran_is_counted),
@@ -92,7 +96,7 @@ fn main() -> ExitCode {
         ("whoever_waits_for_a_turn_loses_nothing", room::whoever_waits_for_a_turn_loses_nothing),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];
-    run(&[cases, ssh::CASES].concat(), &arguments)
+    run(&[cases, confined::CASES, ssh::CASES].concat(), &arguments)
 }
 
 /// What cargo and nextest expect of a test executable.
