@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cluster::{Cluster, SecretData, crd::GitSourceSpec};
-use git::{Credentials, Limits, Remote, RemoteError, RemoteOptions};
+use git::{App, ClientCertificate, Credentials, Limits, Remote, RemoteError, RemoteOptions};
 use manifest::{Finding, Sensitive};
 
 use crate::{code::ControllerCode, resources::finding, state::Key};
@@ -11,9 +11,25 @@ use crate::{code::ControllerCode, resources::finding, state::Key};
 /// The key of a Secret that holds certificates.
 const CA: &str = "ca.crt";
 /// All keys that a Secret may have. The public key beside `identity` is for people: it is what the server has to know.
-const KEYS: [&str; 7] = ["username", "password", "bearerToken", CA, "identity", "identity.pub", "known_hosts"];
+const KEYS: [&str; 13] = [
+    "username",
+    "password",
+    "bearerToken",
+    APP,
+    "githubAppInstallationID",
+    "githubAppPrivateKey",
+    "githubAppBaseURL",
+    CA,
+    "tls.crt",
+    "tls.key",
+    "identity",
+    "identity.pub",
+    "known_hosts",
+];
+/// The key of a Secret that makes it one of a GitHub App.
+const APP: &str = "githubAppID";
 /// What a Secret has to be.
-const NEEDED: &str = "for https: username and password, or bearerToken; ca.crt; for ssh: identity, password if it has a passphrase, identity.pub; known_hosts; all as UTF-8, nothing else";
+const NEEDED: &str = "for https: username and password, bearerToken, or githubAppID, githubAppInstallationID, githubAppPrivateKey and githubAppBaseURL; ca.crt; tls.crt and tls.key; for ssh: identity, password if it has a passphrase, identity.pub; known_hosts; all as UTF-8, nothing else";
 
 /// A remote with its connection, and what it was made of.
 #[derive(Debug)]
@@ -89,24 +105,49 @@ fn of_secret(data: &SecretData) -> Result<RemoteOptions, String> {
             })
             .transpose()
     };
-    let credentials = match (text("username")?, text("password")?, text("bearerToken")?, text("identity")?) {
-        (None, None, None, None) => None,
-        (None, None, Some(token), None) => Some(Credentials::Bearer(token)),
-        (Some(username), Some(password), None, None) => {
+    let bytes = |name: &str| data.get(name).cloned();
+    let basic = (text("username")?, text("password")?);
+    let credentials = match (basic, text("bearerToken")?, text("identity")?, app(data)?) {
+        ((None, None), None, None, None) => None,
+        ((None, None), Some(token), None, None) => Some(Credentials::Bearer(token)),
+        ((Some(username), Some(password)), None, None, None) => {
             Some(Credentials::Basic { username: username.into_exposed(), password })
         }
-        (None, passphrase, None, Some(identity)) => Some(Credentials::PrivateKey { identity, passphrase }),
+        ((None, None), None, None, Some(app)) => Some(Credentials::App(app)),
+        ((None, passphrase), None, Some(identity), None) => Some(Credentials::PrivateKey { identity, passphrase }),
         _ => {
-            let one = "username and password, bearerToken, identity";
+            let one = "username and password, bearerToken, githubAppID, identity";
             return Err(format!("has neither nothing nor exactly one of: {one} (with password for its passphrase)"));
         }
     };
+    let client_certificate = match (bytes("tls.crt"), bytes("tls.key")) {
+        (None, None) => None,
+        (Some(chain), Some(key)) => Some(ClientCertificate { chain: chain.into_exposed(), key }),
+        _ => return Err("has one of tls.crt and tls.key alone".to_owned()),
+    };
     Ok(RemoteOptions {
-        ca: data.get(CA).map(|ca| ca.expose().clone()),
+        ca: bytes(CA).map(Sensitive::into_exposed),
         known_hosts: text("known_hosts")?.map(Sensitive::into_exposed),
+        client_certificate,
         credentials,
         limits: Limits::default(),
     })
+}
+
+/// The GitHub App that a Secret is of.
+fn app(data: &SecretData) -> Result<Option<App>, String> {
+    let text = |name: &str| {
+        let Some(value) = data.get(name) else { return Ok(None) };
+        let value = str::from_utf8(value.expose()).map_err(|_| format!("has a {name} that is not UTF-8"))?;
+        // A line break at the end of a file is none of a number.
+        Ok::<_, String>(Some(value.trim().to_owned()))
+    };
+    let (installation, key) = ("githubAppInstallationID", "githubAppPrivateKey");
+    match (text(APP)?, text(installation)?, data.get(key), text("githubAppBaseURL")?) {
+        (None, None, None, None) => Ok(None),
+        (Some(id), Some(installation), Some(key), api) => Ok(Some(App { id, installation, key: key.clone(), api })),
+        _ => Err(format!("has some of {APP}, {installation} and {key}, and not all three")),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +174,13 @@ mod tests {
             let refused = of(&["ca.crt", unknown]).unwrap_err();
             assert_eq!(refused, format!("has the key \"{unknown}\", which is not known"));
         }
+        let app = ["githubAppID", "githubAppInstallationID", "githubAppPrivateKey", "githubAppBaseURL"];
+        assert_eq!(of(&app), Ok(true));
+        assert_eq!(of(&app[..3]), Ok(true));
+        assert!(of(&app[..2]).is_err() && of(&app[3..]).is_err());
+        assert!(of(&[&app[..], &["bearerToken"]].concat()).is_err());
+        assert_eq!(of(&["tls.crt", "tls.key", "ca.crt"]), Ok(false));
+        assert!(of(&["tls.crt"]).is_err() && of(&["tls.key"]).is_err());
         assert!(of(&["username"]).is_err() && of(&["username", "password", "bearerToken"]).is_err());
         assert!(of(&["identity", "username", "password"]).is_err() && of(&["identity", "bearerToken"]).is_err());
     }

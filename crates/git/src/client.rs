@@ -7,6 +7,7 @@ use trust::CommitId;
 use crate::{
     address::Address,
     anchors::{anchors_from_pem, system_anchors},
+    app::Tokens,
     budget::Budget,
     credentials::Credentials,
     exchange::ExchangeError,
@@ -33,17 +34,29 @@ impl Client {
                     let reason = "it is for ssh, and the url is of https";
                     return Err(RemoteError::KnownHosts { line: None, reason });
                 }
-                let authorization = options.credentials.as_ref().map(Credentials::header).transpose()?;
-                let anchors = match &options.ca {
+                let anchors = Arc::new(match &options.ca {
                     Some(pem) => anchors_from_pem(pem)?,
                     None => system_anchors()?,
+                });
+                let authorization = match &options.credentials {
+                    None => None,
+                    Some(Credentials::App(app)) => {
+                        // It is asked once an hour.
+                        let tokens = Tokens::new(app, http::agent(&anchors, None, 0))?;
+                        Some(http::Authorization::App(Arc::new(tokens)))
+                    }
+                    Some(other) => Some(http::Authorization::Fixed(other.header()?)),
                 };
-                http::Client::new(&base, Arc::new(anchors), authorization).map(Self::Https)
+                let certificate = options.client_certificate.clone();
+                http::Client::new(&base, anchors, certificate, authorization).map(Self::Https)
             }
             Address::Ssh(address) => {
                 if options.ca.is_some() {
                     let reason = "it is for https, and the url is of ssh".to_owned();
                     return Err(RemoteError::Anchors { reason });
+                }
+                if options.client_certificate.is_some() {
+                    return Err(RemoteError::Certificate { reason: "it is for https, and the url is of ssh" });
                 }
                 let Some(Credentials::PrivateKey { identity, passphrase }) = &options.credentials else {
                     return Err(RemoteError::Credentials {

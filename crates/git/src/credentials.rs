@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Sensitive;
 
-use crate::remote::RemoteError;
+use crate::{app::App, remote::RemoteError};
 
 /// The largest user name, password or token, in bytes: half of the 16 KiB that servers allow for all headers.
 pub const MAX_CREDENTIAL_BYTES: usize = 8 << 10;
@@ -20,6 +20,8 @@ pub enum Credentials {
     },
     /// RFC 6750.
     Bearer(Sensitive<String>),
+    /// Tokens of an installation of a GitHub App.
+    App(App),
     /// RFC 4252: a private key.
     PrivateKey {
         /// In OpenSSH's form: ed25519, ecdsa or rsa.
@@ -27,6 +29,15 @@ pub enum Credentials {
         /// What it is encrypted with.
         passphrase: Option<Sensitive<String>>,
     },
+}
+
+/// A certificate that a server of https knows us by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// PEM, with those that lead to an authority after it.
+    pub chain: Vec<u8>,
+    /// Its private key, PEM.
+    pub key: Sensitive<Vec<u8>>,
 }
 
 impl Credentials {
@@ -42,6 +53,7 @@ impl Credentials {
                 (format!("Basic {}", STANDARD.encode(&pair)), pair)
             }
             Self::Bearer(token) => (format!("Bearer {}", token.expose()), token.expose().clone()),
+            Self::App(_) => return refuse("a token has to be asked for first"),
             Self::PrivateKey { .. } => return refuse("a private key is for ssh, and the url is of https"),
         };
         if parts.is_empty() || parts == ":" {

@@ -66,11 +66,15 @@ fn remote_advice(error: &RemoteError) -> (String, String) {
         RemoteError::Anchors { .. } => {
             pair("certificates in PEM form", "correct ca.crt in the secret named by spec.secretRef")
         }
+        RemoteError::Certificate { .. } => pair(
+            "a certificate and its private key in PEM form",
+            "correct tls.crt and tls.key in the secret named by spec.secretRef",
+        ),
         RemoteError::KnownHosts { .. } => {
             pair("lines of the form: host type key", "correct known_hosts in the secret named by spec.secretRef")
         }
         RemoteError::Credentials { .. } => pair(
-            "username and password, or a bearer token, for https; identity for ssh",
+            "username and password, a bearer token or a GitHub App for https; identity for ssh",
             "correct the secret named by spec.secretRef",
         ),
         RemoteError::Limit { name, ceiling, .. } => {

@@ -120,6 +120,18 @@ pub enum ExchangeError {
         /// 401 or 403.
         status: u16,
     },
+    /// The server wants another client certificate, or one at all.
+    #[error("the server refused the client certificate ({detail})")]
+    ClientCertificate {
+        /// The server's words.
+        detail: String,
+    },
+    /// GitHub gives no token.
+    #[error("GitHub gives no token for the installation of the App ({detail})")]
+    App {
+        /// Why.
+        detail: String,
+    },
     /// Another status than 200.
     #[error("the server answered with status {status}")]
     Status {
@@ -226,7 +238,9 @@ impl ExchangeError {
             | Self::CommitBytes { .. }
             | Self::MirrorBytes { .. } => GitCode::W603,
             Self::Redirect { .. } => GitCode::W605,
-            Self::Credentials { .. } | Self::KeyRefused { .. } => GitCode::W606,
+            Self::Credentials { .. } | Self::ClientCertificate { .. } | Self::App { .. } | Self::KeyRefused { .. } => {
+                GitCode::W606
+            }
             Self::TimedOut { .. } => GitCode::W607,
             Self::RefMissing { .. } => GitCode::W608,
             Self::HostUnknown
@@ -239,6 +253,25 @@ impl ExchangeError {
             | Self::Server { .. }
             | Self::NotACommit { .. } => GitCode::W601,
         }
+    }
+
+    fn credentials_advice(&self) -> (String, String) {
+        let (needed, fix) = match self {
+            Self::ClientCertificate { .. } => (
+                "a client certificate that the server takes",
+                "renew tls.crt and tls.key in the secret named by spec.secretRef",
+            ),
+            Self::App { .. } => (
+                "an App that is installed for the repository and may read its contents",
+                "compare githubAppID, githubAppInstallationID and githubAppPrivateKey in the secret named by spec.secretRef with the App's page",
+            ),
+            Self::KeyRefused { .. } => (
+                "a key that may read the repository",
+                "let the public key read the repository at the server, or renew identity in the secret named by spec.secretRef",
+            ),
+            _ => ("credentials that may read the repository", "renew the secret named by spec.secretRef"),
+        };
+        (needed.to_owned(), fix.to_owned())
     }
 
     /// What would have been needed, and what mends it.
@@ -263,16 +296,12 @@ impl ExchangeError {
             }
             Self::Tls { .. } => pair("TLS 1.2 or 1.3 with a valid certificate", "renew the server's certificate"),
             Self::HostKey { problem, line, .. } => host_key_advice(*problem, line.as_deref()),
-            Self::KeyRefused { .. } => pair(
-                "a key that may read the repository",
-                "let the public key read the repository at the server, or renew identity in the secret named by spec.secretRef",
-            ),
+            Self::ClientCertificate { .. } | Self::App { .. } | Self::KeyRefused { .. } | Self::Credentials { .. } => {
+                self.credentials_advice()
+            }
             Self::Ssh { .. } => ("a server that speaks SSH 2 with ciphers of today".to_owned(), probe),
             Self::Redirect { .. } => {
                 pair("an answer from the address itself", "set spec.url to the new address, if it is the right one")
-            }
-            Self::Credentials { .. } => {
-                pair("credentials that may read the repository", "renew the secret named by spec.secretRef")
             }
             Self::Status { status: 404 | 410 } => {
                 pair("a repository that these credentials may see", "correct spec.url, or grant read access")

@@ -6,6 +6,7 @@
 
 mod address;
 mod anchors;
+mod app;
 mod arrival;
 mod budget;
 mod child;
@@ -40,10 +41,11 @@ mod wire;
 
 pub use address::check_url;
 pub use anchors::MAX_CA_BYTES;
+pub use app::App;
 pub use child::fetch_child;
 pub use code::GitCode;
 pub use confinement::{Confinement, confine};
-pub use credentials::{Credentials, MAX_CREDENTIAL_BYTES};
+pub use credentials::{ClientCertificate, Credentials, MAX_CREDENTIAL_BYTES};
 pub use error::GitError;
 pub use exchange::{ExchangeError, KeyProblem, Waiting};
 pub use fetch::{ChildError, FetchChild};

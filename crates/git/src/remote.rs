@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{address::Address, client::Client, credentials::Credentials};
+use crate::{
+    address::Address,
+    client::Client,
+    credentials::{ClientCertificate, Credentials},
+};
 
 /// The longest url accepted, in bytes: what every server and proxy in use accepts (2 KiB).
 pub const MAX_URL_BYTES: usize = 2_048;
@@ -40,6 +44,12 @@ pub enum RemoteError {
         /// Where, if it is about one line.
         line: Option<usize>,
         /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The client certificate cannot be used.
+    #[error("the client certificate cannot be used: {reason}")]
+    Certificate {
+        /// What is wrong with it.
         reason: &'static str,
     },
     /// The credentials cannot be sent.
@@ -191,6 +201,8 @@ pub struct RemoteOptions {
     pub ca: Option<Vec<u8>>,
     /// The host keys that are trusted, as the text of a `known_hosts` file; `None`: none. For ssh.
     pub known_hosts: Option<String>,
+    /// What the server knows us by before it is asked anything. For https.
+    pub client_certificate: Option<ClientCertificate>,
     /// What to authenticate with. ssh needs a private key.
     pub credentials: Option<Credentials>,
     /// Bounds.

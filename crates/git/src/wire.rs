@@ -11,8 +11,11 @@ use trust::CommitId;
 
 use crate::{
     address::Address,
+    budget::Budget,
     client::Client,
     confinement::Confinement,
+    credentials::ClientCertificate,
+    error::GitError,
     exchange::ExchangeError,
     http,
     remote::{BranchRef, Limits, Remote, RemoteError},
@@ -52,16 +55,23 @@ pub(crate) struct Request {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 enum Way {
-    Https { anchors: Vec<String>, authorization: Option<String> },
+    Https { anchors: Vec<String>, authorization: Option<String>, certificate: Option<(String, String)> },
     Ssh { known_hosts: String, identity: String },
 }
 
 impl Way {
-    fn of(client: &Client) -> Result<Self, RemoteError> {
-        Ok(match client {
+    /// A token is asked for here: the child gets no more than it needs.
+    fn of(remote: &Remote) -> Result<Self, GitError> {
+        let time = Budget::new(remote.limits.poll_seconds, 0);
+        let failed = |source| GitError::Exchange { url: remote.url.clone(), source };
+        let pem = |ClientCertificate { chain, key }: &ClientCertificate| {
+            (STANDARD.encode(chain), STANDARD.encode(key.expose()))
+        };
+        Ok(match &remote.client {
             Client::Https(client) => Self::Https {
                 anchors: client.anchors().iter().map(|anchor| STANDARD.encode(anchor)).collect(),
-                authorization: client.authorization().map(|value| value.expose().clone()),
+                authorization: client.authorization(&time).map_err(failed)?.map(Sensitive::into_exposed),
+                certificate: client.certificate().map(pem),
             },
             // Opened already: the child has less time.
             Client::Ssh(client) => {
@@ -72,7 +82,7 @@ impl Way {
 
     fn into_client(self, address: Address) -> Result<Client, RemoteError> {
         match (self, address) {
-            (Self::Https { anchors, authorization }, Address::Https { base, .. }) => {
+            (Self::Https { anchors, authorization, certificate }, Address::Https { base, .. }) => {
                 let anchors = anchors
                     .iter()
                     .map(|text| STANDARD.decode(text).map(CertificateDer::from))
@@ -80,8 +90,15 @@ impl Way {
                     .map_err(|_| RemoteError::Anchors {
                         reason: "the request holds one that is not base64".to_owned(),
                     })?;
-                let authorization = authorization.map(Sensitive::new);
-                http::Client::new(&base, Arc::new(anchors), authorization).map(Client::Https)
+                let decode = |text: String| {
+                    let reason = "the request holds one that is not base64";
+                    STANDARD.decode(text).map_err(|_| RemoteError::Certificate { reason })
+                };
+                let pair =
+                    |(chain, key)| Ok(ClientCertificate { chain: decode(chain)?, key: Sensitive::new(decode(key)?) });
+                let certificate = certificate.map(pair).transpose()?;
+                let authorization = authorization.map(Sensitive::new).map(http::Authorization::Fixed);
+                http::Client::new(&base, Arc::new(anchors), certificate, authorization).map(Client::Https)
             }
             (Self::Ssh { known_hosts, identity }, Address::Ssh(address)) => {
                 ssh::Client::new(address, &known_hosts, &Sensitive::new(identity), None).map(Client::Ssh)
@@ -92,8 +109,8 @@ impl Way {
 }
 
 impl Request {
-    pub(crate) fn fetch(remote: &Remote) -> Result<Self, RemoteError> {
-        Ok(Self { task: Task::Fetch, way: Some(Way::of(&remote.client)?), ..Self::compact(remote) })
+    pub(crate) fn fetch(remote: &Remote) -> Result<Self, GitError> {
+        Ok(Self { task: Task::Fetch, way: Some(Way::of(remote)?), ..Self::compact(remote) })
     }
 
     /// For the limits alone.

@@ -18,8 +18,9 @@ pub struct GitSourceSpec {
     #[serde(default = "interval_default")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(s|m|h))+$"))]
     pub interval: String,
-    /// Secret of the same namespace. For https: `username` and `password`, or `bearerToken`; `ca.crt`. For ssh: `identity` (a
-    /// private key) with `password` for its passphrase, `known_hosts`. Nothing else.
+    /// Secret of the same namespace. For https: `username` and `password`, `bearerToken`, or a GitHub App (`githubAppID`,
+    /// `githubAppInstallationID`, `githubAppPrivateKey`, `githubAppBaseURL`); `ca.crt`; `tls.crt` and `tls.key`. For ssh:
+    /// `identity` (a private key) with `password` for its passphrase, `known_hosts`. Nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalName>,
     /// The TrustRoot that decides who may sign here.
