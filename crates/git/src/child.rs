@@ -236,8 +236,12 @@ fn explain(error: &git2::Error, session: &Session, limits: &Limits) -> Failure {
         ExchangeError::Objects { limit: limits.objects }
     } else if message.contains("overly large object") {
         ExchangeError::ObjectBytes { limit: limits.object_bytes }
-    } else if message.contains("early EOF") || message.contains("unexpected end") {
+    } else if ["early EOF", "unexpected end", "could not read from remote"].iter().any(|end| message.contains(end)) {
         ExchangeError::Truncated
+    } else if let Some(words) = message.strip_prefix("remote error: ") {
+        ExchangeError::Server { message: quoted(words) }
+    } else if message.contains("target OID for the reference doesn't exist") {
+        ExchangeError::Protocol { detail: "the pack comes without the commit that was asked for".to_owned() }
     } else if is_memory(error) {
         return Failure::Memory;
     } else if matches!(error.class(), git2::ErrorClass::Os | git2::ErrorClass::Filesystem) {

@@ -8,6 +8,7 @@
 )]
 
 mod confined;
+mod hostile;
 mod large;
 mod packs;
 mod proofs;
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
         ("whoever_waits_for_a_turn_loses_nothing", room::whoever_waits_for_a_turn_loses_nothing),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];
-    run(&[cases, confined::CASES, proofs::CASES, ssh::CASES].concat(), &arguments)
+    run(&[cases, confined::CASES, hostile::CASES, proofs::CASES, ssh::CASES].concat(), &arguments)
 }
 
 /// What cargo and nextest expect of a test executable.

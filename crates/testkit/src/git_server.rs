@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use base64::Engine;
@@ -48,6 +48,11 @@ pub enum Fault {
     Unauthorized,
     /// Every request is answered with this status and no content.
     Status(u16),
+    /// Right before a pack is asked for, the file of a branch gets this content: history is rewritten between the two
+    /// requests of a fetch.
+    Rewrite(PathBuf, String),
+    /// Whoever asks for the first commit is answered as if it had asked for the second.
+    Instead(String, String),
     /// Answers end after so many bytes of their body, without the proper end of the transfer.
     Truncate(usize),
 }
@@ -290,6 +295,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
         status: None,
     };
     let fault = shared.fault.borrow().clone();
+    let body = match interfere(fault.as_ref(), seen.command.as_deref(), body) {
+        Ok(body) => body,
+        Err(error) => return answer(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
     let response = match &fault {
         // Down: this connection is older than the fault, and is cut at its next use in any case.
         Some(Fault::Stall | Fault::Down) => {
@@ -304,18 +313,31 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
         Some(Fault::Status(code)) => {
             answer(StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), String::new())
         }
-        Some(Fault::Truncate(_) | Fault::WrongCertificate) | None if shared.is_app(&seen.path) => {
-            shared.app_answer(&parts.headers)
-        }
-        Some(Fault::Truncate(_) | Fault::WrongCertificate) | None if !shared.authorised(&parts.headers) => {
-            unauthorized()
-        }
+        _ if shared.is_app(&seen.path) => shared.app_answer(&parts.headers),
+        _ if !shared.authorised(&parts.headers) => unauthorized(),
         Some(Fault::Truncate(limit)) => shared.backend(&seen, &parts.headers, body, *limit).await,
-        Some(Fault::WrongCertificate) | None => shared.backend(&seen, &parts.headers, body, usize::MAX).await,
+        Some(Fault::WrongCertificate | Fault::Rewrite(..) | Fault::Instead(..)) | None => {
+            shared.backend(&seen, &parts.headers, body, usize::MAX).await
+        }
     };
     seen.status = Some(response.status().as_u16());
     shared.record(seen);
     response
+}
+
+/// What a fault does before, and to, the question for a pack: the one without a command of version 2.
+fn interfere(fault: Option<&Fault>, command: Option<&str>, body: Bytes) -> std::io::Result<Bytes> {
+    match fault {
+        Some(Fault::Rewrite(branch, content)) if command.is_none() => {
+            std::fs::write(branch, content)?;
+            Ok(body)
+        }
+        Some(Fault::Instead(wanted, given)) if command.is_none() => {
+            // The question is text: lines with ids.
+            Ok(String::from_utf8_lossy(&body).replace(wanted.as_str(), given).into())
+        }
+        _ => Ok(body),
+    }
 }
 
 impl Shared {
@@ -346,13 +368,7 @@ impl Shared {
         }
     }
 
-    async fn backend(
-        &self,
-        request: &GitRequest,
-        headers: &HeaderMap,
-        body: axum::body::Bytes,
-        limit: usize,
-    ) -> Response<Body> {
+    async fn backend(&self, request: &GitRequest, headers: &HeaderMap, body: Bytes, limit: usize) -> Response<Body> {
         match backend::run(&self.root, &self.log, request, headers, body, limit).await {
             Ok(response) => response,
             Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),

@@ -32,8 +32,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// An ssh server in front of the repository of a [`Setting`].
-struct Ssh {
-    setting: Setting,
+pub(super) struct Ssh {
+    pub(super) setting: Setting,
     server: SshServer,
     keys: Keys,
     host: SigningKey,
@@ -41,7 +41,7 @@ struct Ssh {
 }
 
 impl Ssh {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(KeyType::Ed25519)
     }
 
@@ -54,7 +54,7 @@ impl Ssh {
         Self { setting: Setting::new(), server, keys, host, user }
     }
 
-    fn push(&self, path: &str, content: impl AsRef<[u8]>) -> CommitId {
+    pub(super) fn push(&self, path: &str, content: impl AsRef<[u8]>) -> CommitId {
         let head = self.setting.commit(path, content);
         self.setting.push(Push::FastForward);
         head
@@ -77,7 +77,7 @@ impl Ssh {
         }
     }
 
-    fn remote(&self) -> Remote {
+    pub(super) fn remote(&self) -> Remote {
         self.remote_of(&self.options())
     }
 
