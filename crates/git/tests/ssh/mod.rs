@@ -119,7 +119,11 @@ fn clone_then_increment() {
     let ssh = Ssh::new();
     let first = ssh.push("a", noise(200_000));
     let remote = ssh.remote();
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    // As the controller asks: on a thread that a runtime has for what blocks.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let asked = remote.clone();
+    let polled = runtime.block_on(async { tokio::task::spawn_blocking(move || poll(&asked)).await });
+    assert_eq!(polled.unwrap().unwrap(), Some(first));
     let fetched = ssh.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects, fetched.requests), (first, 3, 1));
     assert!((200_000..220_000).contains(&fetched.bytes), "{fetched:?}");
