@@ -81,11 +81,11 @@ fn secret_without_a_certificate() -> Test {
 fn secret_with_an_unknown_key() -> Test {
     let mut stage = Lent::stage()?;
     let mut story = Story::begin(&stage, "secret-unknown-key", "A key of the Secret that is not known")?;
-    story.done("somebody adds tls.crt to Secret git; writ polls");
-    patch_secret(&stage, &json!({ "data": { "tls.crt": "anVuaw==" } }))?;
+    story.done("somebody adds token to Secret git; writ polls");
+    patch_secret(&stage, &json!({ "data": { "token": "anVuaw==" } }))?;
     stage.poke()?;
     let outcome = no_verdict(&mut stage, &mut story, "A141");
-    patch_secret(&stage, &json!({ "data": { "tls.crt": null } }))?;
+    patch_secret(&stage, &json!({ "data": { "token": null } }))?;
     outcome?;
     stage.restore()?;
     story.then("the key is removed: nothing is held, and the GitSource is ready.");

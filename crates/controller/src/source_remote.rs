@@ -3,15 +3,33 @@
 use std::sync::Arc;
 
 use cluster::{Cluster, SecretData, crd::GitSourceSpec};
-use git::{Credentials, Limits, Remote, RemoteError, RemoteOptions};
+use git::{App, ClientCertificate, Credentials, Limits, Remote, RemoteError, RemoteOptions};
 use manifest::{Finding, Sensitive};
 
 use crate::{code::ControllerCode, resources::finding, state::Key};
 
 /// The key of a Secret that holds certificates.
 const CA: &str = "ca.crt";
-/// All keys that a Secret may have.
-const KEYS: [&str; 4] = ["username", "password", "bearerToken", CA];
+/// All keys that a Secret may have. The public key beside `identity` is for people: it is what the server has to know.
+const KEYS: [&str; 13] = [
+    "username",
+    "password",
+    "bearerToken",
+    APP,
+    "githubAppInstallationID",
+    "githubAppPrivateKey",
+    "githubAppBaseURL",
+    CA,
+    "tls.crt",
+    "tls.key",
+    "identity",
+    "identity.pub",
+    "known_hosts",
+];
+/// The key of a Secret that makes it one of a GitHub App.
+const APP: &str = "githubAppID";
+/// What a Secret has to be.
+const NEEDED: &str = "for https: username and password, bearerToken, or githubAppID, githubAppInstallationID, githubAppPrivateKey and githubAppBaseURL; ca.crt; tls.crt and tls.key; for ssh: identity, password if it has a passphrase, identity.pub; known_hosts; all as UTF-8, nothing else";
 
 /// A remote with its connection, and what it was made of.
 #[derive(Debug)]
@@ -58,7 +76,7 @@ pub(crate) async fn remote(
         let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
         return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
     }
-    let mut options = RemoteOptions { ca: None, credentials: None, limits: Limits::default() };
+    let mut options = RemoteOptions { limits: Limits::default(), ..RemoteOptions::default() };
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
             let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
@@ -68,15 +86,13 @@ pub(crate) async fn remote(
         let found = cluster.secret(&key.namespace, &secret.name).await;
         let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
         let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
-        options.ca = data.get(CA).map(|ca| ca.expose().clone());
-        options.credentials = credentials(&data)
-            .map_err(|what| refuse(what, "username and password, or bearerToken, as UTF-8; ca.crt; nothing else"))?;
+        options = of_secret(&data).map_err(|what| refuse(what, NEEDED))?;
     }
     KeptRemote::of(kept, &spec.url, &spec.r#ref, options).map_err(|error| git::GitError::from(error).finding())
 }
 
 /// A key that is not known is refused: read without it, the Secret would mean something else than who wrote it thinks.
-fn credentials(data: &SecretData) -> Result<Option<Credentials>, String> {
+fn of_secret(data: &SecretData) -> Result<RemoteOptions, String> {
     if let Some(other) = data.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("has the key {other:?}, which is not known"));
     }
@@ -89,13 +105,48 @@ fn credentials(data: &SecretData) -> Result<Option<Credentials>, String> {
             })
             .transpose()
     };
-    match (text("username")?, text("password")?, text("bearerToken")?) {
-        (None, None, None) => Ok(None),
-        (None, None, Some(token)) => Ok(Some(Credentials::Bearer(token))),
-        (Some(username), Some(password), None) => {
-            Ok(Some(Credentials::Basic { username: username.into_exposed(), password }))
+    let bytes = |name: &str| data.get(name).cloned();
+    let basic = (text("username")?, text("password")?);
+    let credentials = match (basic, text("bearerToken")?, text("identity")?, app(data)?) {
+        ((None, None), None, None, None) => None,
+        ((None, None), Some(token), None, None) => Some(Credentials::Bearer(token)),
+        ((Some(username), Some(password)), None, None, None) => {
+            Some(Credentials::Basic { username: username.into_exposed(), password })
         }
-        _ => Err("has neither username and password nor bearerToken alone".to_owned()),
+        ((None, None), None, None, Some(app)) => Some(Credentials::App(app)),
+        ((None, passphrase), None, Some(identity), None) => Some(Credentials::PrivateKey { identity, passphrase }),
+        _ => {
+            let one = "username and password, bearerToken, githubAppID, identity";
+            return Err(format!("has neither nothing nor exactly one of: {one} (with password for its passphrase)"));
+        }
+    };
+    let client_certificate = match (bytes("tls.crt"), bytes("tls.key")) {
+        (None, None) => None,
+        (Some(chain), Some(key)) => Some(ClientCertificate { chain: chain.into_exposed(), key }),
+        _ => return Err("has one of tls.crt and tls.key alone".to_owned()),
+    };
+    Ok(RemoteOptions {
+        ca: bytes(CA).map(Sensitive::into_exposed),
+        known_hosts: text("known_hosts")?.map(Sensitive::into_exposed),
+        client_certificate,
+        credentials,
+        limits: Limits::default(),
+    })
+}
+
+/// The GitHub App that a Secret is of.
+fn app(data: &SecretData) -> Result<Option<App>, String> {
+    let text = |name: &str| {
+        let Some(value) = data.get(name) else { return Ok(None) };
+        let value = str::from_utf8(value.expose()).map_err(|_| format!("has a {name} that is not UTF-8"))?;
+        // A line break at the end of a file is none of a number.
+        Ok::<_, String>(Some(value.trim().to_owned()))
+    };
+    let (installation, key) = ("githubAppInstallationID", "githubAppPrivateKey");
+    match (text(APP)?, text(installation)?, data.get(key), text("githubAppBaseURL")?) {
+        (None, None, None, None) => Ok(None),
+        (Some(id), Some(installation), Some(key), api) => Ok(Some(App { id, installation, key: key.clone(), api })),
+        _ => Err(format!("has some of {APP}, {installation} and {key}, and not all three")),
     }
 }
 
@@ -105,23 +156,33 @@ mod tests {
 
     fn options(token: &str) -> RemoteOptions {
         let credentials = Some(Credentials::Bearer(Sensitive::new(token.to_owned())));
-        RemoteOptions { ca: None, credentials, limits: Limits::default() }
+        RemoteOptions { credentials, ..RemoteOptions::default() }
     }
 
     #[test]
     fn a_secret_holds_what_is_known_and_nothing_else() {
         let of = |keys: &[&str]| {
             let data = keys.iter().map(|key| ((*key).to_owned(), Sensitive::new(b"secret".to_vec()))).collect();
-            credentials(&data).map(|credentials| credentials.is_some())
+            of_secret(&data).map(|options| options.credentials.is_some())
         };
         assert_eq!(of(&["username", "password", "ca.crt"]), Ok(true));
         assert_eq!(of(&["bearerToken"]), Ok(true));
         assert_eq!(of(&["ca.crt"]), Ok(false));
-        for unknown in ["token", "identity", "known_hosts", "tls.crt", "bearertoken"] {
+        assert_eq!(of(&["identity", "identity.pub", "known_hosts"]), Ok(true));
+        assert_eq!(of(&["identity", "password", "known_hosts"]), Ok(true));
+        for unknown in ["token", "Identity", "bearertoken"] {
             let refused = of(&["ca.crt", unknown]).unwrap_err();
             assert_eq!(refused, format!("has the key \"{unknown}\", which is not known"));
         }
+        let app = ["githubAppID", "githubAppInstallationID", "githubAppPrivateKey", "githubAppBaseURL"];
+        assert_eq!(of(&app), Ok(true));
+        assert_eq!(of(&app[..3]), Ok(true));
+        assert!(of(&app[..2]).is_err() && of(&app[3..]).is_err());
+        assert!(of(&[&app[..], &["bearerToken"]].concat()).is_err());
+        assert_eq!(of(&["tls.crt", "tls.key", "ca.crt"]), Ok(false));
+        assert!(of(&["tls.crt"]).is_err() && of(&["tls.key"]).is_err());
         assert!(of(&["username"]).is_err() && of(&["username", "password", "bearerToken"]).is_err());
+        assert!(of(&["identity", "username", "password"]).is_err() && of(&["identity", "bearerToken"]).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The fetch child: a process that lives for one fetch, under limits of its own, so that a hostile
+//! The fetch child: a process that lives for one fetch, confined and under limits of its own, so that a hostile
 //! server or pack harms nothing else.
 
 use std::{
@@ -15,9 +15,10 @@ use trust::CommitId;
 
 use crate::{
     arrival::{self, CheckError},
+    budget::Budget,
     compact::compact,
+    confinement::{Confinement, confine},
     exchange::{ExchangeError, quoted},
-    http::Budget,
     library, memory,
     mirror::INCOMING,
     remote::{Limits, Remote},
@@ -68,16 +69,17 @@ fn answer(input: impl Read) -> Result<Reply, String> {
     }
     // serde's message could quote a credential.
     let request: Request = serde_json::from_slice(&bytes).map_err(|_| "the request is malformed".to_owned())?;
-    let (task, parent) = (request.task, request.parent);
-    let remote = request.into_remote().map_err(|error| error.to_string())?;
-    let room = confine(parent, &remote.limits)?;
+    let task = request.task;
+    let room = limit(request.parent, request.limits())?;
+    let confinement = confine(request.port().map_err(|error| error.to_string())?)?;
     library::prepare()?;
     if task == Task::Compact {
         let fetched =
             arrival::fetched_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
         return compact(room.saturating_sub(fetched)).map(|()| Reply::Compacted);
     }
-    match fetch(&remote) {
+    let remote = request.into_remote().map_err(|error| error.to_string())?;
+    match fetch(&remote, confinement) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
         Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),
         Err(Failure::Memory) => Ok(Reply::OutOfMemory),
@@ -86,7 +88,7 @@ fn answer(input: impl Read) -> Result<Reply, String> {
 }
 
 /// Limits of this process, and its end with its parent's. Returns how many bytes a pack may have that it writes.
-fn confine(parent: u32, limits: &Limits) -> Result<u64, String> {
+fn limit(parent: u32, limits: &Limits) -> Result<u64, String> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| format!("no parent-death signal ({error})"))?;
     // The parent may have ended before the signal was asked for.
     if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(parent) {
@@ -148,7 +150,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
+fn fetch(remote: &Remote, confinement: Confinement) -> Result<Fetched, Failure> {
     let limits = remote.limits;
     let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     library::limit_packs(as_size(limits.objects), as_size(limits.object_bytes))?;
@@ -175,7 +177,7 @@ fn fetch(remote: &Remote) -> Result<Fetched, Failure> {
     arrival::show(Path::new("."), &mirror)?;
     mirror.reference(INCOMING, arrived, true, "")?;
     let head: CommitId = arrived.to_string().parse().map_err(|_| Failure::Local("an id that is none".to_owned()))?;
-    Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests() })
+    Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests(), confinement })
 }
 
 /// How much the mirror that is the working directory may take.
@@ -234,8 +236,12 @@ fn explain(error: &git2::Error, session: &Session, limits: &Limits) -> Failure {
         ExchangeError::Objects { limit: limits.objects }
     } else if message.contains("overly large object") {
         ExchangeError::ObjectBytes { limit: limits.object_bytes }
-    } else if message.contains("early EOF") || message.contains("unexpected end") {
+    } else if ["early EOF", "unexpected end", "could not read from remote"].iter().any(|end| message.contains(end)) {
         ExchangeError::Truncated
+    } else if let Some(words) = message.strip_prefix("remote error: ") {
+        ExchangeError::Server { message: quoted(words) }
+    } else if message.contains("target OID for the reference doesn't exist") {
+        ExchangeError::Protocol { detail: "the pack comes without the commit that was asked for".to_owned() }
     } else if is_memory(error) {
         return Failure::Memory;
     } else if matches!(error.class(), git2::ErrorClass::Os | git2::ErrorClass::Filesystem) {

@@ -11,8 +11,8 @@ manifest::codes! {
         },
         /// The server is not the one it should be.
         W602 = "ServerUnverified" {
-            meaning: "The server's certificate is not issued by the expected authority, not valid now, or made for another name.",
-            action: "Put the authority's certificate into the source's secret as ca.crt, or correct the host name. Never switch verification off: there is no such switch.",
+            meaning: "The server's certificate is not issued by the expected authority, not valid now, or made for another name; or an ssh server shows a host key that known_hosts does not name for it.",
+            action: "Put the authority's certificate into the source's secret as ca.crt, or the host key into known_hosts once you know that it is the server's; or correct the host name. Never switch verification off: there is no such switch.",
             example: "W602 ServerUnverified: https://git.example.com/shop: the certificate's issuer is not known; needed: a certificate issued by the authority in the source's secret. Fix: put the authority's certificate into the secret as ca.crt",
         },
         /// A limit was reached.
@@ -36,7 +36,7 @@ manifest::codes! {
         /// The server refused the credentials, or wanted some.
         W606 = "CredentialsRefused" {
             meaning: "The server refused the credentials, or there are none and it wants some.",
-            action: "Renew the user name and password, or the token, in the source's secret.",
+            action: "Renew the user name and password, the token, or the private key, in the source's secret.",
             example: "W606 CredentialsRefused: https://git.example.com/shop: the server refused the credentials (401); needed: credentials that may read the repository. Fix: renew the secret named by spec.secretRef",
         },
         /// The server stalled or took too long.
@@ -53,9 +53,9 @@ manifest::codes! {
         },
         /// The source names something that is not supported.
         W609 = "RemoteUnsupported" {
-            meaning: "The url, ref, certificate, credentials or limits of a source are malformed or of a kind that is not supported.",
-            action: "Write what the message names: https without user info, a branch by its full name, PEM certificates.",
-            example: "W609 RemoteUnsupported: the source's remote: the url is not supported: the scheme \"ssh\" is none of: https; needed: https://host/path without user info. Fix: correct spec.url",
+            meaning: "The url, ref, certificate, host keys, credentials or limits of a source are malformed or of a kind that is not supported.",
+            action: "Write what the message names: https without user info or ssh with a user, a branch by its full name, PEM certificates.",
+            example: "W609 RemoteUnsupported: the source's remote: the url is not supported: user@host:path is short for ssh://user@host/path: write that; needed: https://host/path or ssh://user@host/path, without a password. Fix: correct spec.url",
         },
         /// The mirror cannot be used.
         W610 = "MirrorUnusable" {

@@ -59,14 +59,24 @@ impl GitError {
 fn remote_advice(error: &RemoteError) -> (String, String) {
     let pair = |needed: &str, fix: &str| (needed.to_owned(), fix.to_owned());
     match error {
-        RemoteError::Url { .. } => pair("https://host/path without user info", "correct spec.url"),
+        RemoteError::Url { .. } => {
+            pair("https://host/path or ssh://user@host/path, without a password", "correct spec.url")
+        }
         RemoteError::Ref { .. } => pair("a branch by its full name", "set ref to refs/heads/<branch>"),
         RemoteError::Anchors { .. } => {
             pair("certificates in PEM form", "correct ca.crt in the secret named by spec.secretRef")
         }
-        RemoteError::Credentials { .. } => {
-            pair("username and password, or a bearer token", "correct the secret named by spec.secretRef")
+        RemoteError::Certificate { .. } => pair(
+            "a certificate and its private key in PEM form",
+            "correct tls.crt and tls.key in the secret named by spec.secretRef",
+        ),
+        RemoteError::KnownHosts { .. } => {
+            pair("lines of the form: host type key", "correct known_hosts in the secret named by spec.secretRef")
         }
+        RemoteError::Credentials { .. } => pair(
+            "username and password, a bearer token or a GitHub App for https; identity for ssh",
+            "correct the secret named by spec.secretRef",
+        ),
         RemoteError::Limit { name, ceiling, .. } => {
             (format!("a number from 1 to {ceiling}"), format!("report this: no resource sets {name}"))
         }
@@ -89,7 +99,7 @@ mod tests {
         let mirror = || "/var/lib/writ/mirror/shop".into();
         let refused = io::Error::from_raw_os_error(111).to_string();
         let full = io::Error::from_raw_os_error(28);
-        let ssh = Remote::new("ssh://git@example.com/shop", "refs/heads/main", &RemoteOptions::default());
+        let scp = Remote::new("git@example.com:shop", "refs/heads/main", &RemoteOptions::default());
         vec![
             exchange(ExchangeError::Connection { detail: refused }),
             exchange(ExchangeError::UnknownIssuer),
@@ -99,7 +109,7 @@ mod tests {
             exchange(ExchangeError::Credentials { status: 401 }),
             exchange(ExchangeError::TimedOut { waiting: Waiting::Reading, seconds: 20 }),
             exchange(ExchangeError::RefMissing { reference: "refs/heads/main".to_owned() }),
-            ssh.unwrap_err().into(),
+            scp.unwrap_err().into(),
             MirrorError::File { path: mirror(), operation: "create the mirror", source: full }.into(),
         ]
     }

@@ -1,6 +1,8 @@
 //! What can go wrong between us and a Git server. Crosses from the fetch child to its parent, so it
 //! is data; never holds a credential or a response body.
 
+use std::io;
+
 use manifest::GIT_SIGN;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,28 @@ impl Waiting {
     }
 }
 
+/// What is wrong with the host key of an ssh server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyProblem {
+    /// Nothing is known about the server.
+    Unknown,
+    /// The server is known by other keys.
+    Different,
+    /// The key is marked as revoked.
+    Revoked,
+}
+
+impl KeyProblem {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Unknown => "no line of known_hosts is about it",
+            Self::Different => "known_hosts has other keys of it",
+            Self::Revoked => "known_hosts has that key as revoked",
+        }
+    }
+}
+
 /// Why an exchange with a Git server failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +80,32 @@ pub enum ExchangeError {
         /// The library's words.
         detail: String,
     },
+    /// The host key of an ssh server is not the one it should be.
+    #[error("{host} shows the host key {fingerprint}: {}", problem.words())]
+    HostKey {
+        /// As `known_hosts` calls it.
+        host: String,
+        /// SHA-256, as ssh prints it.
+        fingerprint: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
+        /// The line of `known_hosts` that makes it known.
+        line: Option<String>,
+    },
+    /// The server does not let this key in.
+    #[error("the server refused the key {fingerprint} for the user {user:?}")]
+    KeyRefused {
+        /// Who logs in.
+        user: String,
+        /// SHA-256, as ssh prints it.
+        fingerprint: String,
+    },
+    /// The answer is not of ssh, or there is no way of talking that both sides know.
+    #[error("ssh failed ({detail})")]
+    Ssh {
+        /// The library's words.
+        detail: String,
+    },
     /// The server redirects.
     #[error("redirected ({status}) to {location:?}")]
     Redirect {
@@ -69,6 +119,18 @@ pub enum ExchangeError {
     Credentials {
         /// 401 or 403.
         status: u16,
+    },
+    /// The server wants another client certificate, or one at all.
+    #[error("the server refused the client certificate ({detail})")]
+    ClientCertificate {
+        /// The server's words.
+        detail: String,
+    },
+    /// GitHub gives no token.
+    #[error("GitHub gives no token for the installation of the App ({detail})")]
+    App {
+        /// Why.
+        detail: String,
     },
     /// Another status than 200.
     #[error("the server answered with status {status}")]
@@ -168,7 +230,7 @@ pub enum ExchangeError {
 impl ExchangeError {
     pub(crate) const fn code(&self) -> GitCode {
         match self {
-            Self::UnknownIssuer | Self::WrongName | Self::Tls { .. } => GitCode::W602,
+            Self::UnknownIssuer | Self::WrongName | Self::Tls { .. } | Self::HostKey { .. } => GitCode::W602,
             Self::Bytes { .. }
             | Self::Branches { .. }
             | Self::Objects { .. }
@@ -176,13 +238,16 @@ impl ExchangeError {
             | Self::CommitBytes { .. }
             | Self::MirrorBytes { .. } => GitCode::W603,
             Self::Redirect { .. } => GitCode::W605,
-            Self::Credentials { .. } => GitCode::W606,
+            Self::Credentials { .. } | Self::ClientCertificate { .. } | Self::App { .. } | Self::KeyRefused { .. } => {
+                GitCode::W606
+            }
             Self::TimedOut { .. } => GitCode::W607,
             Self::RefMissing { .. } => GitCode::W608,
             Self::HostUnknown
             | Self::Connection { .. }
             | Self::Status { .. }
             | Self::ContentType { .. }
+            | Self::Ssh { .. }
             | Self::Truncated
             | Self::Protocol { .. }
             | Self::Server { .. }
@@ -190,9 +255,28 @@ impl ExchangeError {
         }
     }
 
+    fn credentials_advice(&self) -> (String, String) {
+        let (needed, fix) = match self {
+            Self::ClientCertificate { .. } => (
+                "a client certificate that the server takes",
+                "renew tls.crt and tls.key in the secret named by spec.secretRef",
+            ),
+            Self::App { .. } => (
+                "an App that is installed for the repository and may read its contents",
+                "compare githubAppID, githubAppInstallationID and githubAppPrivateKey in the secret named by spec.secretRef with the App's page",
+            ),
+            Self::KeyRefused { .. } => (
+                "a key that may read the repository",
+                "let the public key read the repository at the server, or renew identity in the secret named by spec.secretRef",
+            ),
+            _ => ("credentials that may read the repository", "renew the secret named by spec.secretRef"),
+        };
+        (needed.to_owned(), fix.to_owned())
+    }
+
     /// What would have been needed, and what mends it.
     pub(crate) fn advice(&self, url: &str) -> (String, String) {
-        let probe = format!("curl -I {}", manifest::shell_quote(&format!("{url}/info/refs?service=git-upload-pack")));
+        let probe = probe(url);
         let begin =
             "begin a repository with less history, and name it in a new TrustRoot: writ trust root REV prints it";
         // What is in the history is fetched, whatever later commits remove; but what the TrustRoot names, or was accepted,
@@ -211,16 +295,21 @@ impl ExchangeError {
                 pair("a certificate for the host in the url", "correct spec.url or renew the server's certificate")
             }
             Self::Tls { .. } => pair("TLS 1.2 or 1.3 with a valid certificate", "renew the server's certificate"),
+            Self::HostKey { problem, line, .. } => host_key_advice(*problem, line.as_deref()),
+            Self::ClientCertificate { .. } | Self::App { .. } | Self::KeyRefused { .. } | Self::Credentials { .. } => {
+                self.credentials_advice()
+            }
+            Self::Ssh { .. } => ("a server that speaks SSH 2 with ciphers of today".to_owned(), probe),
             Self::Redirect { .. } => {
                 pair("an answer from the address itself", "set spec.url to the new address, if it is the right one")
-            }
-            Self::Credentials { .. } => {
-                pair("credentials that may read the repository", "renew the secret named by spec.secretRef")
             }
             Self::Status { status: 404 | 410 } => {
                 pair("a repository that these credentials may see", "correct spec.url, or grant read access")
             }
             Self::Status { .. } => ("status 200".to_owned(), probe),
+            Self::ContentType { .. } | Self::Protocol { .. } | Self::Truncated if url.starts_with("ssh:") => {
+                ("the answer of git-upload-pack".to_owned(), probe)
+            }
             Self::ContentType { .. } | Self::Protocol { .. } | Self::Truncated => {
                 ("the answer of a Git server that speaks protocol v2 and smart http".to_owned(), probe)
             }
@@ -258,8 +347,48 @@ impl ExchangeError {
     }
 }
 
+/// A command that shows whether the server answers.
+fn probe(url: &str) -> String {
+    if url.starts_with("ssh:") {
+        format!("git ls-remote {}", manifest::shell_quote(url))
+    } else {
+        format!("curl -I {}", manifest::shell_quote(&format!("{url}/info/refs?service=git-upload-pack")))
+    }
+}
+
+fn host_key_advice(problem: KeyProblem, line: Option<&str>) -> (String, String) {
+    let line = line.unwrap_or("the line that ssh-keyscan prints");
+    let (needed, fix) = match problem {
+        KeyProblem::Unknown => (
+            "a host key that the source's secret names",
+            format!(
+                "compare the fingerprint with what the server's operator publishes, then add to known_hosts in the secret: {line}"
+            ),
+        ),
+        KeyProblem::Different => (
+            "the host key that the source's secret names",
+            format!(
+                "ask the server's operator whether its key was renewed: somebody else may answer in its place. If it was, put into known_hosts in the secret: {line}"
+            ),
+        ),
+        KeyProblem::Revoked => {
+            ("a host key that is not revoked", "ask the server's operator: somebody else may have its key".to_owned())
+        }
+    };
+    (needed.to_owned(), fix)
+}
+
 fn push(what: &str) -> String {
     format!("git push origin {}", manifest::shell_quote(what))
+}
+
+/// The [`ExchangeError`] inside an error of a stream that is read with it.
+pub(crate) fn cause(error: &io::Error) -> ExchangeError {
+    error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<ExchangeError>())
+        .cloned()
+        .unwrap_or_else(|| ExchangeError::Connection { detail: quoted(&error.to_string()) })
 }
 
 /// Words of a server, shortened, on one line and without control characters.

@@ -1,31 +1,29 @@
 //! Requests to a Git server: https only, no redirects, no proxy, exact answers, bounded bytes.
 
 use std::{
+    fmt,
     io::{self, Read},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use manifest::Sensitive;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use ureq::{
     Agent, Body, BodyReader, Timeout,
     http::{HeaderValue, Response, header},
-    tls::{Certificate, RootCerts, TlsConfig},
+    tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
 };
 
 use crate::{
+    anchors::anchors_from_pem,
+    app::Tokens,
+    budget::{Budget, CONNECT_SECONDS, SILENCE_SECONDS},
+    credentials::ClientCertificate,
     exchange::{ExchangeError, Waiting, quoted},
     remote::{MAX_REDIRECTS, RemoteError},
 };
 
-/// Name, connection and TLS handshake together: three lost SYN packets (1+2+4 s) and some.
-const CONNECT_SECONDS: u64 = 10;
-/// Silence of the peer: a server that packs a large repository sends progress every second.
-const SILENCE_SECONDS: u64 = 20;
 /// Headers of one answer: twice what servers send at most by default (8 KiB).
 const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A connection is kept this long between polls: below the 75 s after which nginx closes it.
@@ -36,45 +34,6 @@ const ANSWER_TYPE: &str = "application/x-git-upload-pack-result";
 
 /// The program and its version, as servers log it.
 pub(crate) const USER_AGENT: &str = concat!("writ/", env!("CARGO_PKG_VERSION"));
-
-/// How much one exchange may still take: a deadline and bytes, shared by all its requests.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    started: Instant,
-    seconds: u64,
-    bytes: u64,
-    left: Arc<AtomicU64>,
-}
-
-impl Budget {
-    pub(crate) fn new(seconds: u64, bytes: u64) -> Self {
-        Self { started: Instant::now(), seconds, bytes, left: Arc::new(AtomicU64::new(bytes)) }
-    }
-
-    /// One with the same deadline and bytes of its own.
-    pub(crate) fn beside(&self, bytes: u64) -> Self {
-        Self { bytes, left: Arc::new(AtomicU64::new(bytes)), ..self.clone() }
-    }
-
-    /// Bytes received so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.bytes.saturating_sub(self.left.load(Ordering::Relaxed))
-    }
-
-    fn remaining(&self) -> Result<Duration, ExchangeError> {
-        Duration::from_secs(self.seconds)
-            .checked_sub(self.started.elapsed())
-            .filter(|left| !left.is_zero())
-            .ok_or(ExchangeError::TimedOut { waiting: Waiting::Whole, seconds: self.seconds })
-    }
-
-    fn take(&self, count: usize) -> Result<(), ExchangeError> {
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count as u64))
-            .map(drop)
-            .map_err(|_| ExchangeError::Bytes { limit: self.bytes })
-    }
-}
 
 /// A request body with its headers.
 pub(crate) struct Post<'a> {
@@ -88,47 +47,56 @@ pub(crate) struct Post<'a> {
 pub(crate) struct Client {
     agent: Agent,
     base: String,
-    authorization: Option<HeaderValue>,
+    anchors: Arc<Vec<CertificateDer<'static>>>,
+    certificate: Option<ClientCertificate>,
+    authorization: Option<Authorization>,
+}
+
+/// What the `authorization` header is made of.
+#[derive(Debug, Clone)]
+pub(crate) enum Authorization {
+    /// Its value.
+    Fixed(Sensitive<String>),
+    /// Tokens that are asked for elsewhere.
+    App(Arc<Tokens>),
+}
+
+impl Authorization {
+    fn value(&self, time: &Budget) -> Result<Sensitive<String>, ExchangeError> {
+        match self {
+            Self::Fixed(value) => Ok(value.clone()),
+            Self::App(tokens) => tokens.header(time),
+        }
+    }
 }
 
 impl Client {
     pub(crate) fn new(
         base: &str,
-        anchors: &[CertificateDer<'static>],
-        authorization: Option<&Sensitive<String>>,
+        anchors: Arc<Vec<CertificateDer<'static>>>,
+        certificate: Option<ClientCertificate>,
+        authorization: Option<Authorization>,
     ) -> Result<Self, RemoteError> {
-        let roots = anchors.iter().map(|anchor| Certificate::from_der(anchor).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .https_only(true)
-            .proxy(None)
-            .max_redirects(MAX_REDIRECTS)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(USER_AGENT)
-            .accept_encoding("identity")
-            .max_response_header_size(MAX_HEADER_BYTES)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(Duration::from_secs(IDLE_SECONDS))
-            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
-            .timeout_per_read(Some(Duration::from_secs(SILENCE_SECONDS)))
-            .timeout_per_write(Some(Duration::from_secs(SILENCE_SECONDS)))
-            .tls_config(tls)
-            .build()
-            .new_agent();
-        let authorization = authorization
-            .map(|value| {
-                let mut header = HeaderValue::from_str(value.expose())
-                    .map_err(|_| RemoteError::Credentials { reason: "they cannot be sent in a header" })?;
-                header.set_sensitive(true);
-                Ok(header)
-            })
-            .transpose()?;
-        Ok(Self { agent, base: base.to_owned(), authorization })
+        if let Some(Authorization::Fixed(value)) = &authorization {
+            header_value(value).ok_or(RemoteError::Credentials { reason: "they cannot be sent in a header" })?;
+        }
+        let shown = certificate.as_ref().map(shown).transpose()?;
+        Ok(Self { agent: agent(&anchors, shown, 1), base: base.to_owned(), anchors, certificate, authorization })
+    }
+
+    /// What the server knows us by.
+    pub(crate) const fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// The certificates that the server is trusted by.
+    pub(crate) fn anchors(&self) -> &[CertificateDer<'static>] {
+        &self.anchors
+    }
+
+    /// The value of the `authorization` header; asks for a token if that is what it takes.
+    pub(crate) fn authorization(&self, time: &Budget) -> Result<Option<Sensitive<String>>, ExchangeError> {
+        self.authorization.as_ref().map(|authorization| authorization.value(time)).transpose()
     }
 
     /// A command to `git-upload-pack`.
@@ -145,11 +113,73 @@ impl Client {
         if let Some(protocol) = post.protocol {
             request = request.header("git-protocol", protocol);
         }
-        if let Some(value) = &self.authorization {
-            request = request.header(header::AUTHORIZATION, value.clone());
+        if let Some(value) = self.authorization(budget)?.as_ref().and_then(header_value) {
+            request = request.header(header::AUTHORIZATION, value);
         }
         let answer = request.send(post.body).map_err(|error| failure(error, budget))?;
-        check(answer, budget)
+        let checked = check(answer, budget);
+        if let (Err(ExchangeError::Credentials { .. }), Some(Authorization::App(tokens))) =
+            (&checked, &self.authorization)
+        {
+            tokens.forget();
+        }
+        checked
+    }
+}
+
+/// One for requests that trust these certificates, show that one, and keep so many connections.
+pub(crate) fn agent(anchors: &[CertificateDer<'static>], shown: Option<ClientCert>, kept: usize) -> Agent {
+    let roots = anchors.iter().map(|anchor| Certificate::from_der(anchor).to_owned()).collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .client_cert(shown)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .build();
+    Agent::config_builder()
+        .https_only(true)
+        .proxy(None)
+        .max_redirects(MAX_REDIRECTS)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(USER_AGENT)
+        .accept_encoding("identity")
+        .max_response_header_size(MAX_HEADER_BYTES)
+        .max_idle_connections(kept)
+        .max_idle_connections_per_host(kept)
+        .max_idle_age(Duration::from_secs(IDLE_SECONDS))
+        .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
+        .timeout_per_read(Some(Duration::from_secs(SILENCE_SECONDS)))
+        .timeout_per_write(Some(Duration::from_secs(SILENCE_SECONDS)))
+        .tls_config(tls)
+        .build()
+        .new_agent()
+}
+
+/// A certificate with its key, once it is clear that they are a pair: nothing is sent with another.
+fn shown(certificate: &ClientCertificate) -> Result<ClientCert, RemoteError> {
+    let refuse = |reason| RemoteError::Certificate { reason };
+    let chain = anchors_from_pem(&certificate.chain).map_err(|_| refuse("it cannot be read"))?;
+    let unreadable = "its private key is not in PEM form, or has a passphrase";
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.expose()).map_err(|_| refuse(unreadable))?;
+    rustls::sign::CertifiedKey::from_der(chain.clone(), key, &rustls::crypto::aws_lc_rs::default_provider())
+        .map_err(|_| refuse("the private key is not that of the certificate"))?;
+    let chain: Vec<_> = chain.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+    let key = PrivateKey::from_pem(certificate.key.expose()).map_err(|_| refuse(unreadable))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
+}
+
+fn header_value(value: &Sensitive<String>) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(value.expose()).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.base)
+            .field("authorization", &self.authorization)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,11 +198,11 @@ fn check(answer: Response<Body>, budget: &Budget) -> Result<Received, ExchangeEr
     if found != ANSWER_TYPE {
         return Err(ExchangeError::ContentType { found: quoted(found), needed: ANSWER_TYPE.to_owned() });
     }
-    Ok(Received { reader: answer.into_body().into_reader(), budget: budget.clone() })
+    Ok(Received::of(answer, budget))
 }
 
 /// A redirect's target without query and user info, either may hold a token.
-fn place(location: &str) -> String {
+pub(crate) fn place(location: &str) -> String {
     let bare = location.split(['?', '#']).next().unwrap_or_default();
     let bare = match bare.split_once("://") {
         Some((scheme, rest)) => {
@@ -191,6 +221,12 @@ pub(crate) struct Received {
     budget: Budget,
 }
 
+impl Received {
+    pub(crate) fn of(answer: Response<Body>, budget: &Budget) -> Self {
+        Self { reader: answer.into_body().into_reader(), budget: budget.clone() }
+    }
+}
+
 impl Read for Received {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer).map_err(|error| io::Error::other(failure(error.into(), &self.budget)))?;
@@ -199,16 +235,7 @@ impl Read for Received {
     }
 }
 
-/// The [`ExchangeError`] inside an error of [`Received`].
-pub(crate) fn cause(error: &io::Error) -> ExchangeError {
-    error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<ExchangeError>())
-        .cloned()
-        .unwrap_or_else(|| ExchangeError::Connection { detail: quoted(&error.to_string()) })
-}
-
-fn failure(error: ureq::Error, budget: &Budget) -> ExchangeError {
+pub(crate) fn failure(error: ureq::Error, budget: &Budget) -> ExchangeError {
     match error {
         ureq::Error::HostNotFound => ExchangeError::HostUnknown,
         ureq::Error::Timeout(timeout) => timed_out(timeout, budget),
@@ -227,7 +254,7 @@ fn timed_out(timeout: Timeout, budget: &Budget) -> ExchangeError {
     let (waiting, seconds) = match timeout {
         Timeout::Resolve | Timeout::Connect => (Waiting::Connecting, CONNECT_SECONDS),
         Timeout::PerRead | Timeout::PerWrite => (Waiting::Reading, SILENCE_SECONDS),
-        _ => (Waiting::Whole, budget.seconds),
+        _ => (Waiting::Whole, budget.seconds()),
     };
     ExchangeError::TimedOut { waiting, seconds }
 }
@@ -243,8 +270,19 @@ fn input_output(error: &io::Error) -> ExchangeError {
 }
 
 fn tls(error: &rustls::Error) -> ExchangeError {
-    use rustls::{CertificateError, Error};
+    use rustls::{AlertDescription, CertificateError, Error};
     match error {
+        // What a server says of ours.
+        Error::AlertReceived(
+            alert @ (AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied),
+        ) => ExchangeError::ClientCertificate { detail: format!("{alert:?}") },
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => ExchangeError::UnknownIssuer,
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -265,19 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_ends() {
-        let budget = Budget::new(100, 10);
-        assert!(budget.take(10).is_ok());
-        assert_eq!(budget.received(), 10);
-        assert_eq!(budget.take(1), Err(ExchangeError::Bytes { limit: 10 }));
-        assert_eq!(budget.received(), 10);
-        assert!(matches!(Budget::new(0, 1).remaining(), Err(ExchangeError::TimedOut { .. })));
-    }
-
-    #[test]
     fn the_authorization_is_never_printed() {
         let secret = Sensitive::new("Bearer canary-55d1".to_owned());
-        let client = Client::new("https://a.example/b", &[], Some(&secret)).unwrap();
-        assert!(!format!("{:?}", client.authorization).contains("canary-55d1"));
+        let header = header_value(&secret).unwrap();
+        let fixed = Some(Authorization::Fixed(secret));
+        let client = Client::new("https://a.example/b", Arc::default(), None, fixed).unwrap();
+        assert!(!format!("{client:?} {header:?}").contains("canary-55d1"));
     }
 }

@@ -4,11 +4,18 @@
 //! short-lived child process under limits of its own ([`fetch_child`]). [`Mirror`] and [`Objects`]
 //! answer what `trust` asks ([`trust::History`]) from raw objects; there is never a checkout.
 
+mod address;
+mod anchors;
+mod app;
 mod arrival;
 mod attestations;
+mod budget;
 mod child;
+mod client;
 mod code;
 mod compact;
+mod confinement;
+mod credentials;
 mod error;
 mod exchange;
 mod fetch;
@@ -25,6 +32,7 @@ pub mod pktline;
 mod poll;
 mod remote;
 mod revision;
+mod ssh;
 mod sweep;
 mod transport;
 mod tree;
@@ -32,11 +40,16 @@ mod turns;
 mod walk;
 mod wire;
 
+pub use address::check_url;
+pub use anchors::MAX_CA_BYTES;
+pub use app::App;
 pub use attestations::{APPROVAL_NOTES, APPROVAL_TREE};
 pub use child::fetch_child;
 pub use code::GitCode;
+pub use confinement::{Confinement, confine};
+pub use credentials::{ClientCertificate, Credentials, MAX_CREDENTIAL_BYTES};
 pub use error::GitError;
-pub use exchange::{ExchangeError, Waiting};
+pub use exchange::{ExchangeError, KeyProblem, Waiting};
 pub use fetch::{ChildError, FetchChild};
 pub use mirror::{Mirror, MirrorError};
 pub use objects::{
@@ -44,10 +57,7 @@ pub use objects::{
 };
 pub use pins::MAX_PIN_BYTES;
 pub use poll::poll;
-pub use remote::{
-    BranchRef, Credentials, Limits, MAX_CA_BYTES, MAX_CREDENTIAL_BYTES, MAX_REDIRECTS, MAX_URL_BYTES, Remote,
-    RemoteError, RemoteOptions,
-};
+pub use remote::{BranchRef, Limits, MAX_REDIRECTS, MAX_URL_BYTES, Remote, RemoteError, RemoteOptions};
 pub use sweep::remove_mirrors;
 pub use walk::MAX_VISITED_COMMITS;
 pub use wire::Fetched;

@@ -5,7 +5,10 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use git2::{Oid, Repository, RepositoryInitOptions};
@@ -17,6 +20,7 @@ use crate::{
     arrival::{self, FETCHED, FETCHED_PACKS},
     code::GitCode,
     compact::{PACKS, packs},
+    confinement::Confinement,
     error::GitError,
     exchange::quoted,
     fetch::{ChildError, FetchChild, run},
@@ -188,6 +192,7 @@ impl Mirror {
     /// # Errors
     /// When server, way, limits or mirror do not allow it. Nothing but what is pinned is left then.
     pub fn fetch(&self, remote: &Remote, child: &FetchChild) -> Result<Fetched, GitError> {
+        let request = Request::fetch(remote)?;
         let lock = lock_file(&self.dir, FETCH_LOCK)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -200,8 +205,11 @@ impl Mirror {
         self.clean()?;
         self.forget_unpinned()?;
         let url = || remote.url().to_owned();
-        let fetched = match run(child, &self.dir, &Request::of(remote), remote.limits().fetch_seconds) {
-            Ok(Reply::Fetched(fetched)) => Ok(fetched),
+        let fetched = match run(child, &self.dir, &request, remote.limits().fetch_seconds) {
+            Ok(Reply::Fetched(fetched)) => {
+                tell(fetched.confinement);
+                Ok(fetched)
+            }
             Ok(Reply::Failed(source)) => Err(GitError::Exchange { url: url(), source }),
             Ok(_) => {
                 let source = ChildError::Silent { detail: "it answered another question".to_owned() };
@@ -292,6 +300,12 @@ impl Mirror {
     pub(crate) fn library_text(&self, operation: &'static str, detail: &str) -> MirrorError {
         MirrorError::Library { path: self.dir.clone(), operation, detail: quoted(detail) }
     }
+}
+
+/// Says once how fetch processes are confined: it is the same for all of them.
+fn tell(confinement: Confinement) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| tracing::info!("processes that fetch are {confinement}"));
 }
 
 impl std::fmt::Debug for Mirror {

@@ -6,9 +6,10 @@ use std::io::Read;
 use trust::CommitId;
 
 use crate::{
+    budget::Budget,
     error::GitError,
-    exchange::{ExchangeError, quoted},
-    http::{Budget, Client, Post, USER_AGENT, cause},
+    exchange::{ExchangeError, cause, quoted},
+    http::{Client, Post, USER_AGENT},
     pktline::{self, Packet, PacketError},
     remote::{BranchRef, Remote},
 };
@@ -18,20 +19,21 @@ use crate::{
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Hex digits of a SHA-1 object id. Repositories with SHA-256 ids are not supported by the object
 /// database in use; their servers refuse the request, which names the format.
-const ID_DIGITS: usize = 40;
+pub(crate) const ID_DIGITS: usize = 40;
 
-/// The commit that the remote's branch names now; `None` when there is no such branch. One request,
+/// The commit that the remote's branch names now; `None` when there is no such branch. One request; over https
 /// repeated once on a new connection when the kept one turns out to be closed.
 ///
 /// # Errors
 /// When the server cannot be reached or trusted, or does not answer as a Git server does.
 pub fn poll(remote: &Remote) -> Result<Option<CommitId>, GitError> {
     let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
-    let asked = ask(&remote.client, &remote.reference, &budget);
+    remote.client.prepare()?;
+    let asked = remote.client.ask(&remote.reference, &budget);
     asked.map_err(|source| GitError::Exchange { url: remote.url.clone(), source })
 }
 
-/// As [`poll`], within the time of a budget.
+/// As [`poll`], over https, within the time of a budget.
 pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Result<Option<CommitId>, ExchangeError> {
     let budget = time.beside(MAX_ANSWER_BYTES);
     let body = request(reference);
@@ -52,7 +54,7 @@ pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Resu
     }
 }
 
-fn request(reference: &BranchRef) -> Vec<u8> {
+pub(crate) fn request(reference: &BranchRef) -> Vec<u8> {
     let mut body = Vec::new();
     // A ref has at most 255 bytes, so every packet fits.
     let _ = pktline::write(&mut body, b"command=ls-refs\n");
@@ -108,11 +110,11 @@ pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Lis
     }
 }
 
-fn protocol(detail: &str) -> ExchangeError {
+pub(crate) fn protocol(detail: &str) -> ExchangeError {
     ExchangeError::Protocol { detail: detail.to_owned() }
 }
 
-fn packet(error: PacketError) -> ExchangeError {
+pub(crate) fn packet(error: PacketError) -> ExchangeError {
     match error {
         PacketError::Truncated => ExchangeError::Truncated,
         PacketError::Read(error) => cause(&error),

@@ -1,21 +1,17 @@
 //! What to fetch from where: address, branch, trust anchors, credentials and limits.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use manifest::Sensitive;
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
-use ureq::http::Uri;
 
-use crate::http::Client;
+use crate::{
+    address::Address,
+    client::Client,
+    credentials::{ClientCertificate, Credentials},
+};
 
 /// The longest url accepted, in bytes: what every server and proxy in use accepts (2 KiB).
 pub const MAX_URL_BYTES: usize = 2_048;
-/// The largest bundle of certificates, in bytes: 500 authorities (there are about 150 public ones) of 2 KiB each.
-pub const MAX_CA_BYTES: usize = 1 << 20;
-/// The largest user name, password or token, in bytes: half of the 16 KiB that servers allow for all headers.
-pub const MAX_CREDENTIAL_BYTES: usize = 8 << 10;
 /// Redirects that are followed: none, they would carry credentials to a place that nobody named.
 pub const MAX_REDIRECTS: u32 = 0;
 
@@ -41,6 +37,20 @@ pub enum RemoteError {
     Anchors {
         /// What is wrong with them.
         reason: String,
+    },
+    /// The host keys cannot be read.
+    #[error("known_hosts cannot be used: {}{reason}", line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+    KnownHosts {
+        /// Where, if it is about one line.
+        line: Option<usize>,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The client certificate cannot be used.
+    #[error("the client certificate cannot be used: {reason}")]
+    Certificate {
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// The credentials cannot be sent.
     #[error("the credentials cannot be used: {reason}")]
@@ -107,50 +117,6 @@ impl fmt::Display for BranchRef {
 impl fmt::Debug for BranchRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BranchRef({})", self.0)
-    }
-}
-
-/// What is sent to the server as proof of who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// RFC 7617.
-    Basic {
-        /// Without a colon.
-        username: String,
-        /// Password or access token.
-        password: Sensitive<String>,
-    },
-    /// RFC 6750.
-    Bearer(Sensitive<String>),
-}
-
-impl Credentials {
-    /// The value of the `authorization` header.
-    fn header(&self) -> Result<Sensitive<String>, RemoteError> {
-        let refuse = |reason| Err(RemoteError::Credentials { reason });
-        let (value, parts) = match self {
-            Self::Basic { username, password } => {
-                if username.contains(':') {
-                    return refuse("a user name with a colon cannot be sent as basic authentication");
-                }
-                let pair = format!("{username}:{}", password.expose());
-                (format!("Basic {}", STANDARD.encode(&pair)), pair)
-            }
-            Self::Bearer(token) => (format!("Bearer {}", token.expose()), token.expose().clone()),
-        };
-        if parts.is_empty() || parts == ":" {
-            return refuse("they are empty");
-        }
-        if parts.len() > MAX_CREDENTIAL_BYTES {
-            return refuse("they are longer than 8 KiB");
-        }
-        if parts.chars().any(char::is_control) {
-            return refuse("they hold a control character (a line break at the end of a file, perhaps)");
-        }
-        if !value.is_ascii() {
-            return refuse("a token with characters outside ASCII cannot be sent");
-        }
-        Ok(Sensitive::new(value))
     }
 }
 
@@ -231,53 +197,41 @@ impl Default for Limits {
 /// What a remote may need beyond url and ref.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoteOptions {
-    /// PEM certificates that alone are trusted for this remote; `None`: the system's.
+    /// PEM certificates that alone are trusted for this remote; `None`: the system's. For https.
     pub ca: Option<Vec<u8>>,
-    /// What to authenticate with.
+    /// The host keys that are trusted, as the text of a `known_hosts` file; `None`: none. For ssh.
+    pub known_hosts: Option<String>,
+    /// What the server knows us by before it is asked anything. For https.
+    pub client_certificate: Option<ClientCertificate>,
+    /// What to authenticate with. ssh needs a private key.
     pub credentials: Option<Credentials>,
     /// Bounds.
     pub limits: Limits,
 }
 
-/// A checked remote with its connection. Keep it between polls: the connection is kept alive in
+/// A checked remote with its connection. Keep it between polls: the connection of https is kept alive in
 /// it, also across clones.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Remote {
     pub(crate) url: String,
     pub(crate) reference: BranchRef,
-    pub(crate) anchors: Arc<Vec<CertificateDer<'static>>>,
-    pub(crate) authorization: Option<Sensitive<String>>,
     pub(crate) limits: Limits,
     pub(crate) client: Client,
 }
 
 impl Remote {
     /// Checks everything and prepares the connection; nothing is sent yet. Without a CA of its own
-    /// the system's trust anchors are read from the file system.
+    /// the system's trust anchors are read from the file system, for https.
     ///
     /// # Errors
     /// Whatever is malformed or not supported, by name.
     pub fn new(url: &str, reference: &str, options: &RemoteOptions) -> Result<Self, RemoteError> {
-        let url = checked_url(url)?;
+        let address = Address::parse(url)?;
         let reference = reference.parse()?;
         options.limits.check()?;
-        let authorization = options.credentials.as_ref().map(Credentials::header).transpose()?;
-        let anchors = Arc::new(match &options.ca {
-            Some(pem) => anchors_from_pem(pem)?,
-            None => system_anchors()?,
-        });
-        Self::assemble(url, reference, anchors, authorization, options.limits)
-    }
-
-    pub(crate) fn assemble(
-        url: String,
-        reference: BranchRef,
-        anchors: Arc<Vec<CertificateDer<'static>>>,
-        authorization: Option<Sensitive<String>>,
-        limits: Limits,
-    ) -> Result<Self, RemoteError> {
-        let client = Client::new(&url, &anchors, authorization.as_ref())?;
-        Ok(Self { url, reference, anchors, authorization, limits, client })
+        let url = address.to_string();
+        let client = Client::of(address, options)?;
+        Ok(Self { url, reference, limits: options.limits, client })
     }
 
     /// The address, without a slash at its end; never holds credentials.
@@ -299,121 +253,9 @@ impl Remote {
     }
 }
 
-impl fmt::Debug for Remote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote")
-            .field("url", &self.url)
-            .field("reference", &self.reference)
-            .field("authorization", &self.authorization)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The url, checked and without slashes at its end.
-pub(crate) fn checked_url(text: &str) -> Result<String, RemoteError> {
-    let refuse = |reason: &str| RemoteError::Url { reason: reason.to_owned() };
-    if text.len() > MAX_URL_BYTES {
-        return Err(refuse("it is longer than 2048 bytes"));
-    }
-    if let Some((scheme, _)) = text.split_once("://")
-        && !scheme.eq_ignore_ascii_case("https")
-    {
-        let scheme: String = scheme.chars().take(16).collect();
-        return Err(RemoteError::Url { reason: format!("the scheme {scheme:?} is none of: https") });
-    }
-    let uri: Uri = text.parse().map_err(|_| refuse("it is not a url of the form https://host/path"))?;
-    let Some(authority) = uri.authority().filter(|_| uri.scheme_str() == Some("https")) else {
-        return Err(refuse("it is not of the form https://host/path (ssh and local paths are not supported)"));
-    };
-    if authority.as_str().contains('@') {
-        return Err(refuse("it holds user info; credentials belong into the secret"));
-    }
-    if authority.host().is_empty() {
-        return Err(refuse("it names no host"));
-    }
-    if uri.query().is_some() || text.contains('#') {
-        return Err(refuse("it has a query or a fragment"));
-    }
-    let path = uri.path().trim_end_matches('/');
-    if path.is_empty() {
-        return Err(refuse("it names no repository (the path is empty)"));
-    }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
-        return Err(refuse("its path has the segment . or .."));
-    }
-    Ok(format!("https://{authority}{path}"))
-}
-
-fn anchors_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RemoteError> {
-    let refuse = |reason: String| RemoteError::Anchors { reason };
-    if pem.len() > MAX_CA_BYTES {
-        return Err(refuse("the bundle is larger than 1 MiB".to_owned()));
-    }
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| refuse(format!("it is not PEM ({error})")))?;
-    if certificates.is_empty() {
-        return Err(refuse("it holds no certificate".to_owned()));
-    }
-    let mut store = rustls::RootCertStore::empty();
-    for (position, certificate) in certificates.iter().enumerate() {
-        store
-            .add(certificate.clone())
-            .map_err(|error| refuse(format!("certificate {} of it is malformed ({error})", position + 1)))?;
-    }
-    Ok(certificates)
-}
-
-/// The system's bundle; one unreadable file among many does not take the others along.
-fn system_anchors() -> Result<Vec<CertificateDer<'static>>, RemoteError> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "a part of the system's trust anchors could not be read");
-    }
-    if found.certs.is_empty() {
-        return Err(RemoteError::Anchors { reason: "none is configured and the system has none either".to_owned() });
-    }
-    Ok(found.certs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check_url(url: &str, expected: Result<&str, &str>) {
-        match (checked_url(url), expected) {
-            (Ok(found), Ok(wanted)) => assert_eq!(found, wanted),
-            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{url}: {error}"),
-            (found, _) => panic!("{url}: {found:?}"),
-        }
-    }
-
-    #[test]
-    fn urls() {
-        check_url("https://git.example.com/shop.git/", Ok("https://git.example.com/shop.git"));
-        check_url("https://[::1]:8443/a/b", Ok("https://[::1]:8443/a/b"));
-        check_url("HTTPS://git.example.com/shop", Ok("https://git.example.com/shop"));
-        check_url("http://git.example.com/shop", Err("\"http\" is none of: https"));
-        check_url("ssh://git@example.com/shop", Err("\"ssh\" is none of: https"));
-        check_url("file:///srv/shop", Err("\"file\" is none of: https"));
-        check_url("ext::sh -c id", Err("not a url"));
-        check_url("git@example.com:shop", Err("https"));
-        check_url("/srv/shop", Err("local paths"));
-        check_url("https://user:canary@example.com/shop", Err("user info"));
-        check_url("https://example.com/", Err("names no repository"));
-        check_url("https://example.com/a/../b", Err("segment"));
-        check_url("https://example.com/a?b=c", Err("query"));
-        check_url("https://example.com/a#b", Err("fragment"));
-        check_url("https://example.com/a b", Err("not a url"));
-        check_url(&format!("https://example.com/{}", "a".repeat(MAX_URL_BYTES)), Err("longer"));
-    }
-
-    #[test]
-    fn a_refused_url_is_not_repeated() {
-        let error = checked_url("https://user:canary-7f3a@example.com/shop").unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("canary-7f3a"));
-    }
 
     #[test]
     fn refs() {
@@ -446,32 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn credentials() {
-        let basic = |username: &str, password: &str| Credentials::Basic {
-            username: username.to_owned(),
-            password: Sensitive::new(password.to_owned()),
-        };
-        assert_eq!(basic("Aladdin", "open sesame").header().unwrap().expose(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert_eq!(Credentials::Bearer(Sensitive::new("t0ken".into())).header().unwrap().expose(), "Bearer t0ken");
-        for refused in [basic("a:b", "c"), basic("a", "b\n"), basic("", ""), basic("a", &"b".repeat(9_000))] {
-            assert!(refused.header().is_err());
-        }
-        assert!(Credentials::Bearer(Sensitive::new("a\r\nx: y".into())).header().is_err());
-        assert!(Credentials::Bearer(Sensitive::new("ü".into())).header().is_err());
-    }
-
-    #[test]
     fn limits_have_ceilings() {
         assert!(Limits::default().check().is_ok());
         let error = Limits { objects: 0, ..Limits::default() }.check().unwrap_err();
         assert_eq!(error.to_string(), "limits.objects is 0, which is not within 1 and 16000000");
         assert!(Limits { bytes: u64::MAX, ..Limits::default() }.check().is_err());
-    }
-
-    #[test]
-    fn a_ca_that_is_none_is_refused() {
-        for pem in [&b""[..], b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            assert!(anchors_from_pem(pem).is_err());
-        }
     }
 }

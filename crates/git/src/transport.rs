@@ -1,4 +1,4 @@
-//! libgit2's smart protocol over our own https, so that trust anchors, credentials and limits
+//! libgit2's smart protocol over our own https and ssh, so that trust anchors, host keys, credentials and limits
 //! belong to one remote instead of the process.
 
 use std::{
@@ -13,13 +13,17 @@ use git2::{
     ErrorClass, ErrorCode,
     transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport},
 };
+use trust::CommitId;
 
 use crate::{
-    exchange::ExchangeError,
-    http::{Budget, Client, Post, Received, cause},
+    budget::Budget,
+    client::Client,
+    exchange::{ExchangeError, cause},
+    http::{self, Post, Received},
     pktline,
     poll::ask,
     remote::BranchRef,
+    ssh,
 };
 
 /// The address under which libgit2 finds the transport; the real one is the client's.
@@ -28,7 +32,7 @@ pub(crate) const ADDRESS: &str = "writ://fetch/";
 /// capability line, with room for 20,000 more.
 const MAX_NEGOTIATION_BYTES: usize = 1 << 20;
 
-/// What the server can do in version 0: every one that has version 2 can.
+/// What is asked of a server in version 0: every one that has version 2 can do all of it.
 const CAPABILITIES: &str = "multi_ack_detailed side-band-64k thin-pack ofs-delta";
 
 /// One fetch: connection, budget, and the first thing that went wrong. libgit2 passes on only text.
@@ -68,10 +72,12 @@ impl Session {
 #[expect(unsafe_code, reason = "registering a transport is a process-wide act")]
 pub(crate) fn register(session: &Arc<Session>) -> Result<(), git2::Error> {
     let session = Arc::clone(session);
+    // Each request of https stands for itself.
+    let stateless = matches!(session.client, Client::Https(_));
     // SAFETY: the fetch child has one thread and calls this once, before its only remote is made.
     unsafe {
         git2::transport::register("writ", move |remote| {
-            Transport::smart(remote, true, Subtransport { session: Arc::clone(&session) })
+            Transport::smart(remote, stateless, Subtransport { session: Arc::clone(&session) })
         })
     }
 }
@@ -83,11 +89,22 @@ struct Subtransport {
 impl SmartSubtransport for Subtransport {
     fn action(&self, _url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
         let session = Arc::clone(&self.session);
-        match action {
-            Service::UploadPackLs => Ok(Box::new(Stream { session, state: State::Listing })),
-            Service::UploadPack => Ok(Box::new(Stream { session, state: State::Asking(Vec::new()) })),
+        let state = match action {
+            Service::UploadPackLs => State::Listing,
+            Service::UploadPack => State::Asking(Vec::new()),
             Service::ReceivePackLs | Service::ReceivePack => {
-                Err(git2::Error::new(ErrorCode::GenericError, ErrorClass::Net, "a mirror never pushes"))
+                return Err(git2::Error::new(ErrorCode::GenericError, ErrorClass::Net, "a mirror never pushes"));
+            }
+        };
+        match &self.session.client {
+            Client::Https(client) => {
+                let client = client.clone();
+                Ok(Box::new(Stream { session, client, state }))
+            }
+            // One stream for the whole of it: libgit2 goes on with the one that lists.
+            Client::Ssh(client) => {
+                let client = client.clone();
+                Ok(Box::new(Conversation { session, client, state: Talk::Silent }))
             }
         }
     }
@@ -108,6 +125,7 @@ enum State {
 /// One request and its answer: what is written is the body, the first read sends it.
 struct Stream {
     session: Arc<Session>,
+    client: http::Client,
     state: State,
 }
 
@@ -132,25 +150,31 @@ impl Stream {
     fn send(&self, body: &[u8]) -> io::Result<Received> {
         self.session.requests.fetch_add(1, Ordering::Relaxed);
         let post = Post { body, protocol: None };
-        self.session.client.upload_pack(&post, &self.session.budget).map_err(io::Error::other)
+        self.client.upload_pack(&post, &self.session.budget).map_err(io::Error::other)
     }
 
     /// Version 0's list of refs, with the one that is fetched: the server has told where that is in version 2, for it lists
     /// all refs in version 0, and others can make as many as they like.
     fn list(&self) -> io::Result<Vec<u8>> {
-        let Session { client, reference, budget, requests, .. } = &*self.session;
+        let Session { reference, budget, requests, .. } = &*self.session;
         requests.fetch_add(1, Ordering::Relaxed);
-        let head = ask(client, reference, budget).map_err(io::Error::other)?;
+        let head = ask(&self.client, reference, budget).map_err(io::Error::other)?;
         let mut list = Vec::new();
-        // A ref has at most 255 bytes, so every packet fits.
+        // Every packet fits.
         let _ = pktline::write(&mut list, b"# service=git-upload-pack\n");
         pktline::write_flush(&mut list);
-        if let Some(head) = head {
-            let _ = pktline::write(&mut list, format!("{head} {reference}\0{CAPABILITIES}\n").as_bytes());
-        }
-        pktline::write_flush(&mut list);
+        list_one(&mut list, head, reference, CAPABILITIES);
         Ok(list)
     }
+}
+
+/// The list of refs of a server that has one at most.
+fn list_one(list: &mut Vec<u8>, head: Option<CommitId>, reference: &BranchRef, capabilities: &str) {
+    if let Some(head) = head {
+        // A ref has at most 255 bytes, so the packet fits.
+        let _ = pktline::write(list, format!("{head} {reference}\0{capabilities}\n").as_bytes());
+    }
+    pktline::write_flush(list);
 }
 
 impl Read for Stream {
@@ -176,6 +200,90 @@ impl Write for Stream {
                 self.session.fail(ExchangeError::Protocol { detail: detail.clone() });
                 Err(io::Error::other(detail))
             }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Talk {
+    Silent,
+    /// The list of refs as libgit2 is to see it, and what comes after it.
+    Talking(Cursor<Vec<u8>>, Box<ssh::Session>),
+    Broken,
+}
+
+/// A fetch over ssh: one command that both sides talk to until the pack is there.
+struct Conversation {
+    session: Arc<Session>,
+    client: ssh::Client,
+    state: Talk,
+}
+
+impl Conversation {
+    fn talk(&mut self) -> Result<(&mut Cursor<Vec<u8>>, &mut ssh::Session), ExchangeError> {
+        if matches!(self.state, Talk::Silent) {
+            let (list, command) = self.begin()?;
+            self.state = Talk::Talking(Cursor::new(list), Box::new(command));
+        }
+        match &mut self.state {
+            Talk::Talking(list, command) => Ok((list, command)),
+            Talk::Silent | Talk::Broken => Err(ExchangeError::Truncated),
+        }
+    }
+
+    /// In version 0, the only one that libgit2 has: the server lists all its refs, of which one is passed on.
+    fn begin(&self) -> Result<(Vec<u8>, ssh::Session), ExchangeError> {
+        let Session { reference, budget, requests, .. } = &*self.session;
+        requests.fetch_add(1, Ordering::Relaxed);
+        let mut command = ssh::Session::open(&self.client, None, budget.clone())?;
+        let listed = ssh::advertised(&mut command, reference);
+        let ssh::Advertised { head, capabilities } = listed.map_err(|error| command.explain(error))?;
+        let able = |wanted: &&str| capabilities.split(' ').any(|word| word == *wanted);
+        let both: Vec<&str> = CAPABILITIES.split(' ').filter(able).collect();
+        let mut list = Vec::new();
+        list_one(&mut list, head, reference, &both.join(" "));
+        Ok((list, command))
+    }
+
+    fn fail<T>(&mut self, error: ExchangeError) -> io::Result<T> {
+        self.session.fail(error.clone());
+        self.state = Talk::Broken;
+        Err(io::Error::other(error))
+    }
+}
+
+impl Read for Conversation {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (list, command) = match self.talk() {
+            Ok(talk) => talk,
+            Err(error) => return self.fail(error),
+        };
+        let count = list.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        match command.read(buffer) {
+            // If this end is too early, it is why.
+            Ok(0) => {
+                let said = command.last_words();
+                said.into_iter().for_each(|error| self.session.fail(error));
+                Ok(0)
+            }
+            Ok(count) => Ok(count),
+            Err(error) => self.fail(cause(&error)),
+        }
+    }
+}
+
+impl Write for Conversation {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.talk().and_then(|(_, command)| command.send(bytes));
+        match sent {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => self.fail(error),
         }
     }
 

@@ -10,8 +10,16 @@ use serde::{Deserialize, Serialize};
 use trust::CommitId;
 
 use crate::{
+    address::Address,
+    budget::Budget,
+    client::Client,
+    confinement::Confinement,
+    credentials::ClientCertificate,
+    error::GitError,
     exchange::ExchangeError,
-    remote::{BranchRef, Limits, Remote, RemoteError, checked_url},
+    http,
+    remote::{BranchRef, Limits, Remote, RemoteError},
+    ssh,
 };
 
 /// The largest request: 1 MiB of certificates ([`crate::remote::MAX_CA_BYTES`]) are 1.4 MiB in base64,
@@ -38,39 +46,100 @@ pub(crate) struct Request {
     pub(crate) parent: u32,
     url: String,
     reference: BranchRef,
-    anchors: Vec<String>,
-    authorization: Option<String>,
     limits: Limits,
+    /// Absent when nothing is fetched.
+    way: Option<Way>,
+}
+
+/// How to get there.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum Way {
+    Https { anchors: Vec<String>, authorization: Option<String>, certificate: Option<(String, String)> },
+    Ssh { known_hosts: String, identity: String },
+}
+
+impl Way {
+    /// A token is asked for here: the child gets no more than it needs.
+    fn of(remote: &Remote) -> Result<Self, GitError> {
+        let time = Budget::new(remote.limits.poll_seconds, 0);
+        let failed = |source| GitError::Exchange { url: remote.url.clone(), source };
+        let pem = |ClientCertificate { chain, key }: &ClientCertificate| {
+            (STANDARD.encode(chain), STANDARD.encode(key.expose()))
+        };
+        Ok(match &remote.client {
+            Client::Https(client) => Self::Https {
+                anchors: client.anchors().iter().map(|anchor| STANDARD.encode(anchor)).collect(),
+                authorization: client.authorization(&time).map_err(failed)?.map(Sensitive::into_exposed),
+                certificate: client.certificate().map(pem),
+            },
+            // Opened already: the child has less time.
+            Client::Ssh(client) => {
+                Self::Ssh { known_hosts: client.known_hosts().to_owned(), identity: client.open()?.into_exposed() }
+            }
+        })
+    }
+
+    fn into_client(self, address: Address) -> Result<Client, RemoteError> {
+        match (self, address) {
+            (Self::Https { anchors, authorization, certificate }, Address::Https { base, .. }) => {
+                let anchors = anchors
+                    .iter()
+                    .map(|text| STANDARD.decode(text).map(CertificateDer::from))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|_| RemoteError::Anchors {
+                        reason: "the request holds one that is not base64".to_owned(),
+                    })?;
+                let decode = |text: String| {
+                    let reason = "the request holds one that is not base64";
+                    STANDARD.decode(text).map_err(|_| RemoteError::Certificate { reason })
+                };
+                let pair =
+                    |(chain, key)| Ok(ClientCertificate { chain: decode(chain)?, key: Sensitive::new(decode(key)?) });
+                let certificate = certificate.map(pair).transpose()?;
+                let authorization = authorization.map(Sensitive::new).map(http::Authorization::Fixed);
+                http::Client::new(&base, Arc::new(anchors), certificate, authorization).map(Client::Https)
+            }
+            (Self::Ssh { known_hosts, identity }, Address::Ssh(address)) => {
+                ssh::Client::new(address, &known_hosts, &Sensitive::new(identity), None).map(Client::Ssh)
+            }
+            _ => Err(RemoteError::Url { reason: "it does not fit to what it is asked with".to_owned() }),
+        }
+    }
 }
 
 impl Request {
-    pub(crate) fn of(remote: &Remote) -> Self {
-        Self {
-            task: Task::Fetch,
-            parent: std::process::id(),
-            url: remote.url.clone(),
-            reference: remote.reference.clone(),
-            anchors: remote.anchors.iter().map(|anchor| STANDARD.encode(anchor)).collect(),
-            authorization: remote.authorization.as_ref().map(|value| value.expose().clone()),
-            limits: remote.limits,
-        }
+    pub(crate) fn fetch(remote: &Remote) -> Result<Self, GitError> {
+        Ok(Self { task: Task::Fetch, way: Some(Way::of(remote)?), ..Self::compact(remote) })
     }
 
     /// For the limits alone.
     pub(crate) fn compact(remote: &Remote) -> Self {
-        Self { task: Task::Compact, authorization: None, ..Self::of(remote) }
+        Self {
+            task: Task::Compact,
+            parent: std::process::id(),
+            url: remote.url.clone(),
+            reference: remote.reference.clone(),
+            limits: remote.limits,
+            way: None,
+        }
     }
 
+    /// The one port that it takes; none if nothing is fetched.
+    pub(crate) fn port(&self) -> Result<Option<u16>, RemoteError> {
+        self.way.as_ref().map(|_| Address::parse(&self.url).map(|address| address.port())).transpose()
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The remote, for the one who fetches.
     pub(crate) fn into_remote(self) -> Result<Remote, RemoteError> {
-        let anchors = self
-            .anchors
-            .iter()
-            .map(|text| STANDARD.decode(text).map(CertificateDer::from))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| RemoteError::Anchors { reason: "the request holds one that is not base64".to_owned() })?;
-        let url = checked_url(&self.url)?;
-        let authorization = self.authorization.map(Sensitive::new);
-        Remote::assemble(url, self.reference, Arc::new(anchors), authorization, self.limits)
+        let Self { url, reference, limits, way, .. } = self;
+        let address = Address::parse(&url)?;
+        let way = way.ok_or_else(|| RemoteError::Url { reason: "nothing says how to get there".to_owned() })?;
+        Ok(Remote { url: address.to_string(), client: way.into_client(address)?, reference, limits })
     }
 }
 
@@ -103,4 +172,7 @@ pub struct Fetched {
     pub objects: u64,
     /// Requests sent.
     pub requests: u64,
+    /// How the process that fetched was confined.
+    #[serde(default)]
+    pub confinement: Confinement,
 }

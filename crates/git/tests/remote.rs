@@ -7,9 +7,13 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod confined;
+mod hostile;
 mod large;
 mod packs;
+mod proofs;
 mod room;
+mod ssh;
 
 use std::{
     collections::BTreeSet,
@@ -33,12 +37,18 @@ use trust::{CommitId, History as _};
 const CHILD: &str = "git-fetch-child";
 const MAIN: &str = "refs/heads/main";
 
+/// A test by its name.
+type Case = (&'static str, fn());
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == CHILD) {
         return fetch_child(io::stdin(), io::stdout());
     }
-    let cases: &[(&str, fn())] = &[
+    if arguments.first().is_some_and(|first| first == confined::PROBE) {
+        return confined::probe(&arguments);
+    }
+    let cases: &[Case] = &[
         ("what_ran_is_counted", what_ran_is_counted),
         ("clone_then_increment_then_nothing", clone_then_increment_then_nothing),
         ("a_forced_push_arrives", a_forced_push_arrives),
@@ -88,11 +98,11 @@ fn main() -> ExitCode {
         ("whoever_waits_for_a_turn_loses_nothing", room::whoever_waits_for_a_turn_loses_nothing),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];
-    run(cases, &arguments)
+    run(&[cases, confined::CASES, hostile::CASES, proofs::CASES, ssh::CASES].concat(), &arguments)
 }
 
 /// What cargo and nextest expect of a test executable.
-fn run(cases: &[(&str, fn())], arguments: &[String]) -> ExitCode {
+fn run(cases: &[Case], arguments: &[String]) -> ExitCode {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if has("--list") {
         if !has("--ignored") {
@@ -187,6 +197,7 @@ impl Setting {
             ca: Some(self.server.authority().as_bytes().to_vec()),
             credentials: Some(basic(self.server.username(), self.server.password())),
             limits: Limits { poll_seconds: 10, fetch_seconds: 30, ..Limits::default() },
+            ..RemoteOptions::default()
         }
     }
 
@@ -571,8 +582,8 @@ fn a_child_that_misbehaves_is_an_error() {
 
 fn a_child_without_its_parent_ends() {
     // Started by hand, so the parent that the request names is not this process.
-    let request = r#"{"task":"fetch","parent":1,"url":"https://127.0.0.1:1/x","reference":"refs/heads/main","anchors":[],"authorization":null,
-        "limits":{"bytes":1,"mirrorBytes":1,"objects":1,"objectBytes":1,"pollSeconds":1,"fetchSeconds":1}}"#;
+    let request = r#"{"task":"fetch","parent":1,"url":"https://127.0.0.1:1/x","reference":"refs/heads/main",
+        "way":{"https":{"anchors":[],"authorization":null}},"limits":{"bytes":1,"mirrorBytes":1,"objects":1,"objectBytes":1,"pollSeconds":1,"fetchSeconds":1}}"#;
     let dir = tempfile::tempdir().unwrap();
     for (input, words) in [(request, "parent is gone"), ("{", "malformed"), (CANARY, "malformed")] {
         let mut child = testkit::hermetic_command(std::env::current_exe().unwrap(), dir.path());

@@ -1,6 +1,7 @@
 //! A Git server over https on loopback: the real `git http-backend`, one process per request, behind TLS with an authority of
 //! its own, credentials, and faults that can be switched at run time.
 
+mod app;
 mod backend;
 mod listener;
 
@@ -8,9 +9,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use base64::Engine;
@@ -19,6 +21,7 @@ use rand::Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::authority::Authority;
+use crate::keys::SigningKey;
 use crate::ports::free_port;
 use crate::process::{hermetic_command, run};
 use crate::scratch::Scratch;
@@ -45,6 +48,11 @@ pub enum Fault {
     Unauthorized,
     /// Every request is answered with this status and no content.
     Status(u16),
+    /// Right before a pack is asked for, the file of a branch gets this content: history is rewritten between the two
+    /// requests of a fetch.
+    Rewrite(PathBuf, String),
+    /// Whoever asks for the first commit is answered as if it had asked for the second.
+    Instead(String, String),
     /// Answers end after so many bytes of their body, without the proper end of the transfer.
     Truncate(usize),
 }
@@ -73,6 +81,7 @@ struct Shared {
     token: String,
     fault: watch::Sender<Option<Fault>>,
     requests: Mutex<Vec<GitRequest>>,
+    app: Mutex<Option<app::App>>,
 }
 
 /// A running server. Dropping it stops it and removes its repositories.
@@ -89,12 +98,21 @@ pub struct GitServer {
 impl GitServer {
     /// Starts a server without repositories. All access, reading too, needs the user's password or the token.
     pub fn start() -> Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// The same, but only for clients with a certificate of an authority.
+    pub fn start_for(clients: &Authority) -> Result<Self> {
+        Self::start_with(Some(clients))
+    }
+
+    fn start_with(clients: Option<&Authority>) -> Result<Self> {
         let directory = Scratch::new("git-server")?;
         let root = directory.path().join("repositories");
         std::fs::create_dir(&root).context("cannot make the folder of repositories")?;
         let authority = Authority::generate("testkit-git-server")?;
         std::fs::write(directory.path().join("ca.crt"), authority.certificate()).context("cannot write ca.crt")?;
-        let acceptors = Acceptors::new(&authority, &Authority::generate("testkit-nobody-trusts-this")?)?;
+        let acceptors = Acceptors::new(&authority, &Authority::generate("testkit-nobody-trusts-this")?, clients)?;
         let socket = free_port()?;
         socket.set_nonblocking(true).context("cannot prepare the socket")?;
         let address = socket.local_addr().context("cannot read the socket's address")?;
@@ -105,6 +123,7 @@ impl GitServer {
             token: secret(),
             fault: watch::Sender::new(None),
             requests: Mutex::new(Vec::new()),
+            app: Mutex::new(None),
         });
         let (control, commands) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
@@ -167,6 +186,13 @@ impl GitServer {
     /// Bearer token, made at the start.
     pub fn token(&self) -> &str {
         &self.shared.token
+    }
+
+    /// Gives tokens, as GitHub does it, to an installation of an App with this RSA key.
+    pub fn install_app(&self, id: &str, installation: &str, key: &SigningKey, lifetime: Duration) -> Result<()> {
+        let app = app::App::new(id, installation, key, lifetime)?;
+        *self.shared.app.lock().unwrap_or_else(PoisonError::into_inner) = Some(app);
+        Ok(())
     }
 
     /// Certificate of the authority that signed the server's certificate, PEM.
@@ -269,6 +295,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
         status: None,
     };
     let fault = shared.fault.borrow().clone();
+    let body = match interfere(fault.as_ref(), seen.command.as_deref(), body) {
+        Ok(body) => body,
+        Err(error) => return answer(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
     let response = match &fault {
         // Down: this connection is older than the fault, and is cut at its next use in any case.
         Some(Fault::Stall | Fault::Down) => {
@@ -283,15 +313,31 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
         Some(Fault::Status(code)) => {
             answer(StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), String::new())
         }
-        Some(Fault::Truncate(_) | Fault::WrongCertificate) | None if !shared.authorised(&parts.headers) => {
-            unauthorized()
-        }
+        _ if shared.is_app(&seen.path) => shared.app_answer(&parts.headers),
+        _ if !shared.authorised(&parts.headers) => unauthorized(),
         Some(Fault::Truncate(limit)) => shared.backend(&seen, &parts.headers, body, *limit).await,
-        Some(Fault::WrongCertificate) | None => shared.backend(&seen, &parts.headers, body, usize::MAX).await,
+        Some(Fault::WrongCertificate | Fault::Rewrite(..) | Fault::Instead(..)) | None => {
+            shared.backend(&seen, &parts.headers, body, usize::MAX).await
+        }
     };
     seen.status = Some(response.status().as_u16());
     shared.record(seen);
     response
+}
+
+/// What a fault does before, and to, the question for a pack: the one without a command of version 2.
+fn interfere(fault: Option<&Fault>, command: Option<&str>, body: Bytes) -> std::io::Result<Bytes> {
+    match fault {
+        Some(Fault::Rewrite(branch, content)) if command.is_none() => {
+            std::fs::write(branch, content)?;
+            Ok(body)
+        }
+        Some(Fault::Instead(wanted, given)) if command.is_none() => {
+            // The question is text: lines with ids.
+            Ok(String::from_utf8_lossy(&body).replace(wanted.as_str(), given).into())
+        }
+        _ => Ok(body),
+    }
 }
 
 impl Shared {
@@ -302,16 +348,27 @@ impl Shared {
     fn authorised(&self, headers: &HeaderMap) -> bool {
         let Some(given) = text(headers, "authorization") else { return false };
         let basic = STANDARD.encode(format!("{USERNAME}:{}", self.password));
-        given == format!("Basic {basic}") || given == format!("Bearer {}", self.token)
+        let app = STANDARD.encode(format!("x-access-token:{}", self.token));
+        given == format!("Basic {basic}")
+            || given == format!("Basic {app}")
+            || given == format!("Bearer {}", self.token)
     }
 
-    async fn backend(
-        &self,
-        request: &GitRequest,
-        headers: &HeaderMap,
-        body: axum::body::Bytes,
-        limit: usize,
-    ) -> Response<Body> {
+    fn is_app(&self, path: &str) -> bool {
+        self.app.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|app| app.path() == path)
+    }
+
+    fn app_answer(&self, headers: &HeaderMap) -> Response<Body> {
+        let app = self.app.lock().unwrap_or_else(PoisonError::into_inner);
+        let authorization = text(headers, "authorization").unwrap_or_default();
+        match app.as_ref().map(|app| app.answer(&authorization, &self.token)) {
+            Some(Ok(token)) => answer(StatusCode::CREATED, token.to_string()),
+            Some(Err(error)) => answer(StatusCode::UNAUTHORIZED, format!("{error:#}")),
+            None => answer(StatusCode::NOT_FOUND, String::new()),
+        }
+    }
+
+    async fn backend(&self, request: &GitRequest, headers: &HeaderMap, body: Bytes, limit: usize) -> Response<Body> {
         match backend::run(&self.root, &self.log, request, headers, body, limit).await {
             Ok(response) => response,
             Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),

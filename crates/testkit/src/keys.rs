@@ -81,6 +81,20 @@ impl SigningKey {
         Ok(Self { principal: principal.to_owned(), public: format!("{algorithm} {key}"), private })
     }
 
+    /// Writes the private key in the form that GitHub gives Apps theirs: RSA, PKCS #1, PEM.
+    pub fn make_pem(&self) -> Result<()> {
+        let mut command = hermetic_command("ssh-keygen", Path::new("/"));
+        command.args(["-q", "-p", "-m", "PEM", "-P", "", "-N", "", "-f"]).arg(&self.private);
+        run(&mut command).context("cannot convert a private key").map(drop)
+    }
+
+    /// Encrypts the private key with a passphrase, as ssh-keygen does it.
+    pub fn lock(&self, passphrase: &str) -> Result<()> {
+        let mut command = hermetic_command("ssh-keygen", Path::new("/"));
+        command.args(["-q", "-p", "-P", "", "-N", passphrase, "-f"]).arg(&self.private);
+        run(&mut command).context("cannot encrypt a private key").map(drop)
+    }
+
     /// Whose key it is.
     pub fn principal(&self) -> &str {
         &self.principal

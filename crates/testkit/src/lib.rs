@@ -1,5 +1,5 @@
 //! Development only: what writ is tested against, all of it real and on loopback. A Kubernetes control plane, Git repositories
-//! with signed commits, a Git server over https, and writ itself as a process with the permissions that `deploy/` gives it.
+//! with signed commits, Git servers over https and ssh, and writ itself as a process with the permissions that `deploy/` gives it.
 //!
 //! Everything blocks and returns [`anyhow::Result`]; a test unwraps. Nothing outlives the process.
 
@@ -12,6 +12,7 @@ mod ports;
 mod process;
 mod scratch;
 mod signed_repo;
+mod ssh_server;
 mod tenants;
 mod trust_file;
 mod wait;
@@ -25,6 +26,7 @@ pub use metrics::{Metrics, RequestFilter, RequestTotals, Sample};
 pub use process::{Server, hermetic_command, run, spawn};
 pub use scratch::Scratch;
 pub use signed_repo::{Credentials, Merge, Push, RawEntry, Remote, SignedRepo, Signing};
+pub use ssh_server::{SshCommand, SshFault, SshServer};
 pub use tenants::{
     Rights, Tenant, WRIT_NAMESPACE, WRIT_SERVICE_ACCOUNT, deploy_file, deploy_folder, install, permissions,
     writ_kubeconfig,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::crd::{GROUP, GitSourceSpec, LocalName, VERSION};
-use git::{MAX_URL_BYTES, Objects};
+use git::Objects;
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath, Subject};
 use plan::{Drift, INSTANCE_LABEL, InstanceId, SourceRef, SyncSpec};
@@ -79,10 +79,10 @@ pub(crate) fn run(args: &TrustRootArgs) -> anyhow::Result<Outcome> {
 /// What can be said about the arguments alone.
 fn check(args: &TrustRootArgs) -> anyhow::Result<()> {
     let usage = |message: String| Err(UsageError(message).into());
-    let rest = args.url.strip_prefix("https://").unwrap_or_default();
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '@';
-    if rest.is_empty() || args.url.len() > MAX_URL_BYTES || !rest.chars().all(plain) {
-        return usage("--url needs https://HOST/PATH without user name; credentials go into --secret".to_owned());
+    if let Err(error) = git::check_url(&args.url) {
+        return usage(format!(
+            "--url needs https://HOST/PATH or ssh://USER@HOST/PATH ({error}); credentials go into --secret"
+        ));
     }
     if args.service_account.is_none() && args.namespace != OWN_NAMESPACE {
         return usage(format!(

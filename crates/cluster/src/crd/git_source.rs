@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GitSourceSpec {
-    /// Address of the repository: `https://host/path.git`. Credentials belong into `secretRef`.
-    #[schemars(length(min = 9, max = 2048), regex(pattern = r"^https://[^\s@]+$"))]
+    /// Address of the repository: `https://host/path.git` or `ssh://git@host/path.git`. Credentials belong into `secretRef`.
+    #[schemars(length(min = 9, max = 2048), regex(pattern = r"^(https://[^\s@]+|ssh://[^\s@:/]+@[^\s@]+)$"))]
     pub url: String,
     /// The one ref that is fetched; the `ref` of the TrustRoot: `refs/heads/main`.
     #[schemars(length(min = 12, max = 255), regex(pattern = r"^refs/heads/[^\s]+$"))]
@@ -18,7 +18,9 @@ pub struct GitSourceSpec {
     #[serde(default = "interval_default")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(s|m|h))+$"))]
     pub interval: String,
-    /// Secret of the same namespace: `username` and `password`, or `bearerToken`; `ca.crt`; nothing else.
+    /// Secret of the same namespace. For https: `username` and `password`, `bearerToken`, or a GitHub App (`githubAppID`,
+    /// `githubAppInstallationID`, `githubAppPrivateKey`, `githubAppBaseURL`); `ca.crt`; `tls.crt` and `tls.key`. For ssh:
+    /// `identity` (a private key) with `password` for its passphrase, `known_hosts`. Nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalName>,
     /// The TrustRoot that decides who may sign here.

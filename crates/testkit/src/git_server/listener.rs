@@ -9,10 +9,12 @@ use std::sync::{Arc, mpsc as blocking};
 use std::task::{Context as Poller, Poll};
 
 use anyhow::{Context, Result};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -37,23 +39,35 @@ pub(super) struct Acceptors {
 }
 
 impl Acceptors {
-    pub(super) fn new(authority: &Authority, nobody_trusts: &Authority) -> Result<Self> {
-        Ok(Self { right: acceptor(authority)?, wrong: acceptor(nobody_trusts)? })
+    pub(super) fn new(authority: &Authority, nobody_trusts: &Authority, clients: Option<&Authority>) -> Result<Self> {
+        Ok(Self { right: acceptor(authority, clients)?, wrong: acceptor(nobody_trusts, clients)? })
     }
 }
 
-fn acceptor(authority: &Authority) -> Result<TlsAcceptor> {
+fn acceptor(authority: &Authority, clients: Option<&Authority>) -> Result<TlsAcceptor> {
     let Issued { certificate, key } = authority.server(&["127.0.0.1", "localhost"])?;
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).context("cannot read the certificate")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("cannot read the key")?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .context("no TLS version in common with ourselves")?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier(clients)?)
         .with_single_cert(vec![certificate], key)
         .context("cannot use the certificate")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Who may connect: everybody, or those with a certificate of an authority.
+fn verifier(clients: Option<&Authority>) -> Result<Arc<dyn ClientCertVerifier>> {
+    let Some(clients) = clients else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(clients.certificate().as_bytes());
+    roots.add(certificate.context("cannot read the authority's certificate")?).context("cannot trust it")?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .context("cannot ask for certificates")
 }
 
 /// Accepted and encrypted connections, for axum.
@@ -131,10 +145,18 @@ impl Accepting {
         let (sender, born, era) = (self.sender.clone(), self.era.load(Ordering::SeqCst), Arc::clone(&self.era));
         tokio::spawn(async move {
             // A client that does not trust us ends the handshake: that is its right. A closed channel means we are stopping.
-            if stream.set_nodelay(true).is_ok()
-                && let Ok(stream) = acceptor.accept(stream).await
-            {
-                let _stopping = sender.send((Connection { stream, born, era }, peer)).await;
+            if stream.set_nodelay(true).is_err() {
+                return;
+            }
+            match acceptor.accept(stream).into_fallible().await {
+                Ok(stream) => {
+                    let _stopping = sender.send((Connection { stream, born, era }, peer)).await;
+                }
+                // Read to its end: closed with something unread, the connection is reset, and why is lost.
+                Err((_refused, mut stream)) => {
+                    let _gone = stream.shutdown().await;
+                    let _gone = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                }
             }
         });
     }

@@ -1,0 +1,195 @@
+//! What `git-upload-pack` says before it is asked anything (`gitprotocol-pack`, `gitprotocol-v2`).
+
+use std::io::Read;
+
+use trust::CommitId;
+
+use crate::{
+    exchange::{ExchangeError, quoted},
+    pktline::{self, Packet},
+    poll::{ID_DIGITS, packet, protocol},
+    remote::BranchRef,
+};
+
+/// What stands in the place of the first ref of a repository without any.
+const NO_REFS: &str = "capabilities^{}";
+
+/// How a server answers to a question in version 2.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// It speaks it, and waits for a command.
+    Version2,
+    /// It does not, and has listed its refs: where the branch is.
+    Refs(Option<CommitId>),
+}
+
+impl Greeting {
+    pub(crate) fn read(stream: &mut impl Read, reference: &BranchRef) -> Result<Self, ExchangeError> {
+        let first = line(stream)?;
+        if first.as_deref().map(str::trim_end) == Some("version 2") {
+            // What it can do does not matter: if it cannot list refs, it answers with an error.
+            while line(stream)?.is_some() {}
+            return Ok(Self::Version2);
+        }
+        let mut refs = Refs { reference, head: None, capabilities: None };
+        let mut next = first;
+        while let Some(line) = next {
+            refs.take(&line)?;
+            // The others come after it, however many there are.
+            if refs.head.is_some() {
+                break;
+            }
+            next = self::line(stream)?;
+        }
+        Ok(Self::Refs(refs.head))
+    }
+}
+
+/// The refs of a server, in version 0.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Advertised {
+    /// Where the branch is.
+    pub(crate) head: Option<CommitId>,
+    /// What the server can do, separated by spaces.
+    pub(crate) capabilities: String,
+}
+
+/// Reads all refs of a server and keeps one: others can make as many as they like.
+pub(crate) fn advertised(stream: &mut impl Read, reference: &BranchRef) -> Result<Advertised, ExchangeError> {
+    let mut refs = Refs { reference, head: None, capabilities: None };
+    while let Some(line) = line(stream)? {
+        refs.take(&line)?;
+    }
+    Ok(Advertised { head: refs.head, capabilities: refs.capabilities.unwrap_or_default() })
+}
+
+struct Refs<'a> {
+    reference: &'a BranchRef,
+    head: Option<CommitId>,
+    capabilities: Option<String>,
+}
+
+impl Refs<'_> {
+    fn take(&mut self, line: &str) -> Result<(), ExchangeError> {
+        if let Some(message) = line.strip_prefix("ERR ") {
+            return Err(ExchangeError::Server { message: quoted(message) });
+        }
+        if line.starts_with("shallow ") {
+            return Err(protocol("the server has a part of the history only (it is shallow)"));
+        }
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = match (&self.capabilities, line.split_once('\0')) {
+            (None, Some((line, capabilities))) => {
+                if capabilities
+                    .split(' ')
+                    .any(|word| word.starts_with("object-format=") && word != "object-format=sha1")
+                {
+                    return Err(protocol("its object ids are not SHA-1, which is not supported yet"));
+                }
+                self.capabilities = Some(capabilities.to_owned());
+                line
+            }
+            (None, None) => return Err(protocol("the first ref comes without capabilities")),
+            (Some(_), _) => line,
+        };
+        let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
+        if name == NO_REFS || name != self.reference.as_str() {
+            return Ok(());
+        }
+        let id = Some(id)
+            .filter(|id| id.len() == ID_DIGITS)
+            .and_then(|id| id.parse::<CommitId>().ok())
+            .ok_or_else(|| protocol("a line without an object id"))?;
+        if self.head.replace(id).is_some() {
+            return Err(protocol("the ref is named twice"));
+        }
+        Ok(())
+    }
+}
+
+/// The next line; `None` at a flush packet.
+fn line(stream: &mut impl Read) -> Result<Option<String>, ExchangeError> {
+    match pktline::read(stream).map_err(packet)? {
+        None => Err(ExchangeError::Truncated),
+        Some(Packet::Flush) => Ok(None),
+        Some(Packet::Delimiter | Packet::ResponseEnd) => Err(protocol("an unexpected mark")),
+        Some(Packet::Data(line)) => String::from_utf8(line).map(Some).map_err(|_| protocol("a line that is not UTF-8")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "b2715f40d960c4d911fdbf70009dc76c7d5313cd";
+
+    fn stream(lines: &[&str], end: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            assert!(pktline::write(&mut bytes, line.as_bytes()));
+        }
+        bytes.extend_from_slice(end.as_bytes());
+        bytes
+    }
+
+    fn main() -> BranchRef {
+        "refs/heads/main".parse().unwrap()
+    }
+
+    fn greeting(lines: &[&str], end: &str) -> Result<Greeting, ExchangeError> {
+        Greeting::read(&mut stream(lines, end).as_slice(), &main())
+    }
+
+    fn all(lines: &[&str], end: &str) -> Result<(Option<String>, String), ExchangeError> {
+        let found = advertised(&mut stream(lines, end).as_slice(), &main())?;
+        Ok((found.head.map(|id| id.to_string()), found.capabilities))
+    }
+
+    #[test]
+    fn version_2() {
+        let lines = ["version 2\n", "agent=git/2.47\n", "ls-refs=unborn\n"];
+        assert_eq!(greeting(&lines, "0000"), Ok(Greeting::Version2));
+        assert_eq!(greeting(&lines, ""), Err(ExchangeError::Truncated));
+    }
+
+    #[test]
+    fn version_0() {
+        let first = format!("{ID} HEAD\0multi_ack side-band-64k\n");
+        let exact = format!("{ID} refs/heads/main\n");
+        let other = format!("{ID} refs/heads/main2\n");
+        let id = Some(ID.parse().unwrap());
+        assert_eq!(greeting(&[&first, &exact], ""), Ok(Greeting::Refs(id)), "the rest is not waited for");
+        assert_eq!(greeting(&[&first, &other], "0000"), Ok(Greeting::Refs(None)));
+        let words = "multi_ack side-band-64k".to_owned();
+        assert_eq!(all(&[&first, &exact, &other], "0000"), Ok((Some(ID.to_owned()), words.clone())));
+        assert_eq!(all(&[&first, &exact, &exact], "0000"), Err(protocol("the ref is named twice")));
+        let none = format!("{} {NO_REFS}\0multi_ack side-band-64k\n", "0".repeat(40));
+        assert_eq!(all(&[&none], "0000"), Ok((None, words)));
+        assert_eq!(all(&[], "0000"), Ok((None, String::new())));
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        let first = format!("{ID} HEAD\0multi_ack\n");
+        assert_eq!(all(&[&first], ""), Err(ExchangeError::Truncated));
+        assert_eq!(all(&["ERR no such repo"], "0000"), Err(ExchangeError::Server { message: "no such repo".into() }));
+        let refused = |lines: &[&str]| matches!(all(lines, "0000"), Err(ExchangeError::Protocol { .. }));
+        assert!(refused(&[&format!("{ID} HEAD\n")]));
+        assert!(refused(&[&first, &format!("shallow {ID}")]));
+        assert!(refused(&[&first, "x refs/heads/main\n"]));
+        assert!(refused(&[&first, "refs/heads/main"]));
+        assert!(refused(&[&format!("{ID} HEAD\0object-format=sha256\n")]));
+        assert!(matches!(all(&[], "Permission denied"), Err(ExchangeError::Protocol { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_listings_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(found) = advertised(&mut bytes.as_slice(), &main()) {
+                prop_assert!(found.head.is_none_or(|id| id.to_string().len() == ID_DIGITS));
+            }
+        }
+    }
+}
