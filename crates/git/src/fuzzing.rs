@@ -1,6 +1,6 @@
 //! The parsers of bytes from outside, for the fuzz targets alone.
 
-use crate::{poll, remote::BranchRef, tree};
+use crate::{poll, remote::BranchRef, ssh, tree};
 
 /// The names in a raw tree; `None` if it is refused.
 #[must_use]
@@ -15,4 +15,16 @@ pub fn ls_refs(mut answer: &[u8], branch: &BranchRef) -> Option<trust::CommitId>
         poll::Listed::Whole(found) => found,
         poll::Listed::Cut(found) => Some(found),
     }
+}
+
+/// The commit that the refs of an ssh server name for a branch; `None` if they are refused or name none.
+#[must_use]
+pub fn advertised(mut answer: &[u8], branch: &BranchRef) -> Option<trust::CommitId> {
+    ssh::advertised(&mut answer, branch).ok()?.head
+}
+
+/// How many lines of a `known_hosts` text are about a server; `None` if it is refused.
+#[must_use]
+pub fn known_hosts(text: &str, host: &str) -> Option<usize> {
+    Some(ssh::KnownHosts::parse(text).ok()?.about(host))
 }

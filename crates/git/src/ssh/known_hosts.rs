@@ -75,6 +75,12 @@ impl KnownHosts {
         Ok(Self { lines })
     }
 
+    /// How many lines are about a server.
+    #[cfg(fuzzing)]
+    pub(crate) fn about(&self, host: &str) -> usize {
+        self.lines.iter().filter(|line| line.hosts.include(host)).count()
+    }
+
     pub(crate) fn standing(&self, host: &str, key: &PublicKey) -> Standing {
         let of_host = || self.lines.iter().filter(|line| line.hosts.include(host));
         let same = |line: &&Line| line.key.key_data() == key.key_data();
