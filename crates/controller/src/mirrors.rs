@@ -46,6 +46,11 @@ fn name(key: &Key) -> String {
     format!("{}.{}", key.namespace, key.name)
 }
 
+/// Whose mirror it is: those of approvals lie beside it. No name of an object has an `@`.
+fn of(mirror: &str) -> &str {
+    mirror.split_once('@').map_or(mirror, |(of, _)| of)
+}
+
 impl State {
     fn mirrors_folder(&self) -> PathBuf {
         self.options.state_dir.join("mirror")
@@ -69,7 +74,7 @@ impl State {
         let folder = self.mirrors_folder();
         self.blocking(
             move || {
-                let removed = remove_mirrors(&folder, |name| staying.contains(name));
+                let removed = remove_mirrors(&folder, |name| staying.contains(of(name)));
                 Event::MirrorsSwept(removed.map_err(|error| git::GitError::from(error).finding().to_string()))
             },
             |why| Event::MirrorsSwept(Err(why)),

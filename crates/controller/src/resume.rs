@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
 use cluster::{ClusterCode, Current, crd::GitSourceSpec};
-use git::Mirror;
+use git::{Approvals, Attested, Mirror};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
@@ -161,7 +161,9 @@ pub(crate) fn read_floor(
 ) -> Result<Verified, Finding> {
     let opened = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     // What was accepted may have been broken by its own revocations already.
-    let judgement = trust::judge(opened.objects(), root, &Start::Resumed(floor.clone()), &floor.id(), now);
+    let approvals = Approvals::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
+    let history = Attested { objects: opened.objects(), approvals: &approvals };
+    let judgement = trust::judge(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now);
     let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
         let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use git::{ExchangeError, FetchChild, GitError, Mirror, Objects, Remote, poll};
+use git::{Approvals, Attested, ExchangeError, FetchChild, GitError, Mirror, Objects, Polled, Remote, poll};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
@@ -67,6 +67,8 @@ pub(crate) struct Judged {
     pub root: Digest,
     /// Digest of the GitSource's obeyed spec, which is recorded with every verdict.
     pub spec: Digest,
+    /// What lay beside the commits: where the refs of approvals were.
+    pub approvals: [Option<CommitId>; 2],
 }
 
 /// What was judged last, and until when the verdict holds.
@@ -210,12 +212,11 @@ pub(crate) fn run(job: &SourceJob, remote: &Remote, now: Timestamp) -> SourceOut
 }
 
 fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
-    let head = match poll(remote) {
-        Ok(Some(head)) => head,
-        Ok(None) => return Err(Box::new(missing_ref(remote))),
-        Err(error) => return Err(Box::new(error.finding())),
-    };
-    let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec };
+    let polled = poll(remote).map_err(|error| Box::new(error.finding()))?;
+    let head = polled.head.ok_or_else(|| Box::new(missing_ref(remote)))?;
+    let approvals = approvals(job, remote, &polled)?;
+    let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;
+    let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec, approvals: beside };
     let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
     // A mirror that was removed is fetched again, also if somebody who reads has made an empty one meanwhile.
     let fetched = is_incoming(&mirror, &head);
@@ -227,11 +228,21 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
         if there { head } else { mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?.head };
     FaultPoint::Fetched.pass();
     let judged = Judged { head, ..judged };
-    Ok(verdict(job, mirror.objects(), judged, now))
+    Ok(verdict(job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, now))
+}
+
+/// What lies beside the commits, as new as it can be had: without the newest a change waits, and nothing else.
+fn approvals(job: &SourceJob, remote: &Remote, polled: &Polled) -> Result<Approvals, Box<Finding>> {
+    let approvals = Approvals::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
+    if let Err(error) = approvals.fetch(remote, &job.child, polled) {
+        tracing::warn!("approvals are not fetched, what waits for them goes on waiting: {}", error.finding());
+    }
+    Ok(approvals)
 }
 
 /// Judges a head whose history is there.
-pub(crate) fn verdict(job: &SourceJob, objects: &Objects, judged: Judged, now: Timestamp) -> SourceOutcome {
+pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, now: Timestamp) -> SourceOutcome {
+    let objects = history.objects;
     let name = format!("TrustRoot {}", job.root_name);
     let start = match job.floors.start(objects, Owner { name: &name, root: &job.root_name }) {
         Ok(start) => start,
@@ -240,7 +251,7 @@ pub(crate) fn verdict(job: &SourceJob, objects: &Objects, judged: Judged, now: T
             return SourceOutcome::Refused { judged, findings: vec![*finding], signer: None, commit, prefix: None };
         }
     };
-    let judgement = judge(objects, &job.root, &start, &judged.head, now);
+    let judgement = judge(history, &job.root, &start, &judged.head, now);
     conclude(objects, judged, &judgement, job.floors.log.as_ref())
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use audit::Log;
 use cluster::crd::{GitSourceSpec, LocalName};
-use git::{FetchChild, Mirror};
+use git::{Approvals, Attested, FetchChild, Mirror};
 use jiff::Timestamp;
 use manifest::Digest;
 use tempfile::TempDir;
@@ -125,8 +125,10 @@ impl World {
         self.fetch("a");
         let job = self.job("a", floors);
         let head = id(&self.repo.head().unwrap());
-        let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec };
-        verdict(&job, Mirror::open(&job.mirror).unwrap().objects(), judged, Timestamp::now())
+        let root = Digest::of(&job.root.canonical());
+        let judged = Judged { head, root, spec: job.spec, approvals: [None; 2] };
+        let (mirror, approvals) = (Mirror::open(&job.mirror).unwrap(), Approvals::open(&job.mirror).unwrap());
+        verdict(&job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, Timestamp::now())
     }
 
     /// Judges and records the head, as source `a`.

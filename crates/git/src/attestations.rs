@@ -1,12 +1,20 @@
 //! What lies beside a commit: envelopes in its note under `refs/notes/writ-approvals`, and in the folder of its tree under
 //! `refs/writ/approvals`.
 
+use std::path::Path;
+
 use git2::{ObjectType, Oid};
-use trust::{CommitId, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, TreeId};
+use manifest::RepoPath;
+use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, TreeId};
 
 use crate::{
+    error::GitError,
     exchange::quoted,
+    fetch::FetchChild,
+    mirror::{Mirror, MirrorError},
     objects::{Objects, Reading},
+    poll::Polled,
+    remote::{BranchRef, Remote},
     tree::Node,
 };
 
@@ -20,6 +28,99 @@ const MAX_NOTE_BYTES: u64 = 256 * 1024;
 /// Deepest fan-out of notes that Git makes: one folder for each byte of the id.
 const MAX_FANOUT: usize = 20;
 
+/// The mirrors of the refs of approvals, beside that of their branch. Nothing of them is ever accepted, so nothing is
+/// pinned: each has what was fetched last.
+pub struct Approvals {
+    mirrors: [(BranchRef, Mirror); 2],
+}
+
+/// The objects of a branch, with what lies beside its commits.
+pub struct Attested<'a> {
+    /// The objects.
+    pub objects: &'a Objects,
+    /// Their approvals.
+    pub approvals: &'a Approvals,
+}
+
+impl Approvals {
+    /// Opens them, or creates them, in folders that begin with the name of the branch's mirror and `@`.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`].
+    pub fn open(mirror: &Path) -> Result<Self, MirrorError> {
+        let [notes, tree] = BranchRef::of_approvals();
+        let beside = |ending: &str| {
+            let name = mirror.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Mirror::open(&mirror.with_file_name(format!("{name}@{ending}")))
+        };
+        Ok(Self { mirrors: [(notes, beside("notes")?), (tree, beside("approvals")?)] })
+    }
+
+    /// What was fetched last.
+    ///
+    /// # Errors
+    /// When a mirror cannot be read.
+    pub fn tips(&self) -> Result<[Option<CommitId>; 2], MirrorError> {
+        let [(_, notes), (_, tree)] = &self.mirrors;
+        Ok([notes.incoming()?, tree.incoming()?])
+    }
+
+    /// Fetches what is not there yet. A ref that is gone takes nothing away: what was said stays said.
+    ///
+    /// # Errors
+    /// As [`Mirror::fetch`], for the first that fails.
+    pub fn fetch(&self, remote: &Remote, child: &FetchChild, polled: &Polled) -> Result<(), GitError> {
+        for ((reference, mirror), wanted) in self.mirrors.iter().zip(polled.approvals) {
+            if wanted.is_some() && mirror.incoming()? != wanted {
+                mirror.fetch(&remote.for_approvals(reference.clone()), child)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn envelopes(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        let [notes, files] = self.tips().map_err(|error| HistoryError::Read { reason: error.to_string() })?;
+        let [(_, of_notes), (_, of_files)] = &self.mirrors;
+        let mut found = of_notes.objects().in_notes(notes.as_ref(), commit)?;
+        found.extend(of_files.objects().in_folder(files.as_ref(), tree)?);
+        Ok(found)
+    }
+}
+
+impl History for Attested<'_> {
+    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.objects.commit(id)
+    }
+
+    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
+        self.objects.changes(from, to, limit)
+    }
+
+    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
+        self.objects.entry(commit, path)
+    }
+
+    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.objects.read(commit, path)
+    }
+
+    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
+        self.objects.list(commit, folder)
+    }
+
+    fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
+        self.objects.side_commits(mainline, step, limit)
+    }
+
+    fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
+        self.objects.is_ancestor(ancestor, of)
+    }
+
+    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        self.approvals.envelopes(commit, tree)
+    }
+}
+
 impl Objects {
     /// The tip of a ref of this repository, if it is there.
     fn tip(&self, name: &str) -> Result<Option<CommitId>, HistoryError> {
@@ -30,30 +131,32 @@ impl Objects {
         }
     }
 
+    /// What lies beside a commit in this repository's own refs, as a work tree has them.
     pub(crate) fn envelopes(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        let mut found = self.in_notes(self.tip(APPROVAL_NOTES)?.as_ref(), commit)?;
+        found.extend(self.in_folder(self.tip(APPROVAL_TREE)?.as_ref(), tree)?);
+        Ok(found)
+    }
+
+    fn in_notes(&self, tip: Option<&CommitId>, commit: &CommitId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        let Some(tip) = tip else { return Ok(Vec::new()) };
+        let Some(id) = self.note(tip, commit)? else { return Ok(Vec::new()) };
+        let reading = self.reading()?;
+        Ok(envelopes(reading.object(id, ObjectType::Blob, MAX_NOTE_BYTES)?.data()))
+    }
+
+    fn in_folder(&self, tip: Option<&CommitId>, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
+        let Some(tip) = tip else { return Ok(Vec::new()) };
+        let missing = |object: String| HistoryError::Missing { object };
+        let folder = tree.to_string().parse().map_err(|_invalid| missing(format!("the folder of tree {tree}")))?;
         let mut found = Vec::new();
-        if let Some(tip) = self.tip(APPROVAL_NOTES)?
-            && let Some(id) = self.note(&tip, commit)?
-        {
-            let reading = self.reading()?;
-            let note = reading.object(id, ObjectType::Blob, MAX_NOTE_BYTES)?;
-            found.extend(envelopes(note.data()));
-        }
-        if let Some(tip) = self.tip(APPROVAL_TREE)? {
-            let folder = tree
-                .to_string()
-                .parse()
-                .map_err(|_invalid| HistoryError::Missing { object: format!("the folder of tree {tree}") })?;
-            for (_, entry) in self.entries(&tip, &folder)? {
-                if found.len() > MAX_ENVELOPES {
-                    break;
-                }
-                let id =
-                    Oid::from_str(&entry.id).map_err(|_invalid| HistoryError::Missing { object: entry.id.clone() })?;
-                let reading = self.reading()?;
-                let file = reading.object(id, ObjectType::Blob, MAX_ENVELOPE_BYTES as u64)?;
-                found.extend(envelopes(file.data()));
+        for (_, entry) in self.entries(tip, &folder)? {
+            if found.len() > MAX_ENVELOPES {
+                break;
             }
+            let id = Oid::from_str(&entry.id).map_err(|_invalid| missing(entry.id.clone()))?;
+            let reading = self.reading()?;
+            found.extend(envelopes(reading.object(id, ObjectType::Blob, MAX_ENVELOPE_BYTES as u64)?.data()));
         }
         Ok(found)
     }

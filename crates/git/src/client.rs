@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use trust::CommitId;
-
 use crate::{
     address::Address,
     anchors::{anchors_from_pem, system_anchors},
@@ -11,7 +9,8 @@ use crate::{
     budget::Budget,
     credentials::Credentials,
     exchange::ExchangeError,
-    http, poll,
+    http,
+    poll::{self, Polled},
     remote::{BranchRef, RemoteError, RemoteOptions},
     ssh,
 };
@@ -69,8 +68,8 @@ impl Client {
         }
     }
 
-    /// Where a branch is, within the time of a budget.
-    pub(crate) fn ask(&self, reference: &BranchRef, time: &Budget) -> Result<Option<CommitId>, ExchangeError> {
+    /// Where a branch and the refs of approvals are, within the time of a budget.
+    pub(crate) fn ask(&self, reference: &BranchRef, time: &Budget) -> Result<Polled, ExchangeError> {
         match self {
             Self::Https(client) => poll::ask(client, reference, time),
             Self::Ssh(client) => client.ask(reference, time),

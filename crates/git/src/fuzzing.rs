@@ -12,8 +12,7 @@ pub fn tree(raw: &[u8]) -> Option<Vec<String>> {
 #[must_use]
 pub fn ls_refs(mut answer: &[u8], branch: &BranchRef) -> Option<trust::CommitId> {
     match poll::parse(&mut answer, branch).ok()? {
-        poll::Listed::Whole(found) => found,
-        poll::Listed::Cut(found) => Some(found),
+        poll::Listed::Whole(found) | poll::Listed::Cut(found) => found.head,
     }
 }
 

@@ -43,7 +43,7 @@ mod wire;
 pub use address::check_url;
 pub use anchors::MAX_CA_BYTES;
 pub use app::App;
-pub use attestations::{APPROVAL_NOTES, APPROVAL_TREE};
+pub use attestations::{APPROVAL_NOTES, APPROVAL_TREE, Approvals, Attested};
 pub use child::fetch_child;
 pub use code::GitCode;
 pub use confinement::{Confinement, confine};
@@ -56,7 +56,7 @@ pub use objects::{
     MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_PATHS_BYTES, MAX_TREE_BYTES, Objects,
 };
 pub use pins::MAX_PIN_BYTES;
-pub use poll::poll;
+pub use poll::{Polled, poll};
 pub use remote::{BranchRef, Limits, MAX_REDIRECTS, MAX_URL_BYTES, Remote, RemoteError, RemoteOptions};
 pub use sweep::remove_mirrors;
 pub use walk::MAX_VISITED_COMMITS;

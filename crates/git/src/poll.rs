@@ -6,6 +6,7 @@ use std::io::Read;
 use trust::CommitId;
 
 use crate::{
+    attestations::{APPROVAL_NOTES, APPROVAL_TREE},
     budget::Budget,
     error::GitError,
     exchange::{ExchangeError, cause, quoted},
@@ -21,12 +22,46 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// database in use; their servers refuse the request, which names the format.
 pub(crate) const ID_DIGITS: usize = 40;
 
-/// The commit that the remote's branch names now; `None` when there is no such branch. One request; over https
-/// repeated once on a new connection when the kept one turns out to be closed.
+/// Where the refs of a remote are that are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// The commit of the branch; `None` when there is no such branch.
+    pub head: Option<CommitId>,
+    /// Those of the refs of approvals, notes first. `None` also where the server does not tell.
+    pub approvals: [Option<CommitId>; 2],
+}
+
+impl Polled {
+    /// Notes a line of a listing, if its ref is one of them.
+    fn note(&mut self, id: &str, name: &str, reference: &BranchRef) -> Result<(), ExchangeError> {
+        let place = if name == reference.as_str() {
+            &mut self.head
+        } else {
+            let [notes, tree] = &mut self.approvals;
+            match name {
+                APPROVAL_NOTES => notes,
+                APPROVAL_TREE => tree,
+                _ => return Ok(()),
+            }
+        };
+        let id = Some(id)
+            .filter(|id| id.len() == ID_DIGITS)
+            .and_then(|id| id.parse::<CommitId>().ok())
+            .ok_or_else(|| protocol("a line without an object id"))?;
+        if place.replace(id).is_some() {
+            return Err(protocol("the ref is named twice"));
+        }
+        Ok(())
+    }
+}
+
+/// Where the remote's branch is now, and the refs of approvals. One request; over https
+/// repeated once on a new connection when the kept one turns out to be closed. A server of ssh that does not know version
+/// 2 of the protocol tells of the branch alone.
 ///
 /// # Errors
 /// When the server cannot be reached or trusted, or does not answer as a Git server does.
-pub fn poll(remote: &Remote) -> Result<Option<CommitId>, GitError> {
+pub fn poll(remote: &Remote) -> Result<Polled, GitError> {
     let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
     remote.client.prepare()?;
     let asked = remote.client.ask(&remote.reference, &budget);
@@ -34,7 +69,7 @@ pub fn poll(remote: &Remote) -> Result<Option<CommitId>, GitError> {
 }
 
 /// As [`poll`], over https, within the time of a budget.
-pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Result<Option<CommitId>, ExchangeError> {
+pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Result<Polled, ExchangeError> {
     let budget = time.beside(MAX_ANSWER_BYTES);
     let body = request(reference);
     let post = Post { body: &body, protocol: Some("version=2") };
@@ -45,7 +80,7 @@ pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Resu
     };
     let found = match parse(&mut answer, reference)? {
         Listed::Whole(found) => found,
-        Listed::Cut(found) => return Ok(Some(found)),
+        Listed::Cut(found) => return Ok(found),
     };
     // Only a body that was read to its end leaves the connection usable for the next poll.
     match answer.read(&mut [0]).map_err(|error| cause(&error))? {
@@ -61,7 +96,9 @@ pub(crate) fn request(reference: &BranchRef) -> Vec<u8> {
     let _ = pktline::write(&mut body, format!("agent={USER_AGENT}\n").as_bytes());
     let _ = pktline::write(&mut body, b"object-format=sha1\n");
     pktline::write_delimiter(&mut body);
-    let _ = pktline::write(&mut body, format!("ref-prefix {reference}\n").as_bytes());
+    for name in [reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE] {
+        let _ = pktline::write(&mut body, format!("ref-prefix {name}\n").as_bytes());
+    }
     pktline::write_flush(&mut body);
     body
 }
@@ -69,26 +106,26 @@ pub(crate) fn request(reference: &BranchRef) -> Vec<u8> {
 /// What a server lists.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// The id of the branch, if it is there, after the whole list was read.
-    Whole(Option<CommitId>),
-    /// Its id; the list goes on for longer than is read.
-    Cut(CommitId),
+    /// After the whole list was read.
+    Whole(Polled),
+    /// With the branch; the list goes on for longer than is read.
+    Cut(Polled),
 }
 
 /// Reads an `ls-refs` answer to its flush packet, or to the end of what may be read; the id of exactly `reference`.
 pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Listed, ExchangeError> {
-    let mut found = None;
+    let mut found = Polled::default();
     loop {
-        let line = match (pktline::read(answer).map_err(packet), found) {
-            (Ok(None), _) => return Err(ExchangeError::Truncated),
-            (Ok(Some(Packet::Flush)), found) => return Ok(Listed::Whole(found)),
-            (Ok(Some(Packet::Delimiter | Packet::ResponseEnd)), _) => return Err(protocol("an unexpected mark")),
-            (Ok(Some(Packet::Data(line))), _) => line,
-            (Err(ExchangeError::Bytes { .. }), Some(found)) => return Ok(Listed::Cut(found)),
-            (Err(ExchangeError::Bytes { limit }), None) => {
+        let line = match pktline::read(answer).map_err(packet) {
+            Ok(None) => return Err(ExchangeError::Truncated),
+            Ok(Some(Packet::Flush)) => return Ok(Listed::Whole(found)),
+            Ok(Some(Packet::Delimiter | Packet::ResponseEnd)) => return Err(protocol("an unexpected mark")),
+            Ok(Some(Packet::Data(line))) => line,
+            Err(ExchangeError::Bytes { .. }) if found.head.is_some() => return Ok(Listed::Cut(found)),
+            Err(ExchangeError::Bytes { limit }) => {
                 return Err(ExchangeError::Branches { reference: reference.to_string(), limit });
             }
-            (Err(error), _) => return Err(error),
+            Err(error) => return Err(error),
         };
         let line = std::str::from_utf8(&line).map_err(|_| protocol("a ref that is not UTF-8"))?;
         let line = line.strip_suffix('\n').unwrap_or(line);
@@ -97,16 +134,7 @@ pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Lis
         }
         let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
         // No attribute was asked for, so the rest of the line is the name.
-        if name != reference.as_str() {
-            continue;
-        }
-        let id = Some(id)
-            .filter(|id| id.len() == ID_DIGITS)
-            .and_then(|id| id.parse::<CommitId>().ok())
-            .ok_or_else(|| protocol("a line without an object id"))?;
-        if found.replace(id).is_some() {
-            return Err(protocol("the ref is named twice"));
-        }
+        found.note(id, name, reference)?;
     }
 }
 
@@ -139,7 +167,7 @@ mod tests {
         bytes.extend_from_slice(end.as_bytes());
         let reference: BranchRef = "refs/heads/main".parse().unwrap();
         match parse(&mut bytes.as_slice(), &reference)? {
-            Listed::Whole(found) => Ok(found.map(|id| id.to_string())),
+            Listed::Whole(found) => Ok(found.head.map(|id| id.to_string())),
             cut @ Listed::Cut(_) => panic!("nothing ended early: {cut:?}"),
         }
     }
@@ -149,7 +177,8 @@ mod tests {
         let body = request(&"refs/heads/main".parse().unwrap());
         let text = String::from_utf8(body).unwrap();
         assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
-        assert!(text.ends_with("0001001fref-prefix refs/heads/main\n0000"), "{text}");
+        let refs = "001fref-prefix refs/heads/main\n0029ref-prefix refs/notes/writ-approvals\n0023ref-prefix refs/writ/approvals\n";
+        assert!(text.ends_with(&format!("0001{refs}0000")), "{text}");
     }
 
     #[test]
@@ -182,7 +211,7 @@ mod tests {
         #[test]
         fn hostile_answers_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(Listed::Whole(found)) = parse(&mut bytes.as_slice(), &"refs/heads/main".parse().unwrap()) {
-                prop_assert!(found.is_none_or(|id| id.to_string().len() == ID_DIGITS));
+                prop_assert!(found.head.is_none_or(|id| id.to_string().len() == ID_DIGITS));
             }
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::Address,
+    attestations::{APPROVAL_NOTES, APPROVAL_TREE},
     client::Client,
     credentials::{ClientCertificate, Credentials},
 };
@@ -83,6 +84,13 @@ impl BranchRef {
     }
 }
 
+impl BranchRef {
+    /// The refs under which approvals lie; see [`crate::Polled`].
+    pub(crate) fn of_approvals() -> [Self; 2] {
+        [APPROVAL_NOTES, APPROVAL_TREE].map(|name| Self(name.to_owned()))
+    }
+}
+
 impl FromStr for BranchRef {
     type Err = RemoteError;
 
@@ -97,8 +105,12 @@ impl FromStr for BranchRef {
 impl TryFrom<String> for BranchRef {
     type Error = RemoteError;
 
+    /// As read back by a fetch process: a branch, or a ref of approvals.
     fn try_from(text: String) -> Result<Self, RemoteError> {
-        text.parse()
+        match Self::of_approvals().into_iter().find(|known| known.0 == text) {
+            Some(known) => Ok(known),
+            None => text.parse(),
+        }
     }
 }
 
@@ -217,6 +229,33 @@ pub struct Remote {
     pub(crate) reference: BranchRef,
     pub(crate) limits: Limits,
     pub(crate) client: Client,
+}
+
+/// Limits of a fetch of approvals: ten thousand of them, each 2 KiB with its note's folders and commit, are 20 MB; four
+/// objects each.
+const APPROVALS: Limits = Limits {
+    bytes: 32 << 20,
+    objects: 50_000,
+    object_bytes: 1 << 20,
+    mirror_bytes: 64 << 20,
+    poll_seconds: Limits::POLL_SECONDS,
+    fetch_seconds: Limits::FETCH_SECONDS,
+};
+
+impl Remote {
+    /// The same repository, for one of the refs of approvals. Who may push there need not be who may push the branch: less
+    /// is taken from them.
+    pub(crate) fn for_approvals(&self, reference: BranchRef) -> Self {
+        let least = |one: u64, other: u64| one.min(other);
+        let limits = Limits {
+            bytes: least(APPROVALS.bytes, self.limits.bytes),
+            objects: least(APPROVALS.objects, self.limits.objects),
+            object_bytes: least(APPROVALS.object_bytes, self.limits.object_bytes),
+            mirror_bytes: least(APPROVALS.mirror_bytes, self.limits.mirror_bytes),
+            ..self.limits
+        };
+        Self { reference, limits, ..self.clone() }
+    }
 }
 
 impl Remote {

@@ -9,7 +9,6 @@ mod session;
 use std::{fmt, sync::Arc};
 
 use manifest::Sensitive;
-use trust::CommitId;
 
 use crate::{
     address::SshAddress,
@@ -64,7 +63,7 @@ impl Client {
 
     /// Where the branch is, on a connection of its own. A server that knows protocol version 2 is asked for that branch;
     /// one that does not tells all its refs, which are read up to that one.
-    pub(crate) fn ask(&self, reference: &BranchRef, time: &Budget) -> Result<Option<CommitId>, ExchangeError> {
+    pub(crate) fn ask(&self, reference: &BranchRef, time: &Budget) -> Result<poll::Polled, ExchangeError> {
         let mut session = Session::open(self, Some("version=2"), time.beside(MAX_LISTING_BYTES))?;
         let answer = match Greeting::read(&mut session, reference) {
             Ok(Greeting::Version2) => session
@@ -72,9 +71,9 @@ impl Client {
                 .and_then(|()| poll::parse(&mut session, reference))
                 .map(|listed| match listed {
                     poll::Listed::Whole(found) => found,
-                    poll::Listed::Cut(found) => Some(found),
+                    poll::Listed::Cut(found) => found,
                 }),
-            Ok(Greeting::Refs(found)) => Ok(found),
+            Ok(Greeting::Refs(head)) => Ok(poll::Polled { head, ..poll::Polled::default() }),
             Err(error) => Err(error),
         };
         answer.map_err(|error| session.explain(error))

@@ -163,7 +163,7 @@ impl Stream {
         // Every packet fits.
         let _ = pktline::write(&mut list, b"# service=git-upload-pack\n");
         pktline::write_flush(&mut list);
-        list_one(&mut list, head, reference, CAPABILITIES);
+        list_one(&mut list, head.head, reference, CAPABILITIES);
         Ok(list)
     }
 }

@@ -27,8 +27,8 @@ use std::{
 };
 
 use git::{
-    ChildError, Credentials, ExchangeError, FetchChild, Fetched, GitCode, GitError, Limits, Mirror, MirrorError,
-    Remote, RemoteOptions, Waiting, fetch_child, poll,
+    Approvals, Attested, ChildError, Credentials, ExchangeError, FetchChild, Fetched, GitCode, GitError, Limits,
+    Mirror, MirrorError, Remote, RemoteOptions, Waiting, fetch_child, poll,
 };
 use manifest::{RepoPath, Sensitive};
 use testkit::{Fault, GitServer, Push, SignedRepo};
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
     let cases: &[Case] = &[
         ("what_ran_is_counted", what_ran_is_counted),
         ("clone_then_increment_then_nothing", clone_then_increment_then_nothing),
+        ("approvals_are_fetched_beside_the_branch", approvals_are_fetched_beside_the_branch),
         ("a_forced_push_arrives", a_forced_push_arrives),
         ("only_the_named_ref_is_fetched", only_the_named_ref_is_fetched),
         (
@@ -180,6 +181,12 @@ impl Setting {
         self.repo.commit_unsigned(path).unwrap().parse().unwrap()
     }
 
+    /// Pushes another ref than the branch.
+    fn push_ref(&self, refspec: &str) {
+        self.repo.push(&self.server.remote("shop"), refspec, Push::Force).unwrap();
+        self.server.clear_requests();
+    }
+
     fn push(&self, push: Push) {
         self.repo.push(&self.server.remote("shop"), "HEAD:refs/heads/main", push).unwrap();
         self.server.clear_requests();
@@ -305,6 +312,53 @@ fn everything(error: &GitError) -> String {
     text
 }
 
+/// Approvals arrive in mirrors of their own; what takes the ref away takes nothing back, and what is too large keeps
+/// nothing else from being fetched.
+fn approvals_are_fetched_beside_the_branch() {
+    let setting = Setting::new();
+    let first = setting.commit("readme", "1");
+    setting.push(Push::FastForward);
+    let remote = setting.remote();
+    let tree = setting.repo.rev_parse("HEAD^{tree}").unwrap().parse().unwrap();
+    let approvals = Approvals::open(setting.mirror.dir()).unwrap();
+    let fetch = || approvals.fetch(&remote, &child(), &poll(&remote).unwrap());
+    let found = || {
+        let history = Attested { objects: setting.mirror.objects(), approvals: &approvals };
+        history.attestations(&first, &tree).unwrap().len()
+    };
+    fetch().unwrap();
+    assert_eq!((approvals.tips().unwrap(), found()), ([None, None], 0));
+    let note = |text: &str| {
+        let file = setting.dir.path().join("note");
+        fs::write(&file, text).unwrap();
+        let (file, commit) = (file.to_str().unwrap(), first.to_string());
+        setting.repo.git(&["notes", "--ref", "writ-approvals", "append", "-F", file, &commit]).unwrap();
+        setting.push_ref("refs/notes/writ-approvals");
+    };
+    note("{\"n\":1}");
+    setting.server.clear_requests();
+    let polled = poll(&remote).unwrap();
+    assert_eq!(setting.server.requests().len(), 1, "one request for all refs");
+    assert!(polled.head == Some(first) && polled.approvals[0].is_some() && polled.approvals[1].is_none());
+    fetch().unwrap();
+    assert_eq!(found(), 1);
+    setting.server.clear_requests();
+    fetch().unwrap();
+    assert_eq!(setting.server.requests().len(), 1, "the poll alone");
+    note("{\"n\":2}");
+    fetch().unwrap();
+    assert_eq!(found(), 2);
+    // Only the ref is gone.
+    setting.push_ref(":refs/notes/writ-approvals");
+    fetch().unwrap();
+    assert_eq!(found(), 2);
+    // Too much of it.
+    note(&"x".repeat(2 << 20));
+    let error = fetch().unwrap_err();
+    assert_eq!(error.code(), GitCode::W603, "{error:?}");
+    setting.fetch(&remote).unwrap();
+}
+
 fn clone_then_increment_then_nothing() {
     let setting = Setting::new();
     for number in 0..50 {
@@ -314,7 +368,7 @@ fn clone_then_increment_then_nothing() {
     setting.push(Push::FastForward);
     let remote = setting.remote();
 
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     let requests = setting.server.requests();
     assert_eq!(requests.len(), 1, "{requests:?}");
     assert_eq!(requests[0].protocol.as_deref(), Some("version=2"));
@@ -330,12 +384,12 @@ fn clone_then_increment_then_nothing() {
 
     // Nothing new: one request, no other process.
     setting.server.clear_requests();
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     assert_eq!(setting.server.requests().len(), 1);
 
     let second = setting.commit("readme", "2");
     setting.push(Push::FastForward);
-    assert_eq!(poll(&remote).unwrap(), Some(second));
+    assert_eq!(poll(&remote).unwrap().head, Some(second));
     let fetched = setting.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects), (second, 3));
     assert!(fetched.bytes < 2_000, "{fetched:?}");
@@ -360,7 +414,7 @@ fn a_forced_push_arrives() {
     setting.mirror.pin("verified", &second).unwrap();
     setting.repo.reset(&first.to_string()).unwrap();
     setting.push(Push::Force);
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     assert_eq!(setting.fetch(&remote).unwrap().head, first);
     // What was accepted before is still there: trust decides by it.
     assert!(setting.mirror.commit(&second).unwrap().is_some());
@@ -395,7 +449,7 @@ fn a_bearer_token_works() {
     setting.push(Push::FastForward);
     let credentials = Some(Credentials::Bearer(Sensitive::new(setting.server.token().to_owned())));
     let remote = setting.remote_of(MAIN, &RemoteOptions { credentials, ..setting.options() });
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     assert_eq!(setting.fetch(&remote).unwrap().head, first);
 }
 
@@ -466,7 +520,7 @@ fn a_server_that_is_down_is_w601() {
     assert_eq!(setting.check_refused(&remote, GitCode::W601), (failed.clone(), failed));
     // The same remote works again when the server does.
     setting.server.set_fault(None).unwrap();
-    assert!(poll(&remote).unwrap().is_some());
+    assert!(poll(&remote).unwrap().head.is_some());
 }
 
 fn a_truncated_answer_is_w601() {
@@ -523,12 +577,12 @@ fn a_missing_ref_is_w608() {
     let setting = Setting::new();
     setting.commit("a", "1");
     // An empty repository first, then one with another branch whose name begins alike.
-    assert_eq!(poll(&setting.remote()).unwrap(), None);
+    assert_eq!(poll(&setting.remote()).unwrap().head, None);
     setting.push(Push::FastForward);
     let fetched = setting.fetch(&setting.remote()).unwrap();
     setting.mirror.pin("verified", &fetched.head).unwrap();
     let remote = setting.remote_of("refs/heads/mai", &setting.options());
-    assert_eq!(poll(&remote).unwrap(), None);
+    assert_eq!(poll(&remote).unwrap().head, None);
     let missing = ExchangeError::RefMissing { reference: "refs/heads/mai".to_owned() };
     assert_eq!(setting.check_fetch_refused(&remote, GitCode::W608), missing);
 }

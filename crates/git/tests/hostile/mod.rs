@@ -29,13 +29,13 @@ fn history_rewritten_between_two_requests_is_w601() {
     setting.repo.push(&setting.server.remote("shop"), "HEAD:refs/heads/other", Push::FastForward).unwrap();
 
     let branch = setting.server.repository("shop").join("refs/heads/main");
-    assert_eq!(poll(&setting.remote()).unwrap(), Some(second));
+    assert_eq!(poll(&setting.remote()).unwrap().head, Some(second));
     setting.server.set_fault(Some(Fault::Rewrite(branch, format!("{other}\n")))).unwrap();
     let error = setting.check_fetch_refused(&setting.remote(), GitCode::W601);
     // git says why on its standard error alone, and answers with nothing.
     assert_eq!(error, ExchangeError::Truncated);
     assert!(fs::read_to_string(setting.server.log_file()).unwrap().contains("not our ref"));
-    assert_eq!(poll(&setting.remote()).unwrap(), Some(other));
+    assert_eq!(poll(&setting.remote()).unwrap().head, Some(other));
     assert_eq!(setting.fetch(&setting.remote()).unwrap().head, other);
 }
 

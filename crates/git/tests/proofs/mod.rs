@@ -34,7 +34,7 @@ fn a_client_certificate_is_shown() {
     let issued = clients.client("writ", &[]).unwrap();
     let options = RemoteOptions { client_certificate: certificate(&issued), ..setting.options() };
     let remote = setting.remote_of(MAIN, &options);
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     assert_eq!(setting.fetch(&remote).unwrap().head, first);
     setting.mirror.pin("verified", &first).unwrap();
     let secret = issued.key.lines().nth(1).unwrap();
@@ -101,22 +101,22 @@ fn a_token_of_an_app_is_asked_for_once() {
     setting.server.install_app("4711", "42", &key, Duration::from_secs(3_600)).unwrap();
     let once = remote(&setting, &key, "42");
     assert!(!format!("{once:?}").contains(setting.server.token()));
-    assert_eq!(poll(&once).unwrap(), Some(first));
+    assert_eq!(poll(&once).unwrap().head, Some(first));
     assert_eq!(setting.fetch(&once).unwrap().head, first);
-    assert_eq!(poll(&once).unwrap(), Some(first));
+    assert_eq!(poll(&once).unwrap().head, Some(first));
     assert_eq!(asked(&setting), 1);
     // Refused, it is asked for anew with the next question.
     setting.server.set_fault(Some(Fault::Unauthorized)).unwrap();
     assert_eq!(poll(&once).unwrap_err().code(), GitCode::W606);
     setting.server.set_fault(None).unwrap();
-    assert_eq!(poll(&once).unwrap(), Some(first));
+    assert_eq!(poll(&once).unwrap().head, Some(first));
     assert_eq!(asked(&setting), 2);
     // One that ends within five minutes is used, and not kept.
     setting.server.install_app("4711", "42", &key, Duration::from_secs(299)).unwrap();
     setting.server.clear_requests();
     let short = remote(&setting, &key, "42");
     for _ in 0..2 {
-        assert_eq!(poll(&short).unwrap(), Some(first));
+        assert_eq!(poll(&short).unwrap().head, Some(first));
     }
     assert_eq!(asked(&setting), 2);
 }

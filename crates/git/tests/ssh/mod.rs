@@ -123,14 +123,14 @@ fn clone_then_increment() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let asked = remote.clone();
     let polled = runtime.block_on(async { tokio::task::spawn_blocking(move || poll(&asked)).await });
-    assert_eq!(polled.unwrap().unwrap(), Some(first));
+    assert_eq!(polled.unwrap().unwrap().head, Some(first));
     let fetched = ssh.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects, fetched.requests), (first, 3, 1));
     assert!((200_000..220_000).contains(&fetched.bytes), "{fetched:?}");
     ssh.setting.mirror.pin("verified", &first).unwrap();
 
     let second = ssh.push("b", "2");
-    assert_eq!(poll(&remote).unwrap(), Some(second));
+    assert_eq!(poll(&remote).unwrap().head, Some(second));
     let fetched = ssh.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects), (second, 3));
     assert!(fetched.bytes < 10_000, "{fetched:?}");
@@ -154,7 +154,7 @@ fn without_protocol_2() {
         let name = format!("HEAD:refs/heads/{}-{number}", if number % 2 == 0 { "a" } else { "z" });
         ssh.setting.repo.push(&ssh.setting.server.remote("shop"), &name, Push::FastForward).unwrap();
     }
-    assert_eq!(poll(&ssh.remote()).unwrap(), Some(first));
+    assert_eq!(poll(&ssh.remote()).unwrap().head, Some(first));
     assert_eq!(ssh.fetch(&ssh.remote()).unwrap().head, first);
 }
 
@@ -162,7 +162,7 @@ fn with_each_kind_of_key() {
     for kind in [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::EcdsaP521, KeyType::Rsa(3072)] {
         let ssh = Ssh::with(kind);
         let first = ssh.push("a", "1");
-        assert_eq!(poll(&ssh.remote()).unwrap(), Some(first), "{kind:?}");
+        assert_eq!(poll(&ssh.remote()).unwrap().head, Some(first), "{kind:?}");
         assert_eq!(ssh.fetch(&ssh.remote()).unwrap().head, first, "{kind:?}");
     }
     let keys = Keys::new().unwrap();
@@ -251,7 +251,7 @@ fn a_passphrase_opens_the_key() {
     };
     let remote = ssh.remote_of(&of(Some(CANARY)));
     assert!(!format!("{remote:?} {:?}", of(Some(CANARY))).contains(CANARY));
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     assert_eq!(ssh.fetch(&remote).unwrap().head, first);
 
     let wrong = ssh.remote_of(&of(Some("another")));
@@ -354,7 +354,7 @@ fn a_path_with_quotes() {
     let odd = ssh.setting.dir.path().join("it's!$(exit)&x;y.git");
     fs::rename(ssh.repository(), &odd).unwrap();
     let remote = Remote::new(&ssh.server.url(&odd), MAIN, &ssh.options()).unwrap();
-    assert_eq!(poll(&remote).unwrap(), Some(first));
+    assert_eq!(poll(&remote).unwrap().head, Some(first));
     let mirror = Mirror::open(&ssh.setting.dir.path().join("mirrors/odd")).unwrap();
     assert_eq!(mirror.fetch(&remote, &child()).unwrap().head, first);
 }
@@ -363,13 +363,13 @@ fn a_missing_ref_is_w608() {
     let ssh = Ssh::new();
     for takes in [true, false] {
         ssh.server.take_protocol(takes);
-        assert_eq!(poll(&ssh.remote()).unwrap(), None, "an empty repository");
+        assert_eq!(poll(&ssh.remote()).unwrap().head, None, "an empty repository");
     }
     ssh.push("a", "1");
     let remote = Remote::new(&ssh.server.url(&ssh.repository()), "refs/heads/mai", &ssh.options()).unwrap();
     for takes in [true, false] {
         ssh.server.take_protocol(takes);
-        assert_eq!(poll(&remote).unwrap(), None);
+        assert_eq!(poll(&remote).unwrap().head, None);
     }
     let missing = ExchangeError::RefMissing { reference: "refs/heads/mai".to_owned() };
     assert_eq!(ssh.setting.check_fetch_refused(&remote, GitCode::W608), missing);
