@@ -104,6 +104,19 @@ impl Stage<'_> {
         self.poke()
     }
 
+    /// Approves a commit as a person does: `writ trust approve`, then the notes are pushed; nothing is pushed to the branch.
+    pub(crate) fn approve(&mut self, commit: &str, key: &SigningKey) -> Result<()> {
+        let (repo, key) = (self.repo.path().display().to_string(), key.private_file().display().to_string());
+        let identity = ["-c", "user.name=approver", "-c", "user.email=approver@example.com"];
+        let finished = writ(&["trust", "approve", commit, "--repo", &repo, "--key", &key, "--print"])?;
+        ensure!(finished.code == Some(0), "{}", finished.stderr);
+        let note = ["notes", "--ref", "writ-approvals", "append", "-m", finished.stdout.trim(), commit];
+        self.repo.git(&[identity.as_slice(), &note].concat())?;
+        let notes = "refs/notes/writ-approvals:refs/notes/writ-approvals";
+        self.repo.push(&self.git.remote(REPOSITORY), notes, Push::FastForward)?;
+        self.poke()
+    }
+
     /// Pushes `revision` to another branch of the server.
     pub(crate) fn push_aside(&self, revision: &str, branch: &str) -> Result<()> {
         let refspec = format!("{revision}:refs/heads/{branch}");

@@ -149,6 +149,85 @@ fn signers_who_are_known_and_may_not() -> Test {
     })
 }
 
+/// A policy that takes two of security: held with one signature, and let in by the fix that is printed, without another push to
+/// the branch. Attacks 29 and 30: neither the author's own word nor one about another tree is the second.
+#[test]
+fn policies_of_two_people() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let file = two_for_policies(&stage).rule("trust", &[".writ/**"], &[("root", 1)], &[]).version(2);
+    let commit = push_trust_file(&mut stage, &file)?;
+    stage.applied(&commit)?;
+    stage.names.call_commit(&commit, "trust commit");
+    let mut pushed = String::new();
+    let told = Told {
+        name: "policy-takes-two",
+        title: "A policy that one person signed and two must stand for",
+        done: "policies take two of sena and ruth; sena signs a commit that adds policies/values.yaml; git push",
+        code: "W303",
+    };
+    refusal(&mut stage, &told, |stage| {
+        stage.repo.write("policies/values.yaml", super::content::policy("values", "true"))?;
+        let commit = stage.repo.commit_signed(&stage.people.security, "a policy")?;
+        stage.push(Push::FastForward)?;
+        pushed.clone_from(&commit);
+        Ok(commit)
+    })?;
+    let (root, security) = (stage.people.root.clone(), stage.people.security.clone());
+    // The author's own word makes no second one.
+    stage.approve(&pushed, &security)?;
+    stage.held(Owner::Source, &pushed, "W303")?;
+    stage.approve(&pushed, &root)?;
+    stage.applied(&pushed).map(drop)
+}
+
+/// With ruth beside sena in security, and two of them for policies.
+fn two_for_policies(stage: &Stage<'_>) -> TrustFile {
+    let people = &stage.people;
+    let file = TrustFile::new(&format!("urn:writ:{}", stage.view.namespace));
+    [&people.root, &people.security, &people.sre]
+        .into_iter()
+        .fold(file, |file, key| file.principal(key.principal(), PrincipalKind::Human, &[key]))
+        .role("root", &["ruth"])
+        .role("security", &["sena", "ruth"])
+        .role("sre", &["sam"])
+        .rule("policies", &["policies/**"], &[("security", 2)], &[])
+        .rule("apps", &["apps/**"], &[("sre", 1)], &["namespaced"])
+}
+
+/// The key of an accepted commit is revoked: the revocation is in force at once, what runs goes on running and being healed, and
+/// what the key brought is rolled out no more until somebody in force makes it anew.
+#[test]
+fn key_of_an_accepted_commit_is_revoked() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let more = More::new(&mut stage)?;
+    let before = more.file(&stage).rule("trust", &[".writ/**"], &[("root", 1)], &[]).version(2);
+    let commit = push_trust_file(&mut stage, &before)?;
+    stage.applied(&commit)?;
+    stage.repo.write("apps/settings.yaml", config_map("settings", "theos"))?;
+    let theos = stage.repo.commit_signed(&more.revoked, "change settings")?;
+    stage.push(Push::FastForward)?;
+    stage.applied(&theos)?;
+    stage.names.call_commit(&theos, "commit of theo");
+    let mut story = Story::begin(&stage, "key-of-accepted-commit-revoked", "The key of an accepted commit is revoked")?;
+    story.done("theo's commit is accepted and applied; then ruth revokes his key in the trust file; git push");
+    let revoking = more.whole(&stage)?.version(3);
+    let commit = push_trust_file(&mut stage, &revoking)?;
+    super::told(&mut stage, &mut story, Owner::Source, &commit, "W304")?;
+    stage.wait("the revocation is verified", |view| {
+        let source = view.source()?;
+        anyhow::ensure!(source["status"]["verifiedRevision"] == commit.as_str(), "{}", source["status"]);
+        Ok(())
+    })?;
+    anyhow::ensure!(stage.view.config_map("settings")?["data"]["value"] == "theos", "what runs was taken away");
+    story.then("what runs is left alone; the revocation is in force.");
+    story.done("sam looks at the file and makes it anew, signed by himself; git push");
+    let anew = stage.change("apps/settings.yaml", &config_map("settings", "sams"))?;
+    stage.applied(&anew)?;
+    anyhow::ensure!(stage.view.config_map("settings")?["data"]["value"] == "sams");
+    story.then("it is rolled out.");
+    story.end(&stage)
+}
+
 /// W505, W506, W508: trust files that would take trust back or lock everybody out, and one that is too old.
 #[test]
 fn trust_files_that_would_undo_trust() -> Test {

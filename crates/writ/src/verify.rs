@@ -89,7 +89,15 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
     }
-    Verification::of(&judgement, &start).print(args.output)
+    let outcome = Verification::of(&judgement, &start).print(args.output)?;
+    match judgement.broken() {
+        // Accepted, so that its revocations count, and nothing of it is to be rolled out.
+        Some(broken) => {
+            eprint!("{}", output::refusal(broken));
+            Ok(Outcome::Finding)
+        }
+        None => Ok(outcome),
+    }
 }
 
 /// Opens the repository that `--repo` names.
