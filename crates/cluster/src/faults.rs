@@ -378,6 +378,21 @@ async fn an_api_server_that_is_soon_back_is_no_news() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_short_outages_are_not_one_long_one() {
+    // Each is some 1 s; between them the watch is open for 30 s, and nothing is said.
+    let outage = || (0..3).map(|_| Answer::Cut);
+    let answers = [Answer::Text(bookmark(4, true))].into_iter().chain(outage());
+    let answers = answers.chain([Answer::SilentFor(30, String::new())]).chain(outage()).chain([Answer::Silence]);
+    let (cluster, seen) = cluster(answers).await;
+    let (sender, mut events) = mpsc::channel::<Watched>(1);
+    let _watch = cluster.watch(WatchTarget::all(config_maps()), sender);
+    assert_eq!(word(&events.recv().await.unwrap().event), "synced");
+    let next = tokio::time::timeout(Duration::from_secs(120), events.recv()).await;
+    assert!(next.is_err(), "{next:?}");
+    assert_eq!(seen.lock().unwrap().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_was_reported_works_again_once_it_is_open() {
     let answers =
         [Answer::Text(bookmark(4, true)), Answer::Never, Answer::Never, Answer::Text(String::new()), Answer::Silence];

@@ -163,15 +163,15 @@ impl<T: From<Watched> + Send> State<T> {
         if self.expired && !self.lasts() {
             return Ok(());
         }
-        self.expired = false;
-        self.failures = 0;
-        self.failing_since = None;
         self.trusts_silence = true;
         self.restored().await
     }
 
-    /// Says that the watch works, if it was reported that it does not.
+    /// Ends the row of failures: one that comes later is the first of another. Says so, if the watch was reported.
     async fn restored(&mut self) -> Result<(), Gone> {
+        self.expired = false;
+        self.failures = 0;
+        self.failing_since = None;
         if std::mem::take(&mut self.reported) { self.emit(WatchEvent::Restored).await } else { Ok(()) }
     }
 
@@ -263,7 +263,8 @@ impl<T: From<Watched> + Send> State<T> {
             };
             let line = match timeout(patience, lines.next()).await {
                 Err(_elapsed) if recovers => {
-                    // Without a line it may also be a server that answers and never says anything: its next end counts on.
+                    // Without a line it may also be a server that answers and never says anything: the next silence is not
+                    // believed.
                     self.trusts_silence = false;
                     if self.restored().await.is_err() {
                         return End::Unheard;
