@@ -323,7 +323,7 @@ pub(crate) struct AuditKeyArgs {
     /// Name of the log in its checkpoints: the controller's `--log-origin`.
     #[arg(long, value_name = "ORIGIN", default_value = "writ.dev/log")]
     pub(crate) name: String,
-    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`.
+    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
 }

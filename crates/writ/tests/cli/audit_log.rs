@@ -80,6 +80,10 @@ fn the_key_is_secret_and_never_replaced() {
     let finished = expect(2, &["audit", "key", "--dir", text(logged.folder.path())]);
     assert!(!finished.stderr.contains("PRIVATE+KEY"), "{}", finished.stderr);
     expect(2, &["audit", "key", "--name", "not a name", "--dir", text(&logged.folder.path().join("log"))]);
+    let new = logged.folder.path().join("new/log-key");
+    expect(0, &["audit", "key", "--dir", text(&new)]);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&new).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
 }
 
 #[test]
