@@ -82,7 +82,7 @@ fn the_key_is_secret_and_never_replaced() {
     expect(2, &["audit", "key", "--name", "not a name", "--dir", text(&logged.folder.path().join("log"))]);
     let new = logged.folder.path().join("new/log-key");
     expect(0, &["audit", "key", "--dir", text(&new)]);
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&new).unwrap().permissions());
+    let mode = fs::metadata(&new).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "{mode:o}");
 }
 
@@ -186,6 +186,9 @@ fn entries_are_shown_by_kind_newest_last() {
     assert_eq!(found["entries"][49]["index"], ENTRIES - 1);
     assert_eq!(found["entries"][49].get("body"), None);
     let found = json(&show(&["--code", "W301", "--last", "1000", "-o", "json"]));
+    let (folder, key) = (logged.path("log"), logged.path("key.pub"));
+    let unknown = expect(64, &["audit", "show", text(&folder), "--key", text(&key), "--code", "W999"]);
+    assert!(unknown.stderr.contains("\"W999\"") && unknown.stderr.contains("docs/codes.md"), "{}", unknown.stderr);
     assert_eq!(found["entries"].as_array().unwrap().len(), 3);
     let human = show(&["--last", "1"]).stdout;
     assert_eq!(human.lines().count(), 2, "{human}");
