@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the controller.
     Controller(Box<ControllerArgs>),
-    /// Judge commits offline: signatures and authority, as the controller would.
+    /// Judge commits offline: signatures and authority, as the controller would; not policies.
     Verify(VerifyArgs),
     /// Begin to trust a repository: its trust file, its trust root.
     #[command(subcommand)]
@@ -111,10 +111,10 @@ pub(crate) struct VerifyArgs {
     /// Judge from this commit, taken as accepted; default: from the introduction.
     #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
     pub(crate) from: Option<String>,
-    /// Judge signatures alone, on any repository.
+    /// Judge signatures alone, on any repository; goes with --allowed-signers.
     #[arg(long, requires = "allowed_signers")]
     pub(crate) signatures_only: bool,
-    /// The allowed signers, in OpenSSH's format.
+    /// The allowed signers, in OpenSSH's format; goes with --signatures-only.
     ///
     /// Times (`valid-after`, `valid-before`) need a `Z` at their end: without it they would mean another instant on another
     /// machine. The signer is reported as the first principal of the line, also where it is a wildcard such as
@@ -280,7 +280,7 @@ pub(crate) struct AuditShowArgs {
     /// Only entries of this kind.
     #[arg(long, value_parser = kind())]
     pub(crate) kind: Option<EntryKind>,
-    /// Only entries with this code, such as W301.
+    /// Only entries with this code of docs/codes.md, such as W301.
     #[arg(long)]
     pub(crate) code: Option<String>,
     /// Only the newest N of them.
