@@ -17,6 +17,8 @@ use crate::storage::{Disk, Storage as _};
 use crate::tile::{BUNDLE_BYTES, Content, Edge, TILE_BYTES, Tile, WIDTH, next_entry};
 use crate::walk::files_below;
 
+/// What is said of a log without a journal.
+const NO_JOURNAL: &str = "there is no file journal: entries after the checkpoint, if there are any, are not here";
 /// Times verification starts again because the writer moved on meanwhile.
 const ATTEMPTS: u32 = 8;
 
@@ -121,7 +123,7 @@ fn verify_once(
     key: &LogPublicKey,
     remembered: &[Checkpoint],
 ) -> Result<(Report, usize), VerifyError> {
-    let newest = newest.ok_or_else(|| VerifyError::unreadable(CHECKPOINT, io::ErrorKind::NotFound.into()))?;
+    let newest = newest.ok_or_else(|| VerifyError::unreadable(CHECKPOINT, rustix::io::Errno::NOENT.into()))?;
     let checkpoint = parse_checkpoint(CHECKPOINT, newest, key)?;
     let settled = read(disk, SETTLED, CHECKPOINT_LIMIT)?;
     let settled = settled.map(|bytes| parse_checkpoint(SETTLED, &bytes, key)).transpose()?;
@@ -129,8 +131,11 @@ fn verify_once(
     verifier.remember(SETTLED, settled.as_slice())?;
     verifier.remember("remembered checkpoint", remembered)?;
     verifier.list(dir)?;
-    let journal = read(disk, journal::PATH, JOURNAL_BYTES)?.unwrap_or_default();
-    verifier.read_journal(&journal)?;
+    match read(disk, journal::PATH, JOURNAL_BYTES)? {
+        Some(journal) => verifier.read_journal(&journal)?,
+        // Copies often leave it out, and a log that nobody writes has nothing in it.
+        None => verifier.report.notes.push(NO_JOURNAL.to_owned()),
+    }
     verifier.tree()?;
     verifier.bodies(dir)?;
     Ok((verifier.report, verifier.strays))

@@ -224,6 +224,10 @@ fn what_cannot_be_read_is_no_proof() {
     let unreadable = |dir: &Path| matches!(verify_dir(dir, key.public(), &[]), Err(VerifyError::Unreadable { .. }));
     assert!(unreadable(empty.path()));
     assert!(unreadable(&empty.path().join("none")));
+    let Err(VerifyError::Unreadable { path, source }) = verify_dir(empty.path(), key.public(), &[]) else {
+        panic!("a log without a checkpoint was judged")
+    };
+    assert_eq!((path.as_str(), source.to_string().as_str()), (CHECKPOINT, "No such file or directory (os error 2)"));
     fs::create_dir(empty.path().join(CHECKPOINT)).unwrap();
     assert!(unreadable(empty.path()));
 }
@@ -237,6 +241,16 @@ fn surplus_is_noted_and_a_body_must_be_there() {
     fs::write(log.dir.path().join("tile/0/stray"), "x").unwrap();
     let notes = log.verify().unwrap().notes;
     assert_eq!(notes, ["tile/0/stray is not a file of the log", "bodies/00/stray belongs to no entry"]);
+}
+
+/// A copy without it proves all that is signed, but not that nothing came after.
+#[test]
+fn a_journal_that_is_not_there_is_noted() {
+    let log = fixture(3);
+    assert_eq!(log.verify().unwrap().notes, [""; 0]);
+    fs::remove_file(log.dir.path().join(journal::PATH)).unwrap();
+    let report = log.verify().unwrap();
+    assert_eq!((report.entries, report.notes), (3, vec![NO_JOURNAL.to_owned()]));
 }
 
 /// A writer at work is no tampering.

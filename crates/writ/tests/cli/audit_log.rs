@@ -160,7 +160,7 @@ fn a_log_must_extend_the_checkpoints_kept_elsewhere() {
 }
 
 #[test]
-fn what_cannot_be_read_exits_2() {
+fn what_cannot_be_read_exits_2_and_what_is_not_there_is_named() {
     let logged = Logged::new();
     let (log, key) = (logged.path("log"), logged.path("key.pub"));
     expect(2, &["audit", "verify", "/nowhere", "--key", text(&key)]);
@@ -168,6 +168,14 @@ fn what_cannot_be_read_exits_2() {
     expect(2, &["audit", "verify", text(&log), "--key", text(&log.join("checkpoint"))]);
     expect(2, &["audit", "show", "/nowhere", "--key", text(&key)]);
     expect(64, &["audit", "verify", text(&log)]);
+    fs::remove_file(log.join("journal")).unwrap();
+    let without_journal = expect(0, &["audit", "verify", text(&log), "--key", text(&key)]);
+    assert!(without_journal.stdout.contains("\n  note    there is no file journal: "), "{}", without_journal.stdout);
+    fs::remove_file(log.join("checkpoint")).unwrap();
+    for command in ["verify", "show"] {
+        let said = expect(2, &["audit", command, text(&log), "--key", text(&key)]).stderr;
+        assert!(said.contains("checkpoint: No such file or directory"), "{said}");
+    }
 }
 
 #[test]
