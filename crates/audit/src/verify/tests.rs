@@ -44,7 +44,34 @@ fn fixture(count: u64) -> Fixture {
     Fixture { dir, key: text, public, old }
 }
 
+/// A log as a crash leaves it: `settled` entries, then as many as make `count`, in the tree and still in the journal.
+fn crashed(settled: u64, count: u64) -> Fixture {
+    let log = fixture(settled);
+    let writer = Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap();
+    for number in settled..count {
+        let body = format!("body of {number}");
+        writer.append(&entry(number), Some(body.as_bytes()), None, Durability::Grouped).unwrap();
+    }
+    writer.prove(count - 1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for path in log.evidence().into_iter().chain([journal::PATH.to_owned()]) {
+        let to = dir.path().join(&path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(log.dir.path().join(&path), to).unwrap();
+    }
+    Fixture { dir, ..log }
+}
+
 impl Fixture {
+    fn without<T>(&self, paths: &[String], then: impl FnOnce() -> T) -> T {
+        let files: Vec<_> = paths.iter().map(|path| self.dir.path().join(path)).collect();
+        let good: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        files.iter().for_each(|file| fs::remove_file(file).unwrap());
+        let result = then();
+        files.iter().zip(good).for_each(|(file, good)| fs::write(file, good).unwrap());
+        result
+    }
+
     fn verify(&self) -> Result<Report, VerifyError> {
         verify_dir(self.dir.path(), &self.public, &self.old)
     }
@@ -160,12 +187,8 @@ fn truncated_and_missing_files_are_found() {
         if path == CHECKPOINT || path == SETTLED {
             continue;
         }
-        let file = log.dir.path().join(&path);
-        let good = fs::read(&file).unwrap();
-        fs::remove_file(&file).unwrap();
-        let missing = log.mismatch();
+        let missing = log.without(std::slice::from_ref(&path), || log.mismatch());
         assert!(missing.file == path && missing.what.contains("missing") && missing.entry.is_some(), "{missing}");
-        fs::write(&file, good).unwrap();
     }
     log.verify().unwrap();
 }
@@ -292,6 +315,77 @@ fn a_body_that_the_journal_carries_may_be_missing_and_must_be_the_named_one() {
         matches!(notes(b"x", record(1, b"body of 1")), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path)
     );
     assert!(refused(b"body of 1", record(3, b"another")).contains("not what was signed"));
+}
+
+/// Written since the log was settled, for 300 entries of which 250 are.
+const UNSETTLED: [&str; 5] =
+    ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"];
+
+/// A power cut may take files that were not synced, and keep the checkpoint over them.
+#[test]
+fn files_that_the_next_start_makes_anew_may_be_missing_or_empty() {
+    let log = crashed(250, 300);
+    assert_eq!(log.verify().unwrap().notes, Vec::<String>::new());
+    let is_missing = |path: &str| format!("{path} is missing; the next start makes it from the journal");
+    let is_empty = |path: &str| format!("{path} is empty; the next start makes or removes it");
+    for path in UNSETTLED {
+        let report = log.without(&[path.to_owned()], || log.verify()).unwrap();
+        assert_eq!((report.entries, report.notes), (300, vec![is_missing(path)]));
+        let report = log.with(path, Vec::clear, || log.verify()).unwrap();
+        assert_eq!((report.entries, report.notes), (300, vec![is_empty(path)]));
+        // Half of a file is no power cut's doing.
+        let found = log.with(path, |bytes| bytes.truncate(bytes.len() / 2), || log.mismatch());
+        assert_eq!(found.file, path, "{found}");
+        // Without the journal nothing is made.
+        let found = log.with(journal::PATH, Vec::clear, || log.without(&[path.to_owned()], || log.mismatch()));
+        assert!(found.file == path && found.what.contains("missing"), "{found}");
+    }
+    let partials = ["tile/0/001.p/43", "tile/entries/001.p/43"];
+    for path in partials {
+        fs::write(log.dir.path().join(path), "").unwrap();
+    }
+    assert_eq!(log.verify().unwrap().notes, partials.map(is_empty), "what was removed may come back as a name");
+    for path in UNSETTLED {
+        fs::remove_file(log.dir.path().join(path)).unwrap();
+    }
+    let mut notes = log.verify().unwrap().notes;
+    let mut expected: Vec<String> = partials.map(is_empty).into_iter().chain(UNSETTLED.map(is_missing)).collect();
+    notes.sort();
+    expected.sort();
+    assert_eq!(notes, expected);
+    Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap().close().unwrap();
+    let report = log.verify().unwrap();
+    assert_eq!((report.entries, report.notes), (300, vec![]), "the next start did");
+}
+
+#[test]
+fn what_was_settled_must_be_there_and_what_is_made_anew_must_be_what_was_signed() {
+    let log = crashed(250, 300);
+    for (newest, settled) in [("tile/0/000", "tile/0/000.p/250"), ("tile/entries/000", "tile/entries/000.p/250")] {
+        let found = log.without(&[newest, settled].map(str::to_owned), || log.mismatch());
+        assert!(found.file == settled && found.what.contains("missing"), "{found}");
+        let found = log.with(settled, Vec::clear, || log.without(&[newest.to_owned()], || log.mismatch()));
+        assert_eq!(found.file, settled, "{found}");
+    }
+    let bundles = ["tile/entries/000", "tile/entries/001.p/44"].map(str::to_owned);
+    let settled = "tile/entries/000.p/250";
+    let start = log.records(settled)[7].0;
+    let found = log.with(settled, |bytes| bytes[start as usize + 10] ^= 1, || log.without(&bundles, || log.mismatch()));
+    assert_eq!((found.file.as_str(), found.entry, found.offset), (settled, Some(7), start), "{found}");
+    // Another entry under a sum that holds, so that it takes the place of the one that was signed.
+    let mut start = 0;
+    let change = |bytes: &mut Vec<u8>| {
+        let records = journal::records(bytes).0;
+        start = records.iter().take(20).map(|record| record.size() as u64).sum();
+        let other = entry(1000).to_canonical_json().unwrap();
+        let record = |(place, record): (usize, &journal::Record<'_>)| match place {
+            20 => journal::Record { entry: &other, ..record.clone() }.encode(),
+            _ => record.encode(),
+        };
+        *bytes = records.iter().enumerate().flat_map(record).collect();
+    };
+    let found = log.with(journal::PATH, change, || log.without(&bundles, || log.mismatch()));
+    assert_eq!((found.file.as_str(), found.entry, found.offset), (journal::PATH, Some(270), start), "{found}");
 }
 
 /// No checkpoint covers what is in the journal only, so one changed byte there hides all that follows it.
