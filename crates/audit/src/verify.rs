@@ -158,7 +158,7 @@ struct Verifier<'a> {
     signed: BTreeMap<u64, Vec<(String, Hash)>>,
     /// Published entries that the journal also has.
     journal: BTreeMap<u64, (u64, Vec<u8>)>,
-    /// Bodies that the journal has.
+    /// Bodies that the next start makes anew.
     carried: BTreeSet<Hash>,
     /// Files that entries name which wait in the journal.
     awaited: BTreeSet<String>,

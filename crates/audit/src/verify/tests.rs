@@ -294,27 +294,36 @@ fn the_body_of_an_entry_that_waits_is_no_surplus() {
 /// What a power cut takes before the files are synced is in the journal.
 #[test]
 fn a_body_that_the_journal_carries_may_be_missing_and_must_be_the_named_one() {
-    let log = fixture(3);
-    let named = entry_with_body(1, b"body of 1").to_canonical_json().unwrap();
-    let record = |index, body| journal::Record { epoch: 1, index, entry: &named, body }.encode();
-    let path = body_path(&Hash::of(b"body of 1"));
-    let notes = |found: &[u8], journal: Vec<u8>| {
-        log.with(
-            journal::PATH,
-            |file| *file = journal,
-            || log.with(&path, |file| *file = found.to_vec(), || log.verify()),
-        )
+    let log = crashed(3, 6);
+    let path = body_path(&Hash::of(b"body of 4"));
+    let found = |bytes: &[u8]| log.with(&path, |file| *file = bytes.to_vec(), || log.verify());
+    assert_eq!(found(b"").unwrap().notes, [format!("{path}: the body is in the journal only")]);
+    let mismatch = |result| match result {
+        Err(VerifyError::Mismatch(mismatch)) => mismatch,
+        other => panic!("{other:?}"),
     };
-    assert_eq!(
-        notes(b"", record(1, b"body of 1")).unwrap().notes,
-        [format!("{path}: the body is in the journal only")]
-    );
-    let refused = |found: &[u8], journal| notes(found, journal).unwrap_err().to_string();
-    assert!(matches!(notes(b"", Vec::new()), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path));
-    assert!(
-        matches!(notes(b"x", record(1, b"body of 1")), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path)
-    );
-    assert!(refused(b"body of 1", record(3, b"another")).contains("not what was signed"));
+    assert_eq!(mismatch(found(b"x")).file, path);
+    assert_eq!(log.with(journal::PATH, Vec::clear, || mismatch(found(b""))).file, path);
+    let named = entry_with_body(6, b"body of 4").to_canonical_json().unwrap();
+    let waits = |bytes: &mut Vec<u8>| {
+        let at = journal::records(bytes).1 as usize;
+        let record = journal::Record { epoch: 1, index: 6, entry: &named, body: b"another" }.encode();
+        bytes[at..at + record.len()].copy_from_slice(&record);
+    };
+    assert_eq!(log.with(journal::PATH, waits, || log.mismatch()).file, journal::PATH);
+}
+
+/// Settling syncs the files before it empties the journal: no power cut takes them then.
+#[test]
+fn a_settled_body_must_be_there_though_the_journal_has_it() {
+    let log = crashed(3, 6);
+    let journal = fs::read(log.dir.path().join(journal::PATH)).unwrap();
+    Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap().close().unwrap();
+    fs::write(log.dir.path().join(journal::PATH), journal).unwrap();
+    assert_eq!(log.verify().unwrap().notes, Vec::<String>::new());
+    let path = body_path(&Hash::of(b"body of 4"));
+    let found = log.without(std::slice::from_ref(&path), || log.mismatch());
+    assert_eq!((found.file, found.entry, found.what.as_str()), (path, Some(4), "the body is missing"));
 }
 
 /// Written since the log was settled, for 300 entries of which 250 are.

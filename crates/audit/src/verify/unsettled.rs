@@ -25,7 +25,7 @@ impl Verifier<'_> {
         }
         let (mut at, mut waiting) = (0, 0_u64);
         for record in &records {
-            if !record.body.is_empty() {
+            if !record.body.is_empty() && self.anew.contains(&record.index) {
                 self.carried.insert(Hash::of(record.body));
             }
             if record.index < self.report.entries {
