@@ -297,20 +297,27 @@ fn a_body_that_the_journal_carries_may_be_missing_and_must_be_the_named_one() {
     let log = crashed(3, 6);
     let path = body_path(&Hash::of(b"body of 4"));
     let found = |bytes: &[u8]| log.with(&path, |file| *file = bytes.to_vec(), || log.verify());
-    assert_eq!(found(b"").unwrap().notes, [format!("{path}: the body is in the journal only")]);
-    let mismatch = |result| match result {
-        Err(VerifyError::Mismatch(mismatch)) => mismatch,
+    let missing = || log.without(std::slice::from_ref(&path), || log.verify());
+    let note = format!("{path}: the body is in the journal only");
+    assert_eq!(missing().unwrap().notes, [note.as_str()]);
+    assert_eq!(found(b"").unwrap().notes, [note.as_str()]);
+    let refused = |result, file: &str, entry, what: &str| match result {
+        Err(VerifyError::Mismatch(found)) => {
+            assert_eq!((found.file.as_str(), found.entry, found.what.as_str()), (file, Some(entry), what));
+        }
         other => panic!("{other:?}"),
     };
-    assert_eq!(mismatch(found(b"x")).file, path);
-    assert_eq!(log.with(journal::PATH, Vec::clear, || mismatch(found(b""))).file, path);
+    let another = "the body is not the one the entry names";
+    refused(found(b"x"), &path, 4, another);
+    log.with(journal::PATH, Vec::clear, || refused(found(b""), &path, 4, another));
+    log.with(journal::PATH, Vec::clear, || refused(missing(), &path, 4, "the body is missing"));
     let named = entry_with_body(6, b"body of 4").to_canonical_json().unwrap();
     let waits = |bytes: &mut Vec<u8>| {
         let at = journal::records(bytes).1 as usize;
         let record = journal::Record { epoch: 1, index: 6, entry: &named, body: b"another" }.encode();
         bytes[at..at + record.len()].copy_from_slice(&record);
     };
-    assert_eq!(log.with(journal::PATH, waits, || log.mismatch()).file, journal::PATH);
+    log.with(journal::PATH, waits, || refused(log.verify(), journal::PATH, 6, another));
 }
 
 /// Settling syncs the files before it empties the journal: no power cut takes them then.
