@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the controller.
     Controller(Box<ControllerArgs>),
-    /// Judge commits offline: signatures and authority, as the controller would.
+    /// Judge commits offline: signatures and authority, as the controller would; not policies.
     Verify(VerifyArgs),
     /// Begin to trust a repository: its trust file, its trust root.
     #[command(subcommand)]
@@ -112,10 +112,10 @@ pub(crate) struct VerifyArgs {
     /// Judge from this commit, taken as accepted; default: from the introduction.
     #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
     pub(crate) from: Option<String>,
-    /// Judge signatures alone, on any repository.
+    /// Judge signatures alone, on any repository; goes with --allowed-signers.
     #[arg(long, requires = "allowed_signers")]
     pub(crate) signatures_only: bool,
-    /// The allowed signers, in OpenSSH's format.
+    /// The allowed signers, in OpenSSH's format; goes with --signatures-only.
     ///
     /// Times (`valid-after`, `valid-before`) without a `Z` at their end are in the zone of --timezone. The signer is reported
     /// as the first principal of the line, also where it is a wildcard such as `*@example.com`: nothing in a commit says
@@ -367,7 +367,7 @@ pub(crate) struct AuditShowArgs {
     /// Only entries of this kind.
     #[arg(long, value_parser = kind())]
     pub(crate) kind: Option<EntryKind>,
-    /// Only entries with this code, such as W301.
+    /// Only entries with this code of docs/codes.md, such as W301.
     #[arg(long)]
     pub(crate) code: Option<String>,
     /// Only the newest N of them.
@@ -410,7 +410,7 @@ pub(crate) struct AuditKeyArgs {
     /// Name of the log in its checkpoints: the controller's `--log-origin`.
     #[arg(long, value_name = "ORIGIN", default_value = "writ.dev/log")]
     pub(crate) name: String,
-    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`.
+    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
 }

@@ -178,11 +178,21 @@ impl Verification {
         };
         write!(text, "{verdict}: {commits} judged")?;
         match (self.from, self.from_trusted) {
-            (Some(from), true) => writeln!(text, " after {from}, the introduction of the trust root")?,
-            (Some(from), false) => writeln!(text, " after {from}, taken as accepted")?,
-            (None, _) => writeln!(text)?,
+            (Some(from), true) => write!(text, " after {from}, the introduction of the trust root")?,
+            (Some(from), false) => write!(text, " after {from}, taken as accepted")?,
+            (None, _) => {}
         }
+        writeln!(text, "{}", self.scope())?;
         Ok(text)
+    }
+
+    /// What "accepted" is about: the cluster may still refuse the same commit for what it declares.
+    const fn scope(&self) -> &'static str {
+        match (self.verdict, self.to.is_some()) {
+            (Verdict::Refused, _) => "",
+            (Verdict::Accepted, true) => ": signatures and authority; policies are judged in the cluster",
+            (Verdict::Accepted, false) => ": signatures alone",
+        }
     }
 }
 

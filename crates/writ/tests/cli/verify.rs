@@ -189,6 +189,10 @@ fn people_read_the_same_verdict() {
     world.repo.write("apps/x\u{1b}[31m.txt", "x").unwrap();
     world.repo.commit(Signing::By(&world.alice), "by alice").unwrap();
     let (path, root) = (world.path(), world.trust_root());
+    let before = expect(0, &["verify", "--repo", &path, "--trust-root", text(&root), "HEAD^"]);
+    let scope = ": signatures and authority; policies are judged in the cluster\n";
+    assert!(before.stdout.contains("\naccepted: 1 commit judged after "), "{}", before.stdout);
+    assert!(before.stdout.ends_with(scope), "{}", before.stdout);
     let finished = expect(1, &["verify", "--repo", &path, "--trust-root", text(&root)]);
     assert!(finished.stdout.starts_with("accepted "), "{}", finished.stdout);
     assert!(finished.stdout.contains("\nrefused: 2 commits judged after "), "{}", finished.stdout);
