@@ -5,7 +5,6 @@ use git2::{ObjectType, Oid};
 use trust::{CommitId, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, TreeId};
 
 use crate::{
-    exchange::quoted,
     objects::{Objects, Reading},
     tree::Node,
 };
@@ -21,15 +20,6 @@ const MAX_NOTE_BYTES: u64 = 256 * 1024;
 const MAX_FANOUT: usize = 20;
 
 impl Objects {
-    /// The tip of a ref of this repository, if it is there.
-    fn tip(&self, name: &str) -> Result<Option<CommitId>, HistoryError> {
-        match self.repository().refname_to_id(name) {
-            Ok(id) => Ok(id.to_string().parse().ok()),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(HistoryError::Read { reason: format!("{name}: {}", quoted(error.message())) }),
-        }
-    }
-
     pub(crate) fn envelopes(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
         let mut found = Vec::new();
         if let Some(tip) = self.tip(APPROVAL_NOTES)?

@@ -10,8 +10,10 @@ use clap::{
 use jiff::tz::TimeZone;
 
 use crate::{
-    audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_approve,
-    trust_init, trust_lint, trust_root, trust_show, verify,
+    audit_key, audit_show, audit_verify, controller, exit, generate,
+    hook::{self, HookCommand},
+    output::Format,
+    signatures, trust_approve, trust_init, trust_lint, trust_root, trust_show, verify,
 };
 
 /// GitOps for Kubernetes that obeys only signed orders.
@@ -30,6 +32,9 @@ enum Command {
     Controller(Box<ControllerArgs>),
     /// Judge commits offline: signatures and authority, as the controller would.
     Verify(VerifyArgs),
+    /// Refuse in Git what the cluster would refuse: hooks for servers and clones.
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Begin to trust a repository: its trust file, its trust root.
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -423,6 +428,7 @@ impl Cli {
             Command::Controller(args) => controller::run(*args),
             Command::Verify(args) if args.signatures_only => signatures::run(&args),
             Command::Verify(args) => verify::run(&args),
+            Command::Hook(command) => hook::run(&command),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),
             Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),

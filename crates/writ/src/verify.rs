@@ -104,7 +104,7 @@ pub(crate) fn resolve(repository: &git::Objects, revision: &str) -> anyhow::Resu
 
 /// Reads the TrustRoot manifest that `--trust-root` names. The file may hold other documents too,
 /// as what `writ trust root` prints does.
-fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
+pub(crate) fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
     let bytes = input::bytes(file, MAX_MANIFEST_BYTES)?;
     let name: RepoPath = "trust-root.yaml".parse()?;
     let cannot_use = || format!("cannot use the trust root {}", file.display());
@@ -123,7 +123,7 @@ fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
 }
 
 impl Verification {
-    fn of(judgement: &Judgement, start: &Start) -> Self {
+    pub(crate) fn of(judgement: &Judgement, start: &Start) -> Self {
         Self {
             schema: SCHEMA,
             verdict: Verdict::of(judgement.refusal().is_none()),
@@ -158,17 +158,24 @@ impl Verification {
         })
     }
 
+    /// What whoever pushes is told: the verdict, and what was refused.
+    pub(crate) fn for_a_push(&self, git_ref: &str) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        for step in self.steps.iter().filter(|step| step.verdict == Verdict::Refused) {
+            step.human(&mut text)?;
+        }
+        let commits = counted(self.steps.len() as u64, "commit");
+        writeln!(text, "{}: {commits} judged for {}", self.verdict.painted(), printable(git_ref))?;
+        Ok(text)
+    }
+
     fn human(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         for step in &self.steps {
             step.human(&mut text)?;
         }
         let commits = counted(self.steps.len() as u64, "commit");
-        let verdict = match self.verdict {
-            Verdict::Accepted => output::paint("accepted", Paint::Good),
-            Verdict::Refused => output::paint("refused", Paint::Bad),
-        };
-        write!(text, "{verdict}: {commits} judged")?;
+        write!(text, "{}: {commits} judged", self.verdict.painted())?;
         match (self.from, self.from_trusted) {
             (Some(from), true) => writeln!(text, " after {from}, the introduction of the trust root")?,
             (Some(from), false) => writeln!(text, " after {from}, taken as accepted")?,
@@ -181,6 +188,13 @@ impl Verification {
 impl Verdict {
     const fn of(accepted: bool) -> Self {
         if accepted { Self::Accepted } else { Self::Refused }
+    }
+
+    fn painted(self) -> String {
+        match self {
+            Self::Accepted => output::paint("accepted", Paint::Good),
+            Self::Refused => output::paint("refused", Paint::Bad),
+        }
     }
 }
 
