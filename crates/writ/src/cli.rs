@@ -13,6 +13,7 @@ use crate::{
     audit_key, audit_show, audit_verify, controller, exit, generate,
     hook::{self, HookCommand},
     output::Format,
+    report::ReportFormat,
     signatures, trust_approve, trust_init, trust_lint, trust_root, trust_show, verify,
 };
 
@@ -138,8 +139,8 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "REV")]
     pub(crate) revisions: Vec<String>,
     /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Format::Human)]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Human)]
+    pub(crate) output: ReportFormat,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,7 +21,8 @@ use crate::{
     hook_install,
     hook_push::{self, Update},
     output,
-    verify::{Verification, read_trust_root},
+    report::Verification,
+    verify::read_trust_root,
 };
 
 /// The setting of a repository that names the file of its TrustRoot.

@@ -17,6 +17,7 @@ mod hook_install;
 mod hook_push;
 mod input;
 mod output;
+mod report;
 mod signatures;
 mod trust_approve;
 mod trust_init;

@@ -210,3 +210,35 @@ fn a_trust_change_needs_the_roots_of_before() {
     let unsigned = world.repo.commit_signed(&world.alice, "without a new signature").unwrap();
     refused(&world.verify(1, &[]), &unsigned, "W504");
 }
+
+/// The forms are shown by unit tests; here each is asked for, with a path that would be a command.
+#[test]
+fn every_format_tells_the_same_verdict() {
+    let world = World::new();
+    world.good("one");
+    world.repo.write("apps/x\n::error::<b>|@team.txt", "x").unwrap();
+    let bad = world.repo.commit_signed(&world.bob, "hostile").unwrap();
+    let (path, root) = (world.path(), world.trust_root());
+    let report = |code: i32, format: &str, revision: &str| {
+        expect(code, &["verify", "--repo", &path, "--trust-root", text(&root), "-o", format, revision]).stdout
+    };
+    let sarif: Value = serde_json::from_str(&report(1, "sarif", "main")).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((&result["ruleId"], &result["partialFingerprints"]["commit/v1"]), (&json!("W104"), &json!(bad)));
+    let junit = report(1, "junit", "main");
+    assert!(junit.contains("<testsuites tests=\"2\" failures=\"1\"") && junit.contains("type=\"W104\""), "{junit}");
+    let markdown = report(1, "markdown", "main");
+    assert!(markdown.starts_with("**writ verify: refused** (2 commits judged)\n") && !markdown.contains("@team"));
+    let github = report(1, "github", "main");
+    assert_eq!(github.lines().count(), 2, "{github}");
+    assert!(github.starts_with("::error title=W104 ") && github.ends_with("\nrefused: 2 commits judged\n"), "{github}");
+    for (format, start) in [
+        ("sarif", "{"),
+        ("junit", "<?xml "),
+        ("markdown", "**writ verify: accepted**"),
+        ("github", "accepted: 1 commit"),
+    ] {
+        let told = report(0, format, "main^");
+        assert!(told.starts_with(start), "{told}");
+    }
+}
