@@ -135,6 +135,9 @@ pub(crate) struct VerifyArgs {
     /// the zone of the machine, which means another instant on another one; so none is taken from there.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = crate::signatures::zone, requires = "signatures_only")]
     pub(crate) timezone: TimeZone,
+    /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
+    #[arg(long, value_name = "PATH", conflicts_with = "signatures_only")]
+    pub(crate) explain: Option<String>,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
     #[arg(value_name = "REV")]
     pub(crate) revisions: Vec<String>,

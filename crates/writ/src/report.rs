@@ -5,12 +5,14 @@ mod human;
 mod junit;
 mod markdown;
 mod sarif;
+mod story;
 
 use clap::ValueEnum;
 use manifest::{CodeEntry, Finding, Subject};
 use serde::Serialize;
-use trust::{CommitId, Judgement, Start, StepVerdict};
+use trust::{CommitId, Judgement, Start, StepReasons, StepVerdict};
 
+use self::story::{ExplainedPath, MetRule};
 use crate::{
     exit::Outcome,
     output::{self, Format},
@@ -76,6 +78,15 @@ struct Step {
     message: Option<String>,
     fix: Option<String>,
     signer: Option<Signer>,
+    /// Refused commits before it that root principals had left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<CommitId>,
+    /// The rules that cover what it changes; empty if it was refused before they were asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<MetRule>,
+    /// What `--explain` asked for, if the commit changes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explained: Option<ExplainedPath>,
     /// The register entry of the code.
     #[serde(skip)]
     entry: Option<&'static CodeEntry>,
@@ -121,6 +132,23 @@ impl Verification {
             from_trusted: *start == Start::Introduction && judgement.from.is_some(),
             steps: judgement.steps.iter().map(Step::of).collect(),
         }
+    }
+
+    /// With what is known of why; each of these is about one of the steps.
+    pub(crate) fn with_reasons(mut self, reasons: &[StepReasons]) -> Self {
+        let mut reasons = reasons.iter().peekable();
+        for step in &mut self.steps {
+            if let Some(found) = reasons.next_if(|found| found.commit == step.commit) {
+                step.rules = MetRule::all(found);
+                step.explained = found.path.as_ref().map(ExplainedPath::of);
+            }
+        }
+        self
+    }
+
+    /// Whether anything is told of the path that was asked for.
+    pub(crate) fn explains(&self) -> bool {
+        self.steps.iter().any(|step| step.explained.is_some())
     }
 
     /// A verdict on signatures alone: one step per commit, whatever is refused.
@@ -187,6 +215,9 @@ impl Step {
                 key: signer.key.to_string(),
                 ca: signer.ca.as_ref().map(ToString::to_string),
             }),
+            skipped: step.skipped.clone(),
+            rules: Vec::new(),
+            explained: None,
             entry: finding.map(|finding| finding.code),
             place: finding.and_then(|finding| match &finding.subject {
                 Subject::Path { path, line, column } => {

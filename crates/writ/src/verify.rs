@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use manifest::{Node, RepoPath};
+use manifest::{Node, RepoPath, shell_quote};
 use trust::{CommitId, Start, TrustRootSpec};
 
 use crate::{
@@ -32,11 +32,22 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         None => Start::Introduction,
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
     };
-    let judgement = trust::judge(&repository, &root, &start, &head, Timestamp::now());
+    let path = args.explain.as_deref().map(path).transpose()?;
+    let (judgement, reasons) = trust::explain(&repository, &root, &start, &head, Timestamp::now(), path.as_ref());
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
     }
-    Verification::of(&judgement, &start).print(args.output)
+    let verification = Verification::of(&judgement, &start).with_reasons(&reasons);
+    if let Some(path) = path.filter(|_path| !verification.explains()) {
+        let quoted = shell_quote(path.as_str());
+        eprintln!("note: no commit that was judged by rules changes {path}; who may: writ trust who {quoted}");
+    }
+    verification.print(args.output)
+}
+
+/// The path that `--explain` names.
+fn path(text: &str) -> anyhow::Result<RepoPath> {
+    text.parse().map_err(|error| UsageError(format!("{text:?} is no path of a repository: {error}")).into())
 }
 
 /// Opens the repository that `--repo` names.

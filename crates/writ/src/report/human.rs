@@ -59,15 +59,24 @@ impl Step {
 
     fn human(&self, text: &mut String) -> Result<(), Error> {
         let (id, who) = (self.short_id(), self.who());
-        let Some(refusal) = self.refusal() else {
-            return writeln!(text, "{} {id}  {who}", output::paint("accepted", Paint::Good));
-        };
-        writeln!(text, "{} {id}  {}, {who}", output::paint("refused ", Paint::Bad), refusal.title())?;
-        writeln!(text, "  {}", printable(refusal.message))?;
-        if refusal.fix.is_empty() {
-            return Ok(());
+        match self.refusal() {
+            None => writeln!(text, "{} {id}  {who}", output::paint("accepted", Paint::Good))?,
+            Some(refusal) => {
+                writeln!(text, "{} {id}  {}, {who}", output::paint("refused ", Paint::Bad), refusal.title())?;
+                writeln!(text, "  {}", printable(refusal.message))?;
+                if !refusal.fix.is_empty() {
+                    writeln!(text, "  fix: {}", printable(refusal.fix))?;
+                }
+            }
         }
-        writeln!(text, "  fix: {}", printable(refusal.fix))
+        for commit in &self.skipped {
+            writeln!(text, "  left out before it: {commit}, as root principals say")?;
+        }
+        // A refusal names the rule that stopped it.
+        for rule in self.rules.iter().filter(|_rule| self.verdict == Verdict::Accepted) {
+            rule.human(text)?;
+        }
+        self.explained.as_ref().map_or(Ok(()), |explained| explained.human(text))
     }
 }
 
