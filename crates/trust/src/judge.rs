@@ -14,6 +14,7 @@ use crate::{
     AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, RootKeys, Signer, TrustCode, TrustFile,
     TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
+    explain::Told,
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again},
     repair::{Place, sign_trust_file},
@@ -106,8 +107,20 @@ impl Judgement {
 /// Judges `head`.
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
+    judge_and_tell(history, root, start, head, now, None)
+}
+
+/// Judges `head`, and tells why.
+pub(crate) fn judge_and_tell(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: &CommitId,
+    now: Timestamp,
+    told: Option<&Told<'_>>,
+) -> Judgement {
     let watched = Watched::new(history);
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions: Definitions::default() };
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions: Definitions::default(), told };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -174,6 +187,8 @@ struct Judge<'a> {
     now: Timestamp,
     head: CommitId,
     definitions: Definitions,
+    /// Who wants to know why.
+    told: Option<&'a Told<'a>>,
 }
 
 impl Judge<'_> {
@@ -398,6 +413,9 @@ impl Judge<'_> {
             definitions: &self.definitions,
             brought,
         };
+        if let Some(told) = self.told {
+            told.tell(&step, author);
+        }
         let next = step.brought.as_ref().map_or(&state.policy, |brought| &brought.file);
         let authorized =
             AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next).map_err(refused)?;

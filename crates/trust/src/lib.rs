@@ -12,6 +12,7 @@ mod commit_id;
 mod commit_object;
 mod credit;
 mod declared_kinds;
+mod explain;
 mod glob;
 mod history;
 mod instants;
@@ -56,6 +57,7 @@ pub use ssh::{
 };
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
+pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};

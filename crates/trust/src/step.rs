@@ -44,7 +44,7 @@ pub(crate) struct Step<'a> {
 /// A new trust file with the signatures beside it.
 pub(crate) struct Brought {
     pub(crate) file: TrustFile,
-    signed: BTreeSet<String>,
+    pub(crate) signed: BTreeSet<String>,
 }
 
 impl Step<'_> {
@@ -56,8 +56,7 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         self.expired()?;
-        let sides =
-            if self.object.parents.len() > 1 || !self.skipped.is_empty() { self.side_commits()? } else { Vec::new() };
+        let sides = self.sides()?;
         let approvals = OnceCell::new();
         self.bound_to_ref(&approvals)?;
         let signer = Credit::of_author(&verified.signer().principal);
@@ -65,8 +64,13 @@ impl Step<'_> {
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
     }
 
+    /// What it brings along besides itself.
+    pub(crate) fn sides(&self) -> Result<Vec<CommitId>, Finding> {
+        if self.object.parents.len() > 1 || !self.skipped.is_empty() { self.side_commits() } else { Ok(Vec::new()) }
+    }
+
     /// What was approved of this step; read only if it decides something.
-    fn approvals<'c>(&self, known: &'c OnceCell<Approvals>) -> &'c Approvals {
+    pub(crate) fn approvals<'c>(&self, known: &'c OnceCell<Approvals>) -> &'c Approvals {
         known.get_or_init(|| {
             let bound = Bound {
                 root: self.root,
@@ -275,7 +279,7 @@ impl Sealed<'_> {
 }
 
 /// Every changed path must be covered and all its rules must hold. Signatures over a new trust file count for `.writ/`.
-fn authorise_all(
+pub(crate) fn authorise_all(
     policy: &TrustFile,
     commit: &CommitId,
     changes: &[Change],
@@ -309,7 +313,7 @@ fn mixed(commit: &CommitId, place: Place, changes: &[Change]) -> Result<(), Find
     Err(refuse(TrustCode::W308, commit, found, needed, fix))
 }
 
-fn is_writ(path: &RepoPath) -> bool {
+pub(crate) fn is_writ(path: &RepoPath) -> bool {
     path.segments().next() == Some(".writ")
 }
 

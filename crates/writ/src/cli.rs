@@ -10,8 +10,11 @@ use clap::{
 use jiff::tz::TimeZone;
 
 use crate::{
-    audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_approve,
-    trust_init, trust_lint, trust_root, trust_show, verify,
+    audit_key, audit_show, audit_verify, controller, exit, generate,
+    hook::{self, HookCommand},
+    output::Format,
+    report::ReportFormat,
+    signatures, trust_approve, trust_init, trust_lint, trust_root, trust_show, verify,
 };
 
 /// GitOps for Kubernetes that obeys only signed orders.
@@ -30,6 +33,9 @@ enum Command {
     Controller(Box<ControllerArgs>),
     /// Judge commits offline: signatures and authority, as the controller would; not policies.
     Verify(VerifyArgs),
+    /// Refuse in Git what the cluster would refuse: hooks for servers and clones.
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Begin to trust a repository: its trust file, its trust root.
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -129,12 +135,15 @@ pub(crate) struct VerifyArgs {
     /// the zone of the machine, which means another instant on another one; so none is taken from there.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = crate::signatures::zone, requires = "signatures_only")]
     pub(crate) timezone: TimeZone,
+    /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
+    #[arg(long, value_name = "PATH", conflicts_with = "signatures_only")]
+    pub(crate) explain: Option<String>,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
     #[arg(value_name = "REV")]
     pub(crate) revisions: Vec<String>,
     /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Format::Human)]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Human)]
+    pub(crate) output: ReportFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -423,6 +432,7 @@ impl Cli {
             Command::Controller(args) => controller::run(*args),
             Command::Verify(args) if args.signatures_only => signatures::run(&args),
             Command::Verify(args) => verify::run(&args),
+            Command::Hook(command) => hook::run(&command),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),
             Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),

@@ -7,12 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use manifest::Digest;
 use trust::{AllowedSigners, CommitId, CommitObject, History as _, MAX_ALLOWED_SIGNERS_BYTES, StepVerdict};
 
-use crate::{
-    cli::VerifyArgs,
-    exit::Outcome,
-    input,
-    verify::{Verification, open},
-};
+use crate::{cli::VerifyArgs, exit::Outcome, input, report::Verification, verify::open};
 
 /// A zone of the command line: `UTC`, an offset from it, or rules as in the variable `TZ`.
 pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
