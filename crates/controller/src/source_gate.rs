@@ -12,7 +12,10 @@ use git::{ExchangeError, FetchChild, GitError, Mirror, Objects, Remote, poll};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
-use trust::{AuthorizedCommit, CommitId, History, HistoryError, Judgement, TrustCode, TrustFile, TrustRootSpec, judge};
+use trust::{
+    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
+    judge_with,
+};
 
 use crate::{
     fault::FaultPoint,
@@ -39,6 +42,8 @@ pub(crate) struct SourceJob {
     pub root: Arc<TrustRootSpec>,
     /// Name of that TrustRoot.
     pub root_name: String,
+    /// What was verified before under that TrustRoot.
+    pub signatures: Arc<SignatureCache>,
     /// What is known of the revision that was accepted last.
     pub floors: Floors,
     /// Digest of the GitSource's obeyed spec.
@@ -240,7 +245,7 @@ pub(crate) fn verdict(job: &SourceJob, objects: &Objects, judged: Judged, now: T
             return SourceOutcome::Refused { judged, findings: vec![*finding], signer: None, commit, prefix: None };
         }
     };
-    let judgement = judge(objects, &job.root, &start, &judged.head, now);
+    let judgement = judge_with(objects, &job.root, &start, &judged.head, now, Some(&job.signatures));
     conclude(objects, judged, &judgement, job.floors.log.as_ref())
 }
 

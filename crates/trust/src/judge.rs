@@ -16,6 +16,7 @@ use crate::{
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again},
     repair::{Place, sign_trust_file},
+    signature_cache::{SignatureCache, Verifier},
     step::{Brought, Sealed, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     still_holds::{Made, StillHolds},
     trust_file::SignatureFile,
@@ -103,8 +104,22 @@ impl Judgement {
 /// Judges `head`.
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
+    judge_with(history, root, start, head, now, None)
+}
+
+/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again.
+#[must_use]
+pub fn judge_with(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: &CommitId,
+    now: Timestamp,
+    known: Option<&SignatureCache>,
+) -> Judgement {
     let watched = Watched::new(history);
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions: Definitions::default() };
+    let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -161,6 +176,7 @@ struct Judge<'a> {
     now: Timestamp,
     head: CommitId,
     definitions: Definitions,
+    verifier: Verifier<'a>,
 }
 
 impl Judge<'_> {
@@ -272,6 +288,7 @@ impl Judge<'_> {
             before,
             steps: &steps,
             instants,
+            verifier: self.verifier,
         };
         asked.judge()
     }
@@ -286,7 +303,7 @@ impl Judge<'_> {
         payload_in_force(&object, &policy).map_err(refused)?;
         let made = made_at(&object).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: None };
-        let verified = VerifiedCommit::verify(&object, &policy, &instants).map_err(refused)?;
+        let verified = VerifiedCommit::verify(&object, &policy, &instants, self.verifier).map_err(refused)?;
         let signer = verified.signer().clone();
         AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy)
             .map(|authorized| (State { commit: id, made, policy }, authorized))
@@ -296,7 +313,7 @@ impl Judge<'_> {
     fn first_policy(&self, object: &CommitObject) -> Result<TrustFile, Finding> {
         let bytes = read_trust_file(self.history, &object.id)?;
         let files = SignatureFile::all(self.history, &object.id)?;
-        let signed = self.root.signed_by(&bytes, &files);
+        let signed = self.root.signed_by(&bytes, &files, self.verifier);
         self.enough(&object.id, signed.good.len(), "root key", &signed.bad)?;
         let policy = TrustFile::parse(&bytes).map_err(joined)?;
         let instants = Instants { committer: made_at(object)?, first_sight: None };
@@ -309,7 +326,7 @@ impl Judge<'_> {
         // its successors it satisfies itself.
         self.enough(&object.id, policy.people_of(&signed.good).len(), "root key holder", &signed.bad)?;
         let place = Place::of(&object.id, &self.head);
-        let sealed = Sealed { bytes: &bytes, files: &files, author: None };
+        let sealed = Sealed { bytes: &bytes, files: &files, author: None, verifier: self.verifier };
         sealed.vouched(&policy, "its own rules", &instants, &object.id, place)?;
         Ok(policy)
     }
@@ -360,14 +377,16 @@ impl Judge<'_> {
         let place = Place::of(&id, &self.head);
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
-        let verified = VerifiedCommit::verify(&object, &state.policy, &instants)
+        let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier)
             .map_err(|finding| refused(mend_signature(finding, Some(&state.commit), place)))?;
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;
         let author = &signer.principal;
-        let brought = Brought::by(self.history, self.root, &state.policy, &object, place, &instants, &changes, author)
-            .map_err(refused)?;
+        let (policy, verifier) = (&state.policy, self.verifier);
+        let brought =
+            Brought::by(self.history, self.root, policy, &object, place, &instants, verifier, &changes, author)
+                .map_err(refused)?;
         let mut step = Step {
             history: self.history,
             root: self.root,
@@ -376,6 +395,7 @@ impl Judge<'_> {
             object: &object,
             place,
             instants,
+            verifier,
             changes,
             definitions: &self.definitions,
             brought,

@@ -5,7 +5,7 @@ use manifest::{Digest, Finding};
 
 use crate::{
     CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
+    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, signature_cache::Verifier, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -44,8 +44,13 @@ impl VerifiedCommit {
     ///
     /// # Errors
     /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W304 revoked.
-    pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
-        let signature = object.verify_ssh(&policy.crypto)?;
+    pub(crate) fn verify(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Self, Finding> {
+        let signature = verifier.commit(object, policy)?;
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
             !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint())) && instants.within(held).is_ok()

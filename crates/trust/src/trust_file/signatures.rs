@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Finding, RepoPath, Subject};
+use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
     CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, TrustCode, TrustRootSpec,
-    instants::Instants, refusal::unreadable, verify_sshsig,
+    instants::Instants, refusal::unreadable, signature_cache::Verifier,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -75,8 +75,15 @@ impl SignatureFile {
         Ok(files)
     }
 
-    fn verify(&self, message: &[u8], crypto: &Crypto) -> Result<PublicKey, String> {
-        verify_sshsig(&self.armoured, message, NAMESPACE_TRUST, crypto)
+    fn verify(
+        &self,
+        message: &[u8],
+        crypto: &Crypto,
+        settings: Digest,
+        verifier: Verifier<'_>,
+    ) -> Result<PublicKey, String> {
+        verifier
+            .message(&self.armoured, message, NAMESPACE_TRUST, crypto, settings)
             .map(|signature| signature.key().clone())
             .map_err(|error| format!("{}.sig: {error}", self.principal))
     }
@@ -84,11 +91,17 @@ impl SignatureFile {
 
 impl TrustFile {
     /// The principals of *this* file whose signatures over `message` are good.
-    pub(crate) fn signed_by(&self, message: &[u8], files: &[SignatureFile], instants: &Instants) -> Signatures<String> {
+    pub(crate) fn signed_by(
+        &self,
+        message: &[u8],
+        files: &[SignatureFile],
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Signatures<String> {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
             let name = &file.principal;
-            let verdict = file.verify(message, &self.crypto).and_then(|key| {
+            let verdict = file.verify(message, &self.crypto, self.digest(), verifier).and_then(|key| {
                 let fingerprint = key.fingerprint();
                 match self.holder(&fingerprint) {
                     Some((holder, held)) if holder == name => {
@@ -122,7 +135,12 @@ impl TrustFile {
 
 impl TrustRootSpec {
     /// The root keys whose signatures over `message` are good.
-    pub(crate) fn signed_by(&self, message: &[u8], files: &[SignatureFile]) -> Signatures<Fingerprint> {
+    pub(crate) fn signed_by(
+        &self,
+        message: &[u8],
+        files: &[SignatureFile],
+        verifier: Verifier<'_>,
+    ) -> Signatures<Fingerprint> {
         let keys: BTreeSet<Fingerprint> = self
             .root_keys
             .keys
@@ -131,8 +149,9 @@ impl TrustRootSpec {
             .map(|key| key.fingerprint())
             .collect();
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
+        let (crypto, settings) = (Crypto::default(), Digest::of(&self.canonical()));
         for file in files {
-            match file.verify(message, &Crypto::default()).map(|key| key.fingerprint()) {
+            match file.verify(message, &crypto, settings, verifier).map(|key| key.fingerprint()) {
                 Ok(key) if keys.contains(&key) => _ = signatures.good.insert(key),
                 Ok(key) => signatures.bad.push(format!("{}.sig: key {key} is not a root key", file.principal)),
                 Err(reason) => signatures.bad.push(reason),

@@ -13,7 +13,7 @@ use testkit::Scratch;
 
 use self::{
     history::{History, Wanted},
-    measure::{Resumption, Times, peak_mebibytes},
+    measure::{Resumption, Times, peak_mebibytes, warm},
     signer::Algorithm,
 };
 use super::report::{Goal, Report};
@@ -58,6 +58,9 @@ fn by_algorithm(algorithm: Algorithm, commits: usize, rounds: u32, report: &mut 
         report.figure(&format!("us_per_commit_{name}_{pass}"), time);
     }
     if algorithm == Algorithm::Ed25519 {
+        let (time, verified) = warm(&history)?;
+        report.figure(&format!("us_per_commit_{name}_judge_warm"), time);
+        report.limit("warm_signatures", verified as f64, Goal::AtMost(0.0));
         report.limit("peak_mb", peak_mebibytes(&history)?, Goal::AtMost(60.0));
     }
     Ok(())
@@ -111,5 +114,13 @@ mod tests {
         let wanted = Wanted { algorithm: Algorithm::Ed25519, unsigned: 5, signed: 3 };
         let history = History::make(scratch.path(), wanted).unwrap();
         Resumption::new(&history).unwrap().run().unwrap();
+    }
+
+    #[test]
+    fn a_second_judgement_verifies_no_signature() {
+        let scratch = Scratch::new("verify").unwrap();
+        let wanted = Wanted { algorithm: Algorithm::Ed25519, unsigned: 0, signed: 3 };
+        let history = History::make(scratch.path(), wanted).unwrap();
+        assert_eq!(warm(&history).unwrap().1, 0);
     }
 }
