@@ -6,6 +6,8 @@
 
 mod mainline;
 
+use std::rc::Rc;
+
 use jiff::Timestamp;
 use manifest::{Digest, Finding, counted};
 
@@ -128,7 +130,7 @@ pub fn judge_with(
             judge.run(*commit, state, &Floor::Below)
         }
         Start::Resumed(commit) => match judge.resume(&commit.id, Some(commit)) {
-            Ok(state) if trust_digest(root, &state.policy) == commit.trust_digest => {
+            Ok(state) if state.digest == commit.trust_digest => {
                 judge.run(commit.id, Ok((state, Some(commit.clone()))), &Floor::Below)
             }
             Ok(_) => judge.run_from_introduction(Some(commit.id), UpToFloor::Passed),
@@ -144,7 +146,9 @@ pub fn judge_with(
 struct State {
     commit: CommitId,
     made: Timestamp,
-    policy: TrustFile,
+    policy: Rc<TrustFile>,
+    /// What [`trust_digest`] makes of it.
+    digest: Digest,
 }
 
 /// Where the floor is, seen from the steps of a run.
@@ -305,8 +309,9 @@ impl Judge<'_> {
         let instants = Instants { committer: made, first_sight: None };
         let verified = VerifiedCommit::verify(&object, &policy, &instants, self.verifier).map_err(refused)?;
         let signer = verified.signer().clone();
-        AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy)
-            .map(|authorized| (State { commit: id, made, policy }, authorized))
+        let digest = trust_digest(self.root, &policy);
+        AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy, digest)
+            .map(|authorized| (State { commit: id, made, policy: Rc::new(policy), digest }, authorized))
             .map_err(|finding| refusal_of(&object, Some(signer), finding))
     }
 
@@ -367,7 +372,8 @@ impl Judge<'_> {
             return Err(refused(joined(findings)));
         }
         let made = made_at(&object).map_err(refused)?;
-        Ok(State { commit: *id, made, policy })
+        let digest = trust_digest(self.root, &policy);
+        Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
     fn step(&self, state: &State, id: CommitId, above: bool) -> Result<(State, AuthorizedCommit), Refused> {
@@ -400,11 +406,14 @@ impl Judge<'_> {
             definitions: &self.definitions,
             brought,
         };
-        let next = step.brought.as_ref().map_or(&state.policy, |brought| &brought.file);
+        let (next, digest) = match &step.brought {
+            Some(brought) => (&brought.file, trust_digest(self.root, &brought.file)),
+            None => (&*state.policy, state.digest),
+        };
         let authorized =
-            AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next).map_err(refused)?;
-        let policy = step.brought.take().map_or_else(|| state.policy.clone(), |brought| brought.file);
-        Ok((State { commit: id, made, policy }, authorized))
+            AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest).map_err(refused)?;
+        let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
+        Ok((State { commit: id, made, policy, digest }, authorized))
     }
 
     /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.

@@ -56,15 +56,15 @@ impl VerifiedCommit {
             !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint())) && instants.within(held).is_ok()
         };
         let able = policy.principals.iter().filter(|(_, principal)| principal.keys.iter().any(in_force));
-        let names = list(able.map(|(name, _)| name.as_str()));
-        let fix = || format!("sign with a key in force of {names}");
+        let names = || list(able.clone().map(|(name, _)| name.as_str()));
+        let fix = || format!("sign with a key in force of {}", names());
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
             let found = format!("signed with key {key}, which is revoked ({reason})");
             return Err(refuse(TrustCode::W304, &object.id, found, "a key that is not revoked".to_owned(), fix()));
         }
         let Some((principal, held)) = policy.holder(&key) else {
             let found = format!("signed with key {key}, which belongs to no principal");
-            let needed = format!("a key that .writ/trust.yaml lists, of {names}");
+            let needed = format!("a key that .writ/trust.yaml lists, of {}", names());
             let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
             return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
         };
@@ -100,7 +100,8 @@ impl VerifiedCommit {
 }
 
 impl AuthorizedCommit {
-    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it.
+    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it, `trust_digest` what [`trust_digest`]
+    /// makes of it.
     ///
     /// # Errors
     /// What the TrustRoot or the policy before the commit refuses: W106, W202, W3xx.
@@ -109,6 +110,7 @@ impl AuthorizedCommit {
         grounds: &Grounds<'_>,
         root: &TrustRootSpec,
         policy: &TrustFile,
+        trust_digest: Digest,
     ) -> Result<Self, Finding> {
         match grounds {
             Grounds::Introduction => introduced(&verified, root)?,
@@ -118,7 +120,7 @@ impl AuthorizedCommit {
             id: verified.id,
             tree: verified.tree,
             payload_sha256: verified.payload_sha256,
-            trust_digest: trust_digest(root, policy),
+            trust_digest,
             policy_version: policy.version,
             signer: Some(verified.signer),
         })

@@ -1,6 +1,6 @@
 //! Signatures that are remembered: a second judgement costs none, and ends as a first one would.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;
@@ -61,8 +61,9 @@ fn a_warm_judgement_costs_no_signature() {
     let cache = SignatureCache::default();
     let (code, cost) = code_and_cost(&world, &cache, head);
     assert_eq!(code, "ok");
-    // Six commits, two trust files by two people, one of them judged by the policy before it as well, an approval.
-    assert!(cost >= 6 + 4 + 1, "{cost}");
+    // Six commits; two trust files signed by two people, each under two settings: its own, and those of the TrustRoot or of the
+    // policy before it; an approval.
+    assert_eq!(cost, 6 + 2 * 2 * 2 + 1);
     assert_eq!(code_and_cost(&world, &cache, head), ("ok", 0));
     // From any start, too.
     let resumed = judge(&world, &cache, &Start::Accepted(world.introduction), head);

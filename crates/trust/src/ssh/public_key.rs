@@ -18,6 +18,7 @@ pub const MAX_KEY_TEXT_BYTES: usize = 4 * 1024;
 #[derive(Clone)]
 pub struct PublicKey {
     blob: Arc<[u8]>,
+    fingerprint: Fingerprint,
     material: Material,
 }
 
@@ -122,7 +123,7 @@ impl PublicKey {
             }
         };
         reader.end()?;
-        Ok(Self { blob: blob.into(), material })
+        Ok(Self { blob: blob.into(), fingerprint: Fingerprint::of(blob), material })
     }
 
     /// The binary form.
@@ -133,8 +134,8 @@ impl PublicKey {
 
     /// What `ssh-keygen -l` prints for this key.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.blob)
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// The algorithm.
