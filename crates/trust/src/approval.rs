@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec, instants::Instants,
-    verify_sshsig,
+    signature_cache::Verifier,
 };
 
 /// The namespace of signatures over approvals.
@@ -233,6 +233,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) predecessor: &'a CommitId,
     pub(crate) object: &'a CommitObject,
     pub(crate) instants: &'a Instants,
+    pub(crate) verifier: Verifier<'a>,
 }
 
 /// Who approved a step.
@@ -335,7 +336,10 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
     if armoured.len() > MAX_ARMOR_BYTES {
         return Err(format!("a signature of {} bytes", armoured.len()));
     }
-    let verified = verify_sshsig(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto)
+    let settings = step.policy.digest();
+    let verified = step
+        .verifier
+        .message(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto, settings)
         .map_err(|error| error.to_string())?;
     let key = verified.key().fingerprint();
     if let Some(certificate) = verified.certificate() {

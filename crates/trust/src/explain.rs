@@ -108,7 +108,7 @@ pub fn explain(
     path: Option<&RepoPath>,
 ) -> (Judgement, Vec<StepReasons>) {
     let told = Told { path, steps: RefCell::default() };
-    let judgement = judge_and_tell(history, root, start, head, now, Some(&told));
+    let judgement = judge_and_tell(history, root, start, head, now, None, Some(&told));
     let mut steps = told.steps.into_inner();
     let listed = judgement.steps.iter().filter_map(|step| steps.remove(&step.commit)).collect();
     (judgement, listed)

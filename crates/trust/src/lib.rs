@@ -27,6 +27,7 @@ mod refusal;
 mod repair;
 mod root;
 mod rules;
+mod signature_cache;
 mod signature_only;
 mod signer;
 mod ssh;
@@ -46,6 +47,7 @@ pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
+pub use signature_cache::{SignatureCache, VERIFIER_VERSION};
 pub use signature_only::verify_signature_only;
 pub use signer::{SignatureFormat, Signer};
 pub use ssh::{
@@ -61,7 +63,7 @@ pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standin
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};
-pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge};
+pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge, judge_with};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};

@@ -14,6 +14,7 @@ use crate::{
     ref_binding::{has_trailer, unbound},
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
     repair::{Place, SIGN, amend, in_place, sign_trust_file},
+    signature_cache::Verifier,
     trust_file::{SignatureFile, trust_file_path},
     verified::made_at,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Step<'a> {
     pub(crate) object: &'a CommitObject,
     pub(crate) place: Place,
     pub(crate) instants: Instants,
+    pub(crate) verifier: Verifier<'a>,
     pub(crate) changes: Vec<Change>,
     /// Refused commits between the predecessor and this one that root principals have left out.
     pub(crate) skipped: &'a [CommitId],
@@ -78,6 +80,7 @@ impl Step<'_> {
                 predecessor: self.predecessor,
                 object: self.object,
                 instants: &self.instants,
+                verifier: self.verifier,
             };
             Approvals::of(self.history, &bound)
         })
@@ -178,7 +181,7 @@ impl Step<'_> {
     /// stand for what comes of it is asked of the merge.
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
-        let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| {
+        let verified = VerifiedCommit::verify(object, self.policy, &instants, self.verifier).map_err(|finding| {
             let finding = mend_signature(finding, object.parents.first(), Place::Below);
             Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
@@ -189,7 +192,7 @@ impl Step<'_> {
             Some(change) if change.after.is_some() => {
                 let bytes = read_trust_file(self.history, &object.id)?;
                 let files = SignatureFile::all(self.history, &object.id)?;
-                Some(self.policy.signed_by(&bytes, &files, &instants).good)
+                Some(self.policy.signed_by(&bytes, &files, &instants, self.verifier).good)
             }
             _ => None,
         };
@@ -214,6 +217,7 @@ impl Brought {
         object: &CommitObject,
         place: Place,
         instants: &Instants,
+        verifier: Verifier<'_>,
         changes: &[Change],
         author: &str,
     ) -> Result<Option<Self>, Finding> {
@@ -239,7 +243,7 @@ impl Brought {
         let before = object.parents.first().unwrap_or(&object.id);
         file.unknown_ends(|end| history.is_ancestor(end, before).map_err(|error| unreadable(&object.id, &error)))?;
         let files = SignatureFile::all(history, &object.id)?;
-        let sealed = Sealed { bytes: &bytes, files: &files, author: Some(author) };
+        let sealed = Sealed { bytes: &bytes, files: &files, author: Some(author), verifier };
         let signed = sealed.vouched(policy, "the policy before it", instants, &object.id, place)?;
         sealed.vouched(&file, "its own rules", instants, &object.id, place)?;
         Ok(Some(Self { file, signed }))
@@ -252,6 +256,7 @@ pub(crate) struct Sealed<'a> {
     pub(crate) files: &'a [SignatureFile],
     /// Who signed the commit that brings it; nobody's signature is left out for the introduction.
     pub(crate) author: Option<&'a str>,
+    pub(crate) verifier: Verifier<'a>,
 }
 
 impl Sealed<'_> {
@@ -264,7 +269,7 @@ impl Sealed<'_> {
         commit: &CommitId,
         place: Place,
     ) -> Result<BTreeSet<String>, Finding> {
-        let signed = judge.signed_by(self.bytes, self.files, instants);
+        let signed = judge.signed_by(self.bytes, self.files, instants, self.verifier);
         let credit = Credit::by(self.author, signed.good.iter().cloned());
         judge.authorise(commit, &trust_file_path(), &credit).map_err(|finding| {
             let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();

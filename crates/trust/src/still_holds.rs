@@ -15,6 +15,7 @@ use crate::{
     instants::Instants,
     refusal::{refuse, unreadable},
     repair::Place,
+    signature_cache::Verifier,
     step::{MAX_SIDE_COMMITS, changes, read_commit},
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct StillHolds<'a> {
     pub(crate) before: Option<CommitId>,
     pub(crate) steps: &'a [Made],
     pub(crate) instants: Instants,
+    pub(crate) verifier: Verifier<'a>,
 }
 
 impl StillHolds<'_> {
@@ -175,6 +177,7 @@ impl StillHolds<'_> {
             predecessor: &predecessor,
             object: &object,
             instants: &self.instants,
+            verifier: self.verifier,
         };
         let approvals = Approvals::of(self.history, &bound);
         Ok(Credit::by(None, approvals.vouching))

@@ -5,7 +5,8 @@ use manifest::{Digest, Finding};
 
 use crate::{
     CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven, step::Step,
+    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, signature_cache::Verifier, ssh::Unproven,
+    step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -44,8 +45,13 @@ impl VerifiedCommit {
     ///
     /// # Errors
     /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
-    pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
-        let signature = object.verify_ssh(&policy.crypto)?;
+    pub(crate) fn verify(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Self, Finding> {
+        let signature = verifier.commit(object, policy)?;
         if let Some(certificate) = signature.certificate() {
             let principal = policy
                 .certified(&signature, certificate, instants)
@@ -59,15 +65,15 @@ impl VerifiedCommit {
         let able = policy.principals.iter().filter(|(_, principal)| {
             principal.keys.iter().any(in_force) || policy.can_be_certified(principal, Some(instants.latest()))
         });
-        let names = list(able.map(|(name, _)| name.as_str()));
-        let fix = || format!("sign with a key in force of {names}");
+        let names = || list(able.clone().map(|(name, _)| name.as_str()));
+        let fix = || format!("sign with a key in force of {}", names());
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
             let found = format!("signed with key {key}, which is revoked ({reason})");
             return Err(refuse(TrustCode::W304, &object.id, found, "a key that is not revoked".to_owned(), fix()));
         }
         let Some((principal, held)) = policy.holder(&key) else {
             let found = format!("signed with key {key}, which belongs to no principal");
-            let needed = format!("a key that .writ/trust.yaml lists, of {names}");
+            let needed = format!("a key that .writ/trust.yaml lists, of {}", names());
             let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
             return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
         };
@@ -116,7 +122,8 @@ impl VerifiedCommit {
 }
 
 impl AuthorizedCommit {
-    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it.
+    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it, `trust_digest` what [`trust_digest`]
+    /// makes of it.
     ///
     /// # Errors
     /// What the TrustRoot or the policy before the commit refuses: W106, W202, W3xx.
@@ -125,6 +132,7 @@ impl AuthorizedCommit {
         grounds: &Grounds<'_>,
         root: &TrustRootSpec,
         policy: &TrustFile,
+        trust_digest: Digest,
     ) -> Result<Self, Finding> {
         match grounds {
             Grounds::Introduction => introduced(&verified, root)?,
@@ -134,7 +142,7 @@ impl AuthorizedCommit {
             id: verified.id,
             tree: verified.tree,
             payload_sha256: verified.payload_sha256,
-            trust_digest: trust_digest(root, policy),
+            trust_digest,
             policy_version: policy.version,
             signer: Some(verified.signer),
         })

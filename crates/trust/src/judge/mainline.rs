@@ -4,7 +4,7 @@ use manifest::{Finding, Subject};
 
 use super::{Judge, MAX_STEPS};
 use crate::{
-    CommitId, CommitObject, HistoryError, TrustCode,
+    CommitId, HistoryError, TrustCode,
     declared_kinds::over_budget,
     refusal::{refuse, unreadable},
     repair::SIGN,
@@ -24,7 +24,7 @@ impl Judge<'_> {
             let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
             let raw = raw.ok_or_else(missing)?;
             chain.push(at);
-            match first_parent(&at, &raw) {
+            match first_parent(&raw) {
                 Some(parent) => at = parent,
                 None => return Err(self.not_descendant(from)),
             }
@@ -69,11 +69,8 @@ impl Judge<'_> {
     }
 }
 
-/// The first parent of a commit, also of one that does not parse.
-fn first_parent(id: &CommitId, raw: &[u8]) -> Option<CommitId> {
-    if let Ok(object) = CommitObject::parse(*id, raw) {
-        return object.parents.first().copied();
-    }
+/// The first parent of a commit, also of one that does not parse; the strict form says the same.
+fn first_parent(raw: &[u8]) -> Option<CommitId> {
     raw.split(|byte| *byte == b'\n')
         .take_while(|line| !line.is_empty())
         .find_map(|line| line.strip_prefix(b"parent "))

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Finding, RepoPath, Subject};
+use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
     CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SshSignature, TrustCode,
-    TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, verify_sshsig,
+    TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, signature_cache::Verifier,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -75,8 +75,15 @@ impl SignatureFile {
         Ok(files)
     }
 
-    fn verify(&self, message: &[u8], crypto: &Crypto) -> Result<SshSignature, String> {
-        verify_sshsig(&self.armoured, message, NAMESPACE_TRUST, crypto)
+    fn verify(
+        &self,
+        message: &[u8],
+        crypto: &Crypto,
+        settings: Digest,
+        verifier: Verifier<'_>,
+    ) -> Result<SshSignature, String> {
+        verifier
+            .message(&self.armoured, message, NAMESPACE_TRUST, crypto, settings)
             .map_err(|error| format!("{}.sig: {error}", self.principal))
     }
 }
@@ -94,11 +101,17 @@ fn proven(name: &str, user: UserCheck, signature: &SshSignature) -> Result<(), S
 
 impl TrustFile {
     /// The principals of *this* file whose signatures over `message` are good.
-    pub(crate) fn signed_by(&self, message: &[u8], files: &[SignatureFile], instants: &Instants) -> Signatures<String> {
+    pub(crate) fn signed_by(
+        &self,
+        message: &[u8],
+        files: &[SignatureFile],
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Signatures<String> {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
             let name = &file.principal;
-            let verdict = file.verify(message, &self.crypto).and_then(|signature| {
+            let verdict = file.verify(message, &self.crypto, self.digest(), verifier).and_then(|signature| {
                 if let Some(certificate) = signature.certificate() {
                     let holder = self
                         .certified(&signature, certificate, instants)
@@ -140,7 +153,12 @@ impl TrustFile {
 
 impl TrustRootSpec {
     /// The root keys whose signatures over `message` are good.
-    pub(crate) fn signed_by(&self, message: &[u8], files: &[SignatureFile]) -> Signatures<Fingerprint> {
+    pub(crate) fn signed_by(
+        &self,
+        message: &[u8],
+        files: &[SignatureFile],
+        verifier: Verifier<'_>,
+    ) -> Signatures<Fingerprint> {
         let keys: BTreeSet<Fingerprint> = self
             .root_keys
             .keys
@@ -149,8 +167,9 @@ impl TrustRootSpec {
             .map(|key| key.fingerprint())
             .collect();
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
+        let (crypto, settings) = (Crypto::default(), Digest::of(&self.canonical()));
         for file in files {
-            let verdict = file.verify(message, &Crypto::default()).and_then(|signature| {
+            let verdict = file.verify(message, &crypto, settings, verifier).and_then(|signature| {
                 if signature.certificate().is_some() {
                     return Err(format!("{}.sig: signed with a certificate, not with a root key", file.principal));
                 }
