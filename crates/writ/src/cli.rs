@@ -136,6 +136,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = crate::signatures::zone, requires = "signatures_only")]
     pub(crate) timezone: TimeZone,
     /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
+    ///
+    /// In the formats human, json and yaml.
     #[arg(long, value_name = "PATH", conflicts_with = "signatures_only")]
     pub(crate) explain: Option<String>,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
