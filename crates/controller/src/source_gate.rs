@@ -166,6 +166,15 @@ impl Verified {
     }
 }
 
+/// What a judgement cost, for the metrics.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    /// Commits that were judged.
+    pub commits: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// How one run of the gate ended.
 #[derive(Debug)]
 pub(crate) enum SourceOutcome {
@@ -177,6 +186,8 @@ pub(crate) enum SourceOutcome {
         judged: Judged,
         /// The accepted head.
         verified: Box<Verified>,
+        /// What it cost.
+        tally: Tally,
     },
     /// The head was judged and refused.
     Refused {
@@ -191,6 +202,8 @@ pub(crate) enum SourceOutcome {
         /// The last good commit before it, if trust changes on the way there: who was removed by a
         /// signed order cannot push that order away by putting a refused commit on top of it.
         prefix: Option<Box<Verified>>,
+        /// What it cost.
+        tally: Tally,
     },
     /// Another source of the repository was accepted meanwhile: the log has a newer floor.
     Overtaken,
@@ -253,11 +266,14 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
         Ok(start) => start,
         Err(finding) => {
             let commit = judged.head;
-            return SourceOutcome::Refused { judged, findings: vec![*finding], signer: None, commit, prefix: None };
+            let (findings, tally) = (vec![*finding], Tally::default());
+            return SourceOutcome::Refused { judged, findings, signer: None, commit, prefix: None, tally };
         }
     };
+    let started = Instant::now();
     let judgement = judge_with(history, &job.root, &start, &judged.head, now, Some(&job.signatures));
-    conclude(objects, judged, &judgement, job.floors.log.as_ref())
+    let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
+    conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally)
 }
 
 /// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
@@ -270,12 +286,13 @@ fn conclude(
     judged: Judged,
     judgement: &Judgement,
     floor: Option<&AuthorizedCommit>,
+    tally: Tally,
 ) -> SourceOutcome {
     let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
         let step = judgement.steps.iter().find(|step| step.commit == commit);
         let signer =
             step.and_then(|step| step.signer.as_ref()).map(|signer| format!("{} ({})", signer.principal, signer.key));
-        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix }
+        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
     };
     let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
     let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
@@ -289,7 +306,7 @@ fn conclude(
     match (verified, judgement.broken()) {
         // Its trust file counts, so that the revocation does; its content waits.
         (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
-        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified) },
+        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), tally },
         (Err(findings), _) => refuse(commit.id(), findings, None),
     }
 }

@@ -19,6 +19,7 @@ use trust::{
 use crate::{
     floor::Floors,
     journal::Journal,
+    metrics::Metrics,
     resume,
     source_gate::{InForce, Judged, LastJudged, SourceJob, SourceOutcome, verdict},
     source_run::{Recorded, record},
@@ -366,6 +367,33 @@ fn what_was_verified_is_not_verified_again() {
     world.config("2");
     assert_eq!(code(&world.judge(Floors::default())), "ok");
     assert_eq!(world.signatures.verified(), verified + 1);
+}
+
+#[test]
+fn the_commits_of_a_judgement_are_counted() {
+    let world = World::new();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let count = |second: i64| {
+        let outcome = world.judge(Floors::default());
+        metrics.gate_ended(&key("a"), &outcome, Timestamp::from_second(second).unwrap());
+    };
+    world.config("1");
+    world.config("2");
+    count(60);
+    world.repo.commit_unsigned("unsigned").unwrap();
+    count(70);
+    let mut shown = String::new();
+    prometheus_client::encoding::text::encode(&mut shown, &registry).unwrap();
+    for line in [
+        r#"writ_commit_verifications_total{source="shop/a",result="accepted",reason=""} 4"#,
+        r#"writ_commit_verifications_total{source="shop/a",result="refused",reason="Unsigned"} 1"#,
+        r#"writ_source_refused_commits{source="shop/a"} 1"#,
+        r#"writ_source_last_verified_timestamp_seconds{source="shop/a"} 60"#,
+        "writ_commit_verification_seconds_count 2",
+    ] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl State {
         if current && !matches!(outcome, SourceOutcome::Overtaken) {
             source.requests.end();
         }
-        self.metrics.polled(key, outcome.result(), now);
+        self.metrics.gate_ended(key, &outcome, now);
         if !matches!(outcome, SourceOutcome::Unreachable(_)) {
             source.failures = 0;
             if source.unreachable.take().is_some() {
@@ -151,7 +151,7 @@ impl State {
                     self.raise_floor(key, &verified.commit, &root);
                 }
             }
-            SourceOutcome::Accepted { judged, verified } => {
+            SourceOutcome::Accepted { judged, verified, .. } => {
                 tracing::info!(source = %key, commit = %verified.commit.id(), policies = verified.policies.policies().len(), "verified");
                 source.held = None;
                 source.head = Some(judged.head);
@@ -159,7 +159,7 @@ impl State {
                 self.refusals.clear(&format!("GitSource {key}"));
                 self.in_force(key, *verified, &root);
             }
-            SourceOutcome::Refused { judged, findings, signer, commit, prefix } => {
+            SourceOutcome::Refused { judged, findings, signer, commit, prefix, .. } => {
                 source.head = Some(judged.head);
                 let pause = LastJudged::refused(&mut source.judged, judged, &findings, random);
                 source.due = pause.map_or(source.due, |pause| source.due.min(Instant::now() + pause));

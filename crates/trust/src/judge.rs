@@ -61,6 +61,7 @@ pub struct Judgement {
     accepted: Option<AuthorizedCommit>,
     broken: Option<Finding>,
     unreadable: Option<String>,
+    judged: u64,
 }
 
 /// The verdict on one step.
@@ -91,6 +92,12 @@ impl Judgement {
     #[must_use]
     pub const fn broken(&self) -> Option<&Finding> {
         self.broken.as_ref()
+    }
+
+    /// How many steps were judged, also those up to a floor that are not listed.
+    #[must_use]
+    pub const fn judged(&self) -> u64 {
+        self.judged
     }
 
     /// Why the object database could not be read, if that is why the head is not accepted: then its refusal says
@@ -231,8 +238,15 @@ impl Judge<'_> {
         state: Result<(State, Option<AuthorizedCommit>), Refused>,
         floor: &Floor,
     ) -> Judgement {
-        let mut judgement =
-            Judgement { from: None, to: self.head, steps: Vec::new(), accepted: None, broken: None, unreadable: None };
+        let mut judgement = Judgement {
+            from: None,
+            to: self.head,
+            steps: Vec::new(),
+            accepted: None,
+            broken: None,
+            unreadable: None,
+            judged: 0,
+        };
         let (mut state, accepted) = match state {
             Ok(start) => start,
             Err(refused) => {
@@ -258,6 +272,7 @@ impl Judge<'_> {
         let mut at = 0;
         while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);
+            judgement.judged = judgement.judged.saturating_add(1);
             let alone = self.step(&state, commit, above, &[]).map(|good| Taken { good, skipped: Vec::new() });
             let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, above, refused)) {
                 Ok(taken) => taken,
