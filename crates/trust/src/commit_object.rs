@@ -195,12 +195,16 @@ fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<
         let needed = format!("at most {MAX_SIGNATURE_BYTES} bytes");
         return Err(Refused::new(TrustCode::W103, format!("a signature of {} bytes", text.len()), needed));
     }
-    // Armours of formats that are not supported are kept as they are: verification refuses them by name (W208).
+    // The armour of a format that is not supported is kept as it is: verification refuses it by name (W208).
     match ArmorFormat::of(&text) {
         Some(ArmorFormat::Ssh) => {
             armor::dearmor(&text).map_err(|error| malformed(error.to_string(), "the armour that ssh-keygen writes"))?;
         }
-        Some(ArmorFormat::OpenPgp | ArmorFormat::X509) => {}
+        Some(ArmorFormat::OpenPgp) => {
+            armor::dearmor_openpgp(&text)
+                .map_err(|error| malformed(error.to_string(), "the armour that gpg writes"))?;
+        }
+        Some(ArmorFormat::X509) => {}
         None => return Err(malformed("a signature without a known armour line", "-----BEGIN SSH SIGNATURE-----")),
     }
     Ok(Some(text))
