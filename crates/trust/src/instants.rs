@@ -17,9 +17,11 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// ended cannot be used by setting back the clock. Below the floor, or without one, only the committer time is known,
 /// which never decreases along the mainline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Instants {
-    pub(crate) committer: Timestamp,
-    pub(crate) first_sight: Option<Timestamp>,
+pub struct Instants {
+    /// When it was made, as it says.
+    pub committer: Timestamp,
+    /// When it was seen first, if it is above the floor.
+    pub first_sight: Option<Timestamp>,
 }
 
 impl Instants {

@@ -16,6 +16,7 @@ mod instants;
 mod judge;
 mod kinds;
 mod log_proof;
+pub mod openpgp;
 mod person;
 mod refusal;
 mod repair;
@@ -45,7 +46,7 @@ pub use ssh::{
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
-pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};
+pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
 pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};

@@ -3,11 +3,11 @@
 mod allowed_signers;
 mod crypto;
 mod ecdsa;
-mod ed25519;
+pub(crate) mod ed25519;
 mod fingerprint;
 mod pattern;
 mod public_key;
-mod rsa;
+pub(crate) mod rsa;
 mod sshsig;
 mod verify;
 mod wire;
