@@ -13,8 +13,10 @@ use crate::{
     CommitId, ObjectFormat, TreeId, TrustCode,
     armor::{self, ArmorFormat},
     commit_headers::{Header, split},
+    instants::Instants,
+    openpgp::{OpenPgpSignature, OpenPgpVerifier},
     person,
-    repair::{remake, resign},
+    repair::{remake, resign, resign_openpgp, resign_openpgp_with},
     ssh::{Crypto, NAMESPACE_GIT, SshSignature, verify_sshsig},
 };
 
@@ -83,24 +85,52 @@ impl CommitObject {
         })
     }
 
+    /// The format of the signature by its first line; `None` if there is no signature.
+    #[must_use]
+    pub fn signature_format(&self) -> Option<ArmorFormat> {
+        self.signature.as_deref().and_then(ArmorFormat::of)
+    }
+
     /// Verifies the signature over the payload, as a signature of a commit.
     ///
     /// # Errors
     /// W301 if there is none; W201, W203, W207 or W208 as [`verify_sshsig`] says.
     pub fn verify_ssh(&self, crypto: &Crypto) -> Result<SshSignature, Finding> {
-        let subject = Subject::Commit(self.id.to_string());
-        let Some(armored) = &self.signature else {
-            return Err(Finding {
-                code: TrustCode::W301.entry(),
-                subject,
-                rule: None,
-                found: "no signature".to_owned(),
-                needed: "an SSH signature by a principal".to_owned(),
-                fix: resign(self),
-            });
-        };
+        let armored = self.signed("an SSH signature by a principal", resign)?;
         verify_sshsig(armored, &self.payload, NAMESPACE_GIT, crypto)
-            .map_err(|error| error.finding(subject, resign(self)))
+            .map_err(|error| error.finding(Subject::Commit(self.id.to_string()), resign(self)))
+    }
+
+    /// Verifies the signature over the payload as one of OpenPGP, as of the times of `at`. OpenPGP knows no namespaces: a
+    /// signature over other bytes of the same signer fits no commit, since no other file of ours is in the form of one.
+    ///
+    /// # Errors
+    /// W301 if there is none; W201, W202, W203, W204, W208 or W304 as [`OpenPgpError`](crate::openpgp::OpenPgpError) says.
+    pub fn verify_openpgp(
+        &self,
+        verifier: &impl OpenPgpVerifier,
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, Finding> {
+        let armored = self.signed("an OpenPGP signature by a principal", resign_openpgp)?;
+        verifier.verify_openpgp(armored, &self.payload, crypto, at).map_err(|error| {
+            let fix = match error.code() {
+                TrustCode::W201 | TrustCode::W301 => resign_openpgp(self),
+                _ => resign_openpgp_with(self),
+            };
+            error.finding(Subject::Commit(self.id.to_string()), fix)
+        })
+    }
+
+    fn signed(&self, needed: &str, resign: impl Fn(&Self) -> String) -> Result<&[u8], Finding> {
+        self.signature.as_deref().ok_or_else(|| Finding {
+            code: TrustCode::W301.entry(),
+            subject: Subject::Commit(self.id.to_string()),
+            rule: None,
+            found: "no signature".to_owned(),
+            needed: needed.to_owned(),
+            fix: resign(self),
+        })
     }
 }
 

@@ -35,8 +35,8 @@ pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
-pub use signature_only::verify_signature_only;
-pub use signer::{SignatureFormat, Signer};
+pub use signature_only::{KnownSigners, verify_signature_only};
+pub use signer::{KeyFingerprint, SignatureFormat, Signer};
 pub use ssh::{
     AllowedSigners, AllowedSignersError, Crypto, Fingerprint, FingerprintError, HashAlgorithm, KeyAlgorithm, LineError,
     MAX_ALLOWED_SIGNERS_BYTES, MAX_KEY_TEXT_BYTES, MIN_RSA_BITS_DEFAULT, NAMESPACE_GIT, NAMESPACE_TRUST, PublicKey,

@@ -12,7 +12,7 @@ use manifest::{Digest, canonical_json};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{AuthorizedCommit, SignatureFormat, Signer, TrustRootSpec};
+use crate::{AuthorizedCommit, KeyFingerprint, Signer, TrustRootSpec};
 
 /// Schema of log entries.
 const SCHEMA: &str = "writ.dev/audit/v1alpha1";
@@ -270,11 +270,10 @@ impl Leaf {
         }
         let trust = self.digests.get("trust").ok_or("it has no trust digest")?;
         let signer = match (self.subject.get("principal"), self.subject.get("key")) {
-            (Some(principal), Some(key)) => Some(Signer {
-                principal: principal.clone(),
-                format: SignatureFormat::Ssh,
-                key: key.parse().map_err(|_form| wrong("key"))?,
-            }),
+            (Some(principal), Some(key)) => {
+                let key: KeyFingerprint = key.parse().map_err(|_form| wrong("key"))?;
+                Some(Signer { principal: principal.clone(), format: key.format(), key })
+            }
             (None, None) => None,
             _ => return Err("it names a principal without a key, or a key without a principal".to_owned()),
         };

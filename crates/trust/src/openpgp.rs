@@ -4,7 +4,7 @@
 //! The crate `pgp` reads packets and their parts, nothing more: its own verification accepts revoked and expired keys and
 //! SHA-1. `rpgpie`, the usual layer above it, is not used: what it decides about a signature it decides at the time of the
 //! machine's clock, and here the time is an argument. So what a certificate says about its keys ([`Certificate`]) and
-//! whether a signature counts ([`Keyring::verify`]) are decided in this module, and the maths is that of the SSH keys.
+//! whether a signature counts ([`OpenPgpVerifier`]) are decided in this module, and the maths is that of the SSH keys.
 //!
 //! What is decided otherwise than by gpg:
 //! - A signature has the one form in which gpg writes it, or the one of sq; see [`Signature::parse`].
@@ -35,4 +35,4 @@ pub use error::{CertificateError, OpenPgpError};
 pub use fingerprint::{OpenPgpFingerprint, OpenPgpFingerprintError};
 pub use keyring::{Keyring, MAX_CERTIFICATES, MAX_KEYRING_BYTES};
 pub use signature::Signature;
-pub use verify::OpenPgpSignature;
+pub use verify::{OpenPgpSignature, OpenPgpVerifier};

@@ -64,10 +64,29 @@ pub(crate) fn sign_trust_file(commit: &CommitId, place: Place) -> String {
 /// Signs a commit again, and with it whatever follows it on the branch: the same command for the newest and for an
 /// older one.
 pub(crate) fn resign(commit: &CommitObject) -> String {
-    if commit.parents.is_empty() { replay("--root") } else { replay(&format!("{}^", commit.id)) }
+    replay(&before(commit))
+}
+
+/// The same with the person's own OpenPGP key, or with the one that gpg finds for their name.
+pub(crate) fn resign_openpgp(commit: &CommitObject) -> String {
+    replay_with("-c gpg.format=openpgp", &before(commit))
+}
+
+/// The same with an OpenPGP key that only the person knows of: the usual one was refused.
+pub(crate) fn resign_openpgp_with(commit: &CommitObject) -> String {
+    replay_with("-c gpg.format=openpgp -c user.signingkey=FINGERPRINT", &before(commit))
+}
+
+/// What `git rebase` goes back to, to make a commit again.
+fn before(commit: &CommitObject) -> String {
+    if commit.parents.is_empty() { "--root".to_owned() } else { format!("{}^", commit.id) }
 }
 
 /// Makes everything after a commit again, signed.
 fn replay(from: &str) -> String {
-    format!("git {SIGN} rebase --rebase-merges --force-rebase --gpg-sign {from}")
+    replay_with(SIGN, from)
+}
+
+fn replay_with(options: &str, from: &str) -> String {
+    format!("git {options} rebase --rebase-merges --force-rebase --gpg-sign {from}")
 }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
+    CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode,
+    TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -72,7 +72,11 @@ impl VerifiedCommit {
             id: object.id,
             tree: object.tree,
             payload_sha256: object.payload_sha256,
-            signer: Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key },
+            signer: Signer {
+                principal: principal.to_owned(),
+                format: SignatureFormat::Ssh,
+                key: KeyFingerprint::Ssh(key),
+            },
         })
     }
 
@@ -166,7 +170,7 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
         let needed = format!("commit {} with sha256 {}, as the TrustRoot pins", pins.commit, pins.payload_sha256);
         return Err(refuse(TrustCode::W106, &verified.id, found, needed, fix()));
     }
-    if verified.signer.key != pins.signer {
+    if verified.signer.key != KeyFingerprint::Ssh(pins.signer) {
         let found = format!("the introduction is signed with key {}", verified.signer.key);
         return Err(refuse(
             TrustCode::W202,

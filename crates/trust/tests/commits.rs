@@ -10,7 +10,7 @@ use std::{fs, sync::LazyLock};
 use manifest::{Digest, Finding};
 use proptest::prelude::*;
 use support::{Bench, COMMIT_TIME, KEY_TYPES, Key, parse};
-use trust::{AllowedSigners, CommitId, CommitObject, Crypto, ObjectFormat, verify_signature_only};
+use trust::{AllowedSigners, CommitId, CommitObject, Crypto, KnownSigners, ObjectFormat, verify_signature_only};
 
 /// One signed commit, for the tests that only change its bytes.
 static SIGNED: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -30,6 +30,10 @@ fn verdict(raw: &[u8]) -> Result<CommitObject, Finding> {
 
 fn code(raw: &[u8]) -> &'static str {
     verdict(raw).map_or_else(|finding| finding.code.code, |_commit| "accepted")
+}
+
+fn listed(signers: &str) -> KnownSigners {
+    KnownSigners { allowed_signers: Some(AllowedSigners::parse(signers).unwrap()), ..KnownSigners::default() }
 }
 
 /// Replaces the only occurrence of `old`.
@@ -67,7 +71,7 @@ fn what_git_makes_is_accepted_with_every_key_type_and_object_format() {
             let signature = commit.verify_ssh(&Crypto::default()).unwrap_or_else(|refused| panic!("{refused}"));
             assert_eq!(*signature.key(), key.parsed());
             let signers = format!("alice {}\n", key.public);
-            let signer = verify_signature_only(&commit, &AllowedSigners::parse(&signers).unwrap()).unwrap();
+            let signer = verify_signature_only(&commit, &listed(&signers)).unwrap();
             let listed = bench.run("ssh-keygen", &["-l", "-f", key.private.to_str().unwrap()], b"").stdout;
             assert!(String::from_utf8(listed).unwrap().contains(&format!(" {} ", signer.key)));
             assert_eq!(
@@ -251,7 +255,7 @@ fn the_fixes_work_when_pasted() {
     let bench = Bench::new();
     fs::create_dir_all(bench.path(".ssh")).unwrap();
     let key: Key = bench.key(".ssh/id_ed25519", KEY_TYPES[0]);
-    let signers = AllowedSigners::parse(&format!("alice {}\n", key.public)).unwrap();
+    let signers = listed(&format!("alice {}\n", key.public));
     let accepted = |(id, raw): (CommitId, Vec<u8>)| {
         verify_signature_only(&CommitObject::parse(id, &raw).unwrap(), &signers).is_ok()
     };
@@ -314,7 +318,7 @@ fn a_signed_commit_is_judged_as_git_judges_it() {
         (format!("alice valid-before=\"20251231235959Z\" {k}\n"), Err("W204")),
     ];
     for (file, expected) in table {
-        let signer = verify_signature_only(&commit, &AllowedSigners::parse(&file).unwrap());
+        let signer = verify_signature_only(&commit, &listed(&file));
         let found = signer.as_ref().map(|signer| signer.principal.as_str()).map_err(|finding| finding.code.code);
         assert_eq!(found, expected, "{file}");
         assert_eq!(repository.git_accepts(&id, &file), expected.is_ok(), "git on {file}");

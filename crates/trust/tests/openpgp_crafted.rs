@@ -15,7 +15,7 @@ use support::{
 };
 use trust::{
     Crypto, Instants,
-    openpgp::{Certificate, CertificateError, Keyring, OpenPgpError, Signature},
+    openpgp::{Certificate, CertificateError, Keyring, OpenPgpError, OpenPgpVerifier as _, Signature},
 };
 
 const MESSAGE: &[u8] = b"message\n";
@@ -256,8 +256,8 @@ fn subkeys_must_be_bound_in_both_directions() {
         assert_eq!(code(&thief, &armored), "W204");
         let both = [thief, certificate(bound(&main, &subkey, &binding(), true))].concat();
         let keyring = Keyring::parse(&both).unwrap();
-        let (holder, _) = keyring.verify(&armored, MESSAGE, &Crypto::default(), &at()).unwrap();
-        assert_eq!(holder.fingerprint().as_bytes(), main.fingerprint());
+        let verified = keyring.verify_openpgp(&armored, MESSAGE, &Crypto::default(), &at()).unwrap();
+        assert_eq!(verified.certificate().as_bytes(), main.fingerprint());
     }
 }
 

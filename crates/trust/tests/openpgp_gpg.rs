@@ -15,7 +15,7 @@ use support::{
 };
 use trust::{
     Crypto, HashAlgorithm, Instants, KeyAlgorithm,
-    openpgp::{Certificate, CertificateError, Keyring, OpenPgpError, Signature},
+    openpgp::{Certificate, CertificateError, Keyring, OpenPgpError, OpenPgpVerifier as _, Signature},
 };
 
 const MESSAGE: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nmessage\n";
@@ -98,8 +98,8 @@ fn what_gpg_makes_is_accepted_with_every_key_and_digest() {
     assert_eq!(Certificate::parse(&exported), Err(CertificateError::Several));
     for (key, certificate) in &all {
         let armored = gpg.sign(key, &[], MESSAGE);
-        let (holder, _) = keyring.verify(&armored, MESSAGE, &Crypto::default(), &at_signing()).unwrap();
-        assert_eq!(holder, certificate);
+        let verified = keyring.verify_openpgp(&armored, MESSAGE, &Crypto::default(), &at_signing()).unwrap();
+        assert_eq!(keyring.certificate(&verified.certificate()), Some(certificate));
         let others = all.iter().filter(|(other, _)| other != key);
         assert!(others.map(|(_, other)| code(other, &armored, &at_signing())).all(|code| code == "W202"));
     }

@@ -1,6 +1,8 @@
 //! Several certificates, as `gpg --armor --export` writes them into one file.
 
-use super::{Certificate, CertificateError, OpenPgpError, OpenPgpSignature, Signature};
+use super::{
+    Certificate, CertificateError, OpenPgpError, OpenPgpFingerprint, OpenPgpSignature, OpenPgpVerifier, Signature,
+};
 use crate::{instants::Instants, ssh::Crypto};
 
 /// The most bytes of a keyring: 1,000 certificates of 16 KiB each.
@@ -37,27 +39,21 @@ impl Keyring {
         &self.certificates
     }
 
-    /// Verifies an armoured signature over `message`, and says which certificate vouches for it. Where several hold the
-    /// key, the first that does.
-    ///
-    /// # Errors
-    /// As [`Signature::parse`] and [`Signature::verify`] say.
-    pub fn verify(
+    /// The certificate of this fingerprint.
+    #[must_use]
+    pub fn certificate(&self, fingerprint: &OpenPgpFingerprint) -> Option<&Certificate> {
+        self.certificates.iter().find(|one| one.fingerprint() == *fingerprint)
+    }
+}
+
+impl OpenPgpVerifier for Keyring {
+    fn verify_openpgp(
         &self,
         armored: &[u8],
         message: &[u8],
         crypto: &Crypto,
         at: &Instants,
-    ) -> Result<(&Certificate, OpenPgpSignature), OpenPgpError> {
-        let signature = Signature::parse(armored)?;
-        let mut refused = OpenPgpError::UnknownKey(signature.issuer());
-        let holders = self.certificates.iter().filter(|one| one.keys().any(|key| key == signature.issuer()));
-        for certificate in holders {
-            match signature.verify(certificate, message, crypto, at) {
-                Ok(verified) => return Ok((certificate, verified)),
-                Err(error) => refused = error,
-            }
-        }
-        Err(refused)
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
+        Signature::parse(armored)?.verify_by_any(&self.certificates, message, crypto, at)
     }
 }

@@ -36,7 +36,45 @@ impl OpenPgpSignature {
     }
 }
 
+/// What can say whose an OpenPGP signature is: some certificates, with no or with some further conditions.
+pub trait OpenPgpVerifier {
+    /// Verifies an armoured signature over `message`, as of the times of `at`.
+    ///
+    /// # Errors
+    /// As [`Signature::parse`] and [`Signature::verify`] say.
+    fn verify_openpgp(
+        &self,
+        armored: &[u8],
+        message: &[u8],
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, OpenPgpError>;
+}
+
 impl Signature {
+    /// Verifies it with those of these certificates that hold its key. A signing key that two of them hold was bound by
+    /// both in agreement, so the first that vouches for it is as good as the other.
+    ///
+    /// # Errors
+    /// As [`Signature::verify`] says; W202 if none holds the key.
+    pub fn verify_by_any<'c>(
+        &self,
+        certificates: impl IntoIterator<Item = &'c Certificate>,
+        message: &[u8],
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
+        let mut refused = OpenPgpError::UnknownKey(self.issuer);
+        for certificate in certificates {
+            match self.verify(certificate, message, crypto, at) {
+                Ok(verified) => return Ok(verified),
+                Err(OpenPgpError::UnknownKey(_)) => {}
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
     /// Verifies it over `message` as a signature of this certificate. Three times have to lie in the window of the key
     /// and of the primary key: its own, and the two of `at`.
     ///
