@@ -57,7 +57,8 @@ pub use root::{
 pub use rules::OWN_GROUP;
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
-    Ancestry, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, Principal, PrincipalKey,
-    PrincipalKind, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile, signature_path,
+    Ancestry, CERTIFICATES, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES,
+    PinnedCertificate, Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule, TRUST_FILE,
+    TRUST_SIGNATURES, TrustFile, signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

@@ -7,6 +7,12 @@ use crate::{CommitId, CommitObject, TrustCode};
 /// Options of `git` that sign with a key that only the person knows of: the usual one was refused.
 pub(crate) const SIGN_WITH: &str = "-c gpg.format=ssh -c user.signingkey=KEY_FILE";
 
+/// Options of `git` that sign with the person's own OpenPGP key, or with the one that gpg finds for their name.
+pub(crate) const SIGN_OPENPGP: &str = "-c gpg.format=openpgp";
+
+/// Options of `git` that sign with an OpenPGP key that only the person knows of: the usual one was refused.
+pub(crate) const SIGN_OPENPGP_WITH: &str = "-c gpg.format=openpgp -c user.signingkey=FINGERPRINT";
+
 /// Whether a commit is the head that is judged, or one that others follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -67,14 +73,14 @@ pub(crate) fn resign(commit: &CommitObject) -> String {
     replay(&before(commit))
 }
 
-/// The same with the person's own OpenPGP key, or with the one that gpg finds for their name.
+/// The same with OpenPGP.
 pub(crate) fn resign_openpgp(commit: &CommitObject) -> String {
-    replay_with("-c gpg.format=openpgp", &before(commit))
+    replay_with(SIGN_OPENPGP, &before(commit))
 }
 
-/// The same with an OpenPGP key that only the person knows of: the usual one was refused.
+/// The same with another OpenPGP key.
 pub(crate) fn resign_openpgp_with(commit: &CommitObject) -> String {
-    replay_with("-c gpg.format=openpgp -c user.signingkey=FINGERPRINT", &before(commit))
+    replay_with(SIGN_OPENPGP_WITH, &before(commit))
 }
 
 /// What `git rebase` goes back to, to make a commit again.

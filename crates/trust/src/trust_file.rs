@@ -2,8 +2,10 @@
 //!
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
-//! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals).
+//! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals),
+//! `certificates` (OpenPGP keys, which are files of their own).
 
+mod certificates;
 mod check;
 mod read;
 mod reader;
@@ -17,8 +19,10 @@ use std::{
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
-use crate::{Crypto, Fingerprint, PublicKey, glob::PathPattern, kinds::KindPatterns};
+use crate::{Crypto, Fingerprint, PublicKey, glob::PathPattern, kinds::KindPatterns, openpgp::OpenPgpFingerprint};
 
+pub(crate) use certificates::load_certificates;
+pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
 
@@ -58,6 +62,8 @@ pub struct TrustFile {
     pub crypto: Crypto,
     digest: Digest,
     places: Places,
+    /// Empty until they are loaded. Their digests are in the bytes of the file, so `digest` covers them.
+    certificates: certificates::Certificates,
 }
 
 /// Where the fields are that are compared with something outside the file.
@@ -75,8 +81,10 @@ pub(crate) struct Places {
 pub struct Principal {
     /// Which of the two.
     pub kind: PrincipalKind,
-    /// Their keys; at least one.
+    /// Their SSH keys; at least one of these or the certificates.
     pub keys: Vec<PrincipalKey>,
+    /// Their OpenPGP keys.
+    pub certificates: Vec<PinnedCertificate>,
 }
 
 /// What a principal is.
@@ -134,8 +142,10 @@ pub enum Ancestry {
 /// What is revoked for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revoked {
-    /// A key.
+    /// An SSH key.
     Key(Fingerprint),
+    /// An OpenPGP certificate, or one key of it.
+    Certificate(OpenPgpFingerprint),
     /// The signed bytes of a commit.
     Payload(Digest),
 }
@@ -184,6 +194,7 @@ impl fmt::Display for Revoked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "key {key}"),
+            Self::Certificate(key) => write!(f, "key {key}"),
             Self::Payload(payload) => write!(f, "payload sha256:{payload}"),
         }
     }

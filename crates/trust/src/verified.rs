@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, TreeId, TrustCode,
-    TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
+    ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, Signer, TreeId, TrustCode, TrustFile,
+    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -45,6 +45,27 @@ impl VerifiedCommit {
     /// # Errors
     /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W304 revoked.
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
+        let by_gpg = object.signature_format() == Some(ArmorFormat::OpenPgp) && policy.has_certificates();
+        let judge = if by_gpg { Self::by_certificate } else { Self::by_ssh_key };
+        let signer = judge(object, policy, instants)?;
+        Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
+    }
+
+    fn by_certificate(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
+        let names = list(policy.certificate_holders(instants.latest()));
+        let fix = || format!("sign with an OpenPGP key in force of {names}");
+        let signature = object
+            .verify_openpgp(policy, &policy.crypto, instants)
+            .map_err(|finding| Finding { fix: fix(), ..finding })?;
+        let (principal, _pin) = policy.certificate_in_window(&signature, instants).map_err(|(code, found)| {
+            let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {names}");
+            refuse(code, &object.id, found, needed, fix())
+        })?;
+        let key = KeyFingerprint::OpenPgp(signature.certificate());
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key })
+    }
+
+    fn by_ssh_key(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
@@ -68,16 +89,8 @@ impl VerifiedCommit {
             let found = format!("key {key} of {principal} {reason}");
             return Err(refuse(TrustCode::W204, &object.id, found, "a key that has not ended".to_owned(), fix()));
         }
-        Ok(Self {
-            id: object.id,
-            tree: object.tree,
-            payload_sha256: object.payload_sha256,
-            signer: Signer {
-                principal: principal.to_owned(),
-                format: SignatureFormat::Ssh,
-                key: KeyFingerprint::Ssh(key),
-            },
-        })
+        let key = KeyFingerprint::Ssh(key);
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key })
     }
 
     /// Its id.

@@ -52,6 +52,7 @@ pub(super) enum Curve {
 impl Material {
     pub(super) fn of(algorithm: PublicKeyAlgorithm, params: &PublicParams) -> Self {
         let material = match params {
+            PublicParams::RSA(_) if algorithm == PublicKeyAlgorithm::RSAEncrypt => None,
             PublicParams::RSA(params) => {
                 numbers(params.to_bytes().ok()).map(|[modulus, exponent]| match rsa::check(&modulus, &exponent) {
                     Ok(()) => Self::Rsa { modulus, exponent },

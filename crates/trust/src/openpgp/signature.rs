@@ -97,16 +97,13 @@ fn read(bytes: &[u8]) -> Result<(SignaturePacket, bool), OpenPgpError> {
     if packet.tag() != Tag::Signature {
         return Err(malformed("not a signature packet"));
     }
-    let read = SignaturePacket::read(packet.header, packet.body).map_err(|unread| match unread {
+    let (read, signature) = SignaturePacket::read_both(packet.header, packet.body).map_err(|unread| match unread {
         Unread::Malformed => malformed("not a signature packet"),
         Unread::Version(version) => OpenPgpError::NotSupported(format!("a signature of version {version}")),
     })?;
     // Numbers with leading zeros, lengths in more bytes than they need, bytes behind the signature.
-    let again = pgp::packet::Signature::try_from_reader(packet.header, packet.body).and_then(|signature| {
-        let mut again = Vec::with_capacity(bytes.len());
-        signature.to_writer_with_header(&mut again).map(|()| again)
-    });
-    if again.ok().as_deref() != Some(bytes) {
+    let mut again = Vec::with_capacity(bytes.len());
+    if signature.to_writer_with_header(&mut again).is_err() || again != bytes {
         return Err(malformed("not in the shortest form"));
     }
     Ok((read, packet.header.version() == PacketHeaderVersion::Old))

@@ -62,6 +62,11 @@ pub(super) enum Unread {
 
 impl SignaturePacket {
     pub(super) fn read(header: PacketHeader, body: &[u8]) -> Result<Self, Unread> {
+        Self::read_both(header, body).map(|(read, _packet)| read)
+    }
+
+    /// The same, and the packet as `pgp` has it, which can write it again.
+    pub(super) fn read_both(header: PacketHeader, body: &[u8]) -> Result<(Self, Signature), Unread> {
         let number = *body.first().ok_or(Unread::Malformed)?;
         let version = match number {
             4 => Version::V4,
@@ -69,7 +74,7 @@ impl SignaturePacket {
             other => return Err(Unread::Version(other)),
         };
         let packet = Signature::try_from_reader(header, body).map_err(|_error| Unread::Malformed)?;
-        Self::of(version, &packet, body).ok_or(Unread::Malformed)
+        Self::of(version, &packet, body).map(|read| (read, packet)).ok_or(Unread::Malformed)
     }
 
     fn of(version: Version, packet: &Signature, body: &[u8]) -> Option<Self> {

@@ -130,3 +130,16 @@ impl Signature {
         }
     }
 }
+
+impl Certificate {
+    /// Whether any of its keys can sign at a time.
+    #[must_use]
+    pub fn can_sign(&self, crypto: &Crypto, at: Timestamp) -> bool {
+        let instants = Instants { committer: at, first_sight: None };
+        let in_force = |key: &Key| {
+            let statement = key.standing.check(key.fingerprint, key.created, at, &instants).ok()?;
+            key.material.check(crypto).ok().map(|()| statement.signs)
+        };
+        in_force(&self.primary).is_some_and(|signs| signs || self.subkeys.iter().any(|key| in_force(key) == Some(true)))
+    }
+}

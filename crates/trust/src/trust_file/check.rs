@@ -7,7 +7,7 @@ use manifest::Finding;
 
 use super::{
     MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
-    trust_file_path,
+    signatures::openpgp_signature_path, trust_file_path,
 };
 use crate::{TrustCode, TrustRootSpec};
 
@@ -68,7 +68,11 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     let mut locked = BTreeSet::new();
-    for path in std::iter::once(trust).chain(signers.iter().map(|signer| signature_path(signer))) {
+    let beside = signers.iter().map(|signer| {
+        let by_gpg = file.principals.get(*signer).is_some_and(|principal| principal.keys.is_empty());
+        if by_gpg { openpgp_signature_path(signer) } else { signature_path(signer) }
+    });
+    for path in std::iter::once(trust).chain(beside) {
         if file.rules_for(&path).next().is_none() {
             let found = format!("no rule covers {path}, so this file could never be changed");
             findings.push(finding(TrustCode::W506, file.places.rules, found, "a rule for .writ/**", EDIT));
@@ -98,10 +102,11 @@ impl TrustFile {
         let able = |name: &&String| {
             self.principals.get(*name).is_some_and(|principal| {
                 (!people || principal.kind == PrincipalKind::Human)
-                    && principal.keys.iter().any(|key| {
-                        let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
-                        !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
-                    })
+                    && (principal.certificate_in_force(self, at)
+                        || principal.keys.iter().any(|key| {
+                            let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
+                            !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
+                        }))
             })
         };
         self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
+use jiff::Timestamp;
+use manifest::{Digest, Document, Finding, Node, Position, RepoPath, Subject, parse_yaml};
 
 use super::{
-    Ancestry, MAX_TRUST_FILE_BYTES, Places, Principal, PrincipalKey, PrincipalKind, Revoked, RoleThreshold, Rule,
-    TrustFile, reader::Reader, trust_file_path,
+    Ancestry, CERTIFICATES, MAX_TRUST_FILE_BYTES, PinnedCertificate, Places, Principal, PrincipalKey, PrincipalKind,
+    Revoked, RoleThreshold, Rule, TrustFile, reader::Reader, trust_file_path,
 };
 use crate::{
-    Crypto, PublicKey, TrustCode,
+    Crypto, KeyFingerprint, PublicKey, TrustCode,
     branch::check_branch,
     glob::PathPattern,
     kinds::{KindPattern, KindPatterns},
@@ -103,6 +104,7 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         revoked: revoked?,
         crypto: crypto?,
         digest,
+        certificates: BTreeMap::new(),
         places: Places {
             repo_id: place("repoId"),
             git_ref: place("ref"),
@@ -133,50 +135,96 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
                 None
             }
         });
-        let mut keys = Vec::new();
+        let (mut keys, mut certificates) = (Vec::new(), Vec::new());
         if let Some(list) = reader.required(node, &what, "keys") {
             for item in reader.list(list, &format!("keys of {what}")) {
                 let Some(key) = read_key(reader, item, &what, crypto) else { continue };
-                match holders.insert(key.key.fingerprint(), name.name.as_str()) {
-                    Some(holder) => reader.wrong(
+                let fingerprint = match &key {
+                    Key::Ssh(key) => KeyFingerprint::Ssh(key.key.fingerprint()),
+                    Key::OpenPgp(pin) => KeyFingerprint::OpenPgp(pin.fingerprint),
+                };
+                match (holders.insert(fingerprint, name.name.as_str()), key) {
+                    (Some(holder), _) => reader.wrong(
                         item.position,
-                        format!("key {} of {what} is there already, for {holder}", key.key.fingerprint()),
+                        format!("key {fingerprint} of {what} is there already, for {holder}"),
                         "each key once, in one principal",
                     ),
-                    None => keys.push(key),
+                    (None, Key::Ssh(key)) => keys.push(key),
+                    (None, Key::OpenPgp(pin)) => certificates.push(pin),
                 }
             }
         }
         if let Some(kind) = kind {
-            principals.insert(name.name.clone(), Principal { kind, keys });
+            principals.insert(name.name.clone(), Principal { kind, keys, certificates });
         }
     }
     principals
 }
 
-fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<PrincipalKey> {
-    reader.fields(node, &format!("a key of {what}"), &["ssh", "notAfter"], &["openpgp", "keyless", "userPresence"])?;
-    if node.get("openpgp").is_some() || node.get("keyless").is_some() {
+/// A key of either format.
+enum Key {
+    Ssh(PrincipalKey),
+    OpenPgp(PinnedCertificate),
+}
+
+fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<Key> {
+    let what = format!("a key of {what}");
+    reader.fields(node, &what, &["ssh", "openpgp", "notAfter"], &["keyless", "userPresence"])?;
+    if node.get("keyless").is_some() {
         return None;
     }
     let not_after = match node.get("notAfter") {
         Some(value) => Some(reader.instant(value, "notAfter")?),
         None => None,
     };
-    let ssh = reader.required(node, &format!("a key of {what}"), "ssh")?;
+    if let Some(openpgp) = node.get("openpgp") {
+        if node.get("ssh").is_some() {
+            reader.wrong(node.position, format!("{what} is of two formats"), "one of ssh and openpgp");
+        }
+        return read_certificate(reader, openpgp, &what, not_after).map(Key::OpenPgp);
+    }
+    let ssh = reader.required(node, &what, "ssh")?;
     let text = reader.text(ssh, "ssh")?;
     match PublicKey::parse(text) {
         Ok(key) => {
             if let Some(Err(weak)) = crypto.map(|crypto| crypto.check_key(&key)) {
                 reader.wrong(ssh.position, weak.to_string(), "a key that `crypto` allows");
             }
-            Some(PrincipalKey { key, not_after })
+            Some(Key::Ssh(PrincipalKey { key, not_after }))
         }
         Err(error) => {
             reader.wrong(ssh.position, error.to_string(), "a public key such as \"ssh-ed25519 AAAA…\"");
             None
         }
     }
+}
+
+fn read_certificate(
+    reader: &mut Reader,
+    node: &Node,
+    what: &str,
+    not_after: Option<Timestamp>,
+) -> Option<PinnedCertificate> {
+    reader.fields(node, what, &["fingerprint", "certFile", "sha256"], &[])?;
+    let mut text = |field: &str| {
+        let place = node.get(field).map_or(node.position, |value| value.position);
+        reader.required_text(node, what, field).map(|text| (place, text))
+    };
+    let (fingerprint, file, sha256) = (text("fingerprint"), text("certFile"), text("sha256"));
+    let mut parsed = |(place, text): (Position, &str), wrong: bool, needed: &str| {
+        if wrong {
+            reader.wrong(place, format!("{:?} in {what}", text.chars().take(80).collect::<String>()), needed);
+        }
+    };
+    let (fingerprint, file, sha256) = (fingerprint?, file?, sha256?);
+    let key = fingerprint.1.parse().ok();
+    parsed(fingerprint, key.is_none(), "a fingerprint of 40 or 64 hex digits, as gpg --list-keys prints it");
+    let path: Option<RepoPath> = file.1.parse().ok();
+    let path = path.filter(|path| path.as_str().strip_prefix(CERTIFICATES).is_some_and(|rest| rest.starts_with('/')));
+    parsed(file, path.is_none(), "a file below .writ/keys/");
+    let digest = sha256.1.parse().ok();
+    parsed(sha256, digest.is_none(), "64 lower-case hex digits, as sha256sum prints them");
+    Some(PinnedCertificate { fingerprint: key?, file: path?, sha256: digest?, not_after })
 }
 
 fn read_roles(reader: &mut Reader, node: &Node, known: &BTreeSet<&str>) -> BTreeMap<String, BTreeSet<String>> {
@@ -308,7 +356,8 @@ fn read_revocation(reader: &mut Reader, node: &Node) -> Option<(Revoked, String)
     }
     match (node.get("key"), node.get("payload")) {
         (Some(key), None) => match reader.text(key, "key")?.parse() {
-            Ok(key) => Some((Revoked::Key(key), reason)),
+            Ok(KeyFingerprint::Ssh(key)) => Some((Revoked::Key(key), reason)),
+            Ok(KeyFingerprint::OpenPgp(key)) => Some((Revoked::Certificate(key), reason)),
             Err(error) => {
                 let error: crate::FingerprintError = error;
                 reader.wrong(key.position, error.to_string(), "a fingerprint such as \"SHA256:…\"");

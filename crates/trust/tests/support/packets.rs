@@ -1,6 +1,8 @@
 //! OpenPGP packets laid byte by byte (RFC 9580), so that certificates and signatures can lie in every way.
 
-#![expect(clippy::indexing_slicing, reason = "a fixture that cannot be made fails its test")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a fixture that cannot be made fails its test")]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
+#![expect(unreachable_pub, reason = "part of the tests, not of the crate")]
 
 use aws_lc_rs::{
     digest,
