@@ -19,7 +19,7 @@ use crate::{
     repair::{Place, sign_trust_file},
     step::{Brought, Sealed, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     still_holds::{Made, StillHolds},
-    trust_file::SignatureFile,
+    trust_file::{SignatureFile, load_certificates},
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -315,7 +315,8 @@ impl Judge<'_> {
         let files = SignatureFile::all(self.history, &object.id)?;
         let signed = self.root.signed_by(&bytes, &files);
         self.enough(&object.id, signed.good.len(), "root key", &signed.bad)?;
-        let policy = TrustFile::parse(&bytes).map_err(joined)?;
+        let mut policy = TrustFile::parse(&bytes).map_err(joined)?;
+        load_certificates(self.history, &object.id, &mut policy)?;
         let instants = Instants { committer: made_at(object)?, first_sight: None };
         let mut findings = policy.against_root(self.root);
         findings.extend(policy.out_of_reach(instants.latest()));
@@ -361,7 +362,8 @@ impl Judge<'_> {
             return Err(refused(refuse(TrustCode::W106, id, found, needed, fix)));
         }
         let bytes = read_trust_file(self.history, id).map_err(refused)?;
-        let policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
+        let mut policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
+        load_certificates(self.history, id, &mut policy).map_err(refused)?;
         let findings = policy.against_root(self.root);
         if !findings.is_empty() {
             return Err(refused(joined(findings)));
@@ -378,7 +380,7 @@ impl Judge<'_> {
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants)
-            .map_err(|finding| refused(mend_signature(finding, Some(&state.commit), place)))?;
+            .map_err(|finding| refused(mend_signature(finding, &object, Some(&state.commit), place)))?;
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;

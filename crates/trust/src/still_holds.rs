@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    CommitId, Credit, Entry, Fingerprint, History, HistoryError, Revoked, TrustCode, TrustFile, TrustRootSpec,
+    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revoked, TrustCode, TrustFile, TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
     refusal::{refuse, unreadable},
@@ -30,7 +30,7 @@ pub(crate) struct Made {
     pub(crate) commit: CommitId,
     pub(crate) payload: manifest::Digest,
     /// The key that signed it, and the one that certified that.
-    pub(crate) keys: Vec<Fingerprint>,
+    pub(crate) keys: Vec<KeyFingerprint>,
     /// Whether it brings other commits along.
     pub(crate) is_merge: bool,
 }
@@ -76,7 +76,7 @@ impl StillHolds<'_> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        let revoked = |key: &Fingerprint| Some((*key, self.policy.revoked.get(&Revoked::Key(*key))?));
+        let revoked = |key: &KeyFingerprint| Some((*key, self.policy.revoked.get(&(*key).into())?));
         let (key, revocation) = step.keys.iter().find_map(revoked)?;
         let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
             Some(end) => place <= *end,
@@ -115,7 +115,7 @@ impl StillHolds<'_> {
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
-        let merger = step.keys.first().and_then(|key| self.policy.holder(key)).map(|(name, _)| Credit::of_author(name));
+        let merger = step.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
         let answers = |path: &RepoPath| {
             merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
         };

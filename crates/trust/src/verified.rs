@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven, step::Step,
+    ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
+    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven,
+    step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -45,12 +46,33 @@ impl VerifiedCommit {
     /// # Errors
     /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
+        let by_gpg = object.signature_format() == Some(ArmorFormat::OpenPgp) && policy.has_certificates();
+        let judge = if by_gpg { Self::by_certificate } else { Self::by_ssh_key };
+        let signer = judge(object, policy, instants)?;
+        Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
+    }
+
+    fn by_certificate(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
+        let names = list(policy.certificate_holders(instants.latest()));
+        let fix = || format!("sign with an OpenPGP key in force of {names}");
+        let signature = object
+            .verify_openpgp(policy, &policy.crypto, instants)
+            .map_err(|finding| Finding { fix: fix(), ..finding })?;
+        let (principal, _pin) = policy.certificate_in_window(&signature, instants).map_err(|(code, found)| {
+            let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {names}");
+            refuse(code, &object.id, found, needed, fix())
+        })?;
+        let key = KeyFingerprint::OpenPgp(signature.certificate());
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None })
+    }
+
+    fn by_ssh_key(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
         let signature = object.verify_ssh(&policy.crypto)?;
         if let Some(certificate) = signature.certificate() {
             let principal = policy
                 .certified(&signature, certificate, instants)
                 .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))?;
-            return Ok(Self::signed_by(object, principal, &signature));
+            return Ok(ssh_signer(principal, &signature));
         }
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
@@ -79,21 +101,7 @@ impl VerifiedCommit {
             let found = format!("signed with key {key} of {principal} {found}");
             return Err(refuse(TrustCode::W207, &object.id, found, needed.to_owned(), fix.to_owned()));
         }
-        Ok(Self::signed_by(object, principal, &signature))
-    }
-
-    fn signed_by(object: &CommitObject, principal: &str, signature: &SshSignature) -> Self {
-        Self {
-            id: object.id,
-            tree: object.tree,
-            payload_sha256: object.payload_sha256,
-            signer: Signer {
-                principal: principal.to_owned(),
-                format: SignatureFormat::Ssh,
-                key: signature.key().fingerprint(),
-                ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
-            },
-        }
+        Ok(ssh_signer(principal, &signature))
     }
 
     /// Its id.
@@ -177,6 +185,16 @@ impl AuthorizedCommit {
     }
 }
 
+/// A principal, by its SSH key or by a certificate for it.
+fn ssh_signer(principal: &str, signature: &SshSignature) -> Signer {
+    Signer {
+        principal: principal.to_owned(),
+        format: SignatureFormat::Ssh,
+        key: KeyFingerprint::Ssh(signature.key().fingerprint()),
+        ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
+    }
+}
+
 /// The three pins of the TrustRoot. (The root signatures over the trust file are checked where it is read.)
 fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Finding> {
     let pins = &root.introduction;
@@ -186,7 +204,7 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
         let needed = format!("commit {} with sha256 {}, as the TrustRoot pins", pins.commit, pins.payload_sha256);
         return Err(refuse(TrustCode::W106, &verified.id, found, needed, fix()));
     }
-    if verified.signer.key != pins.signer {
+    if verified.signer.key != KeyFingerprint::Ssh(pins.signer) {
         let found = format!("the introduction is signed with key {}", verified.signer.key);
         return Err(refuse(
             TrustCode::W202,
