@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, counted};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, RootKeys, Signer, TrustCode, TrustFile,
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Revoked, RootKeys, Signer, TrustCode, TrustFile,
     TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
     instants::Instants,
+    issuers::Issuers,
     refusal::{mend_signature, refuse, sign_again},
     repair::{Place, sign_trust_file},
     step::{Brought, Sealed, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
@@ -281,6 +282,7 @@ impl Judge<'_> {
             }
         }
         steps.reverse();
+        let issuers = self.issuers(&state.policy, before.iter().chain(steps.iter().map(|step| &step.commit)))?;
         let instants = Instants { committer: state.made, first_sight: Some(self.now) };
         let asked = StillHolds {
             history: self.history,
@@ -288,9 +290,25 @@ impl Judge<'_> {
             policy: &state.policy,
             before,
             steps: &steps,
+            issuers: &issuers,
             instants,
         };
         asked.judge()
+    }
+
+    /// Whose the keys of OpenPGP signatures are, if that decides anything.
+    fn issuers<'c>(
+        &self,
+        policy: &TrustFile,
+        mainline: impl Iterator<Item = &'c CommitId>,
+    ) -> Result<Issuers, Finding> {
+        let mut issuers = Issuers::default();
+        if policy.revoked.keys().any(|revoked| matches!(revoked, Revoked::Certificate(_))) {
+            for commit in mainline {
+                issuers.add(self.history, commit)?;
+            }
+        }
+        Ok(issuers)
     }
 
     /// The introduction: pinned by the TrustRoot, its trust file vouched for by the root keys.

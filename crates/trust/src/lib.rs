@@ -15,6 +15,7 @@ mod declared_kinds;
 mod glob;
 mod history;
 mod instants;
+mod issuers;
 mod judge;
 mod kinds;
 mod log_proof;

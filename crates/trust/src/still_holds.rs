@@ -13,6 +13,7 @@ use crate::{
     CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revoked, TrustCode, TrustFile, TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
+    issuers::Issuers,
     refusal::{refuse, unreadable},
     repair::Place,
     step::{MAX_SIDE_COMMITS, changes, read_commit},
@@ -29,7 +30,7 @@ const TOLD: usize = 5;
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
     pub(crate) payload: manifest::Digest,
-    /// The key that signed it, and the one that certified that.
+    /// The key that signed it, and the one that certified that, as the signature has it.
     pub(crate) keys: Vec<KeyFingerprint>,
     /// Whether it brings other commits along.
     pub(crate) is_merge: bool,
@@ -51,6 +52,7 @@ pub(crate) struct StillHolds<'a> {
     /// What the first of `steps` follows, if anything.
     pub(crate) before: Option<CommitId>,
     pub(crate) steps: &'a [Made],
+    pub(crate) issuers: &'a Issuers,
     pub(crate) instants: Instants,
 }
 
@@ -76,14 +78,17 @@ impl StillHolds<'_> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        let revoked = |key: &KeyFingerprint| Some((*key, self.policy.revoked.get(&(*key).into())?));
-        let (key, revocation) = step.keys.iter().find_map(revoked)?;
-        let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
-            Some(end) => place <= *end,
-            // The end lies before all that is judged here.
-            None => false,
-        });
-        (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
+        let revoked = |key: KeyFingerprint| {
+            let revocation = self.policy.revoked.get(&key.into())?;
+            let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
+                Some(end) => place <= *end,
+                // The end lies before all that is judged here.
+                None => false,
+            });
+            (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
+        };
+        // One that is revoked only after this step says nothing about the others.
+        self.issuers.with_certificates(&step.keys).into_iter().find_map(revoked)
     }
 
     fn left_by_revoked(&self) -> Result<BTreeMap<RepoPath, Left>, Finding> {

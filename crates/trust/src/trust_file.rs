@@ -252,7 +252,7 @@ impl TrustFile {
         })
     }
 
-    /// The principal that holds a key of either format; an OpenPGP key may be a subkey of the certificate that is pinned.
+    /// The principal that holds a key of either format; an OpenPGP key may be a subkey of a certificate that is loaded.
     #[must_use]
     pub fn holder_of(&self, key: &KeyFingerprint) -> Option<&str> {
         match key {

@@ -93,6 +93,12 @@ impl Certificate {
         self.user_id.as_deref()
     }
 
+    /// Fingerprints of those of its keys that the primary key lets sign, and that agree, whether or not they are in force.
+    pub fn signing_keys(&self) -> impl Iterator<Item = OpenPgpFingerprint> {
+        let signs = |key: &&Key| key.standing.statement.as_ref().is_ok_and(|statement| statement.signs);
+        std::iter::once(&self.primary).chain(&self.subkeys).filter(signs).map(|key| key.fingerprint)
+    }
+
     /// Fingerprints of all its keys, the primary one first.
     pub fn keys(&self) -> impl Iterator<Item = OpenPgpFingerprint> {
         std::iter::once(&self.primary).chain(&self.subkeys).map(|key| key.fingerprint)

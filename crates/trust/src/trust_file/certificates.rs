@@ -116,9 +116,9 @@ impl TrustFile {
         })
     }
 
-    /// The certificates, as far as they are loaded, that have this key.
+    /// The certificates, as far as they are loaded, that sign with this key.
     pub(crate) fn certificates_with(&self, key: &OpenPgpFingerprint) -> impl Iterator<Item = OpenPgpFingerprint> {
-        let has = move |certificate: &&Certificate| certificate.keys().any(|one| one == *key);
+        let has = move |certificate: &&Certificate| certificate.signing_keys().any(|one| one == *key);
         self.certificates.values().filter(has).map(Certificate::fingerprint)
     }
 
