@@ -1,4 +1,4 @@
-//! Keys of the real `gpg` beside SSH keys: revocations that work backwards, windows of the trust file.
+//! Keys of the real `gpg` beside SSH keys: approvals, revocations that work backwards, windows of the trust file.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the modules of fixtures are shared")]
@@ -7,9 +7,9 @@ mod memory;
 mod support;
 
 use manifest::Digest;
-use memory::{Tree, World, code, config_map, path, person, policy, put_policy};
+use memory::{Tree, World, at, code, config_map, path, person, policy, put_policy};
 use support::{Bench, gpg::Gpg};
-use trust::{CommitId, Start, TrustFile};
+use trust::{Approval, CommitId, CommitObject, Decision, Start, TrustFile, envelope, envelope_message};
 
 const FILE: &str = ".writ/keys/bob.asc";
 
@@ -184,6 +184,55 @@ fn merges_of_and_by_certificates_are_looked_at_as_those_of_keys() {
     let text = bob.policy(2, "", &[&edits[..], &[("revoked: []", &hard)]].concat());
     let revoked = bob.trust(&mut world, by_bob, &text);
     assert_eq!(broken(&world, &Start::Introduction, revoked), "holds");
+}
+
+const TWO: [(&str, &str); 2] =
+    [("{role: security, threshold: 1}", "{role: security, threshold: 2}"), ("[alice, frank]", "[alice, bob, frank]")];
+
+/// The verdict on alice's change of a policy that takes two, with an approval that is signed like this.
+fn approved(bob: &Bob<'_>, edits: &[(&str, &str)], sign: impl FnOnce(&[u8]) -> String) -> (&'static str, String) {
+    let mut world = bob.world("", &[&TWO, edits].concat());
+    let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
+    let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
+    let approval = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from: object.parents[0],
+        to_tree: object.tree,
+        policy_version: 1,
+        expires: at(world.now + 3_600),
+        decision: Decision::Approve,
+        skipped: Vec::new(),
+    };
+    let payload = approval.payload();
+    let text = envelope(&payload, &[("bob", &sign(&envelope_message(&payload)))]);
+    world.memory.notes.insert(step, vec![text.into_bytes()]);
+    let judgement = world.judge(&Start::Introduction, step);
+    (code(&judgement), judgement.refusal().map_or_else(String::new, |finding| finding.found.clone()))
+}
+
+#[test]
+fn approvals_are_signed_by_certificates() {
+    let bench = Bench::new();
+    let bob = Bob::new(&bench);
+    assert_eq!(approved(&bob, &[], |message| bob.sign(message)), ("ok", String::new()));
+    // The plain payload is not what is signed, and a signature over something else is none.
+    let (code, found) = approved(&bob, &[], |_message| bob.sign(b"{}"));
+    assert_eq!(code, "W303");
+    assert!(found.ends_with(&format!("the signature by {} does not fit these bytes", bob.subkey)), "{found}");
+    // A certificate of nobody, though it says that it is bob's.
+    let other = bob.gpg.key("Bob <bob@example.com> (new)", "ed25519", "sign", "never");
+    let by_other = |message: &[u8]| String::from_utf8(bob.gpg.sign(&other, &[], message)).unwrap();
+    let (code, found) = approved(&bob, &[], by_other);
+    assert_eq!(code, "W303");
+    assert!(found.ends_with("which belongs to no certificate"), "{found}");
+    // Revoked by the trust file.
+    for key in [&bob.primary, &bob.subkey] {
+        let hard = revoking(key, "kind: hard");
+        let (code, found) = approved(&bob, &[("revoked: []", &hard)], |message| bob.sign(message));
+        assert_eq!(code, "W303");
+        assert!(found.ends_with(&format!("signed with key {key}, which is revoked (stolen)")), "{found}");
+    }
 }
 
 /// `notBefore` and `notAfter` beside `openpgp`.
