@@ -75,7 +75,7 @@ manifest::codes! {
         W208 = "FormatNotSupported" {
             meaning: "The signature format or the key type is not supported yet (X.509, ML-DSA keys, OpenPGP keys on Brainpool curves, two object formats at once), or it is OpenPGP where no principal has an OpenPGP key.",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
-            example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, which is not supported yet; needed: an SSH signature",
+            example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, and no principal has an OpenPGP key; needed: an SSH signature",
         },
 
         /// No signature at all.

@@ -5,8 +5,8 @@ use manifest::{Digest, Finding};
 
 use crate::{
     ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
-    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, rules::list, ssh::Unproven,
-    step::Step,
+    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, repair::resign, rules::list,
+    ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -46,9 +46,14 @@ impl VerifiedCommit {
     /// # Errors
     /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
     pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
-        let by_gpg = object.signature_format() == Some(ArmorFormat::OpenPgp) && policy.has_certificates();
-        let judge = if by_gpg { Self::by_certificate } else { Self::by_ssh_key };
-        let signer = judge(object, policy, instants)?;
+        let signer = match object.signature_format() {
+            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => Self::by_certificate(object, policy, instants)?,
+            Some(ArmorFormat::OpenPgp) => {
+                let found = "an OpenPGP signature, and no principal has an OpenPGP key".to_owned();
+                return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
+            }
+            Some(ArmorFormat::Ssh | ArmorFormat::X509) | None => Self::by_ssh_key(object, policy, instants)?,
+        };
         Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
     }
 

@@ -111,6 +111,15 @@ fn a_principal_signs_commits_with_a_certificate_that_is_pinned() {
     let mut plain = World::new();
     let start = plain.introduction;
     let commit = by(&mut plain, &bob(), start, changes_web);
+    let judgement = plain.judge(&Start::Introduction, commit);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W208");
+    assert_eq!(finding.found, "an OpenPGP signature, and no principal has an OpenPGP key");
+    assert!(finding.fix.starts_with("git -c gpg.format=ssh "), "{}", finding.fix);
+    // whatever is in the armour
+    let armour = "-----BEGIN PGP SIGNATURE-----\n\niHUEABYKAB0WIQ==\n-----END PGP SIGNATURE-----\n";
+    let tree = plain.memory.tree(&start);
+    let commit = plain.memory.store_signed(&[start], tree, Some(|_: &[u8]| armour.to_owned()), BASE + 60);
     assert_eq!(plain.code(commit), "W208");
 }
 
