@@ -235,6 +235,54 @@ fn approvals_are_signed_by_certificates() {
     }
 }
 
+/// Whoever makes a commit does not vouch for what is in it, where somebody else is asked for.
+#[test]
+fn the_author_of_a_trust_file_is_the_holder_of_the_certificate() {
+    let bench = Bench::new();
+    let bob = Bob::new(&bench);
+    let edits = [
+        ("root: [alice, dave]", "root: [alice, bob, dave]"),
+        ("{role: root, threshold: 2}", "{role: root, threshold: 1, distinctFromAuthor: true}"),
+    ];
+    let text = bob.policy(2, "", &edits);
+    let judged = |by_bob: bool, others: &[&str]| {
+        let mut tree = Tree::new();
+        bob.put(&mut tree, &bob.policy(1, "", &edits));
+        let mut world = World::of(tree);
+        let (mut tree, start) = (world.memory.tree(&world.introduction), world.introduction);
+        put_policy(&mut tree, &text, others);
+        tree.insert(path(FILE), bob.certificate.clone());
+        if by_bob {
+            tree.insert(path(".writ/trust.yaml.sigs/bob.asc"), bob.sign(text.as_bytes()).into_bytes());
+        }
+        let sign = Some(|payload: &[u8]| bob.sign(payload));
+        let commit = world.memory.store_signed(&[start], tree, sign, memory::BASE + 60);
+        world.code(commit)
+    };
+    assert_eq!(judged(true, &[]), "W504");
+    assert_eq!(judged(true, &["alice"]), "ok");
+    assert_eq!(judged(false, &["alice"]), "ok");
+}
+
+#[test]
+fn thresholds_are_within_reach_of_people_with_certificates_and_of_no_forge() {
+    let bench = Bench::new();
+    let bob = Bob::new(&bench);
+    let parsed = |edits: &[(&str, &str)]| {
+        let all = [&[("root: [alice, dave]", "root: [alice, bob]")], edits].concat();
+        let findings = TrustFile::parse(bob.policy(1, "", &all).as_bytes()).err().unwrap_or_default();
+        findings.first().map_or("ok", |finding| finding.code.code)
+    };
+    assert_eq!(parsed(&[]), "ok");
+    assert_eq!(parsed(&[("bob: {kind: human", "bob: {kind: forge")]), "W506");
+    let hard = revoking(&bob.primary, "kind: hard");
+    assert_eq!(parsed(&[("revoked: []", &hard)]), "W506");
+    // Somebody else than the two who count has to make the commit: by whatever key.
+    let distinct = ("{role: root, threshold: 2}", "{role: root, threshold: 2, distinctFromAuthor: true}");
+    let alone = ("root: [alice, bob]", "root: [alice, dave]");
+    assert_eq!(parsed(&[alone, distinct]), "ok");
+}
+
 /// `notBefore` and `notAfter` beside `openpgp`.
 #[test]
 fn windows_of_pinned_certificates() {
