@@ -7,12 +7,14 @@ use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Principal, Revoked, TrustFile};
 use crate::{
-    Change, CommitId, Crypto, History, Instants, TrustCode,
+    ArmorFormat, Change, CommitId, CommitObject, Crypto, History, Instants, TrustCode,
+    instants::committer_time,
     openpgp::{
         Certificate, MAX_CERTIFICATE_BYTES, OpenPgpError, OpenPgpFingerprint, OpenPgpSignature, OpenPgpVerifier,
         Signature,
     },
     refusal::unreadable,
+    step::read_trust_file,
 };
 
 /// Folder of the certificates.
@@ -101,6 +103,29 @@ impl Principal {
 }
 
 impl TrustFile {
+    /// The trust file that a commit carries, with the certificates that it pins.
+    ///
+    /// # Errors
+    /// W501 if there is none, W502 and W506 if it or a certificate is refused, W403 if the history cannot be read.
+    pub fn of_commit(history: &dyn History, commit: &CommitId) -> Result<Self, Vec<Finding>> {
+        let bytes = read_trust_file(history, commit).map_err(|finding| vec![finding])?;
+        let mut file = Self::parse(&bytes)?;
+        load_certificates(history, commit, &mut file).map_err(|finding| vec![finding])?;
+        Ok(file)
+    }
+
+    /// The principal whose signature a commit carries that fits it, in either format. Whether the trust file has the key
+    /// in force is another question.
+    #[must_use]
+    pub fn signer_of_commit(&self, commit: &CommitObject) -> Option<&str> {
+        if commit.signature_format() != Some(ArmorFormat::OpenPgp) {
+            return commit.verify_ssh(&self.crypto).ok().and_then(|signature| self.signer_of(&signature));
+        }
+        let instants = Instants { committer: committer_time(commit)?, first_sight: None };
+        let signature = commit.verify_openpgp(self, &self.crypto, &instants).ok()?;
+        self.certificate_holder(&signature.certificate()).map(|(name, _pin)| name)
+    }
+
     /// Whether any principal has an OpenPGP key.
     #[must_use]
     pub fn has_certificates(&self) -> bool {
