@@ -2,7 +2,7 @@
 //!
 //! A small one travels in the entry's own journal record, so that an append is one write of a file that exists: making a
 //! file for it took longer than all the rest. It becomes a file before the entry gets into the tree. A large one is a file
-//! from the start, synced before the record that names it.
+//! from the start, synced before the record that names it; the append of the first one in a folder makes that as well.
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::error::LogError;
-use crate::journal::{self, JOURNAL_BYTES};
+use crate::journal::{self, JOURNAL_BYTES, RECORD_LIMIT};
 use crate::publish::Publisher;
 use crate::shared::{Pending, Shared, State};
 use crate::storage::parents;
@@ -17,8 +17,8 @@ const GROUP_WINDOW: Duration = Duration::from_millis(10);
 /// A checkpoint is signed at most this often, unless somebody waits for it or a bundle is full. Each one replaces three
 /// files, so that one per group would cost more than all the rest of an append.
 pub(crate) const PUBLISH_WINDOW: Duration = Duration::from_secs(1);
-/// The journal is settled when this much of it is used, before anybody has to wait for it.
-const SETTLE_AT: u64 = JOURNAL_BYTES / 4 * 3;
+/// The journal is settled when this much of it is used: three quarters of what can be before somebody has to wait for it.
+const SETTLE_AT: u64 = (JOURNAL_BYTES - RECORD_LIMIT as u64) / 4 * 3;
 /// Bytes to zero so that no record starts there: more than a record's numbers, at most a record.
 const HEAD: u64 = 50;
 
@@ -76,19 +76,13 @@ impl Committer {
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
             }
-            state = self.sync(&shared, state);
-            if state.is_urgent() || state.unpublished.len() as u64 >= WIDTH || self.publish_at <= Instant::now() {
-                state = self.publish(&shared, state);
-            }
+            state = self.serve(&shared, state);
             if state.closing {
                 state.closing_fault = self.finish(&shared, &mut state);
                 return;
             }
             if state.settle_wanted || state.position > SETTLE_AT {
-                // Appends go on meanwhile: thousands of bodies may be among it.
-                drop(state);
-                self.publisher.sync_ahead();
-                state = shared.lock();
+                state = self.sync_ahead(&shared, state);
                 state.settle_fault = self.settle(&shared, &mut state).err();
                 state.settle_wanted = false;
                 state.settlings += 1;
@@ -105,6 +99,29 @@ impl Committer {
         }
         let left = self.publish_at.saturating_duration_since(Instant::now());
         shared.work.wait_timeout_while(state, left, idle).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Syncs what is written by now, and publishes if that is due.
+    fn serve<'a>(&mut self, shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let state = self.sync(shared, state);
+        if state.is_urgent() || state.unpublished.len() as u64 >= WIDTH || self.publish_at <= Instant::now() {
+            return self.publish(shared, state);
+        }
+        state
+    }
+
+    /// Syncs what is published, so that settling, which holds the lock, has little left to do. Thousands of bodies may be
+    /// among it and appends go on meanwhile, so these are served after every few files. It comes to an end: what they add
+    /// must have room in the journal, and what cannot be published is not tried again here.
+    fn sync_ahead<'a>(&mut self, shared: &'a Shared, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        loop {
+            drop(state);
+            let more = self.publisher.sync_ahead();
+            state = self.serve(shared, shared.lock());
+            if !more || state.publish_fault.is_some() {
+                return state;
+            }
+        }
     }
 
     /// Syncs what is written by now. The lock is free meanwhile: what is appended then shares the next sync.
@@ -245,3 +262,6 @@ fn settle_waiters(state: &mut State, target: u64, position: u64, result: &Result
     let zeros = vec![0; (end - state.position) as usize];
     drop(shared.storage.write_at(journal::PATH, state.position, &zeros));
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ impl LogReader {
     /// A storage error, or [`LogError::Checkpoint`].
     pub fn checkpoint(&self) -> Result<Checkpoint, LogError> {
         let bytes = self.disk.read(CHECKPOINT, CHECKPOINT_LIMIT);
-        let bytes = bytes.and_then(|bytes| bytes.ok_or_else(|| std::io::ErrorKind::NotFound.into()));
+        let bytes = bytes.and_then(|bytes| bytes.ok_or_else(|| rustix::io::Errno::NOENT.into()));
         let bytes = bytes.map_err(|error| LogError::storage("read", CHECKPOINT, error))?;
         let note = String::from_utf8(bytes).map_err(|_| LogError::Checkpoint(NoteError::Format))?;
         Checkpoint::parse(&note, &self.key).map_err(LogError::Checkpoint)

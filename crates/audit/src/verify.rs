@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use crate::storage::{Disk, Storage as _};
 use crate::tile::{BUNDLE_BYTES, Content, Edge, TILE_BYTES, Tile, WIDTH, next_entry};
 use crate::walk::files_below;
 
+/// What is said of a log without a journal.
+const NO_JOURNAL: &str = "there is no file journal: entries after the checkpoint, if there are any, are not here";
 /// Times verification starts again because the writer moved on meanwhile.
 const ATTEMPTS: u32 = 8;
 
@@ -33,7 +36,8 @@ pub struct Report {
     pub bodies: u64,
     /// Earlier checkpoints that the log was shown to extend.
     pub extended: u64,
-    /// What is no mismatch but worth knowing: surplus files, entries that wait in the journal.
+    /// What is no mismatch but worth knowing: surplus files, entries that wait in the journal, files that the next start
+    /// makes from it.
     pub notes: Vec<String>,
 }
 
@@ -80,7 +84,8 @@ fn mismatch(file: &str, offset: u64, entry: Option<u64>, what: impl Into<String>
 }
 
 /// Verifies everything in `dir`: signature of the checkpoint, form of every entry, every tile and
-/// bundle, root, journal and bodies, and that the log extends each of the remembered checkpoints.
+/// bundle, root, journal and bodies, and that the log extends each of the remembered checkpoints. What a power cut may
+/// take, as the journal holds it, is noted.
 ///
 /// # Errors
 /// [`VerifyError::Mismatch`] for what is proven wrong, [`VerifyError::Unreadable`] when it cannot be judged.
@@ -91,7 +96,7 @@ pub fn verify_dir(dir: &Path, key: &LogPublicKey, remembered: &[Checkpoint]) -> 
         let before = read(&disk, CHECKPOINT, CHECKPOINT_LIMIT)?;
         let result = verify_once(dir, &disk, before.as_deref(), key, remembered);
         // A writer may have replaced files while they were read, and added bodies of entries that came after the checkpoint.
-        let doubtful = result.as_ref().map_or(true, |(_, strays)| *strays > 0);
+        let doubtful = result.as_ref().map_or(true, |(_, doubts)| *doubts > 0);
         if !doubtful || attempt == ATTEMPTS || read(&disk, CHECKPOINT, CHECKPOINT_LIMIT)? == before {
             return result.map(|(report, _)| report);
         }
@@ -121,19 +126,22 @@ fn verify_once(
     key: &LogPublicKey,
     remembered: &[Checkpoint],
 ) -> Result<(Report, usize), VerifyError> {
-    let newest = newest.ok_or_else(|| VerifyError::unreadable(CHECKPOINT, io::ErrorKind::NotFound.into()))?;
+    let newest = newest.ok_or_else(|| VerifyError::unreadable(CHECKPOINT, rustix::io::Errno::NOENT.into()))?;
     let checkpoint = parse_checkpoint(CHECKPOINT, newest, key)?;
     let settled = read(disk, SETTLED, CHECKPOINT_LIMIT)?;
     let settled = settled.map(|bytes| parse_checkpoint(SETTLED, &bytes, key)).transpose()?;
     let mut verifier = Verifier::new(disk, checkpoint);
     verifier.remember(SETTLED, settled.as_slice())?;
     verifier.remember("remembered checkpoint", remembered)?;
+    match read(disk, journal::PATH, JOURNAL_BYTES)? {
+        Some(journal) => verifier.read_journal(&journal, settled.as_ref().map(Checkpoint::size))?,
+        // Copies often leave it out, and a log that nobody writes has nothing in it.
+        None => verifier.report.notes.push(NO_JOURNAL.to_owned()),
+    }
     verifier.list(dir)?;
-    let journal = read(disk, journal::PATH, JOURNAL_BYTES)?.unwrap_or_default();
-    verifier.read_journal(&journal)?;
     verifier.tree()?;
     verifier.bodies(dir)?;
-    Ok((verifier.report, verifier.strays))
+    Ok((verifier.report, verifier.doubts))
 }
 
 /// One pass over the log.
@@ -142,20 +150,27 @@ struct Verifier<'a> {
     report: Report,
     /// Files below `tile/`, by content and number, with their widths.
     files: BTreeMap<(Content, u64), BTreeSet<u64>>,
+    /// Files below `tile/` of which a power cut left the name only.
+    empty: BTreeSet<Tile>,
+    /// Entries from which the next start makes files anew.
+    anew: Range<u64>,
     /// Roots that were signed for a size, with where that was said.
     signed: BTreeMap<u64, Vec<(String, Hash)>>,
     /// Published entries that the journal also has.
     journal: BTreeMap<u64, (u64, Vec<u8>)>,
-    /// Bodies that the journal has.
+    /// Bodies that the next start makes anew.
     carried: BTreeSet<Hash>,
     /// Files that entries name which wait in the journal.
     awaited: BTreeSet<String>,
     /// Digest of each body, with the first entry that names it.
     body_digests: BTreeMap<Hash, u64>,
+    /// The file of the current bundle, and the first entry that the journal gave in its stead.
+    bundle: String,
+    made_from: Option<u64>,
     /// Where each record of the current bundle starts.
     offsets: Vec<u64>,
-    /// Bodies that no entry names.
-    strays: usize,
+    /// Notes that a writer at work may be the reason of.
+    doubts: usize,
     /// First difference between a leaf and its tile, blamed on the bundle or on the tile.
     leaf: Option<(Mismatch, Mismatch)>,
     /// First difference in a tile above.
@@ -173,13 +188,17 @@ impl<'a> Verifier<'a> {
             disk,
             report: Report { checkpoint, entries, tiles: 0, bodies: 0, extended: 0, notes: Vec::new() },
             files: BTreeMap::new(),
+            empty: BTreeSet::new(),
+            anew: 0..0,
             signed: BTreeMap::new(),
             journal: BTreeMap::new(),
             carried: BTreeSet::new(),
             awaited: BTreeSet::new(),
             body_digests: BTreeMap::new(),
+            bundle: String::new(),
+            made_from: None,
             offsets: Vec::new(),
-            strays: 0,
+            doubts: 0,
             leaf: None,
             above: None,
             form: None,
@@ -205,56 +224,16 @@ impl<'a> Verifier<'a> {
     fn list(&mut self, dir: &Path) -> Result<(), VerifyError> {
         for path in files_below(dir, "tile")? {
             match Tile::parse(&path) {
+                Some(tile) if self.is_made_anew(tile) && self.is_empty(&path)? => {
+                    self.doubts += 1;
+                    self.empty.insert(tile);
+                    self.report.notes.push(format!("{path} is empty; the next start makes or removes it"));
+                }
                 Some(tile) => {
                     self.files.entry((tile.content, tile.number)).or_default().insert(tile.width);
                 }
                 None => self.report.notes.push(format!("{path} is not a file of the log")),
             }
-        }
-        Ok(())
-    }
-
-    fn read_journal(&mut self, bytes: &[u8]) -> Result<(), VerifyError> {
-        let (records, used) = journal::records(bytes);
-        let (mut at, mut waiting) = (0, 0_u64);
-        for record in &records {
-            if !record.body.is_empty() {
-                self.carried.insert(Hash::of(record.body));
-            }
-            if record.index < self.report.entries {
-                self.journal.insert(record.index, (at, record.entry.to_vec()));
-            } else {
-                let entry = Entry::from_canonical_json(record.entry)
-                    .map_err(|error| mismatch(journal::PATH, at, Some(record.index), error.to_string()))?;
-                let body = entry.body_digest();
-                if !record.body.is_empty() && body != Some(Hash::of(record.body)) {
-                    return Err(mismatch(
-                        journal::PATH,
-                        at,
-                        Some(record.index),
-                        "the body is not the one the entry names",
-                    ));
-                }
-                self.awaited.extend(body.map(|digest| body_path(&digest)));
-                waiting += 1;
-            }
-            at += record.size() as u64;
-        }
-        if waiting > 0 {
-            let wait = if waiting == 1 { "entry waits" } else { "entries wait" };
-            self.report.notes.push(format!("{waiting} {wait} in the journal for a checkpoint"));
-        }
-        let rest = bytes.get(used as usize..).unwrap_or_default();
-        if let Some(place) = rest.iter().position(|byte| *byte != 0) {
-            let byte = used + place as u64;
-            let last = records.last();
-            let next = last.map_or(self.report.entries, |last| self.report.entries.max(last.index.saturating_add(1)));
-            let hidden = match journal::hidden(rest, next, last.map_or(0, |last| last.epoch)) {
-                0 => String::new(),
-                1 => format!("; acknowledged entry {next} may be hidden there"),
-                count => format!("; {count} acknowledged entries from {next} on may be hidden there"),
-            };
-            self.report.notes.push(format!("journal, byte {byte}: rest of an earlier or torn record{hidden}"));
         }
         Ok(())
     }
@@ -266,16 +245,16 @@ impl<'a> Verifier<'a> {
         let mut roots = BTreeMap::from([(0, edge.root())]);
         for number in 0..size.div_ceil(WIDTH) {
             let bundle = Tile::holding(Content::Entries, number * WIDTH, size);
-            let (path, bytes) = self.read_needed(bundle)?;
+            let bytes = self.read_bundle(bundle)?;
             self.offsets.clear();
             let mut rest = bytes.as_slice();
             for index in bundle.first_entry()..bundle.first_entry() + bundle.width {
                 let offset = (bytes.len() - rest.len()) as u64;
                 let Some((entry, after)) = next_entry(rest) else {
-                    return Err(self.broken_bundle(&path, &bytes, offset, index)?);
+                    return Err(self.broken_bundle(&bytes, offset, index)?);
                 };
                 self.offsets.push(offset);
-                self.entry(&path, offset, index, entry);
+                self.entry(offset, index, entry);
                 rest = after;
                 for (tile, expected) in edge.push(entry) {
                     self.compare(tile, &expected)?;
@@ -330,18 +309,20 @@ impl<'a> Verifier<'a> {
     }
 
     /// The file for this tile, or the full one in its place.
+    fn file_for(&self, tile: Tile) -> Option<Tile> {
+        let widths = self.files.get(&(tile.content, tile.number))?;
+        [tile, tile.full()].into_iter().find(|tile| widths.contains(&tile.width))
+    }
+
     fn read_needed(&self, tile: Tile) -> Result<(String, Vec<u8>), VerifyError> {
-        let widths = self.files.get(&(tile.content, tile.number));
-        let there = |width| widths.is_some_and(|widths| widths.contains(&width));
-        let found = [tile, tile.full()].into_iter().find(|tile| there(tile.width));
         let limit = if tile.content == Content::Entries { BUNDLE_BYTES } else { TILE_BYTES };
         let missing = || mismatch(&tile.to_string(), 0, Some(tile.first_entry()), "the file is missing");
-        let path = found.ok_or_else(missing)?.to_string();
+        let path = self.file_for(tile).ok_or_else(missing)?.to_string();
         let bytes = read(self.disk, &path, limit)?.ok_or_else(missing)?;
         Ok((path, bytes))
     }
 
-    fn entry(&mut self, path: &str, offset: u64, index: u64, bytes: &[u8]) {
+    fn entry(&mut self, offset: u64, index: u64, bytes: &[u8]) {
         match Entry::from_canonical_json(bytes) {
             Ok(entry) => {
                 if let Some(digest) = entry.body_digest() {
@@ -349,20 +330,22 @@ impl<'a> Verifier<'a> {
                 }
             }
             Err(error) => {
+                let (file, offset) = self.place(index, offset);
                 let what = error.to_string();
-                self.form.get_or_insert(Mismatch { file: path.to_owned(), offset, entry: Some(index), what });
+                self.form.get_or_insert(Mismatch { file, offset, entry: Some(index), what });
             }
         }
-        if let Some((at, copy)) = self.journal.remove(&index)
+        if let Some((at, copy)) = self.journal.get(&index)
             && copy != bytes
         {
             let what = "the entry is not the one in the tree".to_owned();
-            self.copy.get_or_insert(Mismatch { file: journal::PATH.to_owned(), offset: at, entry: Some(index), what });
+            self.copy.get_or_insert(Mismatch { file: journal::PATH.to_owned(), offset: *at, entry: Some(index), what });
         }
     }
 
     /// A record that does not end within the bundle: the first entry whose leaf differs, or this one.
-    fn broken_bundle(&self, path: &str, bytes: &[u8], offset: u64, index: u64) -> Result<VerifyError, VerifyError> {
+    fn broken_bundle(&self, bytes: &[u8], offset: u64, index: u64) -> Result<VerifyError, VerifyError> {
+        let path = &self.bundle;
         if let Some((bundle, _)) = &self.leaf {
             return Ok(bundle.clone().into());
         }
@@ -385,7 +368,7 @@ impl<'a> Verifier<'a> {
     fn compare(&mut self, tile: Tile, expected: &[u8]) -> Result<(), VerifyError> {
         let widths = self.files.remove(&(tile.content, tile.number)).unwrap_or_default();
         if !widths.contains(&tile.width) && !widths.contains(&WIDTH) {
-            return Err(mismatch(&tile.to_string(), 0, Some(tile.first_entry()), "the file is missing"));
+            self.accept_missing(tile, &widths)?;
         }
         for width in widths {
             let file = Tile { width, ..tile };
@@ -421,14 +404,18 @@ impl<'a> Verifier<'a> {
             Content::Level(_) => same / 32,
             Content::Entries => self.offsets.partition_point(|offset| *offset <= same as u64).saturating_sub(1),
         } as u64;
-        let entry = Some(file.first_entry() + item * file.span());
-        let blamed =
-            |file: &str, offset, what: &str| Mismatch { file: file.to_owned(), offset, entry, what: what.to_owned() };
+        let first = file.first_entry() + item * file.span();
+        let blamed = |file: &str, offset, what: &str| Mismatch {
+            file: file.to_owned(),
+            offset,
+            entry: Some(first),
+            what: what.to_owned(),
+        };
         match file.content {
             Content::Level(0) => {
                 let start = self.offsets.get(item as usize).copied().unwrap_or_default();
-                let bundle = Tile::holding(Content::Entries, file.first_entry(), self.report.entries);
-                let bundle = blamed(&bundle.to_string(), start, "the entry is not the one in the tree");
+                let (bundle, start) = self.place(first, start);
+                let bundle = blamed(&bundle, start, "the entry is not the one in the tree");
                 let tile = blamed(path, same as u64, "the hash is not that of the entry");
                 self.leaf.get_or_insert((bundle, tile));
             }
@@ -459,13 +446,15 @@ impl<'a> Verifier<'a> {
         let known: BTreeSet<String> = self.body_digests.keys().map(body_path).collect();
         for path in files_below(dir, "bodies")? {
             if !known.contains(&path) && !self.awaited.contains(&path) {
-                self.strays += 1;
+                self.doubts += 1;
                 self.report.notes.push(format!("{path} belongs to no entry"));
             }
         }
         Ok(())
     }
 }
+
+mod unsettled;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@ use std::{
 
 use futures::{
     StreamExt as _,
-    stream::{empty, pending},
+    future::ready,
+    stream::{empty, once, pending},
 };
 use http::{Request, Response};
 use http_body_util::{BodyStream, StreamBody};
@@ -31,6 +32,8 @@ enum Answer {
     Text(String),
     /// A watch that is open and says nothing.
     Silence,
+    /// A watch that says nothing for this many seconds, then this, and ends.
+    SilentFor(u64, String),
     RetryAfter(u64),
     /// No answer: the connection is cut.
     Cut,
@@ -55,9 +58,10 @@ async fn cluster(answers: impl IntoIterator<Item = Answer>) -> (Cluster, Seen) {
         let answer = script.lock().unwrap().pop_front();
         async move {
             let stays_open = matches!(answer, Some(Answer::Silence));
+            let silence = if let Some(Answer::SilentFor(seconds, _)) = answer { seconds } else { 0 };
             let (response, body) = match answer {
                 Some(Answer::Json(status, body)) => (Response::builder().status(status), body.to_string()),
-                Some(Answer::Text(text)) => (Response::builder(), text),
+                Some(Answer::Text(text) | Answer::SilentFor(_, text)) => (Response::builder(), text),
                 Some(Answer::Silence) => (Response::builder(), String::new()),
                 Some(Answer::RetryAfter(seconds)) => {
                     (Response::builder().status(429).header("retry-after", seconds), String::new())
@@ -67,7 +71,8 @@ async fn cluster(answers: impl IntoIterator<Item = Answer>) -> (Cluster, Seen) {
                 Some(Answer::Never) | None => std::future::pending().await,
             };
             let end = if stays_open { pending().left_stream() } else { empty().right_stream() };
-            let body = BodyStream::new(Body::from(body.into_bytes())).chain(end);
+            let wait = once(tokio::time::sleep(Duration::from_secs(silence))).filter_map(|()| ready(None));
+            let body = wait.chain(BodyStream::new(Body::from(body.into_bytes()))).chain(end);
             Ok::<_, BoxError>(response.body(StreamBody::new(body))?)
         }
     });
@@ -373,6 +378,21 @@ async fn an_api_server_that_is_soon_back_is_no_news() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_short_outages_are_not_one_long_one() {
+    // Each is some 1 s; between them the watch is open for 30 s, and nothing is said.
+    let outage = || (0..3).map(|_| Answer::Cut);
+    let answers = [Answer::Text(bookmark(4, true))].into_iter().chain(outage());
+    let answers = answers.chain([Answer::SilentFor(30, String::new())]).chain(outage()).chain([Answer::Silence]);
+    let (cluster, seen) = cluster(answers).await;
+    let (sender, mut events) = mpsc::channel::<Watched>(1);
+    let _watch = cluster.watch(WatchTarget::all(config_maps()), sender);
+    assert_eq!(word(&events.recv().await.unwrap().event), "synced");
+    let next = tokio::time::timeout(Duration::from_secs(120), events.recv()).await;
+    assert!(next.is_err(), "{next:?}");
+    assert_eq!(seen.lock().unwrap().len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_was_reported_works_again_once_it_is_open() {
     let answers =
         [Answer::Text(bookmark(4, true)), Answer::Never, Answer::Never, Answer::Text(String::new()), Answer::Silence];
@@ -390,14 +410,47 @@ async fn watches_that_stay_silent_one_after_the_other_are_reported() {
     assert_eq!(words, ["synced", "failing silent for 180 s"]);
 }
 
+/// A list whose version is too old at once, as each API server says it: the answer to the next request, an event of a stream
+/// that began with a version, an event after the list in its own stream.
+fn too_old() -> [Vec<Answer>; 3] {
+    let list = || bookmark(4, true);
+    let error = || line("ERROR", &json!({"code": 410, "reason": "Expired"}));
+    [
+        vec![Answer::Text(list()), Answer::Json(410, json!({"code": 410}))],
+        vec![Answer::Text(list()), Answer::Text(bookmark(5, false) + &error())],
+        vec![Answer::Text(list() + &error())],
+    ]
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_too_old_again_and_again_is_not_asked_for_without_pause() {
-    let round = || [Answer::Text(bookmark(4, true)), Answer::Json(410, json!({"code": 410}))];
+    for form in 0..3 {
+        let rounds = (0..10).flat_map(|_| too_old().into_iter().nth(form).unwrap());
+        let answers = rounds.chain([Answer::Text(bookmark(8, true)), Answer::Silence]);
+        let started = Instant::now();
+        let (words, queries) = watch(answers, 23).await;
+        // Pauses of 0.1, 0.2, … 6.4, 10 s: the ninth failure comes after 22.7 s, the eighth after 12.7 s.
+        let mut expected = ["synced", "gap"].repeat(9);
+        expected.push("failing its version is too old as soon as it is listed");
+        expected.extend(["synced", "gap", "synced", "restored"]);
+        assert_eq!(words, expected, "{form}");
+        assert_eq!(queries.len(), 10 * too_old()[form].len() + 2, "{form}");
+        // Ten pauses are 42.7 s; 15 s later the version of the last list has lasted.
+        assert_eq!(started.elapsed().as_secs(), 57, "{form}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_served_for_a_while_may_be_too_old() {
+    let error = line("ERROR", &json!({"code": 410}));
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.extend([Answer::Text(bookmark(4, true)), Answer::SilentFor(20, error.clone())]);
+    }
     let started = Instant::now();
-    let (words, queries) = watch((0..3).flat_map(|_| round()), 6).await;
-    assert_eq!(words, ["synced", "gap", "synced", "gap", "synced", "gap"]);
-    assert_eq!(queries.len(), 6);
-    assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());
+    let (words, _) = watch(answers, 8).await;
+    assert_eq!(words, ["synced", "gap"].repeat(4));
+    assert_eq!(started.elapsed().as_secs(), 80, "no pause");
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,7 +102,8 @@ impl State {
             )
         });
         let spec = problem.is_none().then(|| Arc::new(resource.spec.clone()));
-        self.roots.insert(name.clone(), RootState { resource: Box::new(resource), spec, problem });
+        let signatures = self.roots.get(&name).map(|root| Arc::clone(&root.signatures)).unwrap_or_default();
+        self.roots.insert(name.clone(), RootState { resource: Box::new(resource), spec, problem, signatures });
         for source in self.sources.values_mut() {
             // Trust may have changed: what was judged is judged again.
             source.due = Instant::now();

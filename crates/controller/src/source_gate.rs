@@ -12,7 +12,10 @@ use git::{Approvals, Attested, ExchangeError, FetchChild, GitError, Mirror, Obje
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
-use trust::{AuthorizedCommit, CommitId, History, HistoryError, Judgement, TrustCode, TrustFile, TrustRootSpec, judge};
+use trust::{
+    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
+    judge_with,
+};
 
 use crate::{
     fault::FaultPoint,
@@ -37,6 +40,8 @@ pub(crate) struct SourceJob {
     pub root: Arc<TrustRootSpec>,
     /// Name of that TrustRoot.
     pub root_name: String,
+    /// What was verified before under that TrustRoot.
+    pub signatures: Arc<SignatureCache>,
     /// What is known of the revision that was accepted last.
     pub floors: Floors,
     /// Digest of the GitSource's obeyed spec.
@@ -249,7 +254,7 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
             return SourceOutcome::Refused { judged, findings: vec![*finding], signer: None, commit, prefix: None };
         }
     };
-    let judgement = judge(history, &job.root, &start, &judged.head, now);
+    let judgement = judge_with(history, &job.root, &start, &judged.head, now, Some(&job.signatures));
     conclude(objects, judged, &judgement, job.floors.log.as_ref())
 }
 

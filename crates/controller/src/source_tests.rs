@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use manifest::Digest;
 use tempfile::TempDir;
 use testkit::{KeyType, Keys, SignedRepo, SigningKey, TrustFile, hermetic_command, run};
-use trust::{AuthorizedCommit, CommitId, CommitObject, History as _, Introduction, RootKeys, TrustRootSpec};
+use trust::{
+    AuthorizedCommit, CommitId, CommitObject, History as _, Introduction, RootKeys, SignatureCache, TrustRootSpec,
+};
 
 use crate::{
     floor::Floors,
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) repo: SignedRepo,
     pub(crate) root: Arc<TrustRootSpec>,
     pub(crate) journal: Journal,
+    signatures: Arc<SignatureCache>,
     state: TempDir,
 }
 
@@ -85,7 +88,7 @@ impl World {
         let public = log_key.public().to_string();
         let log = Log::open(&state.path().join("log"), log_key, "writ.test/log").unwrap();
         let journal = Journal::new(Arc::new(log), &public);
-        Self { keys, root_key, sre, repo, root: Arc::new(root), journal, state }
+        Self { keys, root_key, sre, repo, root: Arc::new(root), journal, signatures: Arc::default(), state }
     }
 
     pub(crate) fn mirror(&self, source: &str) -> PathBuf {
@@ -113,6 +116,7 @@ impl World {
             child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new(), owner: String::new() },
             root: self.root.clone(),
             root_name: "prod".to_owned(),
+            signatures: Arc::clone(&self.signatures),
             floors,
             spec: spec().digest().unwrap(),
             judged: None,
@@ -348,6 +352,20 @@ fn what_a_revoked_key_brought_is_held_and_its_revocation_is_not() {
     world.config("reviewed");
     let SourceOutcome::Accepted { verified, .. } = world.judge(floors) else { panic!("held") };
     assert!(verified.broken.is_none());
+}
+
+#[test]
+fn what_was_verified_is_not_verified_again() {
+    let world = World::new();
+    world.config("1");
+    assert_eq!(code(&world.judge(Floors::default())), "ok");
+    let verified = world.signatures.verified();
+    assert!(verified >= 3, "two commits and a trust file, but {verified}");
+    assert_eq!(code(&world.judge(Floors::default())), "ok");
+    assert_eq!(world.signatures.verified(), verified);
+    world.config("2");
+    assert_eq!(code(&world.judge(Floors::default())), "ok");
+    assert_eq!(world.signatures.verified(), verified + 1);
 }
 
 #[test]

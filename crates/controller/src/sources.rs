@@ -53,7 +53,9 @@ impl State {
 
     fn start_gate(&mut self, key: &Key, spec: Arc<GitSourceSpec>, now: Timestamp) {
         let Some(root) = self.root_of(key) else { return };
-        let status = self.roots.get(&spec.trust_root_ref.name).and_then(|root| root.resource.status.as_ref());
+        let state = self.roots.get(&spec.trust_root_ref.name);
+        let signatures = state.map(|state| Arc::clone(&state.signatures)).unwrap_or_default();
+        let status = state.and_then(|state| state.resource.status.as_ref());
         let status = status.and_then(|status| status.accepted_revision.as_ref()?.parse().ok());
         // A word of the admin that the last acceptance was made under was followed.
         let followed = self.last_roots.get(key).and_then(|last| last.resume_from);
@@ -76,6 +78,7 @@ impl State {
                 mirror,
                 child: self.options.fetch_child.owned_by(&key.namespace),
                 root,
+                signatures,
                 floors: Floors { log: source.floor.clone(), status, admin },
                 spec: digest,
                 judged: last.map(|last| last.judged.clone()),

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use manifest::{Digest, DigestKey, Finding, ObjectRef, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use tokio::sync::mpsc;
-use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
+use trust::{AuthorizedCommit, CommitId, SignatureCache, TrustRootSpec};
 
 use crate::{
     absence::Absences,
@@ -126,6 +126,8 @@ pub(crate) struct RootState {
     pub spec: Option<Arc<TrustRootSpec>>,
     /// Why it cannot.
     pub problem: Option<Finding>,
+    /// What was verified under it, or under what it was before an edit.
+    pub signatures: Arc<SignatureCache>,
 }
 
 /// Whether what the log knows was read.

@@ -9,7 +9,6 @@ use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, 
 
 use crate::{
     error::GitError,
-    exchange::quoted,
     fetch::FetchChild,
     mirror::{Mirror, MirrorError},
     objects::{Objects, Reading},
@@ -122,15 +121,6 @@ impl History for Attested<'_> {
 }
 
 impl Objects {
-    /// The tip of a ref of this repository, if it is there.
-    fn tip(&self, name: &str) -> Result<Option<CommitId>, HistoryError> {
-        match self.repository().refname_to_id(name) {
-            Ok(id) => Ok(id.to_string().parse().ok()),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(HistoryError::Read { reason: format!("{name}: {}", quoted(error.message())) }),
-        }
-    }
-
     /// What lies beside a commit in this repository's own refs, as a work tree has them.
     pub(crate) fn envelopes(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
         let mut found = self.in_notes(self.tip(APPROVAL_NOTES)?.as_ref(), commit)?;

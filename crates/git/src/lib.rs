@@ -30,6 +30,7 @@ mod objects;
 mod pins;
 pub mod pktline;
 mod poll;
+mod pushed;
 mod remote;
 mod revision;
 mod ssh;

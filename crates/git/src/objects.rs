@@ -1,7 +1,7 @@
 //! Reading an object database: raw commits, trees by object id, blobs; bounded, verified by hash,
 //! blind to replace refs and grafts.
 
-use std::{cell::RefCell, path::Path, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::Arc};
 
 use git2::{ObjectType, Odb, OdbObject, Oid, Repository};
 use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
@@ -37,6 +37,8 @@ pub struct Objects {
     repository: Repository,
     ancestry: Ancestry,
     folders: RefCell<Folders>,
+    /// Refs that are taken to be elsewhere than the repository says.
+    pub(crate) tips: BTreeMap<String, Option<CommitId>>,
 }
 
 impl Objects {
@@ -50,7 +52,7 @@ impl Objects {
     }
 
     pub(crate) fn of(repository: Repository) -> Self {
-        Self { repository, ancestry: Ancestry::default(), folders: RefCell::default() }
+        Self { repository, ancestry: Ancestry::default(), folders: RefCell::default(), tips: BTreeMap::new() }
     }
 
     pub(crate) fn repository(&self) -> &Repository {

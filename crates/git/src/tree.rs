@@ -27,7 +27,7 @@ pub(crate) enum TreeError {
     Malformed,
     /// One entry is refused.
     Entry {
-        /// Its name, unprintable bytes escaped.
+        /// Its name, as [`printable`] has it.
         name: String,
         /// Why.
         reason: BadEntry,
@@ -47,7 +47,7 @@ pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
         let (name, rest) = split(rest, 0)?;
         let (id, rest) = rest.split_at_checked(ID_BYTES).ok_or(TreeError::Malformed)?;
         let id = Oid::from_bytes(id).map_err(|_| TreeError::Malformed)?;
-        let refuse = |reason| TreeError::Entry { name: name.escape_ascii().to_string(), reason };
+        let refuse = |reason| TreeError::Entry { name: printable(name), reason };
         let text = std::str::from_utf8(name).ok().filter(|name| allowed(name)).ok_or_else(|| refuse(BadEntry::Name))?;
         let node = match mode {
             b"100644" => Node::File(EntryMode::File, id),
@@ -78,6 +78,15 @@ fn in_order(one: (&str, Node), other: (&str, Node)) -> bool {
 
 fn key((name, node): (&str, Node)) -> impl Iterator<Item = u8> {
     name.bytes().chain(matches!(node, Node::Folder(_)).then_some(b'/'))
+}
+
+/// A name for people, unprintable bytes escaped. Of one that is too long, and may be as long as its tree, as much as a name may
+/// have: at most 255 × 4 bytes (`\xff`) and the mark of the cut.
+fn printable(name: &[u8]) -> String {
+    match name.split_at_checked(MAX_NAME_BYTES) {
+        Some((head, rest)) if !rest.is_empty() => format!("{}…", head.escape_ascii()),
+        _ => name.escape_ascii().to_string(),
+    }
 }
 
 fn split(bytes: &[u8], at: u8) -> Result<(&[u8], &[u8]), TreeError> {
@@ -205,6 +214,15 @@ mod tests {
         }
         check(&[("100644", &[b'n'; 256])], Err(BadEntry::Name));
         assert!(parse(&tree(&[("100644", &[b'n'; 255])])).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_not_told_whole() {
+        for (byte, told) in [(b'n', "n"), (0xff, "\\xff")] {
+            let refused = parse(&tree(&[("100644", &vec![byte; 9 << 20])]));
+            let name = format!("{}…", told.repeat(255));
+            assert_eq!(refused, Err(TreeError::Entry { name, reason: BadEntry::Name }));
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ impl fmt::Display for SyncRef {
     }
 }
 
-/// Spec of a Sync (design: custom resources). Fields that are not supported yet are part of the
-/// schema and refused by it with their name.
+/// Which folder of which GitSource is applied, as whom, and what is done about drift. Fields that are not supported yet are part of
+/// the schema and refused by it with their name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncSpec {

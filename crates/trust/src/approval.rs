@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ArmorFormat, CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec,
-    instants::Instants, verify_sshsig,
+    instants::Instants, signature_cache::Verifier,
 };
 
 /// The namespace of signatures over approvals.
@@ -233,6 +233,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) predecessor: &'a CommitId,
     pub(crate) object: &'a CommitObject,
     pub(crate) instants: &'a Instants,
+    pub(crate) verifier: Verifier<'a>,
 }
 
 /// Who approved a step.
@@ -338,7 +339,10 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
     if ArmorFormat::of(&armoured) == Some(ArmorFormat::OpenPgp) {
         return step.policy.signed_by_certificate(&armoured, message, step.instants).map(str::to_owned);
     }
-    let verified = verify_sshsig(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto)
+    let settings = step.policy.digest();
+    let verified = step
+        .verifier
+        .message(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto, settings)
         .map_err(|error| error.to_string())?;
     let key = verified.key().fingerprint();
     if let Some(certificate) = verified.certificate() {

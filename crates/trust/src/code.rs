@@ -131,13 +131,13 @@ manifest::codes! {
         W401 = "NotDescendant" {
             meaning: "The head does not descend from the last verified commit: history was rewritten, an older head is replayed, or it is another repository. Verified is what signatures and authority allow and the log has recorded; a Sync may hold that commit all the same, for a policy for instance (W801), and run an older one.",
             action: "Push a commit on top of the last verified one, also if a Sync holds that one. To go back on purpose, revert by a new signed commit.",
-            example: "W401 NotDescendant: commit 3f1c2a9d0b7e: does not descend from 77aa01b2c3d4, which was verified before; needed: a descendant of it",
+            example: "W401 NotDescendant: commit 3f1c2a9d0b7e: does not descend from commit 77aa01b2c3d4, which was verified before; needed: a descendant of commit 77aa01b2c3d4",
         },
         /// The last accepted commit is reachable, but not along first parents.
         W402 = "NotFirstParent" {
             meaning: "The last accepted commit is in the history of the head but not on its first-parent chain: a merge put another branch in its place.",
             action: "Merge into the tracked branch, not the tracked branch into another, and push that.",
-            example: "W402 NotFirstParent: commit 3f1c2a9d0b7e: 77aa01b2c3d4 is its second parent; needed: it on the first-parent chain",
+            example: "W402 NotFirstParent: commit 3f1c2a9d0b7e: commit 77aa01b2c3d4 is in its history, but not along first parents; needed: commit 77aa01b2c3d4 on the first-parent chain",
         },
         /// Too long a way, or an object missing on it.
         W403 = "BudgetExceeded" {

@@ -4,23 +4,28 @@
 //! Equal floor, equal verdict: a key's end is compared with `now` only above the floor (what the caller says was
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
+mod introduction;
 mod mainline;
 mod skip;
 
+use std::rc::Rc;
+
 use jiff::Timestamp;
-use manifest::{Digest, Finding, counted};
+use manifest::{Digest, Finding};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Revoked, RootKeys, Signer, TrustCode, TrustFile,
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Revoked, Signer, TrustCode, TrustFile,
     TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
+    explain::Told,
     instants::Instants,
     issuers::Issuers,
     refusal::{mend_signature, refuse, sign_again},
-    repair::{Place, sign_trust_file},
-    step::{Brought, Sealed, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
+    repair::Place,
+    signature_cache::{SignatureCache, Verifier},
+    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     still_holds::{Made, StillHolds},
-    trust_file::{SignatureFile, load_certificates},
+    trust_file::load_certificates,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -107,8 +112,35 @@ impl Judgement {
 /// Judges `head`.
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
+    judge_with(history, root, start, head, now, None)
+}
+
+/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again.
+#[must_use]
+pub fn judge_with(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: &CommitId,
+    now: Timestamp,
+    known: Option<&SignatureCache>,
+) -> Judgement {
+    judge_and_tell(history, root, start, head, now, known, None)
+}
+
+/// Judges `head`, and tells why.
+pub(crate) fn judge_and_tell(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: &CommitId,
+    now: Timestamp,
+    known: Option<&SignatureCache>,
+    told: Option<&Told<'_>>,
+) -> Judgement {
     let watched = Watched::new(history);
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions: Definitions::default() };
+    let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, told };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -117,7 +149,7 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
             judge.run(*commit, state, &Floor::Below)
         }
         Start::Resumed(commit) => match judge.resume(&commit.id, Some(commit)) {
-            Ok(state) if trust_digest(root, &state.policy) == commit.trust_digest => {
+            Ok(state) if state.digest == commit.trust_digest => {
                 judge.run(commit.id, Ok((state, Some(commit.clone()))), &Floor::Below)
             }
             Ok(_) => judge.run_from_introduction(Some(commit.id), UpToFloor::Passed),
@@ -133,7 +165,9 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
 struct State {
     commit: CommitId,
     made: Timestamp,
-    policy: TrustFile,
+    policy: Rc<TrustFile>,
+    /// What [`trust_digest`] makes of it.
+    digest: Digest,
 }
 
 /// Where the floor is, seen from the steps of a run.
@@ -175,6 +209,9 @@ struct Judge<'a> {
     now: Timestamp,
     head: CommitId,
     definitions: Definitions,
+    verifier: Verifier<'a>,
+    /// Who wants to know why.
+    told: Option<&'a Told<'a>>,
 }
 
 impl Judge<'_> {
@@ -292,6 +329,7 @@ impl Judge<'_> {
             steps: &steps,
             issuers: &issuers,
             instants,
+            verifier: self.verifier,
         };
         asked.judge()
     }
@@ -309,62 +347,6 @@ impl Judge<'_> {
             }
         }
         Ok(issuers)
-    }
-
-    /// The introduction: pinned by the TrustRoot, its trust file vouched for by the root keys.
-    fn introduce(&self) -> Result<(State, AuthorizedCommit), Refused> {
-        let id = self.root.introduction.commit;
-        let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
-        let refused = |finding| refusal_of(&object, None, finding);
-        let policy = self.first_policy(&object).map_err(refused)?;
-        changes(self.history, None, &id, Place::of(&id, &self.head)).map_err(refused)?;
-        payload_in_force(&object, &policy).map_err(refused)?;
-        let made = made_at(&object).map_err(refused)?;
-        let instants = Instants { committer: made, first_sight: None };
-        let verified = VerifiedCommit::verify(&object, &policy, &instants).map_err(refused)?;
-        let signer = verified.signer().clone();
-        AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy)
-            .map(|authorized| (State { commit: id, made, policy }, authorized))
-            .map_err(|finding| refusal_of(&object, Some(signer), finding))
-    }
-
-    fn first_policy(&self, object: &CommitObject) -> Result<TrustFile, Finding> {
-        let bytes = read_trust_file(self.history, &object.id)?;
-        let files = SignatureFile::all(self.history, &object.id)?;
-        let signed = self.root.signed_by(&bytes, &files);
-        self.enough(&object.id, signed.good.len(), "root key", &signed.bad)?;
-        let mut policy = TrustFile::parse(&bytes).map_err(joined)?;
-        load_certificates(self.history, &object.id, &mut policy)?;
-        let instants = Instants { committer: made_at(object)?, first_sight: None };
-        let mut findings = policy.against_root(self.root);
-        findings.extend(policy.out_of_reach(instants.latest()));
-        if !findings.is_empty() {
-            return Err(joined(findings));
-        }
-        // Now that it is known whose keys they are: the root keys count as their holders, and what the file demands of
-        // its successors it satisfies itself.
-        self.enough(&object.id, policy.people_of(&signed.good).len(), "root key holder", &signed.bad)?;
-        let place = Place::of(&object.id, &self.head);
-        let sealed = Sealed { bytes: &bytes, files: &files, author: None };
-        sealed.vouched(&policy, "its own rules", &instants, &object.id, place)?;
-        Ok(policy)
-    }
-
-    /// W504 unless the threshold of the root keys is met.
-    fn enough(&self, introduction: &CommitId, good: usize, of: &str, bad: &[String]) -> Result<(), Finding> {
-        let RootKeys { threshold, keys } = &self.root.root_keys;
-        let threshold = (*threshold).max(1);
-        if usize::try_from(threshold).is_ok_and(|threshold| good >= threshold) {
-            return Ok(());
-        }
-        let demanded = counted(threshold, of);
-        let mut found = format!(".writ/trust.yaml is signed by {good} of {demanded} that are needed");
-        for reason in bad {
-            found = format!("{found}; {reason}");
-        }
-        let needed = format!("good signatures of {threshold} of {}", counted(keys.len() as u64, "root key"));
-        let fix = sign_trust_file(introduction, Place::of(introduction, &self.head));
-        Err(refuse(TrustCode::W504, introduction, found, needed, fix))
     }
 
     /// What is in force at a commit that was accepted before.
@@ -387,7 +369,8 @@ impl Judge<'_> {
             return Err(refused(joined(findings)));
         }
         let made = made_at(&object).map_err(refused)?;
-        Ok(State { commit: *id, made, policy })
+        let digest = trust_digest(self.root, &policy);
+        Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
     fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Good, Refused> {
@@ -397,14 +380,16 @@ impl Judge<'_> {
         let place = Place::of(&id, &self.head);
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
-        let verified = VerifiedCommit::verify(&object, &state.policy, &instants)
+        let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier)
             .map_err(|finding| refused(mend_signature(finding, &object, Some(&state.commit), place)))?;
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;
         let author = &signer.principal;
-        let brought = Brought::by(self.history, self.root, &state.policy, &object, place, &instants, &changes, author)
-            .map_err(refused)?;
+        let (policy, verifier) = (&state.policy, self.verifier);
+        let brought =
+            Brought::by(self.history, self.root, policy, &object, place, &instants, verifier, &changes, author)
+                .map_err(refused)?;
         let mut step = Step {
             history: self.history,
             root: self.root,
@@ -413,16 +398,23 @@ impl Judge<'_> {
             object: &object,
             place,
             instants,
+            verifier,
             changes,
             skipped,
             definitions: &self.definitions,
             brought,
         };
-        let next = step.brought.as_ref().map_or(&state.policy, |brought| &brought.file);
+        if let Some(told) = self.told {
+            told.tell(&step, author);
+        }
+        let (next, digest) = match &step.brought {
+            Some(brought) => (&brought.file, trust_digest(self.root, &brought.file)),
+            None => (&*state.policy, state.digest),
+        };
         let authorized =
-            AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next).map_err(refused)?;
-        let policy = step.brought.take().map_or_else(|| state.policy.clone(), |brought| brought.file);
-        Ok((State { commit: id, made, policy }, authorized))
+            AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest).map_err(refused)?;
+        let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
+        Ok((State { commit: id, made, policy, digest }, authorized))
     }
 
     /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.

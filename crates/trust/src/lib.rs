@@ -12,6 +12,7 @@ mod commit_id;
 mod commit_object;
 mod credit;
 mod declared_kinds;
+mod explain;
 mod glob;
 mod history;
 mod instants;
@@ -28,6 +29,7 @@ mod refusal;
 mod repair;
 mod root;
 mod rules;
+mod signature_cache;
 mod signature_only;
 mod signer;
 mod ssh;
@@ -47,6 +49,7 @@ pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
+pub use signature_cache::{SignatureCache, VERIFIER_VERSION};
 pub use signature_only::{KnownSigners, verify_signature_only};
 pub use signer::{KeyFingerprint, SignatureFormat, Signer};
 pub use ssh::{
@@ -58,10 +61,11 @@ pub use ssh::{
 };
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
+pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
-pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge};
+pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge, judge_with};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};

@@ -110,7 +110,7 @@ impl<'a> MergeCredit<'a> {
         }
         let Some(object) = self.sides.get(commit) else { return Ok(None) };
         let instants = Instants { committer: made_at(object)?, ..self.step.instants };
-        let verified = VerifiedCommit::verify(object, self.step.policy, &instants).ok();
+        let verified = VerifiedCommit::verify(object, self.step.policy, &instants, self.step.verifier).ok();
         let signer = verified.map(|verified| verified.signer().principal.clone());
         self.signers.borrow_mut().insert(*commit, signer.clone());
         Ok(signer)

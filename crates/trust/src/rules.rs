@@ -34,6 +34,14 @@ fn people_only(path: &RepoPath) -> bool {
     matches!(path.segments().next(), Some(".writ" | "policies" | "waivers"))
 }
 
+/// Members of a role who stand for a change.
+pub(crate) struct Counted<'a> {
+    /// Who counts.
+    pub(crate) who: Vec<&'a str>,
+    /// Forges, and machines where people are needed.
+    pub(crate) excluded: Vec<&'a str>,
+}
+
 impl TrustFile {
     /// Whether these principals together may change a path.
     ///
@@ -77,19 +85,12 @@ impl TrustFile {
         let mut closest: Option<(u32, &RoleThreshold)> = None;
         let mut machines = false;
         for item in &rule.any_of {
-            let members = self.roles.get(&item.role).into_iter().flatten();
-            let (mut count, mut excluded) = (0_u32, false);
-            for member in members.filter(|member| credit.counts(member, item.distinct_from_author)) {
-                if self.is_forge(member) || (people && self.is_machine(member)) {
-                    excluded = true;
-                } else {
-                    count = count.saturating_add(1);
-                }
-            }
+            let counted = self.counted(item, path, credit);
+            let count = u32::try_from(counted.who.len()).unwrap_or(u32::MAX);
             if count >= item.threshold {
                 return Ok(());
             }
-            machines |= excluded;
+            machines |= !counted.excluded.is_empty();
             if closest.is_none_or(|(most, _item)| count > most) {
                 closest = Some((count, item));
             }
@@ -118,6 +119,16 @@ impl TrustFile {
             }
         };
         Err(Finding { rule: Some(rule.name.clone()), ..finding })
+    }
+
+    /// Whose word counts for an alternative of a rule, and whose does not although the role is theirs.
+    pub(crate) fn counted<'a>(&'a self, item: &RoleThreshold, path: &RepoPath, credit: &Credit) -> Counted<'a> {
+        let people = people_only(path);
+        let members = self.roles.get(&item.role).into_iter().flatten().map(String::as_str);
+        let excluded = |member: &&str| self.is_forge(member) || (people && self.is_machine(member));
+        let (excluded, who) =
+            members.filter(|member| credit.counts(member, item.distinct_from_author)).partition(excluded);
+        Counted { who, excluded }
     }
 
     pub(crate) fn is_machine(&self, principal: &str) -> bool {

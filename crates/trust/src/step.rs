@@ -14,6 +14,7 @@ use crate::{
     ref_binding::{has_trailer, unbound},
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
     repair::{Place, SIGN, amend, in_place, sign_trust_file},
+    signature_cache::Verifier,
     trust_file::{SignatureFile, load_certificates, trust_file_path},
     verified::made_at,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Step<'a> {
     pub(crate) object: &'a CommitObject,
     pub(crate) place: Place,
     pub(crate) instants: Instants,
+    pub(crate) verifier: Verifier<'a>,
     pub(crate) changes: Vec<Change>,
     /// Refused commits between the predecessor and this one that root principals have left out.
     pub(crate) skipped: &'a [CommitId],
@@ -44,7 +46,7 @@ pub(crate) struct Step<'a> {
 /// A new trust file with the signatures beside it.
 pub(crate) struct Brought {
     pub(crate) file: TrustFile,
-    signed: BTreeSet<String>,
+    pub(crate) signed: BTreeSet<String>,
 }
 
 impl Step<'_> {
@@ -56,8 +58,7 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         self.expired()?;
-        let sides =
-            if self.object.parents.len() > 1 || !self.skipped.is_empty() { self.side_commits()? } else { Vec::new() };
+        let sides = self.sides()?;
         let approvals = OnceCell::new();
         self.bound_to_ref(&approvals)?;
         let signer = Credit::of_author(&verified.signer().principal);
@@ -65,8 +66,13 @@ impl Step<'_> {
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
     }
 
+    /// What it brings along besides itself.
+    pub(crate) fn sides(&self) -> Result<Vec<CommitId>, Finding> {
+        if self.object.parents.len() > 1 || !self.skipped.is_empty() { self.side_commits() } else { Ok(Vec::new()) }
+    }
+
     /// What was approved of this step; read only if it decides something.
-    fn approvals<'c>(&self, known: &'c OnceCell<Approvals>) -> &'c Approvals {
+    pub(crate) fn approvals<'c>(&self, known: &'c OnceCell<Approvals>) -> &'c Approvals {
         known.get_or_init(|| {
             let bound = Bound {
                 root: self.root,
@@ -74,6 +80,7 @@ impl Step<'_> {
                 predecessor: self.predecessor,
                 object: self.object,
                 instants: &self.instants,
+                verifier: self.verifier,
             };
             Approvals::of(self.history, &bound)
         })
@@ -174,7 +181,7 @@ impl Step<'_> {
     /// stand for what comes of it is asked of the merge.
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
-        let verified = VerifiedCommit::verify(object, self.policy, &instants).map_err(|finding| {
+        let verified = VerifiedCommit::verify(object, self.policy, &instants, self.verifier).map_err(|finding| {
             let finding = mend_signature(finding, object, object.parents.first(), Place::Below);
             Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
@@ -185,7 +192,7 @@ impl Step<'_> {
             Some(change) if change.after.is_some() => {
                 let bytes = read_trust_file(self.history, &object.id)?;
                 let files = SignatureFile::all(self.history, &object.id)?;
-                Some(self.policy.signed_by(&bytes, &files, &instants).good)
+                Some(self.policy.signed_by(&bytes, &files, &instants, self.verifier).good)
             }
             _ => None,
         };
@@ -210,6 +217,7 @@ impl Brought {
         object: &CommitObject,
         place: Place,
         instants: &Instants,
+        verifier: Verifier<'_>,
         changes: &[Change],
         author: &str,
     ) -> Result<Option<Self>, Finding> {
@@ -238,7 +246,7 @@ impl Brought {
         let before = object.parents.first().unwrap_or(&object.id);
         file.unknown_ends(|end| history.is_ancestor(end, before).map_err(|error| unreadable(&object.id, &error)))?;
         let files = SignatureFile::all(history, &object.id)?;
-        let sealed = Sealed { bytes: &bytes, files: &files, author: Some(author) };
+        let sealed = Sealed { bytes: &bytes, files: &files, author: Some(author), verifier };
         let signed = sealed.vouched(policy, "the policy before it", instants, &object.id, place)?;
         sealed.vouched(&file, "its own rules", instants, &object.id, place)?;
         Ok(Some(Self { file, signed }))
@@ -251,6 +259,7 @@ pub(crate) struct Sealed<'a> {
     pub(crate) files: &'a [SignatureFile],
     /// Who signed the commit that brings it; nobody's signature is left out for the introduction.
     pub(crate) author: Option<&'a str>,
+    pub(crate) verifier: Verifier<'a>,
 }
 
 impl Sealed<'_> {
@@ -263,7 +272,7 @@ impl Sealed<'_> {
         commit: &CommitId,
         place: Place,
     ) -> Result<BTreeSet<String>, Finding> {
-        let signed = judge.signed_by(self.bytes, self.files, instants);
+        let signed = judge.signed_by(self.bytes, self.files, instants, self.verifier);
         let credit = Credit::by(self.author, signed.good.iter().cloned());
         judge.authorise(commit, &trust_file_path(), &credit).map_err(|finding| {
             let good: Vec<&str> = signed.good.iter().map(String::as_str).collect();
@@ -278,7 +287,7 @@ impl Sealed<'_> {
 }
 
 /// Every changed path must be covered and all its rules must hold. Signatures over a new trust file count for `.writ/`.
-fn authorise_all(
+pub(crate) fn authorise_all(
     policy: &TrustFile,
     commit: &CommitId,
     changes: &[Change],
@@ -312,7 +321,7 @@ fn mixed(commit: &CommitId, place: Place, changes: &[Change]) -> Result<(), Find
     Err(refuse(TrustCode::W308, commit, found, needed, fix))
 }
 
-fn is_writ(path: &RepoPath) -> bool {
+pub(crate) fn is_writ(path: &RepoPath) -> bool {
     path.segments().next() == Some(".writ")
 }
 

@@ -16,6 +16,7 @@ use crate::{
     issuers::Issuers,
     refusal::{refuse, unreadable},
     repair::Place,
+    signature_cache::Verifier,
     step::{MAX_SIDE_COMMITS, changes, read_commit},
 };
 
@@ -54,6 +55,7 @@ pub(crate) struct StillHolds<'a> {
     pub(crate) steps: &'a [Made],
     pub(crate) issuers: &'a Issuers,
     pub(crate) instants: Instants,
+    pub(crate) verifier: Verifier<'a>,
 }
 
 impl StillHolds<'_> {
@@ -180,6 +182,7 @@ impl StillHolds<'_> {
             predecessor: &predecessor,
             object: &object,
             instants: &self.instants,
+            verifier: self.verifier,
         };
         let approvals = Approvals::of(self.history, &bound);
         Ok(Credit::by(None, approvals.vouching))

@@ -6,7 +6,7 @@ use manifest::{Digest, Finding};
 use crate::{
     ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
     TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, repair::resign, rules::list,
-    ssh::Unproven, step::Step,
+    signature_cache::Verifier, ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -45,14 +45,19 @@ impl VerifiedCommit {
     ///
     /// # Errors
     /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
-    pub(crate) fn verify(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Self, Finding> {
+    pub(crate) fn verify(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Self, Finding> {
         let signer = match object.signature_format() {
             Some(ArmorFormat::OpenPgp) if policy.has_certificates() => Self::by_certificate(object, policy, instants)?,
             Some(ArmorFormat::OpenPgp) => {
                 let found = "an OpenPGP signature, and no principal has an OpenPGP key".to_owned();
                 return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
             }
-            Some(ArmorFormat::Ssh | ArmorFormat::X509) | None => Self::by_ssh_key(object, policy, instants)?,
+            Some(ArmorFormat::Ssh | ArmorFormat::X509) | None => Self::by_ssh_key(object, policy, instants, verifier)?,
         };
         Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
     }
@@ -71,8 +76,13 @@ impl VerifiedCommit {
         Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None })
     }
 
-    fn by_ssh_key(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
-        let signature = object.verify_ssh(&policy.crypto)?;
+    fn by_ssh_key(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Signer, Finding> {
+        let signature = verifier.commit(object, policy)?;
         if let Some(certificate) = signature.certificate() {
             let principal = policy
                 .certified(&signature, certificate, instants)
@@ -86,15 +96,15 @@ impl VerifiedCommit {
         let able = policy.principals.iter().filter(|(_, principal)| {
             principal.keys.iter().any(in_force) || policy.can_be_certified(principal, Some(instants.latest()))
         });
-        let names = list(able.map(|(name, _)| name.as_str()));
-        let fix = || format!("sign with a key in force of {names}");
+        let names = || list(able.clone().map(|(name, _)| name.as_str()));
+        let fix = || format!("sign with a key in force of {}", names());
         if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
             let found = format!("signed with key {key}, which is revoked ({reason})");
             return Err(refuse(TrustCode::W304, &object.id, found, "a key that is not revoked".to_owned(), fix()));
         }
         let Some((principal, held)) = policy.holder(&key) else {
             let found = format!("signed with key {key}, which belongs to no principal");
-            let needed = format!("a key that .writ/trust.yaml lists, of {names}");
+            let needed = format!("a key that .writ/trust.yaml lists, of {}", names());
             let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
             return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
         };
@@ -129,7 +139,8 @@ impl VerifiedCommit {
 }
 
 impl AuthorizedCommit {
-    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it.
+    /// Authorises a verified commit. `policy` is the trust file that is in force *after* it, `trust_digest` what [`trust_digest`]
+    /// makes of it.
     ///
     /// # Errors
     /// What the TrustRoot or the policy before the commit refuses: W106, W202, W3xx.
@@ -138,6 +149,7 @@ impl AuthorizedCommit {
         grounds: &Grounds<'_>,
         root: &TrustRootSpec,
         policy: &TrustFile,
+        trust_digest: Digest,
     ) -> Result<Self, Finding> {
         match grounds {
             Grounds::Introduction => introduced(&verified, root)?,
@@ -147,7 +159,7 @@ impl AuthorizedCommit {
             id: verified.id,
             tree: verified.tree,
             payload_sha256: verified.payload_sha256,
-            trust_digest: trust_digest(root, policy),
+            trust_digest,
             policy_version: policy.version,
             signer: Some(verified.signer),
         })

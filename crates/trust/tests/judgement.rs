@@ -300,7 +300,11 @@ fn history_only_moves_forward() {
     let two = world.put(one, "bob", "apps/web.yaml", &config_map("web", 3));
     let older = world.judge(&Start::Accepted(two), one);
     assert_eq!(code(&older), "W401");
-    assert!(older.refusal().unwrap().found.starts_with("older than"));
+    let short: String = two.to_string().chars().take(12).collect();
+    let refusal = older.refusal().unwrap();
+    assert_eq!(refusal.found, format!("older than commit {short}, which was verified before"));
+    assert_eq!(refusal.needed, format!("a descendant of commit {short}"));
+    assert!(refusal.fix.contains(&two.to_string()), "{}", refusal.fix);
     let rewritten = world.put(one, "bob", "apps/web.yaml", &config_map("web", 4));
     assert_eq!(code(&world.judge(&Start::Accepted(two), rewritten)), "W401");
     let tree = world.memory.tree(&two);

@@ -1,9 +1,9 @@
 //! `writ audit key`: a key pair for a new log.
 
 use std::{
-    fs::OpenOptions,
+    fs::{DirBuilder, OpenOptions},
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,9 @@ use audit::LogKey;
 
 use crate::{cli::AuditKeyArgs, exit::Outcome, output};
 
-/// The private key: nobody but its owner.
+/// A folder made for the private key: nobody but its owner.
+const FOLDER: u32 = 0o700;
+/// The private key: likewise.
 const PRIVATE: u32 = 0o600;
 /// The public key: anybody.
 const PUBLIC: u32 = 0o644;
@@ -21,6 +23,12 @@ const PUBLIC: u32 = 0o644;
 pub(crate) fn run(args: &AuditKeyArgs) -> anyhow::Result<Outcome> {
     let key = LogKey::generate(&args.name).with_context(|| format!("cannot make a key named {:?}", args.name))?;
     let (private, public) = (args.dir.join("key"), args.dir.join("key.pub"));
+    let mut folder = DirBuilder::new();
+    folder
+        .recursive(true)
+        .mode(FOLDER)
+        .create(&args.dir)
+        .with_context(|| format!("cannot create {}", args.dir.display()))?;
     // The public key first: a private key that nobody can verify by is worse than none.
     write_new(&public, PUBLIC, &format!("{}\n", key.public()))?;
     write_new(&private, PRIVATE, &format!("{}\n", key.expose()))?;

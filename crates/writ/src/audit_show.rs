@@ -12,7 +12,8 @@ use crate::{
     audit_key::quoted,
     audit_verify::read_key,
     cli::{AuditShowArgs, Bodies},
-    exit::Outcome,
+    exit::{Outcome, UsageError},
+    generate,
     output::{self, Format, printable},
 };
 
@@ -47,6 +48,10 @@ struct Row {
 
 /// Runs `writ audit show`.
 pub(crate) fn run(args: &AuditShowArgs) -> anyhow::Result<Outcome> {
+    let known = generate::register()?;
+    if let Some(code) = args.code.as_deref().filter(|code| !known.contains_key(code)) {
+        return Err(UsageError(format!("--code {code:?} is no code: docs/codes.md has all of them")).into());
+    }
     let key = read_key(&args.key)?;
     let is_damage = |error: &anyhow::Error| {
         error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LogError::Damaged { .. })))

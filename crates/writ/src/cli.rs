@@ -10,8 +10,11 @@ use clap::{
 use jiff::tz::TimeZone;
 
 use crate::{
-    audit_key, audit_show, audit_verify, controller, exit, generate, output::Format, signatures, trust_approve,
-    trust_init, trust_lint, trust_root, trust_show, verify,
+    audit_key, audit_show, audit_verify, controller, exit, generate,
+    hook::{self, HookCommand},
+    output::Format,
+    report::ReportFormat,
+    signatures, trust_approve, trust_init, trust_lint, trust_root, trust_show, verify,
 };
 
 /// GitOps for Kubernetes that obeys only signed orders.
@@ -28,8 +31,11 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the controller.
     Controller(Box<ControllerArgs>),
-    /// Judge commits offline: signatures and authority, as the controller would.
+    /// Judge commits offline: signatures and authority, as the controller would; not policies.
     Verify(VerifyArgs),
+    /// Refuse in Git what the cluster would refuse: hooks for servers and clones.
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Begin to trust a repository: its trust file, its trust root.
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -113,10 +119,10 @@ pub(crate) struct VerifyArgs {
     /// Judge from this commit, taken as accepted; default: from the introduction.
     #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
     pub(crate) from: Option<String>,
-    /// Judge signatures alone, on any repository.
+    /// Judge signatures alone, on any repository; goes with --allowed-signers or --openpgp-certs.
     #[arg(long, requires = "signers")]
     pub(crate) signatures_only: bool,
-    /// The allowed signers, in OpenSSH's format.
+    /// The allowed signers, in OpenSSH's format; goes with --signatures-only.
     ///
     /// Times (`valid-after`, `valid-before`) without a `Z` at their end are in the zone of --timezone. The signer is reported
     /// as the first principal of the line, also where it is a wildcard such as `*@example.com`: nothing in a commit says
@@ -136,12 +142,15 @@ pub(crate) struct VerifyArgs {
     /// expired and revoked keys are refused, however much its owner is trusted.
     #[arg(long, value_name = "FILE", requires = "signatures_only")]
     pub(crate) openpgp_certs: Option<PathBuf>,
+    /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
+    #[arg(long, value_name = "PATH", conflicts_with = "signatures_only")]
+    pub(crate) explain: Option<String>,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.
     #[arg(value_name = "REV")]
     pub(crate) revisions: Vec<String>,
     /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Format::Human)]
-    pub(crate) output: Format,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Human)]
+    pub(crate) output: ReportFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -374,7 +383,7 @@ pub(crate) struct AuditShowArgs {
     /// Only entries of this kind.
     #[arg(long, value_parser = kind())]
     pub(crate) kind: Option<EntryKind>,
-    /// Only entries with this code, such as W301.
+    /// Only entries with this code of docs/codes.md, such as W301.
     #[arg(long)]
     pub(crate) code: Option<String>,
     /// Only the newest N of them.
@@ -417,7 +426,7 @@ pub(crate) struct AuditKeyArgs {
     /// Name of the log in its checkpoints: the controller's `--log-origin`.
     #[arg(long, value_name = "ORIGIN", default_value = "writ.dev/log")]
     pub(crate) name: String,
-    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`.
+    /// Folder that gets the files `key` (secret, mode 0600) and `key.pub`; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
 }
@@ -430,6 +439,7 @@ impl Cli {
             Command::Controller(args) => controller::run(*args),
             Command::Verify(args) if args.signatures_only => signatures::run(&args),
             Command::Verify(args) => verify::run(&args),
+            Command::Hook(command) => hook::run(&command),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),
             Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),

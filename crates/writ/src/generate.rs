@@ -37,7 +37,7 @@ pub(crate) fn completion(shell: clap_complete::Shell) -> anyhow::Result<Outcome>
 }
 
 /// Every code of every crate, by number. A number that two crates use is an error.
-fn register() -> anyhow::Result<BTreeMap<&'static str, &'static CodeEntry>> {
+pub(crate) fn register() -> anyhow::Result<BTreeMap<&'static str, &'static CodeEntry>> {
     let all = manifest::ManifestCode::ALL
         .iter()
         .map(|code| code.entry())

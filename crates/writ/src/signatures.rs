@@ -10,12 +10,7 @@ use trust::{
     openpgp::{Keyring, MAX_KEYRING_BYTES},
 };
 
-use crate::{
-    cli::VerifyArgs,
-    exit::Outcome,
-    input,
-    verify::{Verification, open},
-};
+use crate::{cli::VerifyArgs, exit::Outcome, input, report::Verification, verify::open};
 
 /// A zone of the command line: `UTC`, an offset from it, or rules as in the variable `TZ`.
 pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {

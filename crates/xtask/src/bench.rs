@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: writ against a bare loop that does the same requests, on the same control plane, in one run.
+//! `cargo xtask bench`: writ against a bare loop that does the same requests, on the same control plane, in one run; and its
+//! verification of commits against Git's.
 //!
 //! Ratios are what counts: the machine is in both sides of them. Each engine is a process of its own and writes as a
 //! ServiceAccount; what is true is said by an independent watch, never by an engine. The order is A-B-B-A, so that what
@@ -13,6 +14,7 @@ mod manifests;
 mod probe;
 mod reference;
 mod report;
+mod verify;
 
 use std::os::unix::process::CommandExt as _;
 
@@ -22,6 +24,7 @@ use testkit::{ControlPlane, Profile};
 
 use crate::{controlplane, process, workspace::Workspace};
 pub(crate) use reference::run as reference;
+pub(crate) use verify::run_job as judge;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, Args)]
@@ -34,6 +37,9 @@ pub(crate) struct Arguments {
     /// How often the order A-B-B-A is gone through
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
+    /// How many signed commits `verify` is measured with
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
+    commits: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +50,8 @@ enum Bench {
     Apply,
     /// One changed line among 1,000 and 5,000 manifests, from push to the probe's sight
     Commit,
+    /// Signatures of commits, against `git verify-commit` and against the maths library; needs no control plane
+    Verify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,18 +76,24 @@ fn order(rounds: u32) -> impl Iterator<Item = Side> {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     // The probe and the bare loop are part of the measurement: they are built like writ.
     if cfg!(debug_assertions) {
-        controlplane::ensure(workspace)?;
+        let mut build = workspace.cargo();
+        build.args(["build", "--locked", "--release", "--package=xtask"]);
+        if arguments.bench != Bench::Verify {
+            controlplane::ensure(workspace)?;
+            build.arg("--package=writ");
+        }
         eprintln!("Building with optimisation: about 7 minutes the first time.");
-        process::run(workspace.cargo().args(["build", "--locked", "--release", "--package=writ", "--package=xtask"]))?;
+        process::run(&mut build)?;
         let mut again = std::process::Command::new(workspace.path("target/release/xtask"));
         let error = again.args(std::env::args_os().skip(1)).exec();
         return Err(error).context("cannot start the optimised build of this command");
     }
-    let plane = ControlPlane::start(Profile::Api).context("cannot start the control plane")?;
+    let plane = || ControlPlane::start(Profile::Api).context("cannot start the control plane");
     let report = match arguments.bench {
-        Bench::Drift => drift::run(workspace, &plane, arguments.rounds)?,
-        Bench::Apply => apply::run(workspace, &plane, arguments.rounds)?,
-        Bench::Commit => commit::run(workspace, &plane, arguments.rounds)?,
+        Bench::Drift => drift::run(workspace, &plane()?, arguments.rounds)?,
+        Bench::Apply => apply::run(workspace, &plane()?, arguments.rounds)?,
+        Bench::Commit => commit::run(workspace, &plane()?, arguments.rounds)?,
+        Bench::Verify => verify::run(usize::try_from(arguments.commits)?, arguments.rounds)?,
     };
     println!("{}", report.table());
     if arguments.output == Some(Output::Json) {

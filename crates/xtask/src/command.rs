@@ -1,5 +1,7 @@
 //! The commands: one variant and one module each.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -16,11 +18,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measures writ against a bare loop on the same control plane, and prints the ratios
+    /// Measures writ against a bare loop on the same control plane, or against Git, and prints the ratios
     Bench(bench::Arguments),
     /// The bare loop that a bench compares writ with
     #[command(hide = true)]
     BenchReference,
+    /// The process whose memory a bench looks at
+    #[command(hide = true)]
+    BenchJudge {
+        /// What is judged
+        job: PathBuf,
+    },
     /// Builds the real Kubernetes control plane of the tests and the demo into target/controlplane, if its inputs changed
     Controlplane,
     /// Plays the main job as a story on a real control plane and a real Git server
@@ -44,6 +52,7 @@ pub(crate) fn parse_and_run() -> Result<()> {
     match arguments.command {
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::BenchReference => bench::reference(),
+        Command::BenchJudge { job } => bench::judge(&job),
         Command::Controlplane => controlplane::run(&workspace),
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),

@@ -46,11 +46,24 @@ fn the_demo_plays_on_a_cluster_of_the_users_and_leaves_nothing_behind() {
     assert!(said(&output).contains("Everything went as promised"), "{}", said(&output));
     assert_eq!(there(&plane), before, "{}", said(&output));
 
-    // Where writ is installed, it stays as it is.
+    // Where writ is installed, it stays as it is; what would remove the leftovers of a demo is told.
     plane.apply(&permissions().unwrap()).unwrap();
+    plane.kubectl(&["create", "namespace", "writ-demo-4711"]).unwrap();
+    plane.kubectl(&["create", "namespace", "writ-demo-of-others"]).unwrap();
+    plane
+        .kubectl(&["create", "clusterrolebinding", "writ-demo-4712-cluster", "--clusterrole=view", "--user=x"])
+        .unwrap();
     let installed = there(&plane);
     let output = demo(&plane.admin_kubeconfig());
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("namespace/writ-system"), "{}", said(&output));
+    let removal = "kubectl delete --ignore-not-found namespace/writ-demo-4711 clusterrolebinding/writ-demo-4711-cluster \
+                   namespace/writ-demo-4712 clusterrolebinding/writ-demo-4712-cluster crd/orders";
+    assert!(said(&output).contains(removal), "{}", said(&output));
+    assert!(
+        said(&output).contains("kubectl delete --ignore-not-found -f deploy/crds/writ.dev.yaml"),
+        "{}",
+        said(&output)
+    );
     assert_eq!(there(&plane), installed);
 }

@@ -252,7 +252,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_synced() {
         }
         let (mut synced, mut anchors) = (Vec::new(), Vec::new());
         if let Ok(log) = open(&model, &key.0) {
-            synced = work(&log, 0, 16);
+            synced = work(&log, 0, 18);
             anchors.push(log.checkpoint());
             drop(log);
         }

@@ -44,7 +44,34 @@ fn fixture(count: u64) -> Fixture {
     Fixture { dir, key: text, public, old }
 }
 
+/// A log as a crash leaves it: `settled` entries, then as many as make `count`, in the tree and still in the journal.
+fn crashed(settled: u64, count: u64) -> Fixture {
+    let log = fixture(settled);
+    let writer = Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap();
+    for number in settled..count {
+        let body = format!("body of {number}");
+        writer.append(&entry(number), Some(body.as_bytes()), None, Durability::Grouped).unwrap();
+    }
+    writer.prove(count - 1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for path in log.evidence().into_iter().chain([journal::PATH.to_owned()]) {
+        let to = dir.path().join(&path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(log.dir.path().join(&path), to).unwrap();
+    }
+    Fixture { dir, ..log }
+}
+
 impl Fixture {
+    fn without<T>(&self, paths: &[String], then: impl FnOnce() -> T) -> T {
+        let files: Vec<_> = paths.iter().map(|path| self.dir.path().join(path)).collect();
+        let good: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        files.iter().for_each(|file| fs::remove_file(file).unwrap());
+        let result = then();
+        files.iter().zip(good).for_each(|(file, good)| fs::write(file, good).unwrap());
+        result
+    }
+
     fn verify(&self) -> Result<Report, VerifyError> {
         verify_dir(self.dir.path(), &self.public, &self.old)
     }
@@ -160,12 +187,8 @@ fn truncated_and_missing_files_are_found() {
         if path == CHECKPOINT || path == SETTLED {
             continue;
         }
-        let file = log.dir.path().join(&path);
-        let good = fs::read(&file).unwrap();
-        fs::remove_file(&file).unwrap();
-        let missing = log.mismatch();
+        let missing = log.without(std::slice::from_ref(&path), || log.mismatch());
         assert!(missing.file == path && missing.what.contains("missing") && missing.entry.is_some(), "{missing}");
-        fs::write(&file, good).unwrap();
     }
     log.verify().unwrap();
 }
@@ -224,6 +247,10 @@ fn what_cannot_be_read_is_no_proof() {
     let unreadable = |dir: &Path| matches!(verify_dir(dir, key.public(), &[]), Err(VerifyError::Unreadable { .. }));
     assert!(unreadable(empty.path()));
     assert!(unreadable(&empty.path().join("none")));
+    let Err(VerifyError::Unreadable { path, source }) = verify_dir(empty.path(), key.public(), &[]) else {
+        panic!("a log without a checkpoint was judged")
+    };
+    assert_eq!((path.as_str(), source.to_string().as_str()), (CHECKPOINT, "No such file or directory (os error 2)"));
     fs::create_dir(empty.path().join(CHECKPOINT)).unwrap();
     assert!(unreadable(empty.path()));
 }
@@ -237,6 +264,16 @@ fn surplus_is_noted_and_a_body_must_be_there() {
     fs::write(log.dir.path().join("tile/0/stray"), "x").unwrap();
     let notes = log.verify().unwrap().notes;
     assert_eq!(notes, ["tile/0/stray is not a file of the log", "bodies/00/stray belongs to no entry"]);
+}
+
+/// A copy without it proves all that is signed, but not that nothing came after.
+#[test]
+fn a_journal_that_is_not_there_is_noted() {
+    let log = fixture(3);
+    assert_eq!(log.verify().unwrap().notes, [""; 0]);
+    fs::remove_file(log.dir.path().join(journal::PATH)).unwrap();
+    let report = log.verify().unwrap();
+    assert_eq!((report.entries, report.notes), (3, vec![NO_JOURNAL.to_owned()]));
 }
 
 /// A writer at work is no tampering.
@@ -257,27 +294,114 @@ fn the_body_of_an_entry_that_waits_is_no_surplus() {
 /// What a power cut takes before the files are synced is in the journal.
 #[test]
 fn a_body_that_the_journal_carries_may_be_missing_and_must_be_the_named_one() {
-    let log = fixture(3);
-    let named = entry_with_body(1, b"body of 1").to_canonical_json().unwrap();
-    let record = |index, body| journal::Record { epoch: 1, index, entry: &named, body }.encode();
-    let path = body_path(&Hash::of(b"body of 1"));
-    let notes = |found: &[u8], journal: Vec<u8>| {
-        log.with(
-            journal::PATH,
-            |file| *file = journal,
-            || log.with(&path, |file| *file = found.to_vec(), || log.verify()),
-        )
+    let log = crashed(3, 6);
+    let path = body_path(&Hash::of(b"body of 4"));
+    let found = |bytes: &[u8]| log.with(&path, |file| *file = bytes.to_vec(), || log.verify());
+    let missing = || log.without(std::slice::from_ref(&path), || log.verify());
+    let note = format!("{path}: the body is in the journal only");
+    assert_eq!(missing().unwrap().notes, [note.as_str()]);
+    assert_eq!(found(b"").unwrap().notes, [note.as_str()]);
+    let refused = |result, file: &str, entry, what: &str| match result {
+        Err(VerifyError::Mismatch(found)) => {
+            assert_eq!((found.file.as_str(), found.entry, found.what.as_str()), (file, Some(entry), what));
+        }
+        other => panic!("{other:?}"),
     };
-    assert_eq!(
-        notes(b"", record(1, b"body of 1")).unwrap().notes,
-        [format!("{path}: the body is in the journal only")]
-    );
-    let refused = |found: &[u8], journal| notes(found, journal).unwrap_err().to_string();
-    assert!(matches!(notes(b"", Vec::new()), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path));
-    assert!(
-        matches!(notes(b"x", record(1, b"body of 1")), Err(VerifyError::Mismatch(Mismatch { file, .. })) if file == path)
-    );
-    assert!(refused(b"body of 1", record(3, b"another")).contains("not what was signed"));
+    let another = "the body is not the one the entry names";
+    refused(found(b"x"), &path, 4, another);
+    log.with(journal::PATH, Vec::clear, || refused(found(b""), &path, 4, another));
+    log.with(journal::PATH, Vec::clear, || refused(missing(), &path, 4, "the body is missing"));
+    let named = entry_with_body(6, b"body of 4").to_canonical_json().unwrap();
+    let waits = |bytes: &mut Vec<u8>| {
+        let at = journal::records(bytes).1 as usize;
+        let record = journal::Record { epoch: 1, index: 6, entry: &named, body: b"another" }.encode();
+        bytes[at..at + record.len()].copy_from_slice(&record);
+    };
+    log.with(journal::PATH, waits, || refused(log.verify(), journal::PATH, 6, another));
+}
+
+/// Settling syncs the files before it empties the journal: no power cut takes them then.
+#[test]
+fn a_settled_body_must_be_there_though_the_journal_has_it() {
+    let log = crashed(3, 6);
+    let journal = fs::read(log.dir.path().join(journal::PATH)).unwrap();
+    Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap().close().unwrap();
+    fs::write(log.dir.path().join(journal::PATH), journal).unwrap();
+    assert_eq!(log.verify().unwrap().notes, Vec::<String>::new());
+    let path = body_path(&Hash::of(b"body of 4"));
+    let found = log.without(std::slice::from_ref(&path), || log.mismatch());
+    assert_eq!((found.file, found.entry, found.what.as_str()), (path, Some(4), "the body is missing"));
+}
+
+/// Written since the log was settled, for 300 entries of which 250 are.
+const UNSETTLED: [&str; 5] =
+    ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"];
+
+/// A power cut may take files that were not synced, and keep the checkpoint over them.
+#[test]
+fn files_that_the_next_start_makes_anew_may_be_missing_or_empty() {
+    let log = crashed(250, 300);
+    assert_eq!(log.verify().unwrap().notes, Vec::<String>::new());
+    let is_missing = |path: &str| format!("{path} is missing; the next start makes it from the journal");
+    let is_empty = |path: &str| format!("{path} is empty; the next start makes or removes it");
+    for path in UNSETTLED {
+        let report = log.without(&[path.to_owned()], || log.verify()).unwrap();
+        assert_eq!((report.entries, report.notes), (300, vec![is_missing(path)]));
+        let report = log.with(path, Vec::clear, || log.verify()).unwrap();
+        assert_eq!((report.entries, report.notes), (300, vec![is_empty(path)]));
+        // Half of a file is no power cut's doing.
+        let found = log.with(path, |bytes| bytes.truncate(bytes.len() / 2), || log.mismatch());
+        assert_eq!(found.file, path, "{found}");
+        // Without the journal nothing is made.
+        let found = log.with(journal::PATH, Vec::clear, || log.without(&[path.to_owned()], || log.mismatch()));
+        assert!(found.file == path && found.what.contains("missing"), "{found}");
+    }
+    let partials = ["tile/0/001.p/43", "tile/entries/001.p/43"];
+    for path in partials {
+        fs::write(log.dir.path().join(path), "").unwrap();
+    }
+    assert_eq!(log.verify().unwrap().notes, partials.map(is_empty), "what was removed may come back as a name");
+    for path in UNSETTLED {
+        fs::remove_file(log.dir.path().join(path)).unwrap();
+    }
+    let mut notes = log.verify().unwrap().notes;
+    let mut expected: Vec<String> = partials.map(is_empty).into_iter().chain(UNSETTLED.map(is_missing)).collect();
+    notes.sort();
+    expected.sort();
+    assert_eq!(notes, expected);
+    Log::open(log.dir.path(), LogKey::parse(&log.key).unwrap(), ORIGIN).unwrap().close().unwrap();
+    let report = log.verify().unwrap();
+    assert_eq!((report.entries, report.notes), (300, vec![]), "the next start did");
+}
+
+#[test]
+fn what_was_settled_must_be_there_and_what_is_made_anew_must_be_what_was_signed() {
+    let log = crashed(250, 300);
+    for (newest, settled) in [("tile/0/000", "tile/0/000.p/250"), ("tile/entries/000", "tile/entries/000.p/250")] {
+        let found = log.without(&[newest, settled].map(str::to_owned), || log.mismatch());
+        assert!(found.file == settled && found.what.contains("missing"), "{found}");
+        let found = log.with(settled, Vec::clear, || log.without(&[newest.to_owned()], || log.mismatch()));
+        assert_eq!(found.file, settled, "{found}");
+    }
+    let bundles = ["tile/entries/000", "tile/entries/001.p/44"].map(str::to_owned);
+    let settled = "tile/entries/000.p/250";
+    let start = log.records(settled)[7].0;
+    let found = log.with(settled, |bytes| bytes[start as usize + 10] ^= 1, || log.without(&bundles, || log.mismatch()));
+    assert_eq!((found.file.as_str(), found.entry, found.offset), (settled, Some(7), start), "{found}");
+    // Another entry under a sum that holds, so that it takes the place of the one that was signed.
+    let mut start = 0;
+    let change = |bytes: &mut Vec<u8>| {
+        let records = journal::records(bytes).0;
+        start = records.iter().take(20).map(|record| record.size() as u64).sum();
+        let other = entry(1000).to_canonical_json().unwrap();
+        let record = |(place, record): (usize, &journal::Record<'_>)| match place {
+            20 => journal::Record { entry: &other, ..record.clone() }.encode(),
+            _ => record.encode(),
+        };
+        *bytes = records.iter().enumerate().flat_map(record).collect();
+    };
+    let found = log.with(journal::PATH, change, || log.without(&bundles, || log.mismatch()));
+    assert_eq!((found.file.as_str(), found.entry, found.offset), (journal::PATH, Some(270), start), "{found}");
 }
 
 /// No checkpoint covers what is in the journal only, so one changed byte there hides all that follows it.

@@ -33,6 +33,9 @@ const REPORT_AFTER: Duration = Duration::from_secs(15);
 /// How long a watch is open, after failures, before it works again, although nothing was to be said: the first line may be the
 /// bookmark of a minute later. What ends sooner without a line has not worked.
 const WORKS_AFTER: Duration = Duration::from_secs(1);
+/// How long after its list a version is at least known: API servers keep the events of a minute and more. One that is too old
+/// sooner is a failure, and after it a watch works again when it has gone on for as long: neither a list nor a line proves it.
+const VERSION_LASTS: Duration = Duration::from_secs(15);
 
 /// How a stretch of work ended.
 enum End {
@@ -70,7 +73,9 @@ struct State<T> {
     reported: bool,
     /// Whether an open watch that says nothing is taken for one that works: once after each line.
     trusts_silence: bool,
-    /// The version was too old, and no line came since.
+    /// When the last list was complete; `None` once its version was too old.
+    listed: Option<Instant>,
+    /// The version of the list before was too old within [`VERSION_LASTS`].
     expired: bool,
 }
 
@@ -86,6 +91,7 @@ pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<W
         failing_since: None,
         reported: false,
         trusts_silence: true,
+        listed: None,
         expired: false,
     };
     loop {
@@ -105,8 +111,10 @@ pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<W
                     return;
                 }
                 // A server that says so each time must not be asked without pause.
-                let again = std::mem::replace(&mut state.expired, true);
-                if again && state.failed("its version is too old as soon as it is listed".into()).await.is_err() {
+                state.expired = !state.lasts();
+                state.listed = None;
+                let reason = "its version is too old as soon as it is listed";
+                if state.expired && state.failed(reason.into()).await.is_err() {
                     return;
                 }
             }
@@ -150,16 +158,20 @@ impl<T: From<Watched> + Send> State<T> {
         if self.sender.is_closed() { Err(Gone) } else { Ok(()) }
     }
 
-    /// The watch works: it was listed, or a line came.
+    /// The watch works, as far as can be told: it was listed, or a line came.
     async fn works(&mut self) -> Result<(), Gone> {
-        self.failures = 0;
-        self.failing_since = None;
+        if self.expired && !self.lasts() {
+            return Ok(());
+        }
         self.trusts_silence = true;
         self.restored().await
     }
 
-    /// Says that the watch works, if it was reported that it does not.
+    /// Ends the row of failures: one that comes later is the first of another. Says so, if the watch was reported.
     async fn restored(&mut self) -> Result<(), Gone> {
+        self.expired = false;
+        self.failures = 0;
+        self.failing_since = None;
         if std::mem::take(&mut self.reported) { self.emit(WatchEvent::Restored).await } else { Ok(()) }
     }
 
@@ -209,13 +221,24 @@ impl<T: From<Watched> + Send> State<T> {
             }
             next = page.next;
             if next.is_none() {
-                self.version = Some(page.resource_version);
+                self.listed(page.resource_version);
                 if self.works().await.is_err() {
                     return End::Unheard;
                 }
                 return if self.emit(WatchEvent::Synced).await.is_err() { End::Unheard } else { End::Finished };
             }
         }
+    }
+
+    /// The list is complete, as of this version.
+    fn listed(&mut self, version: String) {
+        self.version = Some(version);
+        self.listed = Some(Instant::now());
+    }
+
+    /// Whether the watch has gone on from its list for [`VERSION_LASTS`].
+    fn lasts(&self) -> bool {
+        self.listed.is_some_and(|listed| listed.elapsed() >= VERSION_LASTS)
     }
 
     async fn follow(&mut self, version: String) -> End {
@@ -233,9 +256,15 @@ impl<T: From<Watched> + Send> State<T> {
         let mut silent = true;
         loop {
             let recovers = self.failures > 0 && self.version.is_some() && self.trusts_silence;
-            let line = match timeout(if recovers { WORKS_AFTER } else { MAX_SILENCE }, lines.next()).await {
+            let patience = match (recovers, self.expired) {
+                (false, _) => MAX_SILENCE,
+                (true, false) => WORKS_AFTER,
+                (true, true) => VERSION_LASTS,
+            };
+            let line = match timeout(patience, lines.next()).await {
                 Err(_elapsed) if recovers => {
-                    // Without a line it may also be a server that answers and never says anything: its next end counts on.
+                    // Without a line it may also be a server that answers and never says anything: the next silence is not
+                    // believed.
                     self.trusts_silence = false;
                     if self.restored().await.is_err() {
                         return End::Unheard;
@@ -253,7 +282,6 @@ impl<T: From<Watched> + Send> State<T> {
                 Ok(Ok(Some(line))) => line,
             };
             silent = false;
-            self.expired &= self.version.is_none();
             let understood = self.interpret(line);
             // A list works when it is complete.
             if understood.is_ok() && self.version.is_some() && self.works().await.is_err() {
@@ -290,7 +318,7 @@ impl<T: From<Watched> + Send> State<T> {
                 )
             }
             Parsed::Bookmark { resource_version, ends_list: true } if listing => {
-                self.version = Some(resource_version.clone());
+                self.listed(resource_version.clone());
                 (Some(WatchEvent::Synced), resource_version)
             }
             Parsed::Bookmark { resource_version, .. } => (None, resource_version),

@@ -1,10 +1,10 @@
 //! The chain of first parents, and what it means that a commit is not on it.
 
-use manifest::Finding;
+use manifest::{Finding, Subject};
 
 use super::{Judge, MAX_STEPS};
 use crate::{
-    CommitId, CommitObject, HistoryError, TrustCode,
+    CommitId, HistoryError, TrustCode,
     declared_kinds::over_budget,
     refusal::{refuse, unreadable},
     repair::SIGN,
@@ -24,7 +24,7 @@ impl Judge<'_> {
             let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
             let raw = raw.ok_or_else(missing)?;
             chain.push(at);
-            match first_parent(&at, &raw) {
+            match first_parent(&raw) {
                 Some(parent) => at = parent,
                 None => return Err(self.not_descendant(from)),
             }
@@ -47,31 +47,30 @@ impl Judge<'_> {
         let reaches = |ancestor: &CommitId, of: &CommitId| {
             self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head, &error))
         };
+        // As the subject is written; the fix has the whole id.
+        let accepted = Subject::Commit(from.to_string());
         let (code, found) = match (reaches(from, &self.head), reaches(&self.head, from)) {
             (Err(finding), _) | (_, Err(finding)) => return finding,
-            (Ok(true), _) => (TrustCode::W402, format!("{from} is in its history, but not along first parents")),
-            (_, Ok(true)) => (TrustCode::W401, format!("older than {from}, which was verified before")),
-            _ => (TrustCode::W401, format!("does not descend from {from}, which was verified before")),
+            (Ok(true), _) => (TrustCode::W402, format!("{accepted} is in its history, but not along first parents")),
+            (_, Ok(true)) => (TrustCode::W401, format!("older than {accepted}, which was verified before")),
+            _ => (TrustCode::W401, format!("does not descend from {accepted}, which was verified before")),
         };
         let (needed, fix) = if code == TrustCode::W402 {
             let branch = manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref));
             let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head);
             let fix = format!("git switch --detach {from} && {merge} # then: git push origin {branch}");
-            (format!("{from} on the first-parent chain: merge into the branch, not the branch into another"), fix)
+            (format!("{accepted} on the first-parent chain: merge into the branch, not the branch into another"), fix)
         } else {
             let back = format!("git {SIGN} revert --gpg-sign COMMIT");
             let fix = format!("git {SIGN} rebase --gpg-sign {from} # to go back on purpose after it: {back}");
-            (format!("a descendant of {from}"), fix)
+            (format!("a descendant of {accepted}"), fix)
         };
         refuse(code, &self.head, found, needed, fix)
     }
 }
 
-/// The first parent of a commit, also of one that does not parse.
-fn first_parent(id: &CommitId, raw: &[u8]) -> Option<CommitId> {
-    if let Ok(object) = CommitObject::parse(*id, raw) {
-        return object.parents.first().copied();
-    }
+/// The first parent of a commit, also of one that does not parse; the strict form says the same.
+fn first_parent(raw: &[u8]) -> Option<CommitId> {
     raw.split(|byte| *byte == b'\n')
         .take_while(|line| !line.is_empty())
         .find_map(|line| line.strip_prefix(b"parent "))

@@ -49,6 +49,7 @@ impl Judge<'_> {
             predecessor: &state.commit,
             object: &object,
             instants: &instants,
+            verifier: self.verifier,
         };
         let approvals = Approvals::of(self.history, &bound);
         approvals.skips.get(payloads).is_some_and(|principals| {

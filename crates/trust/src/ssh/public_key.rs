@@ -19,6 +19,7 @@ pub const MAX_KEY_TEXT_BYTES: usize = 4 * 1024;
 #[derive(Clone)]
 pub struct PublicKey {
     blob: Arc<[u8]>,
+    fingerprint: Fingerprint,
     material: Material,
 }
 
@@ -106,7 +107,7 @@ impl PublicKey {
         let name = reader.string()?;
         let material = Material::read(name, &mut reader)?;
         reader.end()?;
-        Ok(Self { blob: blob.into(), material })
+        Ok(Self { blob: blob.into(), fingerprint: Fingerprint::of(blob), material })
     }
 
     /// The binary form.
@@ -117,8 +118,8 @@ impl PublicKey {
 
     /// What `ssh-keygen -l` prints for this key.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.blob)
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// SHA-1 of the binary form, which old revocation lists name keys by.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Finding, RepoPath, Subject};
+use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
     CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat, SshSignature,
-    TrustCode, TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, verify_sshsig,
+    TrustCode, TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, signature_cache::Verifier,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -86,8 +86,15 @@ impl SignatureFile {
         format!("{}.{ending}", self.principal)
     }
 
-    fn verify(&self, message: &[u8], crypto: &Crypto) -> Result<SshSignature, String> {
-        verify_sshsig(&self.armoured, message, NAMESPACE_TRUST, crypto)
+    fn verify(
+        &self,
+        message: &[u8],
+        crypto: &Crypto,
+        settings: Digest,
+        verifier: Verifier<'_>,
+    ) -> Result<SshSignature, String> {
+        verifier
+            .message(&self.armoured, message, NAMESPACE_TRUST, crypto, settings)
             .map_err(|error| format!("{}.sig: {error}", self.principal))
     }
 }
@@ -105,10 +112,16 @@ fn proven(name: &str, user: UserCheck, signature: &SshSignature) -> Result<(), S
 
 impl TrustFile {
     /// The principals of *this* file whose signatures over `message` are good.
-    pub(crate) fn signed_by(&self, message: &[u8], files: &[SignatureFile], instants: &Instants) -> Signatures<String> {
+    pub(crate) fn signed_by(
+        &self,
+        message: &[u8],
+        files: &[SignatureFile],
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Signatures<String> {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
-            match self.stands(file, message, instants) {
+            match self.stands(file, message, instants, verifier) {
                 Ok(()) => _ = signatures.good.insert(file.principal.clone()),
                 Err(reason) => signatures.bad.push(reason),
             }
@@ -117,7 +130,13 @@ impl TrustFile {
     }
 
     /// Whether the signature is by a key in force of the principal whose name the file bears; else why not.
-    fn stands(&self, file: &SignatureFile, message: &[u8], instants: &Instants) -> Result<(), String> {
+    fn stands(
+        &self,
+        file: &SignatureFile,
+        message: &[u8],
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<(), String> {
         let (name, shown) = (&file.principal, file.name());
         if file.format == SignatureFormat::OpenPgp {
             return match self.signed_by_certificate(&file.armoured, message, instants) {
@@ -126,7 +145,7 @@ impl TrustFile {
                 Err(reason) => Err(format!("{shown}: {reason}")),
             };
         }
-        let signature = file.verify(message, &self.crypto)?;
+        let signature = file.verify(message, &self.crypto, self.digest(), verifier)?;
         if let Some(certificate) = signature.certificate() {
             let holder = self
                 .certified(&signature, certificate, instants)
@@ -161,7 +180,12 @@ impl TrustFile {
 
 impl TrustRootSpec {
     /// The root keys whose signatures over `message` are good.
-    pub(crate) fn signed_by(&self, message: &[u8], files: &[SignatureFile]) -> Signatures<Fingerprint> {
+    pub(crate) fn signed_by(
+        &self,
+        message: &[u8],
+        files: &[SignatureFile],
+        verifier: Verifier<'_>,
+    ) -> Signatures<Fingerprint> {
         let keys: BTreeSet<Fingerprint> = self
             .root_keys
             .keys
@@ -170,13 +194,14 @@ impl TrustRootSpec {
             .map(|key| key.fingerprint())
             .collect();
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
+        let (crypto, settings) = (Crypto::default(), Digest::of(&self.canonical()));
         for file in files {
             // Root keys are SSH keys: what OpenPGP keys sign counts by the rules of the file alone.
             if file.format == SignatureFormat::OpenPgp {
                 signatures.bad.push(format!("{}: an OpenPGP key is no root key", file.name()));
                 continue;
             }
-            let verdict = file.verify(message, &Crypto::default()).and_then(|signature| {
+            let verdict = file.verify(message, &crypto, settings, verifier).and_then(|signature| {
                 if signature.certificate().is_some() {
                     return Err(format!("{}.sig: signed with a certificate, not with a root key", file.principal));
                 }

@@ -80,6 +80,10 @@ fn the_key_is_secret_and_never_replaced() {
     let finished = expect(2, &["audit", "key", "--dir", text(logged.folder.path())]);
     assert!(!finished.stderr.contains("PRIVATE+KEY"), "{}", finished.stderr);
     expect(2, &["audit", "key", "--name", "not a name", "--dir", text(&logged.folder.path().join("log"))]);
+    let new = logged.folder.path().join("new/log-key");
+    expect(0, &["audit", "key", "--dir", text(&new)]);
+    let mode = fs::metadata(&new).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
 }
 
 #[test]
@@ -156,7 +160,7 @@ fn a_log_must_extend_the_checkpoints_kept_elsewhere() {
 }
 
 #[test]
-fn what_cannot_be_read_exits_2() {
+fn what_cannot_be_read_exits_2_and_what_is_not_there_is_named() {
     let logged = Logged::new();
     let (log, key) = (logged.path("log"), logged.path("key.pub"));
     expect(2, &["audit", "verify", "/nowhere", "--key", text(&key)]);
@@ -164,6 +168,14 @@ fn what_cannot_be_read_exits_2() {
     expect(2, &["audit", "verify", text(&log), "--key", text(&log.join("checkpoint"))]);
     expect(2, &["audit", "show", "/nowhere", "--key", text(&key)]);
     expect(64, &["audit", "verify", text(&log)]);
+    fs::remove_file(log.join("journal")).unwrap();
+    let without_journal = expect(0, &["audit", "verify", text(&log), "--key", text(&key)]);
+    assert!(without_journal.stdout.contains("\n  note    there is no file journal: "), "{}", without_journal.stdout);
+    fs::remove_file(log.join("checkpoint")).unwrap();
+    for command in ["verify", "show"] {
+        let said = expect(2, &["audit", command, text(&log), "--key", text(&key)]).stderr;
+        assert!(said.contains("checkpoint: No such file or directory"), "{said}");
+    }
 }
 
 #[test]
@@ -182,6 +194,9 @@ fn entries_are_shown_by_kind_newest_last() {
     assert_eq!(found["entries"][49]["index"], ENTRIES - 1);
     assert_eq!(found["entries"][49].get("body"), None);
     let found = json(&show(&["--code", "W301", "--last", "1000", "-o", "json"]));
+    let (folder, key) = (logged.path("log"), logged.path("key.pub"));
+    let unknown = expect(64, &["audit", "show", text(&folder), "--key", text(&key), "--code", "W999"]);
+    assert!(unknown.stderr.contains("\"W999\"") && unknown.stderr.contains("docs/codes.md"), "{}", unknown.stderr);
     assert_eq!(found["entries"].as_array().unwrap().len(), 3);
     let human = show(&["--last", "1"]).stdout;
     assert_eq!(human.lines().count(), 2, "{human}");

@@ -3,6 +3,7 @@
 
 mod audit_log;
 mod commands;
+mod hooks;
 mod pasted;
 mod signatures;
 mod support;

@@ -62,6 +62,15 @@ fn one_step_per_commit_oldest_first() {
 }
 
 #[test]
+fn people_are_told_that_signatures_alone_were_judged() {
+    let world = Signed::new();
+    world.commit("a", Signing::By(&world.alice));
+    let (path, signers) = (world.repo.path(), world.folder.path().join("signers"));
+    let all = ["verify", "--repo", text(&path), "--signatures-only", "--allowed-signers", text(&signers)];
+    assert!(expect(0, &all).stdout.ends_with("\naccepted: 1 commit judged: signatures alone\n"));
+}
+
+#[test]
 fn a_range_holds_what_a_merge_brings() {
     let world = Signed::new();
     let first = world.commit("a", Signing::By(&world.alice));

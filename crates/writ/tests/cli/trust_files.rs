@@ -172,7 +172,7 @@ fn what_is_missing_is_named_with_its_fix() {
     for wrong in [["--namespace", "shop"], ["--instance", "not an id"], ["--path", "../up"], ["--drift", "sometimes"]] {
         assert_eq!(root("main", &wrong).code, Some(64), "{wrong:?}");
     }
-    expect(64, &["trust", "root", "--repo", &path, "--url", "ssh://git@example.com/r"]);
+    expect(64, &["trust", "root", "--repo", &path, "--url", "git://git.example.com/r"]);
     expect(64, &["trust", "root", "--repo", &path, "--url", "https://user:password@example.com/r"]);
 }
 

@@ -31,6 +31,7 @@ fn accepted_commits_name_their_signers() {
             "commit": commit, "payloadSha256": payload, "verdict": "accepted", "code": null, "reason": null,
             "message": null, "fix": null,
             "signer": {"principal": "bob", "format": "ssh", "key": world.bob.fingerprint().unwrap()},
+            "rules": [{"rule": "apps", "paths": 1, "holds": true, "by": ["bob"]}],
         })
     };
     let expected = |from: &str, trusted: bool, steps: Vec<Value>| {
@@ -189,6 +190,10 @@ fn people_read_the_same_verdict() {
     world.repo.write("apps/x\u{1b}[31m.txt", "x").unwrap();
     world.repo.commit(Signing::By(&world.alice), "by alice").unwrap();
     let (path, root) = (world.path(), world.trust_root());
+    let before = expect(0, &["verify", "--repo", &path, "--trust-root", text(&root), "HEAD^"]);
+    let scope = ": signatures and authority; policies are judged in the cluster\n";
+    assert!(before.stdout.contains("\naccepted: 1 commit judged after "), "{}", before.stdout);
+    assert!(before.stdout.ends_with(scope), "{}", before.stdout);
     let finished = expect(1, &["verify", "--repo", &path, "--trust-root", text(&root)]);
     assert!(finished.stdout.starts_with("accepted "), "{}", finished.stdout);
     assert!(finished.stdout.contains("\nrefused: 2 commits judged after "), "{}", finished.stdout);
@@ -209,4 +214,89 @@ fn a_trust_change_needs_the_roots_of_before() {
     world.repo.write(".writ/trust.yaml", file.text()).unwrap();
     let unsigned = world.repo.commit_signed(&world.alice, "without a new signature").unwrap();
     refused(&world.verify(1, &[]), &unsigned, "W504");
+}
+
+/// The forms are shown by unit tests; here each is asked for, with a path that would be a command.
+#[test]
+fn every_format_tells_the_same_verdict() {
+    let world = World::new();
+    world.good("one");
+    world.repo.write("apps/x\n::error::<b>|@team.txt", "x").unwrap();
+    let bad = world.repo.commit_signed(&world.bob, "hostile").unwrap();
+    let (path, root) = (world.path(), world.trust_root());
+    let report = |code: i32, format: &str, revision: &str| {
+        expect(code, &["verify", "--repo", &path, "--trust-root", text(&root), "-o", format, revision]).stdout
+    };
+    let sarif: Value = serde_json::from_str(&report(1, "sarif", "main")).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!((&result["ruleId"], &result["partialFingerprints"]["commit/v1"]), (&json!("W104"), &json!(bad)));
+    let junit = report(1, "junit", "main");
+    assert!(junit.contains("<testsuites tests=\"2\" failures=\"1\"") && junit.contains("type=\"W104\""), "{junit}");
+    let markdown = report(1, "markdown", "main");
+    assert!(markdown.starts_with("**writ verify: refused** (2 commits judged)\n") && !markdown.contains("@team"));
+    let github = report(1, "github", "main");
+    assert_eq!(github.lines().count(), 2, "{github}");
+    assert!(github.starts_with("::error title=W104 ") && github.ends_with("\nrefused: 2 commits judged\n"), "{github}");
+    for (format, start) in [
+        ("sarif", "{"),
+        ("junit", "<?xml "),
+        ("markdown", "**writ verify: accepted**"),
+        ("github", "accepted: 1 commit"),
+    ] {
+        let told = report(0, format, "main^");
+        assert!(told.starts_with(start), "{told}");
+    }
+}
+
+#[test]
+fn people_are_told_who_made_it_pass_and_who_is_missing() {
+    let world = World::with_two_for_policies();
+    let good = world.good("one");
+    world.repo.write("policies/a.txt", "1").unwrap();
+    world.repo.write("policies/b.txt", "1").unwrap();
+    let pending = world.repo.commit_signed(&world.alice, "limits").unwrap();
+    let (path, root) = (world.path(), world.trust_root());
+    let verify = |more: &[&str]| expect(1, &[&["verify", "--repo", &path, "--trust-root", text(&root)], more].concat());
+    let [bob, alice] = [&world.bob, &world.alice].map(|key| key.fingerprint().unwrap());
+    let told = verify(&[]).stdout;
+    let accepted = format!("accepted {good:.12}  signed by bob with {bob}\n  1 path by rule apps (bob)\n");
+    assert!(told.starts_with(&accepted), "{told}");
+    assert!(
+        told.contains(&format!("refused  {pending:.12}  W303 ThresholdNotMet, signed by alice with {alice}\n")),
+        "{told}"
+    );
+    assert!(told.contains("(rule \"policies\")\n  fix: writ trust approve "), "{told}");
+    let told = verify(&["--explain", "policies/b.txt"]).stdout;
+    let expected = "
+  policies/b.txt may not be made:
+    alice signed the commit
+    rule policies does not hold:
+      2 of security: alice
+refused: 2 commits judged";
+    assert!(told.contains(expected), "{told}");
+    let found = world.verify(1, &["--explain", "policies/b.txt"]);
+    let explained = &found["steps"][1]["explained"];
+    assert_eq!((&explained["path"], &explained["passes"]), (&json!("policies/b.txt"), &json!(false)));
+    assert_eq!(explained["credit"], json!([{"principal": "alice", "by": ["signed the commit"]}]));
+    assert_eq!(found["steps"][1]["rules"], json!([{"rule": "policies", "paths": 2, "holds": false, "by": ["alice"]}]));
+    assert_eq!(found["steps"][0].get("explained"), None);
+    // The second principal of the rule.
+    for (name, value) in [("user.name", "frank"), ("user.email", "frank@example.com")] {
+        world.repo.git(&["config", name, value]).unwrap();
+    }
+    expect(0, &["trust", "approve", &pending, "--repo", &path, "--key", text(world.frank.private_file())]);
+    let told =
+        expect(0, &["verify", "--repo", &path, "--trust-root", text(&root), "--explain", "policies/b.txt"]).stdout;
+    let expected = "
+  2 paths by rule policies (alice, frank)
+  policies/b.txt may be made:
+    alice signed the commit
+    frank approved it
+    rule policies holds:
+      2 of security: alice, frank
+accepted: 2 commits judged";
+    assert!(told.contains(expected), "{told}");
+    let nothing = expect(0, &["verify", "--repo", &path, "--trust-root", text(&root), "--explain", "apps/it's.txt"]);
+    assert!(nothing.stderr.contains("who may: writ trust who 'apps/it'\\''s.txt'"), "{}", nothing.stderr);
+    expect(64, &["verify", "--repo", &path, "--trust-root", text(&root), "--explain", "../up"]);
 }

@@ -52,6 +52,12 @@ impl Report {
         self.figures.insert(name.to_owned(), rounded(value));
     }
 
+    /// A figure that has a goal of its own.
+    pub(super) fn limit(&mut self, name: &str, value: f64, goal: Goal) {
+        self.figure(name, value);
+        self.goals.insert(name.to_owned(), goal);
+    }
+
     /// Notes the machine's load at the end.
     pub(super) fn finish(mut self) -> Result<Self> {
         self.figure("load_after", load()?);
@@ -60,21 +66,19 @@ impl Report {
 
     /// For people.
     pub(super) fn table(&self) -> String {
-        let mut ratios = Table::new();
-        ratios.load_style(presets::NOTHING).set_header(["ratio", "writ / reference", "goal", ""]);
-        for (name, value) in &self.ratios {
-            let (goal, verdict) = match self.goals.get(name) {
-                Some(Goal::AtMost(limit)) => (format!("≤ {limit}"), if value <= limit { "met" } else { "MISSED" }),
-                Some(Goal::AtLeast(limit)) => (format!("≥ {limit}"), if value >= limit { "met" } else { "MISSED" }),
-                Some(Goal::None) | None => (String::new(), ""),
-            };
-            ratios.add_row([name.clone(), value.to_string(), goal, verdict.to_owned()]);
-        }
-        let mut figures = Table::new();
-        figures.load_style(presets::NOTHING).set_header(["figure", "value"]);
-        for (name, value) in &self.figures {
-            figures.add_row([name.clone(), value.to_string()]);
-        }
+        let [ratios, figures] = [("ratio", &self.ratios), ("figure", &self.figures)].map(|(what, values)| {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING).set_header([what, "value", "goal", ""]);
+            for (name, value) in values {
+                let (goal, verdict) = match self.goals.get(name) {
+                    Some(Goal::AtMost(limit)) => (format!("≤ {limit}"), if value <= limit { "met" } else { "MISSED" }),
+                    Some(Goal::AtLeast(limit)) => (format!("≥ {limit}"), if value >= limit { "met" } else { "MISSED" }),
+                    Some(Goal::None) | None => (String::new(), ""),
+                };
+                table.add_row([name.clone(), value.to_string(), goal, verdict.to_owned()]);
+            }
+            table
+        });
         format!("bench {}\n\n{ratios}\n\n{figures}\n", self.bench)
     }
 }

@@ -1,15 +1,16 @@
 //! What the demo plays on: control plane, Git server, signed repository, controller.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use testkit::{
-    ControlPlane, GitServer, KeyType, Keys, Metrics, Push, Remote, Rights, SignedRepo, SigningKey, Tenant, Writ,
-    WritCommand, install, wait_until,
+    ControlPlane, Credentials, GitServer, KeyType, Keys, Metrics, Push, Remote, Rights, SignedRepo, SigningKey, Tenant,
+    Writ, WritCommand, install, wait_until,
 };
 
 use crate::{
@@ -25,6 +26,8 @@ const LOG_ORIGIN: &str = "writ.dev/demo";
 pub(crate) const PROGRAM: &str = "target/debug/writ";
 /// How long one step may take: far above what it takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The annotation that asks for a look now.
+const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 /// A value that must never be printed, made at run time.
 pub(crate) const SECRET_BYTES: usize = 16;
 
@@ -114,7 +117,7 @@ impl Stage {
 
     /// Asks for a reconcile now, as people do.
     fn poke(&self) -> Result<()> {
-        let stamp = format!("reconcile.fluxcd.io/requestedAt={:?}", std::time::SystemTime::now());
+        let stamp = format!("{REQUESTED_AT}={}", jiff::Timestamp::now());
         self.tenant.kubectl(&["annotate", "--overwrite", "gitsource", SHOP, &stamp]).map(drop)
     }
 
@@ -176,6 +179,7 @@ impl Stage {
         println!("  {program} audit verify {log} --key {key}");
         println!("  {program} verify --repo {repo} --trust-root {}", quoted(&self.trust_root)?);
         println!("  git -C {repo} log --format='%h %an %s'");
+        self.say_how_to_push(&repo)?;
         println!(
             "\nThe Git server is {}; what writ prints is in {}.",
             self.server.url(SHOP),
@@ -185,13 +189,65 @@ impl Stage {
         std::io::stdin().read(&mut byte).context("cannot read standard input")?;
         Ok(())
     }
+
+    /// An unsigned commit from the edit to the refusal, as lines to paste; `repo` is the work tree, quoted.
+    fn say_how_to_push(&self, repo: &str) -> Result<()> {
+        let file = self.state.with_file_name("git-credentials");
+        write_credentials(&self.remote, &file)?;
+        // The environment would win over http.sslCAInfo. The first helper, which is none, puts aside those of the user, who would
+        // be given the password to keep.
+        let authority = quoted(&self.remote.authority)?;
+        let helper = quoted_text(&format!("credential.helper=store --file={}", quoted(&file)?));
+        let git = format!("GIT_SSL_CAINFO={authority} git -C {repo} -c credential.helper= -c {helper}");
+        let url = &self.remote.url;
+        let namespace = self.tenant.namespace();
+        let key = self.people.dora.private_file();
+        for (name, value) in
+            [("user.name", "dora"), ("user.email", "dora@example.com"), ("user.signingkey", text(key)?)]
+        {
+            self.repo.git(&["config", name, value])?;
+        }
+        println!("\nTo push a commit of your own, here one without a signature, and to see what is made of it:\n");
+        println!("  sed -i 's/replicas: .*/replicas: 5/' {repo}/apps/shop/deployment.yaml");
+        println!("  git -C {repo} commit --all --no-gpg-sign -m 'Scale without a signature'");
+        println!("  {git} push {url} HEAD:main");
+        println!(
+            "  kubectl -n {namespace} annotate --overwrite gitsource {SHOP} {REQUESTED_AT}=\"$(date -u +%FT%TZ)\"   # look now, not at the next poll"
+        );
+        println!(
+            "  kubectl -n {namespace} wait gitsource {SHOP} --for=jsonpath='{{.status.heldRevision.code}}'=W301 --timeout=60s"
+        );
+        println!(
+            "  kubectl -n {namespace} get gitsource {SHOP} -o jsonpath='{{.status.heldRevision.message}}{{\"\\n\"}}fix: {{.status.heldRevision.fix}}{{\"\\n\"}}'"
+        );
+        println!(
+            "\nThe work tree is configured with dora's name and key, so the printed fix, pasted there, signs as dora. It makes another\n\
+             commit of it: push that with --force."
+        );
+        Ok(())
+    }
 }
 
 /// A path for a shell.
 fn quoted(path: &Path) -> Result<String> {
-    let text = text(path)?;
+    Ok(quoted_text(text(path)?))
+}
+
+/// A word for a shell.
+fn quoted_text(text: &str) -> String {
     let plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "/._-".contains(character));
-    Ok(if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) })
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Writes the credentials of a remote for `git credential-store`, so that no command has to name the password.
+fn write_credentials(remote: &Remote, file: &Path) -> Result<()> {
+    let Credentials::Basic { username, password } = &remote.credentials else { bail!("the remote has no password") };
+    let server = remote.url.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+    let server = server.with_context(|| format!("{} names no server", remote.url))?;
+    let cannot_write = || format!("cannot write {}", file.display());
+    let mut options = std::fs::OpenOptions::new();
+    let mut opened = options.write(true).create_new(true).mode(0o600).open(file).with_context(cannot_write)?;
+    writeln!(opened, "https://{username}:{password}@{server}").with_context(cannot_write)
 }
 
 /// Writes the trust file with `writ trust init`, has it signed, and commits it with the policies.

@@ -104,8 +104,7 @@ fn unsigned(stage: &Stage) -> Result<String> {
     stage.repo.commit_unsigned("Scale, unsigned")?;
     let head = stage.push(Push::FastForward)?;
     let said = held(stage, SOURCE, &head, "W301")?;
-    untouched(stage, &before, "2")?;
-    Ok(said)
+    Ok(said + &untouched(stage, &before, "2")?)
 }
 
 fn fixed(stage: &Stage) -> Result<String> {
@@ -127,8 +126,7 @@ fn violation(stage: &Stage) -> Result<String> {
     stage.repo.commit_signed(&stage.people.dora, "Scale far too much")?;
     let head = stage.push(Push::FastForward)?;
     let said = held(stage, SYNC, &head, "W801")?;
-    untouched(stage, &before, "3")?;
-    Ok(said)
+    Ok(said + &untouched(stage, &before, "3")?)
 }
 
 fn rewrite(stage: &Stage) -> Result<String> {
@@ -137,9 +135,9 @@ fn rewrite(stage: &Stage) -> Result<String> {
     stage.repo.reset(&format!("{before}~1"))?;
     let head = stage.push(Push::Force)?;
     let said = held(stage, SOURCE, &head, "W401")?;
-    untouched(stage, &before, "3")?;
+    let healed = untouched(stage, &before, "3")?;
     stage.repo.reset(&tip)?;
-    Ok(said)
+    Ok(said + &healed)
 }
 
 fn mended(stage: &Stage) -> Result<String> {
@@ -199,7 +197,8 @@ fn secret(stage: &Stage) -> Result<String> {
         }
     }
     Ok(format!(
-        "found nowhere in {} places: log, metrics, status, events, state files, output of commands",
+        "edited in the Secret by hand first, and reverted; found nowhere in {} places: log, metrics, status, events, state files, output \
+         of commands",
         places.len()
     ))
 }
@@ -233,12 +232,13 @@ fn held(stage: &Stage, object: &str, revision: &str, code: &str) -> Result<Strin
     Ok(format!("refused: {code} {reason}\n{message}\nfix: {fix}"))
 }
 
-/// What was accepted stays in force and is healed.
-fn untouched(stage: &Stage, accepted: &str, replicas: &str) -> Result<()> {
+/// What was accepted stays in force and is healed; says how that was tried.
+fn untouched(stage: &Stage, accepted: &str, replicas: &str) -> Result<String> {
     let now = stage.field(SYNC, ".status.acceptedRevision")?;
     ensure!(now == accepted, "the accepted revision moved to {now}");
     stage.tenant.kubectl(&["scale", "deployment", SHOP, "--replicas=7"])?;
-    stage.wait_field("deployment/shop", ".spec.replicas", replicas)
+    stage.wait_field("deployment/shop", ".spec.replicas", replicas)?;
+    Ok(format!("\nmeanwhile scaled to 7 replicas by hand: reverted to {replicas}, as accepted"))
 }
 
 fn wait_log(stage: &Stage, needle: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The demo on a cluster of the user's: it changes nothing that was there, and leaves nothing behind.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,8 @@ const RIGHTS: [(&str, &str); 9] = [
     ("delete", "clusterrolebindings.rbac.authorization.k8s.io"),
     ("*", "*.*"),
 ];
+/// What the name of a visit's namespace begins with; the number of the process follows.
+const PREFIX: &str = "writ-demo-";
 /// How long the cluster may take to delete one of our objects with all that is in it; pods have 30 s to end.
 const DELETED_WITHIN: &str = "--timeout=120s";
 
@@ -50,12 +53,15 @@ impl Visit {
             manifests.push(file);
         }
         manifests.push(workspace.path("examples/shop/platform/order-crd.yaml"));
-        let namespace = format!("writ-demo-{}", std::process::id());
+        let namespace = format!("{PREFIX}{}", std::process::id());
         let visit = Self { plane, namespace, manifests, _files: files };
         visit.allowed(kubeconfig)?;
         visit.free()?;
         println!("Playing on {}, in namespace {}.", plane.server(), visit.namespace);
-        println!("Should it be interrupted, this removes what it made:\n{}", visit.by_hand());
+        println!(
+            "Should it be interrupted, this removes what it made:\n{}",
+            by_hand(std::slice::from_ref(&visit.namespace))
+        );
         Ok(visit)
     }
 
@@ -99,10 +105,22 @@ impl Visit {
         }
         bail!(
             "writ, or an earlier demo, is on {} already: {}. The demo would change these and remove them at the end; \
-             play it on another cluster",
+             play it on another cluster. If they are what an interrupted demo left, this removes them:\n{}",
             self.plane.server(),
-            found.join(", ")
+            found.join(", "),
+            by_hand(&self.left_namespaces()?)
         )
+    }
+
+    /// Namespaces of earlier demos of which something is left, be it the binding alone. Nobody else's name begins so and goes on with
+    /// the number of a process.
+    fn left_namespaces(&self) -> Result<Vec<String>> {
+        let all = self.plane.kubectl(&["get", "namespaces,clusterrolebindings", "-o", "name"])?;
+        let names = all.lines().filter_map(|line| line.split_once('/')).map(|(_kind, name)| name);
+        let namespaces = names.map(|name| name.strip_suffix("-cluster").unwrap_or(name));
+        let number = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+        let ours = namespaces.filter(|name| name.strip_prefix(PREFIX).is_some_and(number));
+        Ok(ours.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// The commands that remove everything. The namespace first, while the kinds in it are known; what gives rights last.
@@ -121,15 +139,6 @@ impl Visit {
         Ok(commands)
     }
 
-    /// As a person can do it without our files.
-    fn by_hand(&self) -> String {
-        let namespace = &self.namespace;
-        format!(
-            "  kubectl delete --ignore-not-found namespace/{namespace} clusterrolebinding/{namespace}-cluster crd/orders.shop.example\n  \
-             kubectl delete --ignore-not-found -f deploy/crds/writ.dev.yaml -f deploy/rbac.yaml -f deploy/namespace.yaml\n"
-        )
-    }
-
     /// Removes everything; goes on when something cannot be removed, and then says what is left.
     pub(crate) fn end(self) -> Result<()> {
         println!("\nRemoving what the demo made on {}.", self.plane.server());
@@ -143,6 +152,21 @@ impl Visit {
         if left.is_empty() {
             return Ok(());
         }
-        bail!("not everything could be removed:\n{}\nRemove it by hand:\n{}", left.join("\n"), self.by_hand())
+        bail!(
+            "not everything could be removed:\n{}\nRemove it by hand:\n{}",
+            left.join("\n"),
+            by_hand(&[self.namespace])
+        )
     }
+}
+
+/// How a person removes what demos in these namespaces made, without our files.
+fn by_hand(namespaces: &[String]) -> String {
+    let own =
+        namespaces.iter().map(|namespace| format!("namespace/{namespace} clusterrolebinding/{namespace}-cluster "));
+    format!(
+        "  kubectl delete --ignore-not-found {}crd/orders.shop.example\n  \
+         kubectl delete --ignore-not-found -f deploy/crds/writ.dev.yaml -f deploy/rbac.yaml -f deploy/namespace.yaml\n",
+        own.collect::<String>()
+    )
 }

@@ -1,0 +1,232 @@
+//! Which signatures of SSH were verified before, so that a range that is judged again costs none.
+//!
+//! What is remembered is the answer of the maths, and only a good one: these bytes are a signature of this key over that
+//! message under the settings of that trust file. Whose key it is, whether it is in its time and whether it is revoked is
+//! judged each time anew, so what is remembered makes nothing good that a fresh verification would refuse.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use manifest::{Digest, Finding};
+
+use crate::{CommitObject, Crypto, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile, verify_sshsig};
+
+/// Counts up whenever verification accepts less than before: what an older verifier found good is verified anew.
+pub const VERIFIER_VERSION: u32 = 1;
+
+/// How many signatures a generation has; two are kept, so a range of 10,000 commits is remembered whole. At 90 bytes each
+/// (a digest and a pointer in a table that may be half empty) both are 2.3 MB; of security keys, whose counter makes every
+/// signature one of a kind, up to 600 bytes each, 15 MB.
+const GENERATION: usize = 12_500;
+/// How many different answers (keys, mostly) are looked through for an equal one: what a team signs with.
+const SHARED: usize = 32;
+
+/// Remembers which signatures were verified. One for each TrustRoot, for as long as the process runs.
+#[derive(Default)]
+pub struct SignatureCache {
+    kept: Mutex<Kept>,
+    verified: AtomicU64,
+}
+
+/// In order of age: what is in neither is verified again. Nothing moves up, so that a range that fits is found whole, in
+/// whatever order it is gone through.
+#[derive(Default)]
+struct Kept {
+    young: HashMap<Digest, Arc<SshSignature>>,
+    old: HashMap<Digest, Arc<SshSignature>>,
+    /// The answers met last; most commits are signed by few keys.
+    shared: Vec<Arc<SshSignature>>,
+}
+
+/// Verifies signatures of SSH, or knows that they were verified.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Verifier<'a> {
+    cache: Option<&'a SignatureCache>,
+}
+
+impl SignatureCache {
+    /// How many signatures were verified because they were not known, good ones and others.
+    #[must_use]
+    pub fn verified(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
+    }
+
+    /// The answer that is known for this question, or the one that `verify` gives.
+    fn answer<E>(&self, question: Digest, verify: impl FnOnce() -> Result<SshSignature, E>) -> Result<SshSignature, E> {
+        if let Some(known) = self.with(|kept| kept.get(&question)) {
+            return Ok(SshSignature::clone(&known));
+        }
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        let verified = verify()?;
+        self.with(|kept| kept.keep(question, verified.clone(), GENERATION));
+        Ok(verified)
+    }
+
+    /// The lock is held for a look-up or an insertion, never while something is verified. Whoever panicked there has left a
+    /// table of good answers behind.
+    fn with<T>(&self, ask: impl FnOnce(&mut Kept) -> T) -> T {
+        ask(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for SignatureCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignatureCache").field("verified", &self.verified()).finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    fn get(&self, question: &Digest) -> Option<Arc<SshSignature>> {
+        self.young.get(question).or_else(|| self.old.get(question)).cloned()
+    }
+
+    fn keep(&mut self, question: Digest, answer: SshSignature, generation: usize) {
+        if self.young.len() >= generation {
+            self.old = std::mem::take(&mut self.young);
+        }
+        let shared = self.shared.iter().find(|known| ***known == answer).cloned();
+        let shared = shared.unwrap_or_else(|| {
+            if self.shared.len() >= SHARED {
+                self.shared.remove(0);
+            }
+            let answer = Arc::new(answer);
+            self.shared.push(Arc::clone(&answer));
+            answer
+        });
+        self.young.insert(question, shared);
+    }
+}
+
+impl<'a> Verifier<'a> {
+    pub(crate) const fn new(cache: Option<&'a SignatureCache>) -> Self {
+        Self { cache }
+    }
+
+    /// Verifies the signature of a commit under the settings of a trust file.
+    pub(crate) fn commit(self, object: &CommitObject, policy: &TrustFile) -> Result<SshSignature, Finding> {
+        let verify = || object.verify_ssh(&policy.crypto);
+        let (Some(cache), Some(armoured)) = (self.cache, &object.signature) else { return verify() };
+        let question = question(object.id.as_bytes(), NAMESPACE_GIT, object.payload_sha256, armoured, policy.digest());
+        cache.answer(question, verify)
+    }
+
+    /// Verifies a signature over another message. `settings` is the digest of what `crypto` comes from.
+    pub(crate) fn message(
+        self,
+        armoured: &[u8],
+        message: &[u8],
+        namespace: &str,
+        crypto: &Crypto,
+        settings: Digest,
+    ) -> Result<SshSignature, SshsigError> {
+        let verify = || verify_sshsig(armoured, message, namespace, crypto);
+        let Some(cache) = self.cache else { return verify() };
+        cache.answer(question(&[], namespace, Digest::of(message), armoured, settings), verify)
+    }
+}
+
+/// All that the answer depends on, and more: the id of the commit, and every byte of the trust file.
+fn question(commit: &[u8], namespace: &str, message_sha256: Digest, armoured: &[u8], settings: Digest) -> Digest {
+    Digest::of_parts([
+        b"writ.dev/verified-signature/v1".as_slice(),
+        &VERIFIER_VERSION.to_be_bytes(),
+        commit,
+        namespace.as_bytes(),
+        message_sha256.as_bytes(),
+        armoured,
+        settings.as_bytes(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use sha2::{Digest as _, Sha512};
+
+    use super::*;
+    use crate::armor::armor;
+
+    fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+        out.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
+        out.extend_from_slice(bytes);
+    }
+
+    /// What `ssh-keygen -Y sign -n test` writes.
+    fn signed(seed: u8, message: &[u8]) -> String {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let (mut key, mut bytes, mut signature) = (Vec::new(), b"SSHSIG".to_vec(), Vec::new());
+        put_string(&mut key, b"ssh-ed25519");
+        put_string(&mut key, pair.public_key().as_ref());
+        for part in [b"test".as_slice(), b"", b"sha512", &Sha512::digest(message)] {
+            put_string(&mut bytes, part);
+        }
+        put_string(&mut signature, b"ssh-ed25519");
+        put_string(&mut signature, pair.sign(&bytes).as_ref());
+        let mut blob = b"SSHSIG\x00\x00\x00\x01".to_vec();
+        for part in [key.as_slice(), b"test", b"", b"sha512", &signature] {
+            put_string(&mut blob, part);
+        }
+        armor(&blob)
+    }
+
+    fn ask(cache: &SignatureCache, armoured: &str, message: &[u8], settings: u8) -> bool {
+        let settings = Digest::from_bytes([settings; 32]);
+        Verifier::new(Some(cache)).message(armoured.as_bytes(), message, "test", &Crypto::default(), settings).is_ok()
+    }
+
+    #[test]
+    fn only_the_same_question_is_answered_from_memory() {
+        let cache = SignatureCache::default();
+        let (good, other) = (signed(1, b"message"), signed(2, b"message"));
+        for (armoured, message, settings, accepted, verified) in [
+            (&good, b"message", 1, true, 1),
+            (&good, b"message", 1, true, 1),
+            // Another trust file, another signature, another message: each is verified.
+            (&good, b"message", 2, true, 2),
+            (&other, b"message", 1, true, 3),
+            (&good, b"massage", 1, false, 4),
+            // What was refused is not remembered.
+            (&good, b"massage", 1, false, 5),
+            (&good, b"message", 1, true, 5),
+        ] {
+            assert_eq!(ask(&cache, armoured, message, settings), accepted);
+            assert_eq!(cache.verified(), verified);
+        }
+    }
+
+    #[test]
+    fn another_commit_is_another_question() {
+        let settings = Digest::from_bytes([1; 32]);
+        let ask = |commit: &[u8], armoured: &[u8]| question(commit, "git", settings, armoured, settings);
+        assert_eq!(ask(&[1; 20], b"signature"), ask(&[1; 20], b"signature"));
+        assert_ne!(ask(&[1; 20], b"signature"), ask(&[2; 20], b"signature"));
+        assert_ne!(ask(&[1; 20], b"signature"), ask(&[1; 20], b"another"));
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_equal_answers_are_one() {
+        let mut kept = Kept::default();
+        let answer = |seed: u8| {
+            verify_sshsig(signed(seed, b"message").as_bytes(), b"message", "test", &Crypto::default()).unwrap()
+        };
+        let (one, two) = (answer(1), answer(2));
+        let id = |number: u8| Digest::from_bytes([number; 32]);
+        for number in 0..6 {
+            kept.keep(id(number), if number % 2 == 0 { one.clone() } else { two.clone() }, 2);
+        }
+        let known: Vec<u8> = (0..6).filter(|number| kept.get(&id(*number)).is_some()).collect();
+        assert_eq!(known, [2, 3, 4, 5]);
+        assert_eq!(kept.get(&id(3)).as_deref(), Some(&two));
+        assert!(Arc::ptr_eq(&kept.get(&id(2)).unwrap(), &kept.get(&id(4)).unwrap()));
+        for seed in 3..=u8::try_from(SHARED + 5).unwrap() {
+            kept.keep(id(seed), answer(seed), 2);
+        }
+        assert_eq!((kept.shared.len(), kept.young.len().max(kept.old.len())), (SHARED, 2));
+    }
+}

@@ -1,0 +1,270 @@
+//! Repositories made for the measurement: so many commits by one key, each of them changing one of three hundred small files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
+use testkit::{hermetic_command, run};
+use trust::{CommitId, CommitObject, Introduction, ObjectFormat, PublicKey, RootKeys, TrustRootSpec};
+
+use super::{
+    pack::{Id, Kind, Pack},
+    signer::{Algorithm, Signed, Signer},
+};
+
+/// Folders below `apps/`, and files in each of them.
+const FOLDERS: usize = 20;
+const FILES: usize = 15;
+
+/// How many seconds ago the first commit was made; each is one second younger than the one before, and none of the future.
+const AGE: i64 = 1_000_000;
+
+/// Who signs everything.
+const NAME: &str = "alice";
+const EMAIL: &str = "alice@example.com";
+const REPO_ID: &str = "urn:writ:bench";
+const BRANCH: &str = "refs/heads/main";
+
+/// A repository with its history.
+pub(super) struct History {
+    /// Bare.
+    pub(super) directory: PathBuf,
+    /// An `allowed_signers` file that lists the key.
+    pub(super) allowed_signers: PathBuf,
+    /// Where trust starts.
+    pub(super) root: TrustRootSpec,
+    /// All signed commits, oldest first.
+    pub(super) signed: Vec<Commit>,
+    /// The key that signed them.
+    pub(super) signer: Signer,
+    home: PathBuf,
+}
+
+/// A signed commit.
+pub(super) struct Commit {
+    pub(super) id: CommitId,
+    /// The bytes that are signed.
+    pub(super) payload: Vec<u8>,
+    /// The signature as the maths library has it.
+    pub(super) signature: Vec<u8>,
+}
+
+/// What is made, and how many of each; the unsigned ones are older.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) algorithm: Algorithm,
+    pub(super) unsigned: usize,
+    pub(super) signed: usize,
+}
+
+impl History {
+    /// Makes it below a folder.
+    pub(super) fn make(folder: &Path, wanted: Wanted) -> Result<Self> {
+        let signer = Signer::generate(wanted.algorithm)?;
+        let directory = folder.join("repository.git");
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        run(hermetic(folder).args(["init", "--quiet", "--bare"]).arg(&directory))?;
+        let mut making = Making::new(&signer)?;
+        for _ in 0..wanted.unsigned {
+            making.commit(None)?;
+        }
+        for number in 0..wanted.signed {
+            if number > 0 {
+                making.change(number)?;
+            }
+            making.commit(Some(&signer))?;
+        }
+        let Making { pack, first, signed, .. } = making;
+        let git = || in_repository(folder, &directory);
+        pack.store(&directory, git)?;
+        let head = signed.last().context("no signed commit is wanted")?.id;
+        run(git().args(["update-ref", BRANCH, &head.to_string()]))?;
+        run(git().args(["repack", "-a", "-d", "-q"]))?;
+        let (commit, payload) = first.context("no commit is wanted")?;
+        let root = trust_root(&signer, commit, &payload)?;
+        let allowed_signers = folder.join("allowed_signers");
+        let line = format!("{EMAIL} namespaces=\"git\" {}\n", signer.public()?);
+        fs::write(&allowed_signers, line).context("cannot write the allowed signers")?;
+        Ok(Self { directory, allowed_signers, root, signed, signer, home: folder.to_owned() })
+    }
+
+    /// `git` in this repository, with settings that come from here alone.
+    pub(super) fn git(&self) -> Command {
+        in_repository(&self.home, &self.directory)
+    }
+}
+
+fn hermetic(home: &Path) -> Command {
+    let mut git = hermetic_command("git", home);
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    git
+}
+
+fn in_repository(home: &Path, directory: &Path) -> Command {
+    let mut git = hermetic(home);
+    git.arg("--git-dir").arg(directory);
+    git
+}
+
+fn trust_root(signer: &Signer, commit: CommitId, payload: &[u8]) -> Result<TrustRootSpec> {
+    let key = PublicKey::parse(&signer.public()?)?;
+    Ok(TrustRootSpec {
+        repo_id: REPO_ID.to_owned(),
+        r#ref: BRANCH.to_owned(),
+        introduction: Introduction { commit, payload_sha256: manifest::Digest::of(payload), signer: key.fingerprint() },
+        root_keys: RootKeys { threshold: 1, keys: vec![key.to_string()] },
+        min_policy_version: 0,
+        mode: trust::TrustMode::Enforce,
+        limits: None,
+        resume_from: None,
+        orders: trust::TrustOrders::Signed,
+        bootstrap: Vec::new(),
+    })
+}
+
+/// The history while it is made.
+struct Making {
+    pack: Pack,
+    /// The ids of the files, folder by folder, and of the folders.
+    files: Vec<Vec<Id>>,
+    folders: Vec<Id>,
+    /// The id of `.writ/`, which does not change.
+    writ: Id,
+    root: Id,
+    parent: Option<CommitId>,
+    time: i64,
+    /// The first commit, and its payload.
+    first: Option<(CommitId, Vec<u8>)>,
+    signed: Vec<Commit>,
+}
+
+impl Making {
+    fn new(signer: &Signer) -> Result<Self> {
+        let mut pack = Pack::default();
+        let policy = policy(signer)?;
+        let signature = signer.sign("writ-trust@1", policy.as_bytes())?;
+        let policy = pack.add(Kind::Blob, policy.as_bytes())?;
+        let signature = pack.add(Kind::Blob, signature.armoured.as_bytes())?;
+        let signatures = pack.add(Kind::Tree, &listing([(format!("{NAME}.sig"), FILE, signature)]))?;
+        let entries = [("trust.yaml".to_owned(), FILE, policy), ("trust.yaml.sigs".to_owned(), FOLDER, signatures)];
+        let writ = pack.add(Kind::Tree, &listing(entries))?;
+        let time = Timestamp::now().as_second() - AGE;
+        let mut making = Self {
+            pack,
+            files: Vec::new(),
+            folders: Vec::new(),
+            writ,
+            root: writ,
+            parent: None,
+            time,
+            first: None,
+            signed: Vec::new(),
+        };
+        for folder in 0..FOLDERS {
+            let files = (0..FILES).map(|file| making.file(folder, file, 0)).collect::<Result<Vec<_>>>()?;
+            making.files.push(files);
+            let id = making.folder(folder)?;
+            making.folders.push(id);
+        }
+        making.root = making.top()?;
+        Ok(making)
+    }
+
+    fn file(&mut self, folder: usize, file: usize, value: usize) -> Result<Id> {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings-{folder}-{file}\n  namespace: shop\ndata:\n  value: \"{value}\"\n"
+        );
+        self.pack.add(Kind::Blob, text.as_bytes())
+    }
+
+    fn folder(&mut self, folder: usize) -> Result<Id> {
+        let files = self.files.get(folder).context("no such folder")?;
+        let entries = files.iter().enumerate().map(|(file, id)| (format!("settings-{file:02}.yaml"), FILE, *id));
+        self.pack.add(Kind::Tree, &listing(entries))
+    }
+
+    fn top(&mut self) -> Result<Id> {
+        let folders = self.folders.iter().enumerate();
+        let apps = listing(folders.map(|(folder, id)| (format!("team-{folder:02}"), FOLDER, *id)));
+        let apps = self.pack.add(Kind::Tree, &apps)?;
+        let entries = [(".writ".to_owned(), FOLDER, self.writ), ("apps".to_owned(), FOLDER, apps)];
+        self.pack.add(Kind::Tree, &listing(entries))
+    }
+
+    /// Changes one file: another one each time.
+    fn change(&mut self, number: usize) -> Result<()> {
+        // A step that is prime to the number of files spreads the changes over all of them.
+        let place = number * 97 % (FOLDERS * FILES);
+        let (folder, file) = (place / FILES, place % FILES);
+        let id = self.file(folder, file, number)?;
+        *self.files.get_mut(folder).and_then(|files| files.get_mut(file)).context("no such file")? = id;
+        let id = self.folder(folder)?;
+        *self.folders.get_mut(folder).context("no such folder")? = id;
+        self.root = self.top()?;
+        Ok(())
+    }
+
+    /// A commit of what is there now.
+    fn commit(&mut self, signer: Option<&Signer>) -> Result<()> {
+        self.time += 1;
+        let mut head = format!("tree {}\n", hex::encode(self.root));
+        if let Some(parent) = self.parent {
+            head += &format!("parent {parent}\n");
+        }
+        let person = format!("Alice <{EMAIL}> {} +0000", self.time);
+        head += &format!("author {person}\ncommitter {person}\n");
+        let message = "\nChange one of the settings\n";
+        let payload = format!("{head}{message}").into_bytes();
+        let signature = signer.map(|signer| signer.sign("git", &payload)).transpose()?;
+        let header = signature.as_ref().map_or_else(String::new, |Signed { armoured, .. }| {
+            format!("gpgsig {}\n", armoured.trim_end().replace('\n', "\n "))
+        });
+        let raw = format!("{head}{header}{message}");
+        let id = CommitId::from_bytes(&self.pack.add(Kind::Commit, raw.as_bytes())?)?;
+        self.parent = Some(id);
+        if self.first.is_none() {
+            self.first = Some((id, payload.clone()));
+        }
+        if let Some(Signed { plain, .. }) = signature {
+            self.signed.push(Commit { id, payload, signature: plain });
+        }
+        Ok(())
+    }
+}
+
+const FILE: &str = "100644";
+const FOLDER: &str = "40000";
+
+/// A tree object; the entries must be in Git's order.
+fn listing(entries: impl IntoIterator<Item = (String, &'static str, Id)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, mode, id) in entries {
+        bytes.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+        bytes.extend_from_slice(&id);
+    }
+    bytes
+}
+
+/// The trust file: one person may do everything.
+fn policy(signer: &Signer) -> Result<String> {
+    let key = signer.public()?;
+    let expires = Timestamp::now().checked_add(jiff::SignedDuration::from_hours(24 * 365))?;
+    let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ");
+    Ok(format!(
+        "apiVersion: writ.dev/v1alpha1\nkind: TrustPolicy\nrepoId: {REPO_ID}\nref: {BRANCH}\nversion: 1\nexpires: {expires}\n\
+         principals:\n  {NAME}: {{kind: human, keys: [{{ssh: \"{key}\"}}]}}\n\
+         roles: {{root: [{NAME}], sre: [{NAME}]}}\nrules:\n  \
+         - {{name: trust, paths: [\".writ/**\"], anyOf: [{{role: root, threshold: 1}}]}}\n  \
+         - {{name: apps, paths: [\"apps/**\"], anyOf: [{{role: sre, threshold: 1}}], kinds: [\"namespaced\"]}}\n\
+         revoked: []\n"
+    ))
+}
+
+/// A commit as it was read, strictly.
+pub(super) fn parsed(id: CommitId, raw: Option<Vec<u8>>) -> Result<CommitObject> {
+    let raw = raw.with_context(|| format!("commit {id} is not in the repository"))?;
+    debug_assert_eq!(id.format(), ObjectFormat::Sha1, "packs are made of SHA-1");
+    CommitObject::parse(id, &raw).map_err(|finding| anyhow!("{finding}"))
+}
