@@ -43,6 +43,11 @@ impl Reserve {
         Ok(())
     }
 
+    /// Bytes that are left in it.
+    pub(crate) fn left(&self) -> u64 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Gives up at least `needed` bytes; says whether there was anything to give.
     pub(crate) fn shrink(&self, storage: &dyn Storage, needed: u64) -> Result<bool, LogError> {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -188,9 +188,12 @@ impl Shared {
         mut write: impl FnMut() -> Result<(), LogError>,
     ) -> Result<(), LogError> {
         loop {
+            let before = self.reserve.left();
             match write() {
                 Err(error) if error.is_out_of_space() => {
-                    if !self.reserve.shrink(&*self.storage, needed)? {
+                    // What another thread took from it meanwhile is free for this one as well.
+                    let given = before > self.reserve.left() || self.reserve.shrink(&*self.storage, needed)?;
+                    if !given {
                         return Err(error);
                     }
                 }

@@ -333,7 +333,7 @@ fn what_a_revoked_key_brought_is_held_and_its_revocation_is_not() {
     let file = TrustFile::team("urn:shop", &world.root_key, &world.root_key, &other).version(2);
     let file = file.revoke_key(&world.sre.fingerprint().unwrap(), "stolen");
     let revoked = id(&trust(&world.repo, &file, &world.root_key));
-    let floors = Floors { log: Some(before.clone()), ..Floors::default() };
+    let floors = Floors { log: Some(before), ..Floors::default() };
     let outcome = world.judge(floors.clone());
     let SourceOutcome::Refused { prefix: Some(verified), findings, commit, .. } = outcome else {
         panic!("{outcome:?}")

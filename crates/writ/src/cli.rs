@@ -143,6 +143,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE", requires = "signatures_only")]
     pub(crate) openpgp_certs: Option<PathBuf>,
     /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
+    ///
+    /// In the formats human, json and yaml.
     #[arg(long, value_name = "PATH", conflicts_with = "signatures_only")]
     pub(crate) explain: Option<String>,
     /// The head to judge (default HEAD); with --signatures-only revisions or ranges `A..B`.

@@ -200,10 +200,11 @@ fn lets_in(history: &Objects, root: &TrustRootSpec, old: Option<CommitId>, new: 
             .map_or(Start::Introduction, |accepted| Start::Resumed(accepted.clone())),
     };
     let judgement = judged(history, root, &start, new, now)?;
-    if let Some(broken) = judgement.broken() {
-        eprintln!("note: {}", output::printable(&broken.to_string()));
-    }
     eprint!("{}", Verification::of(&judgement, &start).for_a_push(&root.r#ref)?);
+    // Let in, so that its revocations count, and told, since the cluster will hold it.
+    if let Some(broken) = judgement.broken() {
+        eprintln!("note: the cluster holds it: {}", output::printable(&broken.to_string()));
+    }
     Ok(judgement.refusal().is_none())
 }
 

@@ -43,6 +43,16 @@ pub(crate) enum ReportFormat {
     Github,
 }
 
+impl ReportFormat {
+    /// Whether it has a place for why a path may be changed.
+    pub(crate) const fn explains(self) -> bool {
+        match self {
+            Self::Human | Self::Json | Self::Yaml => true,
+            Self::Sarif | Self::Junit | Self::Markdown | Self::Github => false,
+        }
+    }
+}
+
 /// What `writ verify -o json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +66,18 @@ pub(crate) struct Verification {
     /// Whether the TrustRoot itself pins `from` (the introduction); a commit from `--from` is taken on the caller's word.
     from_trusted: bool,
     steps: Vec<Step>,
+    /// Why nothing of what is accepted is rolled out, if the cluster would hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Held>,
+}
+
+/// What is accepted and holds no longer.
+#[derive(Debug, Serialize)]
+struct Held {
+    code: &'static str,
+    reason: &'static str,
+    message: String,
+    fix: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -131,6 +153,12 @@ impl Verification {
             to: Some(judgement.to),
             from_trusted: *start == Start::Introduction && judgement.from.is_some(),
             steps: judgement.steps.iter().map(Step::of).collect(),
+            held: judgement.broken().map(|finding| Held {
+                code: finding.code.code,
+                reason: finding.code.reason,
+                message: finding.message(),
+                fix: finding.fix.clone(),
+            }),
         }
     }
 
@@ -160,6 +188,7 @@ impl Verification {
             to: None,
             from_trusted: false,
             steps: steps.iter().map(Step::of).collect(),
+            held: None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     exit::{Outcome, UsageError},
     input::{self, MAX_MANIFEST_BYTES},
     output,
-    report::Verification,
+    report::{ReportFormat, Verification},
 };
 
 /// Runs `writ verify` with a TrustRoot.
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         None => Start::Introduction,
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
     };
-    let path = args.explain.as_deref().map(path).transpose()?;
+    let path = args.explain.as_deref().map(|text| path(text, args.output)).transpose()?;
     let (judgement, reasons) = trust::explain(&repository, &root, &start, &head, Timestamp::now(), path.as_ref());
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
@@ -55,7 +55,10 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The path that `--explain` names.
-fn path(text: &str) -> anyhow::Result<RepoPath> {
+fn path(text: &str, format: ReportFormat) -> anyhow::Result<RepoPath> {
+    if !format.explains() {
+        return Err(UsageError("--explain is for the formats human, json and yaml".to_owned()).into());
+    }
     text.parse().map_err(|error| UsageError(format!("{text:?} is no path of a repository: {error}")).into())
 }
 

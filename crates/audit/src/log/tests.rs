@@ -370,6 +370,29 @@ fn the_reserve_is_for_what_must_be_written() {
     assert_eq!(verified(&model, &key.1, &[]).entries, expected.len() as u64 + 1);
 }
 
+/// What the other thread took from the reserve is free for both: nobody is told that the volume is full while it is not.
+#[test]
+fn what_another_thread_takes_from_the_reserve_is_free_for_all() {
+    let key = keys();
+    let model = Model::new();
+    let log = open(&model, &key.0).unwrap();
+    model.set_capacity(Some(model.used()));
+    let mut attempts = 0;
+    let full = || LogError::storage("write", "x", ErrorKind::StorageFull.into());
+    // The first attempt finds no room; before it can ask, the committer has taken all that was left.
+    let written = log.shared.drawing_on_reserve(0, || {
+        attempts += 1;
+        if attempts > 1 {
+            return Ok(());
+        }
+        while log.shared.reserve.shrink(&*log.shared.storage, RESERVE_BYTES).unwrap() {}
+        Err(full())
+    });
+    assert_eq!((written.is_ok(), attempts), (true, 2));
+    // Where nothing was left before, nothing is given.
+    assert!(log.shared.drawing_on_reserve(0, || Err(full())).unwrap_err().is_out_of_space());
+}
+
 #[test]
 fn a_full_volume_does_not_keep_a_log_from_opening() {
     let key = keys();

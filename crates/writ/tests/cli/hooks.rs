@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use serde_json::Value;
-use testkit::{Finished, Merge, Signing, hermetic_command};
+use testkit::{Finished, Merge, Signing, WritCommand, hermetic_command};
 
 use crate::support::{World, expect, paste, text};
 
@@ -169,6 +169,17 @@ fn a_head_that_was_there_before_the_hook_proves_nothing() {
     server.accepted(&["+main"]);
 }
 
+/// What is pushed was made after what is there was accepted, whatever its commits say of their time.
+#[test]
+fn a_commit_dated_back_before_its_key_ended_is_rejected() {
+    let server = Server::new(World::with_bob_until("2026-06-01T00:00:00Z"));
+    server.world.good("dated back");
+    // Nobody can tell that of one commit alone.
+    assert_eq!(server.world.verify(0, &[]).get("verdict").and_then(Value::as_str), Some("accepted"));
+    let told = server.refused(&["main"], "W204");
+    assert!(told.contains("ended 2026-06-01T00:00:00Z"), "{told}");
+}
+
 #[test]
 fn a_second_principal_approves_before_or_in_the_same_push() {
     let approve = |server: &Server, commit: &str| {
@@ -223,6 +234,9 @@ fn no_verdict_refuses() {
     server.git(&["config", "--unset", "writ.trustRoot"]);
     let pushed = server.push(&["main"]);
     assert!(pushed.code == Some(1) && pushed.stderr.contains("no trust root"), "{}", pushed.stderr);
+    let hook = WritCommand::new(env!("CARGO_BIN_EXE_writ")).unwrap().env("GIT_NAMESPACE", "other");
+    let finished = hook.args(["hook", "pre-receive", "--repo", text(&server.path())]).output().unwrap();
+    assert!(finished.code == Some(2) && finished.stderr.contains("GIT_NAMESPACE"), "{}", finished.stderr);
     // Lines that Git would not write.
     let (path, root) = (server.path(), server.world.trust_root());
     let zero = "0".repeat(40);
@@ -253,6 +267,12 @@ fn the_hook_of_a_clone_judges_what_leaves() {
     refused(&["main"], "W301 ");
     refused(&["main^{/bad}:refs/heads/main"], "W301 ");
     server.accepted(&["main:refs/heads/try"]);
+    // Git calls the hook of a linked work tree with other paths.
+    let linked = tempfile::tempdir().unwrap();
+    let linked = linked.path().join("tree");
+    server.world.repo.git(&["worktree", "add", "--quiet", text(&linked), "HEAD"]).unwrap();
+    let refused = server.world.repo.git(&["-C", text(&linked), "push", "origin", "HEAD:main"]).unwrap_err();
+    assert!(format!("{refused:#}").contains("W301 "), "{refused:#}");
     // What somebody else pushed is not in this clone, so nothing here can follow it.
     let other = tempfile::tempdir().unwrap();
     let elsewhere = text(other.path());

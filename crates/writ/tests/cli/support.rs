@@ -74,6 +74,20 @@ impl World {
         Self::of(keys, team, &trust)
     }
 
+    /// As [`World::new`], where bob's key ends then.
+    pub(crate) fn with_bob_until(end: &str) -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::new("urn:test")
+            .principal("alice", PrincipalKind::Human, &[&alice])
+            .principal_until("bob", PrincipalKind::Human, &[(&bob, Some(end))])
+            .role("root", &["alice"])
+            .role("sre", &["bob"])
+            .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
+        Self::of(keys, [alice, frank, bob], &trust)
+    }
+
     /// As [`World::new`], where policies take two of alice, frank and bob.
     pub(crate) fn with_two_for_policies() -> Self {
         let keys = Keys::new().unwrap();

@@ -299,4 +299,29 @@ accepted: 2 commits judged";
     let nothing = expect(0, &["verify", "--repo", &path, "--trust-root", text(&root), "--explain", "apps/it's.txt"]);
     assert!(nothing.stderr.contains("who may: writ trust who 'apps/it'\\''s.txt'"), "{}", nothing.stderr);
     expect(64, &["verify", "--repo", &path, "--trust-root", text(&root), "--explain", "../up"]);
+    expect(64, &["verify", "--repo", &path, "--trust-root", text(&root), "--explain", "apps", "-o", "junit"]);
+}
+
+#[test]
+fn what_the_cluster_would_hold_is_told() {
+    let world = World::new();
+    let made = world.good("one");
+    let file = TrustFile::new("urn:test")
+        .version(2)
+        .principal("alice", PrincipalKind::Human, &[&world.alice])
+        .principal("bob", PrincipalKind::Human, &[&world.bob, &world.stranger()])
+        .role("root", &["alice"])
+        .role("sre", &["bob"])
+        .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+        .rule("apps", &["apps/**"], &[("sre", 1)], &[])
+        .revoke_key(&world.bob.fingerprint().unwrap(), "lost");
+    world.repo.write(".writ/trust.yaml", file.text()).unwrap();
+    world.repo.sign_trust_file(&world.alice).unwrap();
+    world.repo.commit_signed(&world.alice, "bob lost his key").unwrap();
+    let found = world.verify(1, &[]);
+    assert_eq!((&found["verdict"], &found["held"]["code"]), (&json!("accepted"), &json!("W304")), "{found}");
+    assert!(
+        found["held"]["message"].as_str().unwrap().contains(&format!("apps/one.txt (commit {made:.12}")),
+        "{found}"
+    );
 }

@@ -39,6 +39,8 @@ pub(crate) struct People {
     pub(crate) sam: SigningKey,
     /// Holds the role `sre`.
     pub(crate) dora: SigningKey,
+    /// Holds the role `sre` as well, until her key is stolen.
+    pub(crate) kim: SigningKey,
 }
 
 /// Everything that runs.
@@ -74,6 +76,7 @@ impl Stage {
             alice: keys.generate("alice", KeyType::Ed25519)?,
             sam: keys.generate("sam", KeyType::Ed25519)?,
             dora: keys.generate("dora", KeyType::Ed25519)?,
+            kim: keys.generate("kim", KeyType::Ed25519)?,
         };
         let repo = SignedRepo::new()?;
         introduce(&program, &repo, &people, &workspace.path("examples/shop/policies"))?;
@@ -113,6 +116,19 @@ impl Stage {
         self.repo.push(&self.remote, "main", push)?;
         self.poke()?;
         Ok(head)
+    }
+
+    /// Approves a commit: `writ trust approve`, kept as a note, and the notes are pushed. Nothing is pushed to the branch.
+    pub(crate) fn approve(&self, commit: &str, key: &SigningKey) -> Result<()> {
+        let (repo, key) = (self.repo.path(), key.private_file());
+        let arguments = ["trust", "approve", commit, "--repo", text(&repo)?, "--key", text(key)?, "--print"];
+        let finished = self.run_writ(&arguments)?;
+        ensure!(finished.code == Some(0), "writ trust approve: {}", finished.stderr);
+        let note = ["notes", "--ref", "writ-approvals", "append", "-m", finished.stdout.trim(), commit];
+        self.repo.git(&[["-c", "user.name=alice", "-c", "user.email=alice@example.com"].as_slice(), &note].concat())?;
+        let notes = "refs/notes/writ-approvals:refs/notes/writ-approvals";
+        self.repo.push(&self.remote, notes, Push::FastForward)?;
+        self.poke()
     }
 
     /// Asks for a reconcile now, as people do.
@@ -270,10 +286,12 @@ fn introduce(program: &Path, repo: &SignedRepo, people: &People, policies: &Path
         &key(&people.sam, "sam")?,
         "--principal",
         &key(&people.dora, "dora")?,
+        "--principal",
+        &key(&people.kim, "kim")?,
         "--role",
         "security=sam",
         "--role",
-        "sre=dora",
+        "sre=dora,kim",
         "--rule",
         "policies/**=security",
         "--rule",

@@ -40,6 +40,8 @@ pub(crate) fn play(stage: &Stage) -> Result<u32> {
     step("dora pushes a commit that violates a policy", &violation);
     step("the branch is rewritten to an older signed commit", &rewrite);
     step("the branch is mended: everything is as before", &mended);
+    step("alice has policies take two people; sam alone signs a change of one, then alice approves it", &two_people);
+    step("kim's key is stolen after a commit of hers was accepted; alice revokes it", &revoked);
     step("the audit log is verified", &audit);
     step("the secret value is looked for in everything that left writ", &secret);
     if failures > 0 {
@@ -149,6 +151,51 @@ fn mended(stage: &Stage) -> Result<String> {
     let held = stage.field(SYNC, ".status.heldRevision")?;
     ensure!(held.is_empty(), "a revision is still held: {held}");
     Ok(format!("accepted and applied {}", short(&head)))
+}
+
+fn two_people(stage: &Stage) -> Result<String> {
+    let trust = ".writ/trust.yaml";
+    edit(stage, trust, "version: 1", "version: 2")?;
+    edit(stage, trust, "  security:\n  - sam\n", "  security:\n  - alice\n  - sam\n")?;
+    edit(stage, trust, "  - role: security\n    threshold: 1\n", "  - role: security\n    threshold: 2\n")?;
+    stage.repo.sign_trust_file(&stage.people.alice)?;
+    stage.repo.commit_signed(&stage.people.alice, "Policies take two people")?;
+    let before = stage.push(Push::FastForward)?;
+    stage.wait_field(SOURCE, ".status.verifiedRevision", &before)?;
+    edit(stage, "policies/replicas.yaml", "more than five replicas.", "more than five replicas at once.")?;
+    stage.repo.commit_signed(&stage.people.sam, "Say the limit in words")?;
+    let head = stage.push(Push::FastForward)?;
+    let said = held(stage, SOURCE, &head, "W303")?;
+    stage.approve(&head, &stage.people.alice)?;
+    stage.wait_field(SOURCE, ".status.verifiedRevision", &head)?;
+    stage.wait_field(SOURCE, ".status.heldRevision", "")?;
+    Ok(said + "\nalice approves it, without another push to the branch: accepted")
+}
+
+fn revoked(stage: &Stage) -> Result<String> {
+    edit(stage, "apps/shop/deployment.yaml", "replicas: 4", "replicas: 5")?;
+    stage.repo.commit_signed(&stage.people.kim, "Scale once more")?;
+    let hers = stage.push(Push::FastForward)?;
+    stage.wait_field(SYNC, ".status.appliedRevision", &hers)?;
+    let trust = ".writ/trust.yaml";
+    edit(stage, trust, "version: 2", "version: 3")?;
+    let text = stage.repo.read(trust)?;
+    let key = stage.people.kim.fingerprint()?;
+    stage.repo.write(trust, format!("{text}revoked:\n- key: \"{key}\"\n  kind: hard\n  reason: stolen\n"))?;
+    stage.repo.sign_trust_file(&stage.people.alice)?;
+    stage.repo.commit_signed(&stage.people.alice, "Revoke the key of kim")?;
+    let head = stage.push(Push::FastForward)?;
+    let said = held(stage, SOURCE, &head, "W304")?;
+    // The revocation is in force, and what runs is left alone and healed.
+    stage.wait_field(SOURCE, ".status.verifiedRevision", &head)?;
+    let before = stage.field(SYNC, ".status.acceptedRevision")?;
+    let healed = untouched(stage, &before, "5")?;
+    edit(stage, "apps/shop/deployment.yaml", "replicas: 5", "replicas: 4")?;
+    stage.repo.commit_signed(&stage.people.dora, "Scale back, reviewed")?;
+    let head = stage.push(Push::FastForward)?;
+    stage.wait_field(SYNC, ".status.appliedRevision", &head)?;
+    stage.wait_field("deployment/shop", ".spec.replicas", "4")?;
+    Ok(said + &healed + "\ndora makes the file anew: accepted and applied")
 }
 
 fn audit(stage: &Stage) -> Result<String> {
