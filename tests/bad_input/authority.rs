@@ -303,7 +303,7 @@ fn signature_of_a_format_that_is_not_supported() -> Test {
     let mut stage = Lent::stage()?;
     let told = Told {
         name: "signature-format-not-supported",
-        title: "An OpenPGP signature, which is not supported yet",
+        title: "An OpenPGP signature where nobody has an OpenPGP key",
         done: "a change of apps/settings.yaml carries an OpenPGP signature instead of an SSH signature; git push",
         code: "W208",
     };

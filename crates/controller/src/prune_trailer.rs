@@ -88,8 +88,7 @@ fn may_speak(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Resu
 /// one that is there if none was. Nobody authorised an empty commit for any path, so it is done here.
 fn may_change(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Result<bool, HistoryError> {
     let Asked { trust, since, folder, .. } = asked;
-    let Ok(signature) = commit.verify_ssh(&trust.crypto) else { return Ok(false) };
-    let Some(signer) = trust.signer_of(&signature) else { return Ok(false) };
+    let Some(signer) = trust.signer_of_commit(commit) else { return Ok(false) };
     let credit = Credit::of_author(signer);
     let changed = match since {
         Some(since) => objects.changes_below(Some(since), &commit.id, folder)?,

@@ -26,8 +26,6 @@ use crate::{
 
 /// Folders of what judges: policies, and waivers of them.
 const JUDGING: [&str; 2] = ["policies", "waivers"];
-/// The trust file.
-const TRUST_FILE: &str = ".writ/trust.yaml";
 /// The most bytes of one policy set: 2,000 policies of 4 KiB.
 const MAX_POLICY_BYTES: usize = 8 << 20;
 
@@ -351,10 +349,7 @@ pub(crate) fn read_verified(
     broken: Option<Finding>,
 ) -> Result<Verified, Vec<Finding>> {
     let policies = load_policies(objects, &commit.id())?;
-    let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
-    let fail = |error: &HistoryError| vec![unreadable(&commit.id(), error)];
-    let bytes = objects.read(&commit.id(), &path).map_err(|error| fail(&error))?.unwrap_or_default();
-    let trust_file = TrustFile::parse(&bytes)?;
+    let trust_file = TrustFile::of_commit(objects, &commit.id())?;
     Ok(Verified {
         commit: commit.clone(),
         policies: Arc::new(policies),

@@ -2,7 +2,7 @@
 //!
 //! An approval is an in-toto statement (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) in a DSSE
 //! envelope (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>), signed as `ssh-keygen -Y sign -n
-//! writ-approval@1` does. It is bound to repository, ref, predecessor, resulting tree and trust file, so it counts for that
+//! writ-approval@1` or `gpg --armor --detach-sign` does. It is bound to repository, ref, predecessor, resulting tree and trust file, so it counts for that
 //! one change and no other. It lies where anybody may put it: it proves itself or counts for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +13,8 @@ use manifest::{Digest, canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec, instants::Instants,
-    signature_cache::Verifier,
+    ArmorFormat, CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec,
+    instants::Instants, signature_cache::Verifier,
 };
 
 /// The namespace of signatures over approvals.
@@ -335,6 +335,9 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
     let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
     if armoured.len() > MAX_ARMOR_BYTES {
         return Err(format!("a signature of {} bytes", armoured.len()));
+    }
+    if ArmorFormat::of(&armoured) == Some(ArmorFormat::OpenPgp) {
+        return step.policy.signed_by_certificate(&armoured, message, step.instants).map(str::to_owned);
     }
     let settings = step.policy.digest();
     let verified = step

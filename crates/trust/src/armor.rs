@@ -1,7 +1,8 @@
-//! The armour around an SSH signature, in the one form that `ssh-keygen -Y sign` writes.
+//! The armour around a signature: for SSH in the one form that `ssh-keygen -Y sign` writes, for OpenPGP in the two that
+//! `gpg` (with a checksum) and newer versions of `sq` (without) write.
 //!
-//! Git and ssh-keygen tolerate blanks and other line lengths. Each tolerated form is another object id for the same
-//! signature, so exactly one form is read here: what encoding the decoded bytes again gives.
+//! Git, ssh-keygen and gpg tolerate blanks, headers and other line lengths. Each tolerated form is another object id for
+//! the same signature, so no other form is read here: only what encoding the decoded bytes again gives.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -13,6 +14,15 @@ const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
 /// Base64 digits in each line but the last, as ssh-keygen writes them.
 const LINE: usize = 70;
+
+/// The blank line ends the headers, of which gpg and sq write none.
+const BEGIN_OPENPGP: &str = "-----BEGIN PGP SIGNATURE-----\n\n";
+const BEGIN_OPENPGP_MESSAGE: &str = "-----BEGIN PGP MESSAGE-----";
+const END_OPENPGP: &str = "-----END PGP SIGNATURE-----";
+/// Base64 digits in each line but the last, as gpg and sq write them.
+const LINE_OPENPGP: usize = 64;
+/// `=` and four digits for 24 bits.
+const CHECKSUM_DIGITS: usize = 4;
 
 /// Whose signature an armour holds, by its first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,9 +50,18 @@ pub enum ArmorError {
     /// Not base64, or with padding or stray bits that are not canonical.
     #[error("the armour does not hold canonical base64")]
     Base64,
-    /// Canonical base64 but in other lines than ssh-keygen writes.
-    #[error("the lines of the armour are not of {LINE} digits with one shorter last line")]
-    Lines,
+    /// Canonical base64 but in other lines than ssh-keygen or gpg writes.
+    #[error("the lines of the armour are not of {0} digits with one shorter last line")]
+    Lines(usize),
+    /// OpenPGP armour of a message, which may hold anything.
+    #[error("the armour is of a PGP MESSAGE, not of a detached signature")]
+    Message,
+    /// OpenPGP armour with headers, or without the blank line that ends them.
+    #[error("the armour has headers, which nothing signs, or no blank line after its first")]
+    Headers,
+    /// The checksum line of OpenPGP is not that of the bytes.
+    #[error("the checksum of the armour is not that of its bytes")]
+    Checksum,
 }
 
 impl ArmorFormat {
@@ -88,7 +107,7 @@ pub(crate) fn dearmor(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
     }
     // The engine refuses missing or surplus padding and stray bits in the last digit.
     let bytes = STANDARD.decode(digits).map_err(|_invalid| ArmorError::Base64)?;
-    if is_in_lines(body, LINE) { Ok(bytes) } else { Err(ArmorError::Lines) }
+    if is_in_lines(body, LINE) { Ok(bytes) } else { Err(ArmorError::Lines(LINE)) }
 }
 
 /// Whether a text is lines of `width` digits with one shorter last line, or that one alone.
@@ -107,18 +126,100 @@ fn is_in_lines(text: &[u8], width: usize) -> bool {
     true
 }
 
-/// The armour that ssh-keygen writes around these bytes, with its final line end.
-#[cfg(test)]
-pub(crate) fn armor(bytes: &[u8]) -> String {
-    let mut text = String::from(BEGIN);
+/// Whether an OpenPGP armour ends with a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checksum {
+    /// As gpg writes it.
+    Present,
+    /// As RFC 9580 wants it.
+    Absent,
+}
+
+/// The bytes inside the armour of a detached OpenPGP signature.
+///
+/// # Errors
+/// Anything but the bytes that [`armor_openpgp`] makes of the result.
+pub(crate) fn dearmor_openpgp(text: &[u8]) -> Result<(Vec<u8>, Checksum), ArmorError> {
+    if text.len() > MAX_ARMOR_BYTES {
+        return Err(ArmorError::TooLong(text.len()));
+    }
+    if text.starts_with(BEGIN_OPENPGP_MESSAGE.as_bytes()) {
+        return Err(ArmorError::Message);
+    }
+    let framed = text
+        .strip_prefix(BEGIN_OPENPGP.trim_end().as_bytes())
+        .and_then(|rest| rest.strip_suffix(b"\n"))
+        .and_then(|rest| rest.strip_suffix(END_OPENPGP.as_bytes()))
+        .ok_or(ArmorError::Frame)?;
+    let body = framed.strip_prefix(b"\n\n").ok_or(ArmorError::Headers)?;
+    let last = body.strip_suffix(b"\n").unwrap_or(body).rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let checksum = match last {
+        [b'=', digits @ ..] if digits.len() == CHECKSUM_DIGITS => Checksum::Present,
+        _ => Checksum::Absent,
+    };
+    let digits = match checksum {
+        // The checksum, its sign and its line end are the tail.
+        Checksum::Present => body.get(..body.len().saturating_sub(CHECKSUM_DIGITS + 2)).unwrap_or_default(),
+        Checksum::Absent => body,
+    };
+    let digits: Vec<u8> = digits.iter().copied().filter(|byte| *byte != b'\n').collect();
+    let bytes = STANDARD.decode(digits).map_err(|_invalid| ArmorError::Base64)?;
+    if armor_openpgp(&bytes, checksum).as_bytes() == text {
+        return Ok((bytes, checksum));
+    }
+    let right = format!("={}\n", checksum_digits(&bytes));
+    let wrong = checksum == Checksum::Present && !body.ends_with(right.as_bytes());
+    Err(if wrong { ArmorError::Checksum } else { ArmorError::Lines(LINE_OPENPGP) })
+}
+
+/// The armour that gpg (or without checksum, sq) writes around these bytes, with its final line end.
+#[must_use]
+pub(crate) fn armor_openpgp(bytes: &[u8], checksum: Checksum) -> String {
+    let mut text = String::from(BEGIN_OPENPGP);
+    put_lines(&mut text, bytes, LINE_OPENPGP);
+    if checksum == Checksum::Present {
+        text.push('=');
+        text.push_str(&checksum_digits(bytes));
+        text.push('\n');
+    }
+    text.push_str(END_OPENPGP);
     text.push('\n');
+    text
+}
+
+/// CRC-24 of RFC 9580, section 6.1.1, in base64.
+fn checksum_digits(bytes: &[u8]) -> String {
+    let mut crc: u32 = 0x00b7_04ce;
+    for byte in bytes {
+        crc ^= u32::from(*byte) << 16;
+        for _bit in 0..8 {
+            crc <<= 1;
+            if crc & 0x0100_0000 != 0 {
+                crc ^= 0x0186_4cfb;
+            }
+        }
+    }
+    let [_, high, middle, low] = crc.to_be_bytes();
+    STANDARD.encode([high, middle, low])
+}
+
+/// Base64 in lines of this many digits, the last one shorter.
+fn put_lines(text: &mut String, bytes: &[u8], line: usize) {
     for (index, digit) in STANDARD.encode(bytes).chars().enumerate() {
-        if index > 0 && index % LINE == 0 {
+        if index > 0 && index % line == 0 {
             text.push('\n');
         }
         text.push(digit);
     }
     text.push('\n');
+}
+
+/// The armour that ssh-keygen writes around these bytes, with its final line end.
+#[cfg(test)]
+pub(crate) fn armor(bytes: &[u8]) -> String {
+    let mut text = String::from(BEGIN);
+    text.push('\n');
+    put_lines(&mut text, bytes, LINE);
     text.push_str(END);
     text.push('\n');
     text
@@ -138,10 +239,10 @@ mod tests {
             (format!("{good}\n"), ArmorError::Frame),
             (good.trim_end().to_owned(), ArmorError::Frame),
             (format!(" {good}"), ArmorError::Frame),
-            (good.replacen("BwcH", "BwcH\n", 1), ArmorError::Lines),
+            (good.replacen("BwcH", "BwcH\n", 1), ArmorError::Lines(LINE)),
             (good.replacen("BwcH", "Bw cH", 1), ArmorError::Base64),
             (good.replacen("BwcH", "Bw-H", 1), ArmorError::Base64),
-            (good.replace("\n-----END", "\n\n-----END"), ArmorError::Lines),
+            (good.replace("\n-----END", "\n\n-----END"), ArmorError::Lines(LINE)),
             ("x".repeat(MAX_ARMOR_BYTES + 1), ArmorError::TooLong(MAX_ARMOR_BYTES + 1)),
         ];
         for (text, error) in forms {
@@ -156,7 +257,61 @@ mod tests {
         assert_eq!(dearmor(padded.replace("A==", "A").as_bytes()), Err(ArmorError::Base64));
     }
 
+    #[test]
+    fn refuses_every_other_openpgp_form() {
+        let good = armor_openpgp(&[7; 120], Checksum::Present);
+        assert_eq!(dearmor_openpgp(good.as_bytes()), Ok((vec![7; 120], Checksum::Present)));
+        let bare = armor_openpgp(&[7; 120], Checksum::Absent);
+        assert_eq!(dearmor_openpgp(bare.as_bytes()), Ok((vec![7; 120], Checksum::Absent)));
+        let first = "-----BEGIN PGP SIGNATURE-----\n";
+        let lines = ArmorError::Lines(LINE_OPENPGP);
+        let forms = [
+            (good.replace('\n', "\r\n"), ArmorError::Frame),
+            (format!("{good}\n"), ArmorError::Frame),
+            (good.trim_end().to_owned(), ArmorError::Frame),
+            (good.replacen("\n\n", "\n", 1), ArmorError::Headers),
+            (good.replacen(first, &format!("{first}Version: GnuPG v2\n"), 1), ArmorError::Headers),
+            (good.replacen(first, &format!("{first}Comment: x\n"), 1), ArmorError::Headers),
+            (good.replacen("\n\n", "\n \n", 1), ArmorError::Headers),
+            (good.replace("PGP SIGNATURE", "PGP MESSAGE"), ArmorError::Message),
+            (good.replacen("\n\n", "\n\n\n", 1), lines),
+            (good.replacen("BwcH", "BwcH\n", 1), lines),
+            (bare.replacen("BwcH", "BwcH\n", 1), lines),
+            (good.replacen("BwcH", "BwcI", 1), ArmorError::Checksum),
+            (good.replacen("\n=", "\n\n=", 1), lines),
+            (good.replacen("BwcH", "Bw-H", 1), ArmorError::Base64),
+            (bare.replace("\n-----END", "\n=\n-----END"), ArmorError::Base64),
+            (format!("{first}\n{}", "x".repeat(MAX_ARMOR_BYTES)), ArmorError::TooLong(MAX_ARMOR_BYTES + 31)),
+        ];
+        for (text, error) in forms {
+            assert_ne!(text, good);
+            assert_eq!(dearmor_openpgp(text.as_bytes()), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_standard() {
+        // the check value of CRC-24/OPENPGP: 0x21cf02 of "123456789"
+        assert_eq!(STANDARD.decode(checksum_digits(b"123456789")).unwrap(), [0x21, 0xcf, 0x02]);
+    }
+
     proptest! {
+        #[test]
+        fn openpgp_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for checksum in [Checksum::Present, Checksum::Absent] {
+                let text = armor_openpgp(&bytes, checksum);
+                prop_assert_eq!(dearmor_openpgp(text.as_bytes()), Ok((bytes.clone(), checksum)));
+            }
+        }
+
+        #[test]
+        fn what_is_read_of_openpgp_is_what_is_written(body in "[A-Za-z0-9+/=\n-]{0,200}") {
+            let text = format!("{BEGIN_OPENPGP}{body}\n{END_OPENPGP}\n");
+            if let Ok((bytes, checksum)) = dearmor_openpgp(text.as_bytes()) {
+                prop_assert_eq!(armor_openpgp(&bytes, checksum), text);
+            }
+        }
+
         #[test]
         fn round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             prop_assert_eq!(dearmor(armor(&bytes).as_bytes()), Ok(bytes));

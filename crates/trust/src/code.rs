@@ -73,9 +73,9 @@ manifest::codes! {
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (OpenPGP, X.509, ML-DSA keys, two object formats at once).",
+            meaning: "The signature format or the key type is not supported yet (X.509, ML-DSA keys, OpenPGP keys on Brainpool curves, two object formats at once), or it is OpenPGP where no principal has an OpenPGP key.",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
-            example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, which is not supported yet; needed: an SSH signature",
+            example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, and no principal has an OpenPGP key; needed: an SSH signature",
         },
 
         /// No signature at all.
@@ -172,8 +172,8 @@ manifest::codes! {
         },
         /// The trust file does not parse, or uses what is not supported.
         W502 = "TrustFileInvalid" {
-            meaning: "The trust file does not parse strictly, or uses a field that is unknown or not supported yet.",
-            action: "Correct the line that is named.",
+            meaning: "The trust file does not parse strictly, uses a field that is unknown or not supported yet, or pins a certificate that is not there as it is pinned.",
+            action: "Correct the line or the file that is named.",
             example: "W502 TrustFileInvalid: .writ/trust.yaml:12:5: field override is not supported yet; needed: a file without it",
         },
         /// The version does not follow the predecessor's.
@@ -185,7 +185,7 @@ manifest::codes! {
         /// Too few good signatures of root principals.
         W504 = "TrustSignaturesMissing" {
             meaning: "The trust file does not carry enough good signatures of root principals: of people, each counted once whatever keys they have. The one of the introduction needs the root keys of the TrustRoot, and what its own rules ask for.",
-            action: "Have root principals sign the exact bytes: `ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml`.",
+            action: "Have root principals sign the exact bytes: `ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml`, or whose key there is an OpenPGP one, `gpg --armor --detach-sign -o .writ/trust.yaml.sigs/PRINCIPAL.asc .writ/trust.yaml`.",
             example: "W504 TrustSignaturesMissing: commit 3f1c2a9d0b7e: 1 of 2 (alice); needed: one more of dave, erin",
         },
         /// A revocation disappeared.

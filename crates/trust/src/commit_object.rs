@@ -10,12 +10,14 @@
 use manifest::{Digest, Finding, Subject};
 
 use crate::{
-    CommitId, ObjectFormat, TreeId, TrustCode,
+    CommitId, KeyFingerprint, ObjectFormat, TreeId, TrustCode,
     armor::{self, ArmorFormat},
     commit_headers::{Header, split},
+    instants::Instants,
+    openpgp::{OpenPgpSignature, OpenPgpVerifier, Signature},
     person,
-    repair::{remake, resign},
-    ssh::{Crypto, Fingerprint, NAMESPACE_GIT, SshSignature, claimed_keys, verify_sshsig},
+    repair::{remake, resign, resign_openpgp, resign_openpgp_with},
+    ssh::{Crypto, NAMESPACE_GIT, SshSignature, claimed_keys, verify_sshsig},
 };
 
 /// The most bytes a commit object may have. The largest of the Linux kernel, an octopus merge with its tags, is below
@@ -83,31 +85,66 @@ impl CommitObject {
         })
     }
 
+    /// The format of the signature by its first line; `None` if there is no signature.
+    #[must_use]
+    pub fn signature_format(&self) -> Option<ArmorFormat> {
+        self.signature.as_deref().and_then(ArmorFormat::of)
+    }
+
     /// Verifies the signature over the payload, as a signature of a commit.
     ///
     /// # Errors
     /// W301 if there is none; W201, W203, W207 or W208 as [`verify_sshsig`] says.
     pub fn verify_ssh(&self, crypto: &Crypto) -> Result<SshSignature, Finding> {
-        let subject = Subject::Commit(self.id.to_string());
-        let Some(armored) = &self.signature else {
-            return Err(Finding {
-                code: TrustCode::W301.entry(),
-                subject,
-                rule: None,
-                found: "no signature".to_owned(),
-                needed: "an SSH signature by a principal".to_owned(),
-                fix: resign(self),
-            });
-        };
+        let armored = self.signed("an SSH signature by a principal", resign)?;
         verify_sshsig(armored, &self.payload, NAMESPACE_GIT, crypto)
-            .map_err(|error| error.finding(subject, resign(self)))
+            .map_err(|error| error.finding(Subject::Commit(self.id.to_string()), resign(self)))
     }
-}
 
-impl CommitObject {
-    /// The keys that the signature names, whether or not it fits: for commits that were verified before.
-    pub(crate) fn claimed_keys(&self) -> Vec<Fingerprint> {
-        self.signature.as_deref().map(claimed_keys).unwrap_or_default()
+    /// Verifies the signature over the payload as one of OpenPGP, as of the times of `at`. OpenPGP knows no namespaces: a
+    /// signature over other bytes of the same signer fits no commit, since no other file of ours is in the form of one.
+    ///
+    /// # Errors
+    /// W301 if there is none; W201, W202, W203, W204, W208 or W304 as [`OpenPgpError`](crate::openpgp::OpenPgpError) says.
+    pub fn verify_openpgp(
+        &self,
+        verifier: &impl OpenPgpVerifier,
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, Finding> {
+        let armored = self.signed("an OpenPGP signature by a principal", resign_openpgp)?;
+        verifier.verify_openpgp(armored, &self.payload, crypto, at).map_err(|error| {
+            let fix = match error.code() {
+                TrustCode::W201 | TrustCode::W301 => resign_openpgp(self),
+                _ => resign_openpgp_with(self),
+            };
+            error.finding(Subject::Commit(self.id.to_string()), fix)
+        })
+    }
+
+    /// The keys that the signature names, whether or not it fits: for commits that were verified before. Of an SSH
+    /// signature the one that signed, then the one that certified it; of an OpenPGP signature the one that signed, which
+    /// may be a subkey of the certificate that a trust file pins.
+    pub(crate) fn claimed_keys(&self) -> Vec<KeyFingerprint> {
+        let Some(armored) = self.signature.as_deref() else { return Vec::new() };
+        match ArmorFormat::of(armored) {
+            Some(ArmorFormat::OpenPgp) => Signature::parse(armored)
+                .map(|signature| KeyFingerprint::OpenPgp(signature.issuer()))
+                .into_iter()
+                .collect(),
+            _ => claimed_keys(armored).into_iter().map(KeyFingerprint::Ssh).collect(),
+        }
+    }
+
+    fn signed(&self, needed: &str, resign: impl Fn(&Self) -> String) -> Result<&[u8], Finding> {
+        self.signature.as_deref().ok_or_else(|| Finding {
+            code: TrustCode::W301.entry(),
+            subject: Subject::Commit(self.id.to_string()),
+            rule: None,
+            found: "no signature".to_owned(),
+            needed: needed.to_owned(),
+            fix: resign(self),
+        })
     }
 }
 
@@ -202,12 +239,16 @@ fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<
         let needed = format!("at most {MAX_SIGNATURE_BYTES} bytes");
         return Err(Refused::new(TrustCode::W103, format!("a signature of {} bytes", text.len()), needed));
     }
-    // Armours of formats that are not supported are kept as they are: verification refuses them by name (W208).
+    // The armour of a format that is not supported is kept as it is: verification refuses it by name (W208).
     match ArmorFormat::of(&text) {
         Some(ArmorFormat::Ssh) => {
             armor::dearmor(&text).map_err(|error| malformed(error.to_string(), "the armour that ssh-keygen writes"))?;
         }
-        Some(ArmorFormat::OpenPgp | ArmorFormat::X509) => {}
+        Some(ArmorFormat::OpenPgp) => {
+            armor::dearmor_openpgp(&text)
+                .map_err(|error| malformed(error.to_string(), "the armour that gpg writes"))?;
+        }
+        Some(ArmorFormat::X509) => {}
         None => return Err(malformed("a signature without a known armour line", "-----BEGIN SSH SIGNATURE-----")),
     }
     Ok(Some(text))

@@ -17,9 +17,11 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// ended cannot be used by setting back the clock. Below the floor, or without one, only the committer time is known,
 /// which never decreases along the mainline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Instants {
-    pub(crate) committer: Timestamp,
-    pub(crate) first_sight: Option<Timestamp>,
+pub struct Instants {
+    /// When it was made, as it says.
+    pub committer: Timestamp,
+    /// When it was seen first, if it is above the floor.
+    pub first_sight: Option<Timestamp>,
 }
 
 impl Instants {
@@ -30,11 +32,16 @@ impl Instants {
 
     /// Whether both lie within the window of a key. The error goes after `key SHA256:… `.
     pub(crate) fn holds(&self, key: &PrincipalKey) -> Result<(), String> {
-        match key.not_before {
+        self.between(key.not_before, key.not_after)
+    }
+
+    /// Whether both lie within a window. The error goes after `key SHA256:… `.
+    pub(crate) fn between(&self, not_before: Option<Timestamp>, not_after: Option<Timestamp>) -> Result<(), String> {
+        match not_before {
             Some(begin) if self.committer < begin => {
                 Err(format!("begins {begin}, the commit is of {}", self.committer))
             }
-            _ => self.within(key.not_after),
+            _ => self.within(not_after),
         }
     }
 

@@ -14,16 +14,18 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec,
-    VerifiedCommit,
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Revoked, Signer, TrustCode, TrustFile,
+    TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
+    issuers::Issuers,
     refusal::{mend_signature, refuse, sign_again},
     repair::Place,
     signature_cache::{SignatureCache, Verifier},
     step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     still_holds::{Made, StillHolds},
+    trust_file::load_certificates,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -332,6 +334,7 @@ impl Judge<'_> {
             }
         }
         steps.reverse();
+        let issuers = self.issuers(&state.policy, before.iter().chain(steps.iter().map(|step| &step.commit)))?;
         let instants = Instants { committer: state.made, first_sight: Some(self.now) };
         let asked = StillHolds {
             history: self.history,
@@ -339,10 +342,26 @@ impl Judge<'_> {
             policy: &state.policy,
             before,
             steps: &steps,
+            issuers: &issuers,
             instants,
             verifier: self.verifier,
         };
         asked.judge()
+    }
+
+    /// Whose the keys of OpenPGP signatures are, if that decides anything.
+    fn issuers<'c>(
+        &self,
+        policy: &TrustFile,
+        mainline: impl Iterator<Item = &'c CommitId>,
+    ) -> Result<Issuers, Finding> {
+        let mut issuers = Issuers::default();
+        if policy.revoked.keys().any(|revoked| matches!(revoked, Revoked::Certificate(_))) {
+            for commit in mainline {
+                issuers.add(self.history, commit)?;
+            }
+        }
+        Ok(issuers)
     }
 
     /// What is in force at a commit that was accepted before.
@@ -358,7 +377,8 @@ impl Judge<'_> {
             return Err(refused(refuse(TrustCode::W106, id, found, needed, fix)));
         }
         let bytes = read_trust_file(self.history, id).map_err(refused)?;
-        let policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
+        let mut policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
+        load_certificates(self.history, id, &mut policy).map_err(refused)?;
         let findings = policy.against_root(self.root);
         if !findings.is_empty() {
             return Err(refused(joined(findings)));
@@ -376,7 +396,7 @@ impl Judge<'_> {
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier)
-            .map_err(|finding| refused(mend_signature(finding, Some(&state.commit), place)))?;
+            .map_err(|finding| refused(mend_signature(finding, &object, Some(&state.commit), place)))?;
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;

@@ -16,11 +16,13 @@ mod explain;
 mod glob;
 mod history;
 mod instants;
+mod issuers;
 mod judge;
 mod kinds;
 mod log_proof;
 mod merge_credit;
 mod namespaces;
+pub mod openpgp;
 mod person;
 mod ref_binding;
 mod refusal;
@@ -48,8 +50,8 @@ pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
 pub use signature_cache::{SignatureCache, VERIFIER_VERSION};
-pub use signature_only::verify_signature_only;
-pub use signer::{SignatureFormat, Signer};
+pub use signature_only::{KnownSigners, verify_signature_only};
+pub use signer::{KeyFingerprint, SignatureFormat, Signer};
 pub use ssh::{
     AllowedSigners, AllowedSignersError, Assertion, Certificate, CertificateError, Crypto, Fingerprint,
     FingerprintError, HashAlgorithm, KeyAlgorithm, LineError, MAX_ALLOWED_SIGNERS_BYTES, MAX_CERTIFICATE_BYTES,
@@ -62,7 +64,7 @@ pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
 pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
-pub use instants::{CLOCK_SKEW, EXPIRY_GRACE};
+pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
 pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge, judge_with};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
@@ -75,8 +77,9 @@ pub use root::{
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
-    Ancestry, Authority, CertifiedName, HistoryRules, ImportedRevocations, MAX_ITEMS, MAX_PATTERNS,
-    MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, Principal, PrincipalKey, PrincipalKind, Revocation,
-    Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile, signature_path,
+    Ancestry, Authority, CERTIFICATES, CertifiedName, HistoryRules, ImportedRevocations, MAX_CERTIFICATES_BYTES,
+    MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, PinnedCertificate, Principal,
+    PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile,
+    signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

@@ -12,7 +12,7 @@ use manifest::{Digest, canonical_json};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::{AuthorizedCommit, SignatureFormat, Signer, TrustRootSpec};
+use crate::{AuthorizedCommit, KeyFingerprint, Signer, TrustRootSpec};
 
 /// Schema of log entries.
 const SCHEMA: &str = "writ.dev/audit/v1alpha1";
@@ -271,17 +271,12 @@ impl Leaf {
         }
         let trust = self.digests.get("trust").ok_or("it has no trust digest")?;
         let signer = match (self.subject.get("principal"), self.subject.get("key")) {
-            (Some(principal), Some(key)) => Some(Signer {
-                principal: principal.clone(),
-                format: SignatureFormat::Ssh,
-                key: key.parse().map_err(|_form| wrong("key"))?,
-                ca: self
-                    .subject
-                    .get("ca")
-                    .map(|ca| ca.parse().map(Box::new))
-                    .transpose()
-                    .map_err(|_form| wrong("ca"))?,
-            }),
+            (Some(principal), Some(key)) => {
+                let key: KeyFingerprint = key.parse().map_err(|_form| wrong("key"))?;
+                let ca = self.subject.get("ca").map(|ca| ca.parse().map(Box::new)).transpose();
+                let ca = ca.map_err(|_form| wrong("ca"))?;
+                Some(Signer { principal: principal.clone(), format: key.format(), key, ca })
+            }
             (None, None) if !self.subject.contains_key("ca") => None,
             _ => return Err("it names a principal, a key or an authority without the others".to_owned()),
         };

@@ -7,6 +7,12 @@ use crate::{CommitId, CommitObject, TrustCode};
 /// Options of `git` that sign with a key that only the person knows of: the usual one was refused.
 pub(crate) const SIGN_WITH: &str = "-c gpg.format=ssh -c user.signingkey=KEY_FILE";
 
+/// Options of `git` that sign with the person's own OpenPGP key, or with the one that gpg finds for their name.
+pub(crate) const SIGN_OPENPGP: &str = "-c gpg.format=openpgp";
+
+/// Options of `git` that sign with an OpenPGP key that only the person knows of: the usual one was refused.
+pub(crate) const SIGN_OPENPGP_WITH: &str = "-c gpg.format=openpgp -c user.signingkey=FINGERPRINT";
+
 /// Whether a commit is the head that is judged, or one that others follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -64,10 +70,29 @@ pub(crate) fn sign_trust_file(commit: &CommitId, place: Place) -> String {
 /// Signs a commit again, and with it whatever follows it on the branch: the same command for the newest and for an
 /// older one.
 pub(crate) fn resign(commit: &CommitObject) -> String {
-    if commit.parents.is_empty() { replay("--root") } else { replay(&format!("{}^", commit.id)) }
+    replay(&before(commit))
+}
+
+/// The same with OpenPGP.
+pub(crate) fn resign_openpgp(commit: &CommitObject) -> String {
+    replay_with(SIGN_OPENPGP, &before(commit))
+}
+
+/// The same with another OpenPGP key.
+pub(crate) fn resign_openpgp_with(commit: &CommitObject) -> String {
+    replay_with(SIGN_OPENPGP_WITH, &before(commit))
+}
+
+/// What `git rebase` goes back to, to make a commit again.
+fn before(commit: &CommitObject) -> String {
+    if commit.parents.is_empty() { "--root".to_owned() } else { format!("{}^", commit.id) }
 }
 
 /// Makes everything after a commit again, signed.
 fn replay(from: &str) -> String {
-    format!("git {SIGN} rebase --rebase-merges --force-rebase --gpg-sign {from}")
+    replay_with(SIGN, from)
+}
+
+fn replay_with(options: &str, from: &str) -> String {
+    format!("git {options} rebase --rebase-merges --force-rebase --gpg-sign {from}")
 }

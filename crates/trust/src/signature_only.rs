@@ -1,28 +1,94 @@
-//! The verdict on a signature alone, by an allowed-signers file: what `git verify-commit` decides, without its leniency.
+//! The verdict on a signature alone, by lists of keys: what `git verify-commit` decides, without its leniency.
 
 use jiff::Timestamp;
 use manifest::{Finding, Subject};
 
 use crate::{
-    AllowedSigners, Certificate, CommitObject, SignatureFormat, Signer, SshSignature, TrustCode, UserCheck,
-    repair::resign,
+    AllowedSigners, ArmorFormat, Certificate, CommitObject, Instants, KeyFingerprint, SignatureFormat, Signer,
+    SshSignature, TrustCode, UserCheck,
+    openpgp::Keyring,
+    repair::{resign, resign_openpgp_with},
     ssh::{AllowedLine, Crypto, NAMESPACE_GIT, Unproven},
 };
 
-/// Who signed this commit, if the file lists the key, or the authority of its certificate, for commits at the
-/// committer's time (which the signer chose: so does Git, and so a window here is no defence against a stolen key).
+/// Whose signatures are good, by format; without a list no signature of that format is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownSigners {
+    /// Of SSH.
+    pub allowed_signers: Option<AllowedSigners>,
+    /// Of OpenPGP.
+    pub certificates: Option<Keyring>,
+}
+
+/// Who signed this commit, if the list of the signature's format holds the key, for commits at the committer's time
+/// (which the signer chose: so does Git, and so a window here is no defence against a stolen key).
 ///
 /// # Errors
-/// W301 and W2xx as [`CommitObject::verify_ssh`] says under default settings; W202 if the file does not list the key,
-/// W207 if not for commits, not for a principal of the certificate, or if its security key was not touched, W204 if not
-/// for that time.
-pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) -> Result<Signer, Finding> {
+/// W301 and W2xx as [`CommitObject::verify_ssh`] and [`CommitObject::verify_openpgp`] say under default settings; W202 if
+/// the list does not hold the key or the authority of its certificate, W204 if not for that time, W207 if not for commits,
+/// not for a principal of the certificate, or if its security key was not touched, W208 if there is no list, W304 if the
+/// key is revoked.
+pub fn verify_signature_only(commit: &CommitObject, known: &KnownSigners) -> Result<Signer, Finding> {
+    let no_list = |what: &str, needed: &str, fix: &str| {
+        refuse(
+            commit,
+            TrustCode::W208,
+            format!("{what} signature, for which no keys are given"),
+            needed,
+            fix.to_owned(),
+        )
+    };
+    match (commit.signature_format(), &known.allowed_signers, &known.certificates) {
+        (Some(ArmorFormat::OpenPgp), _, Some(certificates)) => by_certificates(commit, certificates),
+        (Some(ArmorFormat::OpenPgp), _, None) => {
+            let fix = "gpg --armor --export FINGERPRINT > FILE # of each signer; then verify with --openpgp-certs FILE";
+            Err(no_list("an OpenPGP", "certificates of the signers", fix))
+        }
+        (None, None, Some(certificates)) => by_certificates(commit, certificates),
+        (_, Some(allowed), _) => by_allowed_signers(commit, allowed),
+        (_, None, _) => commit.verify_ssh(&Crypto::default()).and_then(|_nobody_known| {
+            let fix =
+                "list the signers as ssh-keygen(1) has it (ALLOWED SIGNERS); then verify with --allowed-signers FILE";
+            Err(no_list("an SSH", "an allowed-signers file", fix))
+        }),
+    }
+}
+
+fn refuse(commit: &CommitObject, code: TrustCode, found: String, needed: &str, fix: String) -> Finding {
+    let (code, subject) = (code.entry(), Subject::Commit(commit.id.to_string()));
+    Finding { code, subject, rule: None, found, needed: needed.to_owned(), fix }
+}
+
+fn committer_time(commit: &CommitObject) -> Result<Timestamp, Finding> {
+    Timestamp::from_second(commit.committer_time).map_err(|error| {
+        let found = format!("committer time: {error}");
+        refuse(commit, TrustCode::W101, found, "a time until the year 9999", resign(commit))
+    })
+}
+
+fn by_certificates(commit: &CommitObject, certificates: &Keyring) -> Result<Signer, Finding> {
+    let at = Instants { committer: committer_time(commit)?, first_sight: None };
+    let signature = commit.verify_openpgp(certificates, &Crypto::default(), &at).map_err(|finding| {
+        if finding.code != TrustCode::W202.entry() {
+            return finding;
+        }
+        let add = "if its holder may sign, add what gpg --armor --export prints for it to the certificates";
+        Finding { fix: format!("{} # {add}", resign_openpgp_with(commit)), ..finding }
+    })?;
+    let fingerprint = signature.certificate();
+    let name = certificates.certificate(&fingerprint).and_then(|one| one.user_id());
+    Ok(Signer {
+        principal: name.map_or_else(|| fingerprint.to_string(), str::to_owned),
+        format: SignatureFormat::OpenPgp,
+        key: KeyFingerprint::OpenPgp(fingerprint),
+        ca: None,
+    })
+}
+
+fn by_allowed_signers(commit: &CommitObject, allowed: &AllowedSigners) -> Result<Signer, Finding> {
     let signature = commit.verify_ssh(&Crypto::default())?;
     let asked = Asked { commit, allowed, signature: &signature };
-    let at = Timestamp::from_second(commit.committer_time).map_err(|error| {
-        let found = format!("committer time: {error}");
-        asked.refuse(TrustCode::W101, found, "a time until the year 9999", resign(commit))
-    })?;
+    let at = committer_time(commit)?;
     let (line, principal) = match signature.certificate() {
         None => asked.by_key(at)?,
         Some(certificate) => asked.by_certificate(certificate, at)?,
@@ -31,14 +97,14 @@ pub fn verify_signature_only(commit: &CommitObject, allowed: &AllowedSigners) ->
     if !line.allows_namespace(NAMESPACE_GIT) {
         let found = format!("{key} of {principal} is not listed for commits");
         let fix = "add git to the namespaces of the line, if the key may sign commits".to_owned();
-        return Err(asked.refuse(TrustCode::W207, found, "a line whose namespaces match \"git\"", fix));
+        return Err(refuse(commit, TrustCode::W207, found, "a line whose namespaces match \"git\"", fix));
     }
     if let Some(Unproven { found, needed, fix }) = UserCheck::default().unproven(signature.assertion()) {
         let found = format!("signed with key {key} of {principal} {found}");
-        return Err(asked.refuse(TrustCode::W207, found, needed, fix.to_owned()));
+        return Err(refuse(commit, TrustCode::W207, found, needed, fix.to_owned()));
     }
     let ca = signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint()));
-    Ok(Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key, ca })
+    Ok(Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key: KeyFingerprint::Ssh(key), ca })
 }
 
 struct Asked<'a> {
@@ -48,17 +114,6 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn refuse(&self, code: TrustCode, found: String, needed: &str, fix: String) -> Finding {
-        Finding {
-            code: code.entry(),
-            subject: Subject::Commit(self.commit.id.to_string()),
-            rule: None,
-            found,
-            needed: needed.to_owned(),
-            fix,
-        }
-    }
-
     /// The line that decides. As with Git it is the first in force at that time, also if a later one would allow more.
     fn by_key(&self, at: Timestamp) -> Result<(&'a AllowedLine, &'a str), Finding> {
         let key = self.signature.key();
@@ -68,11 +123,17 @@ impl<'a> Asked<'a> {
             let fix = format!(
                 "if NAME holds the key, add the line: NAME namespaces=\"git\" {key}; else have it signed with a listed key"
             );
-            return Err(self.refuse(TrustCode::W202, format!("signed by {fingerprint}"), needed, fix));
+            return Err(refuse(self.commit, TrustCode::W202, format!("signed by {fingerprint}"), needed, fix));
         };
         let Some(line) = self.allowed.lines_of(key).find(|line| line.allows_time(at)) else {
             let found = format!("{fingerprint} of {} is valid {}", first.principal, window(first));
-            return Err(self.refuse(TrustCode::W204, found, &format!("a key valid at {at}"), resign(self.commit)));
+            return Err(refuse(
+                self.commit,
+                TrustCode::W204,
+                found,
+                &format!("a key valid at {at}"),
+                resign(self.commit),
+            ));
         };
         Ok((line, &line.principal))
     }
@@ -91,17 +152,18 @@ impl<'a> Asked<'a> {
             let fix = format!(
                 "if certificates of this authority are to count for NAMES, add the line: NAMES cert-authority,namespaces=\"git\" {ca}; else have it signed with a listed key"
             );
-            return Err(self.refuse(TrustCode::W202, what, needed, fix));
+            return Err(refuse(self.commit, TrustCode::W202, what, needed, fix));
         };
         if !lines().any(|(_line, principal)| principal.is_some()) {
             let found = format!("{what} for {}", certificate.principals().join(", "));
             let needed = "a certificate for principals that the line of its authority names";
             let fix = "have the authority name one of them, or the line name one of these".to_owned();
-            return Err(self.refuse(TrustCode::W207, found, needed, fix));
+            return Err(refuse(self.commit, TrustCode::W207, found, needed, fix));
         }
         if !certificate.is_valid_at(at) {
             let found = format!("{what}, valid {}", certificate.window());
-            return Err(self.refuse(
+            return Err(refuse(
+                self.commit,
                 TrustCode::W204,
                 found,
                 &format!("a certificate valid at {at}"),
@@ -113,7 +175,7 @@ impl<'a> Asked<'a> {
         };
         lines().find_map(in_force).ok_or_else(|| {
             let found = format!("{what}, whose line is valid {}", window(first));
-            self.refuse(TrustCode::W204, found, &format!("an authority valid at {at}"), resign(self.commit))
+            refuse(self.commit, TrustCode::W204, found, &format!("an authority valid at {at}"), resign(self.commit))
         })
     }
 }

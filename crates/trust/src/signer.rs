@@ -1,8 +1,10 @@
 //! Who signed, as it is printed.
 
-use serde::Serialize;
+use std::{fmt, str::FromStr};
 
-use crate::Fingerprint;
+use serde::{Serialize, Serializer};
+
+use crate::{Fingerprint, FingerprintError, openpgp::OpenPgpFingerprint};
 
 /// The format of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -10,18 +12,66 @@ use crate::Fingerprint;
 pub enum SignatureFormat {
     /// OpenSSH (`sshsig`).
     Ssh,
+    /// OpenPGP, as gpg makes it.
+    OpenPgp,
+}
+
+/// What identifies a key of any format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyFingerprint {
+    /// Of an SSH key: `SHA256:…`.
+    Ssh(Fingerprint),
+    /// Of an OpenPGP certificate: 40 or 64 hex digits.
+    OpenPgp(OpenPgpFingerprint),
+}
+
+impl KeyFingerprint {
+    /// The format of the signatures that such a key makes.
+    #[must_use]
+    pub const fn format(&self) -> SignatureFormat {
+        match self {
+            Self::Ssh(_) => SignatureFormat::Ssh,
+            Self::OpenPgp(_) => SignatureFormat::OpenPgp,
+        }
+    }
+}
+
+impl fmt::Display for KeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssh(key) => key.fmt(f),
+            Self::OpenPgp(key) => key.fmt(f),
+        }
+    }
+}
+
+impl FromStr for KeyFingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(key) => Ok(Self::OpenPgp(key)),
+            Err(_not_hex) => text.parse().map(Self::Ssh),
+        }
+    }
+}
+
+impl Serialize for KeyFingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The principal that a signature was traced to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Signer {
-    /// Name in the trust file, or in the allowed-signers file.
+    /// Name in the trust file or in the allowed-signers file; where only certificates are given, the first user id.
     pub principal: String,
     /// Format of the signature.
     pub format: SignatureFormat,
-    /// Fingerprint of the key.
-    pub key: Fingerprint,
-    /// Fingerprint of the authority's key, if a certificate says whose key it is. Boxed since that is rare.
+    /// Fingerprint of the key; of an OpenPGP certificate, whichever of its keys signed.
+    pub key: KeyFingerprint,
+    /// Fingerprint of the authority's key, if an SSH certificate says whose key it is. Boxed since that is rare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Box<Fingerprint>>,
 }

@@ -15,7 +15,7 @@ use crate::{
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
     repair::{Place, SIGN, amend, in_place, sign_trust_file},
     signature_cache::Verifier,
-    trust_file::{SignatureFile, trust_file_path},
+    trust_file::{SignatureFile, load_certificates, trust_file_path},
     verified::made_at,
 };
 
@@ -182,7 +182,7 @@ impl Step<'_> {
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
         let verified = VerifiedCommit::verify(object, self.policy, &instants, self.verifier).map_err(|finding| {
-            let finding = mend_signature(finding, object.parents.first(), Place::Below);
+            let finding = mend_signature(finding, object, object.parents.first(), Place::Below);
             Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
         let changes = changes(self.history, object.parents.first(), &object.id, Place::Below)?;
@@ -222,7 +222,9 @@ impl Brought {
         author: &str,
     ) -> Result<Option<Self>, Finding> {
         let trust = trust_file_path();
-        let Some(change) = changes.iter().find(|change| change.path == trust) else { return Ok(None) };
+        let Some(change) = changes.iter().find(|change| change.path == trust) else {
+            return policy.keeps_certificates(changes).map(|()| None);
+        };
         let bytes = match change.after {
             Some(_) => read_trust_file(history, &object.id)?,
             None => {
@@ -231,9 +233,10 @@ impl Brought {
             }
         };
         if manifest::Digest::of(&bytes) == policy.digest() {
-            return Ok(None);
+            return policy.keeps_certificates(changes).map(|()| None);
         }
-        let file = TrustFile::parse(&bytes).map_err(joined)?;
+        let mut file = TrustFile::parse(&bytes).map_err(joined)?;
+        load_certificates(history, &object.id, &mut file)?;
         let mut findings = file.against_root(root);
         findings.extend(file.against_predecessor(policy));
         findings.extend(file.out_of_reach(instants.latest()));

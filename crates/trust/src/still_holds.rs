@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    CommitId, Credit, Entry, Fingerprint, History, HistoryError, Revoked, TrustCode, TrustFile, TrustRootSpec,
+    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revoked, TrustCode, TrustFile, TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
+    issuers::Issuers,
     refusal::{refuse, unreadable},
     repair::Place,
     signature_cache::Verifier,
@@ -30,8 +31,8 @@ const TOLD: usize = 5;
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
     pub(crate) payload: manifest::Digest,
-    /// The key that signed it, and the one that certified that.
-    pub(crate) keys: Vec<Fingerprint>,
+    /// The key that signed it, and the one that certified that, as the signature has it.
+    pub(crate) keys: Vec<KeyFingerprint>,
     /// Whether it brings other commits along.
     pub(crate) is_merge: bool,
 }
@@ -52,6 +53,7 @@ pub(crate) struct StillHolds<'a> {
     /// What the first of `steps` follows, if anything.
     pub(crate) before: Option<CommitId>,
     pub(crate) steps: &'a [Made],
+    pub(crate) issuers: &'a Issuers,
     pub(crate) instants: Instants,
     pub(crate) verifier: Verifier<'a>,
 }
@@ -78,14 +80,17 @@ impl StillHolds<'_> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        let revoked = |key: &Fingerprint| Some((*key, self.policy.revoked.get(&Revoked::Key(*key))?));
-        let (key, revocation) = step.keys.iter().find_map(revoked)?;
-        let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
-            Some(end) => place <= *end,
-            // The end lies before all that is judged here.
-            None => false,
-        });
-        (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
+        let revoked = |key: KeyFingerprint| {
+            let revocation = self.policy.revoked.get(&key.into())?;
+            let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
+                Some(end) => place <= *end,
+                // The end lies before all that is judged here.
+                None => false,
+            });
+            (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
+        };
+        // One that is revoked only after this step says nothing about the others.
+        self.issuers.with_certificates(&step.keys).into_iter().find_map(revoked)
     }
 
     fn left_by_revoked(&self) -> Result<BTreeMap<RepoPath, Left>, Finding> {
@@ -117,7 +122,7 @@ impl StillHolds<'_> {
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
-        let merger = step.keys.first().and_then(|key| self.policy.holder(key)).map(|(name, _)| Credit::of_author(name));
+        let merger = step.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
         let answers = |path: &RepoPath| {
             merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
         };

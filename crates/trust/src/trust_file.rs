@@ -3,9 +3,10 @@
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
 //! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
-//! (certificates), `import` (revocations from elsewhere).
+//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `import` (revocations from elsewhere).
 
 mod authority;
+mod certificates;
 mod check;
 mod import;
 mod read;
@@ -23,11 +24,13 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
 use crate::{
-    CommitId, Crypto, Fingerprint, PublicKey, RefBinding, UserCheck, glob::PathPattern, kinds::KindPatterns,
-    namespaces::NamespacePatterns,
+    CommitId, Crypto, Fingerprint, KeyFingerprint, PublicKey, RefBinding, UserCheck, glob::PathPattern,
+    kinds::KindPatterns, namespaces::NamespacePatterns, openpgp::OpenPgpFingerprint,
 };
 
 pub use authority::{Authority, CertifiedName};
+pub(crate) use certificates::load_certificates;
+pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};
 pub use import::ImportedRevocations;
 pub(crate) use signatures::SignatureFile;
 pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
@@ -70,6 +73,8 @@ pub struct TrustFile {
     pub crypto: Crypto,
     digest: Digest,
     places: Places,
+    /// Empty until they are loaded. Their digests are in the bytes of the file, so `digest` covers them.
+    certificates: certificates::Certificates,
 }
 
 /// Where the fields are that are compared with something outside the file.
@@ -87,12 +92,14 @@ pub(crate) struct Places {
 pub struct Principal {
     /// Which of them.
     pub kind: PrincipalKind,
-    /// Their keys. With `certificates` at least one.
+    /// Their SSH keys; at least one of these, `certificates` and `pinned`.
     pub keys: Vec<PrincipalKey>,
     /// The names by which the API server knows them, exactly.
     pub kubernetes_users: BTreeSet<String>,
-    /// What certificates call them.
+    /// What SSH certificates call them.
     pub certificates: Vec<CertifiedName>,
+    /// Their OpenPGP keys.
+    pub pinned: Vec<PinnedCertificate>,
 }
 
 /// What a principal is.
@@ -185,8 +192,10 @@ pub enum Ancestry {
 /// What is revoked for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revoked {
-    /// A key.
+    /// An SSH key.
     Key(Fingerprint),
+    /// An OpenPGP certificate, or one key of it.
+    Certificate(OpenPgpFingerprint),
     /// The signed bytes of a commit.
     Payload(Digest),
     /// Certificates of an authority by their numbers, both ends included.
@@ -243,12 +252,33 @@ impl TrustFile {
         })
     }
 
+    /// The principal that holds a key of either format; an OpenPGP key may be a subkey of a certificate that is loaded.
+    #[must_use]
+    pub fn holder_of(&self, key: &KeyFingerprint) -> Option<&str> {
+        match key {
+            KeyFingerprint::Ssh(key) => self.holder(key).map(|(name, _held)| name),
+            KeyFingerprint::OpenPgp(key) => {
+                let certificates = std::iter::once(*key).chain(self.certificates_with(key));
+                certificates.into_iter().find_map(|one| self.certificate_holder(&one)).map(|(name, _pin)| name)
+            }
+        }
+    }
+
     /// The rules that hold for a path: those that cover it, but those that another of them replaces.
     #[must_use]
     pub fn rules_for(&self, path: &RepoPath) -> Vec<&Rule> {
         let covering: Vec<&Rule> = self.rules.iter().filter(|rule| rule.covers(path)).collect();
         let replaced = |rule: &Rule| covering.iter().any(|other| other.replaces.as_deref() == Some(&rule.name));
         covering.iter().copied().filter(|rule| !replaced(rule)).collect()
+    }
+}
+
+impl From<KeyFingerprint> for Revoked {
+    fn from(key: KeyFingerprint) -> Self {
+        match key {
+            KeyFingerprint::Ssh(key) => Self::Key(key),
+            KeyFingerprint::OpenPgp(key) => Self::Certificate(key),
+        }
     }
 }
 
@@ -277,6 +307,7 @@ impl fmt::Display for Revoked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(key) => write!(f, "key {key}"),
+            Self::Certificate(key) => write!(f, "key {key}"),
             Self::Payload(payload) => write!(f, "payload sha256:{payload}"),
             Self::Serials { ca, from, to } if from == to => write!(f, "certificate {from} of {ca}"),
             Self::Serials { ca, from, to } => write!(f, "certificates {from} to {to} of {ca}"),

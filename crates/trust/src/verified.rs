@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature, TreeId, TrustCode, TrustFile,
-    TrustRootSpec, instants::Instants, refusal::refuse, rules::list, signature_cache::Verifier, ssh::Unproven,
-    step::Step,
+    ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
+    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, repair::resign, rules::list,
+    signature_cache::Verifier, ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -51,12 +51,43 @@ impl VerifiedCommit {
         instants: &Instants,
         verifier: Verifier<'_>,
     ) -> Result<Self, Finding> {
+        let signer = match object.signature_format() {
+            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => Self::by_certificate(object, policy, instants)?,
+            Some(ArmorFormat::OpenPgp) => {
+                let found = "an OpenPGP signature, and no principal has an OpenPGP key".to_owned();
+                return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
+            }
+            Some(ArmorFormat::Ssh | ArmorFormat::X509) | None => Self::by_ssh_key(object, policy, instants, verifier)?,
+        };
+        Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
+    }
+
+    fn by_certificate(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
+        let names = list(policy.certificate_holders(instants.latest()));
+        let fix = || format!("sign with an OpenPGP key in force of {names}");
+        let signature = object
+            .verify_openpgp(policy, &policy.crypto, instants)
+            .map_err(|finding| Finding { fix: fix(), ..finding })?;
+        let (principal, _pin) = policy.certificate_in_window(&signature, instants).map_err(|(code, found)| {
+            let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {names}");
+            refuse(code, &object.id, found, needed, fix())
+        })?;
+        let key = KeyFingerprint::OpenPgp(signature.certificate());
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None })
+    }
+
+    fn by_ssh_key(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Signer, Finding> {
         let signature = verifier.commit(object, policy)?;
         if let Some(certificate) = signature.certificate() {
             let principal = policy
                 .certified(&signature, certificate, instants)
                 .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))?;
-            return Ok(Self::signed_by(object, principal, &signature));
+            return Ok(ssh_signer(principal, &signature));
         }
         let key = signature.key().fingerprint();
         let in_force = |held: &PrincipalKey| {
@@ -85,21 +116,7 @@ impl VerifiedCommit {
             let found = format!("signed with key {key} of {principal} {found}");
             return Err(refuse(TrustCode::W207, &object.id, found, needed.to_owned(), fix.to_owned()));
         }
-        Ok(Self::signed_by(object, principal, &signature))
-    }
-
-    fn signed_by(object: &CommitObject, principal: &str, signature: &SshSignature) -> Self {
-        Self {
-            id: object.id,
-            tree: object.tree,
-            payload_sha256: object.payload_sha256,
-            signer: Signer {
-                principal: principal.to_owned(),
-                format: SignatureFormat::Ssh,
-                key: signature.key().fingerprint(),
-                ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
-            },
-        }
+        Ok(ssh_signer(principal, &signature))
     }
 
     /// Its id.
@@ -185,6 +202,16 @@ impl AuthorizedCommit {
     }
 }
 
+/// A principal, by its SSH key or by a certificate for it.
+fn ssh_signer(principal: &str, signature: &SshSignature) -> Signer {
+    Signer {
+        principal: principal.to_owned(),
+        format: SignatureFormat::Ssh,
+        key: KeyFingerprint::Ssh(signature.key().fingerprint()),
+        ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
+    }
+}
+
 /// The three pins of the TrustRoot. (The root signatures over the trust file are checked where it is read.)
 fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Finding> {
     let pins = &root.introduction;
@@ -194,7 +221,7 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
         let needed = format!("commit {} with sha256 {}, as the TrustRoot pins", pins.commit, pins.payload_sha256);
         return Err(refuse(TrustCode::W106, &verified.id, found, needed, fix()));
     }
-    if verified.signer.key != pins.signer {
+    if verified.signer.key != KeyFingerprint::Ssh(pins.signer) {
         let found = format!("the introduction is signed with key {}", verified.signer.key);
         return Err(refuse(
             TrustCode::W202,

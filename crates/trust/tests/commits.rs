@@ -10,7 +10,9 @@ use std::{fs, sync::LazyLock};
 use manifest::{Digest, Finding};
 use proptest::prelude::*;
 use support::{Bench, COMMIT_TIME, KEY_TYPES, Key, parse};
-use trust::{AllowedSigners, CommitId, CommitObject, Crypto, ObjectFormat, verify_signature_only};
+use trust::{
+    AllowedSigners, CommitId, CommitObject, Crypto, KeyFingerprint, KnownSigners, ObjectFormat, verify_signature_only,
+};
 
 /// One signed commit, for the tests that only change its bytes.
 static SIGNED: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -30,6 +32,10 @@ fn verdict(raw: &[u8]) -> Result<CommitObject, Finding> {
 
 fn code(raw: &[u8]) -> &'static str {
     verdict(raw).map_or_else(|finding| finding.code.code, |_commit| "accepted")
+}
+
+fn listed(signers: &str) -> KnownSigners {
+    KnownSigners { allowed_signers: Some(AllowedSigners::parse(signers).unwrap()), ..KnownSigners::default() }
 }
 
 /// Replaces the only occurrence of `old`.
@@ -67,7 +73,7 @@ fn what_git_makes_is_accepted_with_every_key_type_and_object_format() {
             let signature = commit.verify_ssh(&Crypto::default()).unwrap_or_else(|refused| panic!("{refused}"));
             assert_eq!(*signature.key(), key.parsed());
             let signers = format!("alice {}\n", key.public);
-            let signer = verify_signature_only(&commit, &AllowedSigners::parse(&signers).unwrap()).unwrap();
+            let signer = verify_signature_only(&commit, &listed(&signers)).unwrap();
             let listed = bench.run("ssh-keygen", &["-l", "-f", key.private.to_str().unwrap()], b"").stdout;
             assert!(String::from_utf8(listed).unwrap().contains(&format!(" {} ", signer.key)));
             assert_eq!(
@@ -251,7 +257,7 @@ fn the_fixes_work_when_pasted() {
     let bench = Bench::new();
     fs::create_dir_all(bench.path(".ssh")).unwrap();
     let key: Key = bench.key(".ssh/id_ed25519", KEY_TYPES[0]);
-    let signers = AllowedSigners::parse(&format!("alice {}\n", key.public)).unwrap();
+    let signers = listed(&format!("alice {}\n", key.public));
     let accepted = |(id, raw): (CommitId, Vec<u8>)| {
         verify_signature_only(&CommitObject::parse(id, &raw).unwrap(), &signers).is_ok()
     };
@@ -314,7 +320,7 @@ fn a_signed_commit_is_judged_as_git_judges_it() {
         (format!("alice valid-before=\"20251231235959Z\" {k}\n"), Err("W204")),
     ];
     for (file, expected) in table {
-        let signer = verify_signature_only(&commit, &AllowedSigners::parse(&file).unwrap());
+        let signer = verify_signature_only(&commit, &listed(&file));
         let found = signer.as_ref().map(|signer| signer.principal.as_str()).map_err(|finding| finding.code.code);
         assert_eq!(found, expected, "{file}");
         assert_eq!(repository.git_accepts(&id, &file), expected.is_ok(), "git on {file}");
@@ -334,14 +340,14 @@ fn a_commit_signed_with_a_certificate_is_judged_as_git_judges_it() {
     };
     let check =
         |name: &str, (repository, commit): &(support::Repository<'_>, CommitObject), file: &str, expected, git| {
-            let signer = verify_signature_only(commit, &AllowedSigners::parse(file).unwrap());
+            let signer = verify_signature_only(commit, &listed(file));
             let found = signer.as_ref().map(|signer| signer.principal.as_str()).map_err(|finding| finding.code.code);
             assert_eq!(found, expected, "{name}: {file}");
             assert_eq!(repository.git_accepts(&commit.id, file), git, "git on {name}: {file}");
             if let Ok(signer) = &signer {
                 assert_eq!(
                     (signer.key, signer.ca.clone()),
-                    (key.parsed().fingerprint(), Some(Box::new(ca.parsed().fingerprint())))
+                    (KeyFingerprint::Ssh(key.parsed().fingerprint()), Some(Box::new(ca.parsed().fingerprint())))
                 );
             }
         };
@@ -386,7 +392,8 @@ fn times_of_a_zone_are_read_as_ssh_keygen_reads_them_there() {
     for (time, accepted) in [("20260101", true), ("202601010100", true), ("20260101010001", false), ("20260101Z", true)]
     {
         let file = format!("alice valid-after=\"{time}\" {}\n", key.public);
-        let found = verify_signature_only(&commit, &AllowedSigners::parse_in(&file, &zone).unwrap());
+        let allowed_signers = Some(AllowedSigners::parse_in(&file, &zone).unwrap());
+        let found = verify_signature_only(&commit, &KnownSigners { allowed_signers, ..KnownSigners::default() });
         assert_eq!(found.is_ok(), accepted, "{time}");
         fs::write(repository.folder.join("signers"), &file).unwrap();
         let mut git = bench.command("git", &repository.folder);
@@ -395,5 +402,5 @@ fn times_of_a_zone_are_read_as_ssh_keygen_reads_them_there() {
     }
     // Without one they are in UTC.
     let file = format!("alice valid-after=\"202601010001\" {}\n", key.public);
-    assert!(verify_signature_only(&commit, &AllowedSigners::parse(&file).unwrap()).is_err());
+    assert!(verify_signature_only(&commit, &listed(&file)).is_err());
 }

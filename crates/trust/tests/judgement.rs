@@ -574,7 +574,7 @@ fn a_trust_signature_is_not_a_commit_signature() {
     assert_eq!(world.code(head), "W504");
     let head = world.push(world.introduction, Some("alice"), |tree| {
         put_policy(tree, &text, &["alice", "dave"]);
-        tree.insert(path(".writ/trust.yaml.sigs/erin.asc"), Vec::new());
+        tree.insert(path(".writ/trust.yaml.sigs/erin.gpg"), Vec::new());
     });
     assert_eq!(world.code(head), "W502");
 }

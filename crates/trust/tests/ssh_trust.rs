@@ -10,7 +10,8 @@ use manifest::Finding;
 use memory::{BASE, Tree, World, config_map, path, person, policy, put_policy};
 use token::{TOUCHED, Token, Use, VERIFIED};
 use trust::{
-    AllowedSigners, CommitId, CommitObject, NAMESPACE_GIT, NAMESPACE_TRUST, Start, TrustFile, verify_signature_only,
+    AllowedSigners, CommitId, CommitObject, KnownSigners, NAMESPACE_GIT, NAMESPACE_TRUST, Start, TrustFile,
+    verify_signature_only,
 };
 
 /// A world in which bob signs with a token, with these fields beside his key.
@@ -98,10 +99,11 @@ fn a_touch_is_needed_for_signatures_alone_too() {
     let token = Token::ecdsa();
     let mut world = World::new();
     let allowed = AllowedSigners::parse(&format!("bob {}\n", token.public())).unwrap();
+    let known = KnownSigners { allowed_signers: Some(allowed), ..KnownSigners::default() };
     for (flags, wanted) in [(TOUCHED, Ok("bob".to_owned())), (0, Err("W207"))] {
         let commit = put_signed(&mut world, &token, flags);
         let object = CommitObject::parse(commit, world.memory.raw(&commit)).unwrap();
-        let signer = verify_signature_only(&object, &allowed);
+        let signer = verify_signature_only(&object, &known);
         assert_eq!(signer.map(|signer| signer.principal).map_err(|finding| finding.code.code), wanted);
     }
 }

@@ -64,11 +64,6 @@ fn what_is_not_supported_yet_is_named_with_its_place() {
     let table = [
         (
             bob.as_str(),
-            "openpgp: {fingerprint: x}",
-            "9:30 W502 field openpgp of a key of principal bob is not supported yet",
-        ),
-        (
-            &bob,
             "keyless: {issuer: x, identity: y}",
             "9:30 W502 field keyless of a key of principal bob is not supported yet",
         ),

@@ -108,6 +108,7 @@ pub(crate) enum LogFormat {
 /// Arguments of `writ verify`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("authority").required(true).args(["trust_root", "signatures_only"]))]
+#[command(group = ArgGroup::new("signers").multiple(true).args(["allowed_signers", "openpgp_certs"]))]
 pub(crate) struct VerifyArgs {
     /// The repository: a work tree or a bare repository.
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -118,8 +119,8 @@ pub(crate) struct VerifyArgs {
     /// Judge from this commit, taken as accepted; default: from the introduction.
     #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
     pub(crate) from: Option<String>,
-    /// Judge signatures alone, on any repository; goes with --allowed-signers.
-    #[arg(long, requires = "allowed_signers")]
+    /// Judge signatures alone, on any repository; goes with --allowed-signers or --openpgp-certs.
+    #[arg(long, requires = "signers")]
     pub(crate) signatures_only: bool,
     /// The allowed signers, in OpenSSH's format; goes with --signatures-only.
     ///
@@ -135,6 +136,12 @@ pub(crate) struct VerifyArgs {
     /// the zone of the machine, which means another instant on another one; so none is taken from there.
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = crate::signatures::zone, requires = "signatures_only")]
     pub(crate) timezone: TimeZone,
+    /// The OpenPGP certificates of signers, as `gpg --armor --export` prints them.
+    ///
+    /// The signer is reported as the first user id of the certificate. A certificate counts for what it says itself:
+    /// expired and revoked keys are refused, however much its owner is trusted.
+    #[arg(long, value_name = "FILE", requires = "signatures_only")]
+    pub(crate) openpgp_certs: Option<PathBuf>,
     /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
     ///
     /// In the formats human, json and yaml.

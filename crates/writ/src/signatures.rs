@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use anyhow::Context as _;
 use jiff::tz::{Offset, TimeZone};
 use manifest::Digest;
-use trust::{AllowedSigners, CommitId, CommitObject, History as _, MAX_ALLOWED_SIGNERS_BYTES, StepVerdict};
+use trust::{
+    AllowedSigners, CommitId, CommitObject, History as _, KnownSigners, MAX_ALLOWED_SIGNERS_BYTES, StepVerdict,
+    openpgp::{Keyring, MAX_KEYRING_BYTES},
+};
 
 use crate::{cli::VerifyArgs, exit::Outcome, input, report::Verification, verify::open};
 
@@ -29,10 +32,7 @@ pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
 
 /// Runs `writ verify --signatures-only`.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
-    let file = args.allowed_signers.as_ref().context("--allowed-signers FILE is required")?;
-    let text = input::text(file, MAX_ALLOWED_SIGNERS_BYTES)?;
-    let signers =
-        AllowedSigners::parse_in(&text, &args.timezone).with_context(|| format!("cannot use {}", file.display()))?;
+    let signers = known_signers(args)?;
     let repository = open(&args.repo)?;
     let head = ["HEAD".to_owned()];
     let revisions = if args.revisions.is_empty() { head.as_slice() } else { args.revisions.as_slice() };
@@ -49,8 +49,25 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     Verification::of_signatures(&steps).print(args.output)
 }
 
+/// The lists that the arguments name.
+fn known_signers(args: &VerifyArgs) -> anyhow::Result<KnownSigners> {
+    let mut known = KnownSigners::default();
+    if let Some(file) = &args.allowed_signers {
+        let text = input::text(file, MAX_ALLOWED_SIGNERS_BYTES)?;
+        known.allowed_signers = Some(
+            AllowedSigners::parse_in(&text, &args.timezone)
+                .with_context(|| format!("cannot use {}", file.display()))?,
+        );
+    }
+    if let Some(file) = &args.openpgp_certs {
+        let bytes = input::bytes(file, MAX_KEYRING_BYTES)?;
+        known.certificates = Some(Keyring::parse(&bytes).with_context(|| format!("cannot use {}", file.display()))?);
+    }
+    Ok(known)
+}
+
 /// One commit: its form and its signature.
-fn judge(repository: &git::Objects, signers: &AllowedSigners, commit: CommitId) -> anyhow::Result<StepVerdict> {
+fn judge(repository: &git::Objects, signers: &KnownSigners, commit: CommitId) -> anyhow::Result<StepVerdict> {
     let raw = repository
         .commit(&commit)
         .with_context(|| format!("cannot read commit {commit}"))?

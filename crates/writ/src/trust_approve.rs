@@ -155,10 +155,12 @@ fn sign(key: &Path, message: &[u8]) -> anyhow::Result<String> {
 /// Whose key it was. Another one's approval would count for nothing, which is better said here.
 fn principal(file: &TrustFile, message: &[u8], signature: &str) -> anyhow::Result<String> {
     let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_APPROVAL, &file.crypto)?;
-    let key = verified.key().fingerprint();
-    match file.holder(&key) {
-        Some((principal, _)) => Ok(principal.to_owned()),
-        None => bail!("key {key} belongs to no principal of {TRUST_FILE}, so its approval would not count"),
+    match file.signer_of(&verified) {
+        Some(principal) => Ok(principal.to_owned()),
+        None => bail!(
+            "key {} belongs to no principal of {TRUST_FILE}, so its approval would not count",
+            verified.key().fingerprint()
+        ),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use jiff::Timestamp;
 use manifest::RepoPath;
 use serde::Serialize;
-use trust::{CommitId, History as _, PrincipalKind, Revoked, Rule, TRUST_FILE, TrustFile};
+use trust::{CommitId, KeyFingerprint, Principal, PrincipalKind, Revoked, Rule, TRUST_FILE, TrustFile};
 
 use crate::{
     cli::{TrustShowArgs, TrustWhoArgs},
@@ -131,9 +131,7 @@ pub(crate) fn who(args: &TrustWhoArgs) -> anyhow::Result<Outcome> {
 fn read(repo: &std::path::Path, revision: &str) -> anyhow::Result<(CommitId, TrustFile)> {
     let repository = open(repo)?;
     let commit = resolve(&repository, revision)?;
-    let path: RepoPath = TRUST_FILE.parse()?;
-    let bytes = repository.read(&commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
-    let file = TrustFile::parse(&bytes).map_err(|findings| {
+    let file = TrustFile::of_commit(&repository, &commit).map_err(|findings| {
         let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
     })?;
@@ -148,7 +146,7 @@ fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
     let principals = file.principals.iter().map(|(name, principal)| ShownPrincipal {
         name: name.clone(),
         kind: kind(principal.kind),
-        keys: principal.keys.iter().map(|key| shown_key(file, key)).collect(),
+        keys: shown_keys(file, principal),
         roles: roles(name),
     });
     Shown {
@@ -164,15 +162,31 @@ fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
     }
 }
 
-fn shown_key(file: &TrustFile, key: &trust::PrincipalKey) -> String {
-    let fingerprint = key.key.fingerprint();
-    let mut text = fingerprint.to_string();
-    for (word, at) in [("from", key.not_before), ("until", key.not_after)] {
+/// The keys of a principal in either format, and what certificates call it.
+fn shown_keys(file: &TrustFile, principal: &Principal) -> Vec<String> {
+    let ssh = principal.keys.iter().map(|key| {
+        let fingerprint = KeyFingerprint::Ssh(key.key.fingerprint());
+        shown_key(file, fingerprint, key.not_before, key.not_after)
+    });
+    let certified = principal.certificates.iter().map(|claim| {
+        let until = claim.not_after.map_or_else(String::new, |at| format!(" until {at}"));
+        format!("{} by certificates of {}{until}", claim.principal, claim.ca)
+    });
+    let pinned = principal.pinned.iter().map(|pin| {
+        let fingerprint = KeyFingerprint::OpenPgp(pin.fingerprint);
+        shown_key(file, fingerprint, pin.not_before, pin.not_after)
+    });
+    ssh.chain(certified).chain(pinned).collect()
+}
+
+fn shown_key(file: &TrustFile, key: KeyFingerprint, from: Option<Timestamp>, until: Option<Timestamp>) -> String {
+    let mut text = key.to_string();
+    for (word, at) in [("from", from), ("until", until)] {
         if let Some(at) = at {
             let _ok = write!(text, " {word} {at}");
         }
     }
-    if file.revoked.contains_key(&Revoked::Key(fingerprint)) {
+    if file.revoked.contains_key(&Revoked::from(key)) {
         text.push_str(" revoked");
     }
     text

@@ -1,5 +1,7 @@
 //! What several targets need.
 
+pub mod openpgp;
+
 use std::panic;
 
 /// The parser of YAML events panics on a few malformed texts where libyaml reports an error (`{!,`); `manifest` turns that into a

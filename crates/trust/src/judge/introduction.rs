@@ -11,7 +11,7 @@ use crate::{
     refusal::refuse,
     repair::{Place, sign_trust_file},
     step::{Sealed, changes, joined, payload_in_force, read_commit, read_trust_file},
-    trust_file::SignatureFile,
+    trust_file::{SignatureFile, load_certificates},
     verified::{Grounds, made_at, trust_digest},
 };
 
@@ -39,7 +39,8 @@ impl Judge<'_> {
         let files = SignatureFile::all(self.history, &object.id)?;
         let signed = self.root.signed_by(&bytes, &files, self.verifier);
         self.enough(&object.id, signed.good.len(), "root key", &signed.bad)?;
-        let policy = TrustFile::parse(&bytes).map_err(joined)?;
+        let mut policy = TrustFile::parse(&bytes).map_err(joined)?;
+        load_certificates(self.history, &object.id, &mut policy)?;
         let instants = Instants { committer: made_at(object)?, first_sight: None };
         let mut findings = policy.against_root(self.root);
         findings.extend(policy.out_of_reach(instants.latest()));

@@ -43,7 +43,7 @@ const SMALL_ORDER: [[u8; KEY_BYTES]; 5] = [
 ];
 
 /// Why these bytes are no key; nothing if they are one.
-pub(super) fn check(key: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn check(key: &[u8]) -> Result<(), &'static str> {
     let mut y: [u8; KEY_BYTES] = key.try_into().map_err(|_length| "an Ed25519 key has 32 bytes")?;
     if let Some(last) = y.last_mut() {
         *last &= 0x7f; // the top bit is the sign of x
@@ -59,7 +59,7 @@ pub(super) fn check(key: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Whether the signature fits. `key` has passed [`check`].
-pub(super) fn verifies(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+pub(crate) fn verifies(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     signature.len() == SIGNATURE_BYTES && UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
 }
 

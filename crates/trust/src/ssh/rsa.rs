@@ -12,13 +12,13 @@ const MIN_EXPONENT: u64 = 65_537;
 const MAX_EXPONENT: u64 = (1 << 33) - 1;
 
 /// Bits of a modulus without leading zero bytes.
-pub(super) fn bits(modulus: &[u8]) -> u32 {
+pub(crate) fn bits(modulus: &[u8]) -> u32 {
     let unused = modulus.first().map_or(0, |first| first.leading_zeros());
     u32::try_from(modulus.len()).unwrap_or(u32::MAX).saturating_mul(8).saturating_sub(unused)
 }
 
 /// Why this is no key; nothing if it is one. How short it may be is a question of the settings.
-pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), &'static str> {
     if bits(modulus) > MAX_BITS {
         return Err("the RSA key has more than 8192 bits");
     }

@@ -63,7 +63,7 @@ pub enum SshsigError {
     #[error("the armour of the signature is not canonical")]
     Armor(#[source] ArmorError),
     /// Another format than SSH (W208).
-    #[error("an {} signature, which is not supported yet", .0.name())]
+    #[error("an {} signature{}", .0.name(), if *.0 == ArmorFormat::X509 { ", which is not supported yet" } else { "" })]
     OtherFormat(ArmorFormat),
     /// The blob is not in the canonical form (W201).
     #[error("the signature is not in the canonical form of version 1")]

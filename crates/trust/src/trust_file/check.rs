@@ -7,7 +7,7 @@ use manifest::Finding;
 
 use super::{
     MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
-    trust_file_path,
+    signatures::openpgp_signature_path, trust_file_path,
 };
 use crate::{CommitId, TrustCode, TrustRootSpec};
 
@@ -63,7 +63,11 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     let mut locked = BTreeSet::new();
-    for path in std::iter::once(trust).chain(signers.iter().map(|signer| signature_path(signer))) {
+    let beside = signers.iter().map(|signer| {
+        let by_gpg = file.principals.get(*signer).is_some_and(|principal| principal.signs_by_openpgp_alone());
+        if by_gpg { openpgp_signature_path(signer) } else { signature_path(signer) }
+    });
+    for path in std::iter::once(trust).chain(beside) {
         if file.rules_for(&path).is_empty() {
             let found = format!("no rule covers {path}, so this file could never be changed");
             findings.push(finding(TrustCode::W506, file.places.rules, found, "a rule for .writ/**", EDIT));
@@ -110,10 +114,11 @@ impl TrustFile {
         able >= needed && (!item.distinct_from_author || able > needed || has_author())
     }
 
-    /// Whether a principal has a key that is not revoked and has not ended.
+    /// Whether a principal has a key or certificate, of either format, that is not revoked and has not ended.
     fn can_sign(&self, name: &str, at: Option<Timestamp>) -> bool {
         self.principals.get(name).is_some_and(|principal| {
             self.can_be_certified(principal, at)
+                || principal.certificate_in_force(self, at)
                 || principal.keys.iter().any(|key| {
                     let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
                     !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))

@@ -1,5 +1,6 @@
 //! YAML to types.
 
+mod keys;
 mod revocations;
 mod rules;
 
@@ -7,11 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Digest, Document, Finding, Node, Position, Subject, parse_yaml};
 
+use keys::Key;
+
 use super::{
-    Ancestry, Authority, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKey,
-    PrincipalKind, TrustFile, read_authority, read_user, reader::Reader, trust_file_path,
+    Ancestry, Authority, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKind,
+    TrustFile, read_authority, reader::Reader, trust_file_path,
 };
-use crate::{Crypto, Fingerprint, PublicKey, RefBinding, TrustCode, branch::check_branch};
+use crate::{Crypto, KeyFingerprint, RefBinding, TrustCode, branch::check_branch};
 
 /// Largest version: what the log and every JSON reader keep exact, 2^53 − 1.
 const MAX_VERSION: u64 = (1 << 53) - 1;
@@ -97,7 +100,6 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     {
         read_authority::check_revocations(reader, all, node, revoked, authorities);
     }
-    let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
     Some(TrustFile {
         repo_id: repo_id?,
         git_ref: git_ref?,
@@ -111,14 +113,21 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
         revoked: revoked?,
         crypto: crypto?,
         digest,
-        places: Places {
-            repo_id: place("repoId"),
-            git_ref: place("ref"),
-            version: place("version"),
-            rules: place("rules"),
-            revoked: place("revoked"),
-        },
+        certificates: BTreeMap::new(),
+        places: places(root),
     })
+}
+
+/// Where the fields are that are compared with something outside the file.
+fn places(root: &Node) -> Places {
+    let place = |field: &str| root.get(field).map_or(root.position, |node| node.position);
+    Places {
+        repo_id: place("repoId"),
+        git_ref: place("ref"),
+        version: place("version"),
+        rules: place("rules"),
+        revoked: place("revoked"),
+    }
 }
 
 type Principals = (BTreeMap<String, Principal>, BTreeMap<String, Authority>);
@@ -135,7 +144,8 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
         }
         if node.get("kind").and_then(Node::as_str) == Some("ca") {
             if let Some(authority) = read_authority::authority(reader, node, &what, crypto) {
-                note_holder(reader, &mut holders, node, &authority.key, name.name.as_str());
+                let key = KeyFingerprint::Ssh(authority.key.fingerprint());
+                note_holder(reader, &mut holders, node, key, name.name.as_str());
                 authorities.insert(name.name.clone(), authority);
             }
             continue;
@@ -150,22 +160,27 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
                 None
             }
         });
-        let (mut keys, mut certificates) = (Vec::new(), Vec::new());
+        let (mut keys, mut certificates, mut pinned) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(list) = reader.required(node, &what, "keys") {
             for item in reader.list(list, &format!("keys of {what}")) {
                 if item.get("sshCertificate").is_some() {
                     certificates.extend(read_authority::certified_name(reader, item, &what));
                     continue;
                 }
-                let Some(key) = read_key(reader, item, &what, crypto) else { continue };
-                if note_holder(reader, &mut holders, item, &key.key, name.name.as_str()) {
-                    keys.push(key);
+                let Some(key) = keys::read(reader, item, &what, crypto) else { continue };
+                if !note_holder(reader, &mut holders, item, key.fingerprint(), name.name.as_str()) {
+                    continue;
+                }
+                match key {
+                    Key::Ssh(key) => keys.push(key),
+                    Key::OpenPgp(pin) => pinned.push(pin),
                 }
             }
         }
         let kubernetes_users = read_users(reader, node, &what, &mut users);
         if let Some(kind) = kind {
-            principals.insert(name.name.clone(), Principal { kind, keys, certificates, kubernetes_users });
+            let principal = Principal { kind, keys, kubernetes_users, certificates, pinned };
+            principals.insert(name.name.clone(), principal);
         }
     }
     read_authority::check_names(reader, all, &principals, &authorities);
@@ -175,14 +190,13 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
 /// Notes whose key it is; false, with a mistake, if it is somebody's already.
 fn note_holder<'n>(
     reader: &mut Reader,
-    holders: &mut BTreeMap<Fingerprint, &'n str>,
+    holders: &mut BTreeMap<KeyFingerprint, &'n str>,
     at: &Node,
-    key: &PublicKey,
+    key: KeyFingerprint,
     name: &'n str,
 ) -> bool {
-    let fingerprint = key.fingerprint();
-    let Some(holder) = holders.insert(fingerprint, name) else { return true };
-    let found = format!("key {fingerprint} of principal {name} is there already, for {holder}");
+    let Some(holder) = holders.insert(key, name) else { return true };
+    let found = format!("key {key} of principal {name} is there already, for {holder}");
     reader.wrong(at.position, found, "each key once, in one principal");
     false
 }
@@ -206,44 +220,6 @@ fn read_users<'n>(reader: &mut Reader, node: &'n Node, what: &str, known: &mut B
         users.insert(user.to_owned());
     }
     users
-}
-
-fn read_key(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<PrincipalKey> {
-    reader.fields(
-        node,
-        &format!("a key of {what}"),
-        &["ssh", "notBefore", "notAfter", "userPresence", "userVerification"],
-        &["openpgp", "keyless"],
-    )?;
-    if node.get("openpgp").is_some() || node.get("keyless").is_some() {
-        return None;
-    }
-    let mut instant = |field: &str| match node.get(field) {
-        Some(value) => reader.instant(value, field).map(Some),
-        None => Some(None),
-    };
-    let (not_before, not_after) = (instant("notBefore")?, instant("notAfter")?);
-    if not_before.zip(not_after).is_some_and(|(begin, end)| begin > end) {
-        reader.wrong(node.position, format!("a key of {what} ends before it begins"), "notBefore before notAfter");
-    }
-    let user = read_user::read(reader, node)?;
-    let ssh = reader.required(node, &format!("a key of {what}"), "ssh")?;
-    let text = reader.text(ssh, "ssh")?;
-    match PublicKey::parse(text) {
-        Ok(key) => {
-            if let Some(Err(weak)) = crypto.map(|crypto| crypto.check_key(&key)) {
-                reader.wrong(ssh.position, weak.to_string(), "a key that `crypto` allows");
-            }
-            if !key.algorithm().is_security_key() {
-                read_user::refuse(reader, node, key.algorithm().key_type());
-            }
-            Some(PrincipalKey { key, not_before, not_after, user })
-        }
-        Err(error) => {
-            reader.wrong(ssh.position, error.to_string(), "a public key such as \"ssh-ed25519 AAAA…\"");
-            None
-        }
-    }
 }
 
 fn read_history(reader: &mut Reader, node: &Node) -> Option<HistoryRules> {

@@ -6,8 +6,8 @@ use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
-    CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SshSignature, TrustCode,
-    TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, signature_cache::Verifier,
+    CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat, SshSignature,
+    TrustCode, TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, signature_cache::Verifier,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -17,6 +17,7 @@ pub const MAX_SIGNATURE_FILES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct SignatureFile {
     principal: String,
+    format: SignatureFormat,
     armoured: Vec<u8>,
 }
 
@@ -31,6 +32,11 @@ pub(crate) struct Signatures<T> {
 #[must_use]
 pub fn signature_path(principal: &str) -> RepoPath {
     format!("{TRUST_SIGNATURES}/{principal}.sig").parse().unwrap_or_default()
+}
+
+/// Where the OpenPGP signature of a principal lies.
+pub(super) fn openpgp_signature_path(principal: &str) -> RepoPath {
+    format!("{TRUST_SIGNATURES}/{principal}.asc").parse().unwrap_or_default()
 }
 
 impl SignatureFile {
@@ -53,14 +59,11 @@ impl SignatureFile {
         let mut files = Vec::new();
         for path in paths {
             let name = path.as_str().strip_prefix(TRUST_SIGNATURES).and_then(|rest| rest.strip_prefix('/'));
-            let Some(principal) = name.and_then(|name| name.strip_suffix(".sig")).filter(|name| !name.contains('/'))
-            else {
-                let found = if path.as_str().ends_with(".asc") {
-                    "OpenPGP signatures are not supported yet".to_owned()
-                } else {
-                    "not a signature".to_owned()
-                };
-                return Err(refuse(&path, found, format!("only {TRUST_SIGNATURES}/<principal>.sig there")));
+            let of = |ending, format| name.and_then(|name| Some((name.strip_suffix(ending)?, format)));
+            let named = of(".sig", SignatureFormat::Ssh).or_else(|| of(".asc", SignatureFormat::OpenPgp));
+            let Some((principal, format)) = named.filter(|(name, _)| !name.contains('/')) else {
+                let needed = format!("only {TRUST_SIGNATURES}/<principal>.sig and .asc there");
+                return Err(refuse(&path, "not a signature".to_owned(), needed));
             };
             let bytes = history.read(commit, &path).map_err(|error| unreadable(commit, &error))?;
             let armoured =
@@ -70,9 +73,17 @@ impl SignatureFile {
                 let needed = format!("a signature, at most {MAX_ARMOR_BYTES} bytes");
                 return Err(refuse(&path, format!("{} bytes", armoured.len()), needed));
             }
-            files.push(Self { principal: principal.to_owned(), armoured });
+            files.push(Self { principal: principal.to_owned(), format, armoured });
         }
         Ok(files)
+    }
+
+    fn name(&self) -> String {
+        let ending = match self.format {
+            SignatureFormat::Ssh => "sig",
+            SignatureFormat::OpenPgp => "asc",
+        };
+        format!("{}.{ending}", self.principal)
     }
 
     fn verify(
@@ -110,33 +121,49 @@ impl TrustFile {
     ) -> Signatures<String> {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         for file in files {
-            let name = &file.principal;
-            let verdict = file.verify(message, &self.crypto, self.digest(), verifier).and_then(|signature| {
-                if let Some(certificate) = signature.certificate() {
-                    let holder = self
-                        .certified(&signature, certificate, instants)
-                        .map_err(|refused| format!("{name}.sig: {}", refused.found))?;
-                    let other = || format!("{name}.sig: signed with a certificate of {holder}");
-                    return if holder == name { Ok(()) } else { Err(other()) };
-                }
-                let fingerprint = signature.key().fingerprint();
-                match self.holder(&fingerprint) {
-                    Some((holder, held)) if holder == name => {
-                        if let Some(reason) = self.revoked.get(&Revoked::Key(fingerprint)) {
-                            return Err(format!("{name}.sig: key {fingerprint} is revoked ({reason})"));
-                        }
-                        instants.holds(held).map_err(|error| format!("{name}.sig: key {fingerprint} {error}"))?;
-                        proven(name, held.user, &signature)
-                    }
-                    _ => Err(format!("{name}.sig: key {fingerprint} is not a key of {name}")),
-                }
-            });
-            match verdict {
-                Ok(()) => _ = signatures.good.insert(name.clone()),
+            match self.stands(file, message, instants, verifier) {
+                Ok(()) => _ = signatures.good.insert(file.principal.clone()),
                 Err(reason) => signatures.bad.push(reason),
             }
         }
         signatures
+    }
+
+    /// Whether the signature is by a key in force of the principal whose name the file bears; else why not.
+    fn stands(
+        &self,
+        file: &SignatureFile,
+        message: &[u8],
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<(), String> {
+        let (name, shown) = (&file.principal, file.name());
+        if file.format == SignatureFormat::OpenPgp {
+            return match self.signed_by_certificate(&file.armoured, message, instants) {
+                Ok(holder) if holder == name => Ok(()),
+                Ok(_other) => Err(format!("{shown}: not by a key of {name}")),
+                Err(reason) => Err(format!("{shown}: {reason}")),
+            };
+        }
+        let signature = file.verify(message, &self.crypto, self.digest(), verifier)?;
+        if let Some(certificate) = signature.certificate() {
+            let holder = self
+                .certified(&signature, certificate, instants)
+                .map_err(|refused| format!("{shown}: {}", refused.found))?;
+            let other = || format!("{shown}: signed with a certificate of {holder}");
+            return if holder == name { Ok(()) } else { Err(other()) };
+        }
+        let fingerprint = signature.key().fingerprint();
+        match self.holder(&fingerprint) {
+            Some((holder, held)) if holder == name => {
+                if let Some(reason) = self.revoked.get(&Revoked::Key(fingerprint)) {
+                    return Err(format!("{shown}: key {fingerprint} is revoked ({reason})"));
+                }
+                instants.holds(held).map_err(|error| format!("{shown}: key {fingerprint} {error}"))?;
+                proven(name, held.user, &signature)
+            }
+            _ => Err(format!("{shown}: key {fingerprint} is not a key of {name}")),
+        }
     }
 
     /// Whose keys these are: people, each once; a key that the file does not know stands for somebody of its own.
@@ -169,6 +196,11 @@ impl TrustRootSpec {
         let mut signatures = Signatures { good: BTreeSet::new(), bad: Vec::new() };
         let (crypto, settings) = (Crypto::default(), Digest::of(&self.canonical()));
         for file in files {
+            // Root keys are SSH keys: what OpenPGP keys sign counts by the rules of the file alone.
+            if file.format == SignatureFormat::OpenPgp {
+                signatures.bad.push(format!("{}: an OpenPGP key is no root key", file.name()));
+                continue;
+            }
             let verdict = file.verify(message, &crypto, settings, verifier).and_then(|signature| {
                 if signature.certificate().is_some() {
                     return Err(format!("{}.sig: signed with a certificate, not with a root key", file.principal));

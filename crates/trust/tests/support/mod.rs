@@ -5,6 +5,9 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
 #![expect(unreachable_pub, reason = "part of the tests, not of the crate")]
 
+pub mod gpg;
+pub mod packets;
+
 use std::{
     fs,
     io::Write as _,

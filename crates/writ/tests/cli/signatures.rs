@@ -1,7 +1,7 @@
 //! `writ verify --signatures-only`.
 
 use serde_json::{Value, json};
-use testkit::{KeyType, Keys, Merge, SignedRepo, Signing, SigningKey, allowed_signers};
+use testkit::{KeyType, Keys, Merge, SignedRepo, Signing, SigningKey, allowed_signers, hermetic_command};
 
 use crate::support::{expect, json as parsed, mutants, paste, text};
 
@@ -147,6 +147,43 @@ fn times_are_in_the_zone_that_is_given() {
     run(0, &["--timezone", "+01:00"]);
     run(1, &["--timezone=-01:00"]);
     run(64, &["--timezone", "Europe/Berlin"]);
+}
+
+/// A commit by gpg: accepted with its certificate, refused by name without one.
+#[test]
+fn openpgp_needs_certificates() {
+    let world = Signed::new();
+    let home = world.folder.path();
+    let gpg = |arguments: &[&str]| {
+        let all = [&["--homedir", text(home), "--batch", "--passphrase", ""], arguments].concat();
+        let output = hermetic_command("gpg", home).args(all).output().expect("gpg is missing: apt-get install gnupg");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    gpg(&["--quick-generate-key", "Alice <alice@example.com>", "ed25519", "sign", "never"]);
+    let certificates = home.join("certificates.asc");
+    std::fs::write(&certificates, gpg(&["--armor", "--export"])).unwrap();
+    world.commit("a", Signing::Unsigned);
+    let payload = world.repo.read_object("commit", "HEAD").unwrap();
+    std::fs::write(home.join("payload"), &payload).unwrap();
+    let armoured = gpg(&["--armor", "--output", "-", "--detach-sign", text(&home.join("payload"))]);
+    let header = format!("gpgsig {}\n\n", String::from_utf8(armoured).unwrap().trim_end().replace('\n', "\n "));
+    let raw = String::from_utf8(payload).unwrap().replacen("\n\n", &format!("\n{header}"), 1);
+    let commit = world.repo.write_object("commit", raw.as_bytes()).unwrap();
+    let (path, signers) = (world.repo.path(), home.join("signers"));
+    let start = ["verify", "--repo", text(&path), "--signatures-only", "-o", "json", &commit];
+    let with = |code: i32, more: &[&str]| parsed(&expect(code, &[&start, more].concat()));
+    let (allowed, certs) = (["--allowed-signers", text(&signers)], ["--openpgp-certs", text(&certificates)]);
+    for more in [certs.as_slice(), &[allowed, certs].concat()] {
+        let step = &with(0, more)["steps"][0];
+        assert_eq!(step["signer"]["principal"], "Alice <alice@example.com>");
+        assert_eq!(step["signer"]["format"], "openpgp");
+    }
+    let refused = &with(1, &allowed)["steps"][0];
+    assert_eq!(refused["code"], "W208");
+    assert!(refused["fix"].as_str().unwrap().contains("--openpgp-certs"), "{refused}");
+    expect(2, &[start.as_slice(), &["--openpgp-certs", text(&signers)]].concat());
+    hermetic_command("gpgconf", home).args(["--homedir", text(home), "--kill", "all"]).output().unwrap();
 }
 
 /// The newest commit, an older one, and the root of all: one paste mends each.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use manifest::Node;
 
 use super::super::{Revocation, Revoked, read_authority, reader::Reader};
-use crate::FingerprintError;
+use crate::{FingerprintError, KeyFingerprint};
 
 pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<BTreeMap<Revoked, Revocation>> {
     if node.items().is_empty() && matches!(node.value, manifest::NodeValue::Sequence(_)) {
@@ -82,7 +82,10 @@ fn read_what(reader: &mut Reader, node: &Node) -> Option<Revoked> {
     }
     match (node.get("key"), node.get("payload")) {
         (Some(key), None) => match reader.text(key, "key")?.parse() {
-            Ok(key) => Some(Revoked::Key(key)),
+            Ok(key) => {
+                let key: KeyFingerprint = key;
+                Some(key.into())
+            }
             Err(error) => {
                 let error: FingerprintError = error;
                 reader.wrong(key.position, error.to_string(), "a fingerprint such as \"SHA256:…\"");

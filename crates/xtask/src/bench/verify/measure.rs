@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use testkit::run;
 use trust::{
-    AllowedSigners, CommitId, History as _, Judgement, SignatureCache, Start, TrustRootSpec, judge, judge_with,
-    verify_signature_only,
+    AllowedSigners, CommitId, History as _, Judgement, KnownSigners, SignatureCache, Start, TrustRootSpec, judge,
+    judge_with, verify_signature_only,
 };
 
 use super::{
@@ -47,7 +47,8 @@ impl Times {
     pub(super) fn measure(history: &History, sample: usize, rounds: u32) -> Result<Self> {
         const FORWARDS: [Pass; 4] = [Pass::Git, Pass::Raw, Pass::Signatures, Pass::Judge];
         let allowed = std::fs::read_to_string(&history.allowed_signers).context("cannot read the allowed signers")?;
-        let allowed = AllowedSigners::parse(&allowed)?;
+        let allowed_signers = Some(AllowedSigners::parse(&allowed)?);
+        let known = KnownSigners { allowed_signers, ..KnownSigners::default() };
         let objects = Objects::open(&history.directory)?;
         let sample = evenly(&history.signed, sample);
         let mut shortest = Self { git: f64::MAX, raw: f64::MAX, signatures: f64::MAX, judge: f64::MAX };
@@ -64,7 +65,7 @@ impl Times {
                         (&mut shortest.raw, history.signed.len())
                     }
                     Pass::Signatures => {
-                        signatures(history, &objects, &allowed)?;
+                        signatures(history, &objects, &known)?;
                         (&mut shortest.signatures, history.signed.len())
                     }
                     Pass::Judge => {
@@ -105,10 +106,10 @@ fn raw(history: &History) -> Result<()> {
     Ok(())
 }
 
-fn signatures(history: &History, objects: &Objects, allowed: &AllowedSigners) -> Result<()> {
+fn signatures(history: &History, objects: &Objects, known: &KnownSigners) -> Result<()> {
     for Commit { id, .. } in &history.signed {
         let object = parsed(*id, objects.commit(id)?)?;
-        black_box(verify_signature_only(&object, allowed).map_err(|finding| anyhow!("{finding}"))?);
+        black_box(verify_signature_only(&object, known).map_err(|finding| anyhow!("{finding}"))?);
     }
     Ok(())
 }
