@@ -3,6 +3,13 @@
 //!
 //! Everything blocks and returns [`anyhow::Result`]; a test unwraps. Nothing outlives the process.
 
+/// The crates whose speed the benchmarks measure, for those who know this crate alone.
+pub mod measured {
+    pub use git;
+    pub use manifest;
+    pub use trust;
+}
+
 mod authority;
 mod control_plane;
 mod git_server;

@@ -48,7 +48,7 @@ const CRATES: &[(&str, Role, Allowed)] = &[
     ("web", Role::Compose, Allowed::Only(&["controller", "audit"])),
     ("writ", Role::Compose, Allowed::Product),
     ("testkit", Role::Development, Allowed::Product),
-    ("xtask", Role::Development, Allowed::Only(&["testkit", "manifest", "trust", "git"])),
+    ("xtask", Role::Development, Allowed::Only(&["testkit"])),
 ];
 
 /// The package, and the one crate that may declare it, for whatever purpose.

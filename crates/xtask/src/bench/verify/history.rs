@@ -6,8 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
+use testkit::measured::trust::{
+    CommitId, CommitObject, Introduction, ObjectFormat, PublicKey, RootKeys, TrustRootSpec,
+};
+use testkit::measured::{manifest, trust};
 use testkit::{hermetic_command, run};
-use trust::{CommitId, CommitObject, Introduction, ObjectFormat, PublicKey, RootKeys, TrustRootSpec};
 
 use super::{
     pack::{Id, Kind, Pack},

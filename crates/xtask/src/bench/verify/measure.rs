@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use git::Objects;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use testkit::run;
-use trust::{
+use testkit::measured::trust::{
     AllowedSigners, CommitId, History as _, Judgement, KnownSigners, SignatureCache, Start, TrustRootSpec, judge,
     judge_with, verify_signature_only,
 };
+use testkit::measured::{git::Objects, trust};
+use testkit::run;
 
 use super::{
     history::{Commit, History, parsed},
