@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 /// Plays the demo. Exit status 0 only if everything went as promised.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
-    tools::ensure(&tools::TEST_TOOLS)?;
+    tools::ensure(&tools::DEMO_TOOLS)?;
     controlplane::ensure(workspace)?;
     if !arguments.built {
         if !workspace.path(stage::PROGRAM).exists() {

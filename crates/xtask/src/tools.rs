@@ -14,9 +14,14 @@ pub(crate) struct Tool {
     pub(crate) package: &'static str,
 }
 
-/// What the tests and the demo start: real Git repositories and servers, real signatures.
-pub(crate) const TEST_TOOLS: [Tool; 2] =
-    [Tool { program: "git", package: "git" }, Tool { program: "ssh-keygen", package: "openssh-client" }];
+const GIT: Tool = Tool { program: "git", package: "git" };
+const SSH_KEYGEN: Tool = Tool { program: "ssh-keygen", package: "openssh-client" };
+const GPG: Tool = Tool { program: "gpg", package: "gnupg" };
+
+/// What the demo starts: real Git repositories and servers, real signatures.
+pub(crate) const DEMO_TOOLS: [Tool; 2] = [GIT, SSH_KEYGEN];
+/// What the tests start: the same, and signatures of OpenPGP.
+pub(crate) const TEST_TOOLS: [Tool; 3] = [GIT, SSH_KEYGEN, GPG];
 
 /// Makes sure that every tool is there. Where this process is root and `apt-get` is there, the missing packages are installed;
 /// elsewhere it is an error with one line per missing tool.
