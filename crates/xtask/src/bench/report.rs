@@ -119,13 +119,26 @@ pub(super) fn median(values: &[f64]) -> Result<f64> {
 
 /// CPU time that a process has used, in milliseconds.
 pub(super) fn cpu_milliseconds(pid: u32) -> Result<f64> {
+    // Fields 14 and 15.
+    milliseconds(&pid.to_string(), 14)
+}
+
+/// CPU time of the ended children of this process, in milliseconds.
+pub(super) fn children_milliseconds() -> Result<f64> {
+    // Fields 16 and 17.
+    milliseconds("self", 16)
+}
+
+/// The sum of two fields of `/proc/…/stat`, of which `first` is the first, counted from 1.
+fn milliseconds(process: &str, first: usize) -> Result<f64> {
     /// The kernel counts in hundredths of a second for user space, whatever its own clock (`USER_HZ`).
     const TICK_MILLISECONDS: f64 = 10.0;
-    let path = format!("/proc/{pid}/stat");
+    let path = format!("/proc/{process}/stat");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // The name, in parentheses, may contain anything; what follows it starts with field 3, and 14 and 15 are wanted.
+    // The name, in parentheses, may contain anything; what follows it starts with field 3.
     let (_, rest) = text.rsplit_once(')').with_context(|| format!("{path} is not as expected"))?;
-    let ticks: Vec<f64> = rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse().ok()).collect();
+    let ticks: Vec<f64> =
+        rest.split_whitespace().skip(first - 3).take(2).filter_map(|word| word.parse().ok()).collect();
     ensure!(ticks.len() == 2, "{path} is not as expected");
     Ok(ticks.iter().sum::<f64>() * TICK_MILLISECONDS)
 }

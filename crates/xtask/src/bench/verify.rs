@@ -1,5 +1,5 @@
 //! Signatures of commits: against `git verify-commit` in batch, and against the maths library alone. All in one run, one thread
-//! each, in turns; the shortest time counts.
+//! each, in turns; the least CPU time counts.
 //!
 //! OpenPGP and gitsign are not measured yet.
 
@@ -102,8 +102,9 @@ mod tests {
     fn git_the_library_and_writ_accept_the_same_commits() {
         for algorithm in [Algorithm::Ed25519, Algorithm::Rsa3072, Algorithm::EcdsaP256] {
             let times = measured(algorithm);
+            // So few commits may take less than a tick of the kernel.
             for time in [times.git, times.raw, times.signatures, times.judge] {
-                assert!(time > 0.0 && time < f64::MAX, "{algorithm:?}: {times:?}");
+                assert!((0.0..f64::MAX).contains(&time), "{algorithm:?}: {times:?}");
             }
         }
     }
