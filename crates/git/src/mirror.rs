@@ -12,9 +12,8 @@ use std::{
 };
 
 use git2::{Oid, Repository, RepositoryInitOptions};
-use manifest::RepoPath;
 use rustix::fs::{FlockOperation, flock};
-use trust::{Change, CommitId, Entry, History, HistoryError, TreeId};
+use trust::CommitId;
 
 use crate::{
     arrival::{self, FETCHED, FETCHED_PACKS},
@@ -413,38 +412,4 @@ fn names(dir: &Path, folder: &str) -> Result<Vec<String>, MirrorError> {
         entries => entries.map_err(failed)?,
     };
     entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-impl History for Mirror {
-    fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
-        self.objects.commit(id)
-    }
-
-    fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
-        self.objects.changes(from, to, limit)
-    }
-
-    fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
-        self.objects.entry(commit, path)
-    }
-
-    fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
-        self.objects.read(commit, path)
-    }
-
-    fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
-        self.objects.list(commit, folder)
-    }
-
-    fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
-        self.objects.side_commits(mainline, step, limit)
-    }
-
-    fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
-        self.objects.is_ancestor(ancestor, of)
-    }
-
-    fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
-        self.objects.attestations(commit, tree)
-    }
 }

@@ -377,7 +377,7 @@ fn clone_then_increment_then_nothing() {
     let fetched = setting.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.requests, fetched.objects), (first, 2, 54));
     assert_eq!(setting.mirror.incoming().unwrap(), Some(first));
-    assert_eq!(setting.mirror.list(&first, &"apps".parse().unwrap()).unwrap().len(), 50);
+    assert_eq!(setting.mirror.objects().list(&first, &"apps".parse().unwrap()).unwrap().len(), 50);
 
     // What is pinned is not fetched again.
     setting.mirror.pin("verified", &first).unwrap();
@@ -393,10 +393,10 @@ fn clone_then_increment_then_nothing() {
     let fetched = setting.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects), (second, 3));
     assert!(fetched.bytes < 2_000, "{fetched:?}");
-    let changes = setting.mirror.changes(Some(&first), &second, usize::MAX).unwrap();
+    let changes = setting.mirror.objects().changes(Some(&first), &second, usize::MAX).unwrap();
     assert_eq!(changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), ["readme"]);
-    assert!(setting.mirror.is_ancestor(&first, &second).unwrap());
-    assert_eq!(setting.mirror.read(&second, &"readme".parse().unwrap()).unwrap().as_deref(), Some(&b"2"[..]));
+    assert!(setting.mirror.objects().is_ancestor(&first, &second).unwrap());
+    assert_eq!(setting.mirror.objects().read(&second, &"readme".parse().unwrap()).unwrap().as_deref(), Some(&b"2"[..]));
 
     // A fetch without news brings nothing and is no error.
     setting.mirror.pin("verified", &second).unwrap();
@@ -417,7 +417,7 @@ fn a_forced_push_arrives() {
     assert_eq!(poll(&remote).unwrap().head, Some(first));
     assert_eq!(setting.fetch(&remote).unwrap().head, first);
     // What was accepted before is still there: trust decides by it.
-    assert!(setting.mirror.commit(&second).unwrap().is_some());
+    assert!(setting.mirror.objects().commit(&second).unwrap().is_some());
 }
 
 fn only_the_named_ref_is_fetched() {
@@ -435,7 +435,7 @@ fn only_the_named_ref_is_fetched() {
     }
     setting.push(Push::FastForward);
     assert_eq!(setting.fetch(&setting.remote()).unwrap().head, main);
-    assert_eq!(setting.mirror.commit(&other).unwrap(), None);
+    assert_eq!(setting.mirror.objects().commit(&other).unwrap(), None);
     let refs: Vec<_> =
         setting.files().into_iter().filter(|path| path.components().any(|part| part.as_os_str() == "refs")).collect();
     assert_eq!(refs, [setting.mirror.dir().join("refs/writ/incoming")]);
@@ -712,7 +712,7 @@ fn pins_stay() {
     mirror.unpin("applied/shop.2").unwrap();
     mirror.unpin("applied/shop.2").unwrap();
     assert_eq!(Mirror::open(mirror.dir()).unwrap().pins().unwrap(), [("accepted/shop".to_owned(), unrelated)]);
-    assert!(mirror.commit(&first).unwrap().is_some());
+    assert!(mirror.objects().commit(&first).unwrap().is_some());
     for name in ["", "/", "a/", "../x", "a..b", "a.lock", ".a", "a b", "ü", &"x".repeat(201)] {
         assert!(matches!(mirror.pin(name, &first), Err(MirrorError::PinName { .. })), "{name:?}");
     }
@@ -733,7 +733,7 @@ fn one_fetch_at_a_time() {
         std::thread::spawn(move || Mirror::open(&dir).unwrap().fetch(&remote, &child()).unwrap()).join().unwrap();
     assert_eq!(fetched.head, first);
     // A mirror that was open before sees what another one fetched.
-    assert_eq!(setting.mirror.list(&first, &RepoPath::root()).unwrap().len(), 1);
+    assert_eq!(setting.mirror.objects().list(&first, &RepoPath::root()).unwrap().len(), 1);
 }
 
 fn leftovers_of_an_interrupted_fetch_are_removed() {

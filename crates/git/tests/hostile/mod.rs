@@ -77,6 +77,6 @@ fn what_a_shallow_server_lacks_is_missing() {
     setting.push(Push::FastForward);
     cut(&setting);
     assert_eq!(setting.fetch(&setting.remote()).unwrap().head, second);
-    assert!(setting.mirror.commit(&second).unwrap().is_some());
-    assert_eq!(setting.mirror.commit(&first).unwrap(), None);
+    assert!(setting.mirror.objects().commit(&second).unwrap().is_some());
+    assert_eq!(setting.mirror.objects().commit(&first).unwrap(), None);
 }

@@ -33,7 +33,7 @@ fn mended(setting: &Setting, first: &CommitId) {
     setting.push(Push::Force);
     let fetched = setting.fetch(&setting.remote()).unwrap();
     assert_eq!((fetched.head, fetched.objects), (head, 3));
-    assert!(setting.mirror.is_ancestor(first, &head).unwrap());
+    assert!(setting.mirror.objects().is_ancestor(first, &head).unwrap());
 }
 
 pub(super) fn a_commit_that_is_too_large_is_w603() {
@@ -48,7 +48,7 @@ pub(super) fn a_commit_that_is_too_large_is_w603() {
         assert_eq!((commit, limit), (head.to_string(), COMMIT_LIMIT));
         assert!(bytes > 64 << 20);
     }
-    assert_eq!(setting.mirror.commit(&head).unwrap(), None);
+    assert_eq!(setting.mirror.objects().commit(&head).unwrap(), None);
     mended(&setting, &first);
 }
 
@@ -82,7 +82,7 @@ pub(super) fn what_git_cannot_parse_does_not_stay() {
     let head: CommitId = setting.repo.write_object("commit", raw.as_bytes()).unwrap().parse().unwrap();
     setting.repo.push(&setting.server.remote("shop"), &format!("{head}:refs/heads/main"), Push::FastForward).unwrap();
     assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
-    assert!(setting.mirror.commit(&head).unwrap().is_some());
+    assert!(setting.mirror.objects().commit(&head).unwrap().is_some());
     mended(&setting, &first);
 }
 

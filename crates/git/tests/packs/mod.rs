@@ -75,8 +75,8 @@ fn read_all(mirror: &Mirror, head: CommitId, commits: u32) {
     let path: RepoPath = "a.yaml".parse().unwrap();
     let (mut at, mut number) = (head, commits);
     loop {
-        assert_eq!(mirror.read(&at, &path).unwrap(), Some(format!("value: {number}\n").into_bytes()));
-        let raw = String::from_utf8(mirror.commit(&at).unwrap().unwrap()).unwrap();
+        assert_eq!(mirror.objects().read(&at, &path).unwrap(), Some(format!("value: {number}\n").into_bytes()));
+        let raw = String::from_utf8(mirror.objects().commit(&at).unwrap().unwrap()).unwrap();
         let Some(parent) = raw.lines().find_map(|line| line.strip_prefix("parent ")) else { break };
         (at, number) = (parent.parse().unwrap(), number - 1);
     }
@@ -93,7 +93,7 @@ pub(super) fn a_mirror_of_many_packs_is_compacted() {
     // Whoever reads meanwhile, with all indexes open and only some packs, goes on.
     let reader = Mirror::open(setting.mirror.dir()).unwrap();
     let old = reader.incoming().unwrap().unwrap();
-    assert!(reader.commit(&old).unwrap().is_some());
+    assert!(reader.objects().commit(&old).unwrap().is_some());
     reader.pin("verified", &old).unwrap();
     let fetched = setting.fetch(&setting.remote()).unwrap();
     assert_eq!((fetched.objects, packs(&setting.mirror)), (3, 1));
@@ -135,7 +135,7 @@ pub(super) fn a_pack_with_a_large_object_stays() {
         assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
         setting.mirror.pin("verified", &head).unwrap();
         assert_eq!(packs(&setting.mirror), packs_then);
-        let read = setting.mirror.read(&head, &"large".parse().unwrap()).unwrap();
+        let read = setting.mirror.objects().read(&head, &"large".parse().unwrap()).unwrap();
         assert_eq!(read.map(|file| file.len()), Some(bytes));
     }
     let old: CommitId = setting.repo.rev_parse("HEAD~3").unwrap().parse().unwrap();
@@ -169,21 +169,21 @@ pub(super) fn what_lies_above_a_pin_goes_when_the_mirror_is_compacted() {
     setting.push(Push::Force);
     setting.fetch(&setting.remote()).unwrap();
     setting.mirror.pin("verified", &good).unwrap();
-    assert!(setting.mirror.commit(&refused).unwrap().is_some());
+    assert!(setting.mirror.objects().commit(&refused).unwrap().is_some());
     setting.repo.reset(&good.to_string()).unwrap();
     let head = setting.commit("b", "better");
     setting.push(Push::Force);
     assert_eq!(setting.fetch(&setting.remote()).unwrap().objects, 3);
     assert_eq!(packs(&setting.mirror), 1);
     let mirror = Mirror::open(setting.mirror.dir()).unwrap();
-    assert_eq!(mirror.commit(&refused).unwrap(), None);
+    assert_eq!(mirror.objects().commit(&refused).unwrap(), None);
     let bytes: u64 = setting.files().iter().map(|file| fs::metadata(file).unwrap().len()).sum();
     assert!(bytes < 100_000, "{bytes}");
     read_all(&mirror, old, BEFORE);
     mirror.pin("verified", &head).unwrap();
     for (commit, content) in [(good, "good"), (head, "better")] {
-        assert_eq!(mirror.read(&commit, &"b".parse().unwrap()).unwrap(), Some(content.as_bytes().to_vec()));
-        assert!(mirror.is_ancestor(&old, &commit).unwrap());
+        assert_eq!(mirror.objects().read(&commit, &"b".parse().unwrap()).unwrap(), Some(content.as_bytes().to_vec()));
+        assert!(mirror.objects().is_ancestor(&old, &commit).unwrap());
     }
 }
 

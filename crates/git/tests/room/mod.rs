@@ -49,7 +49,7 @@ pub(super) fn refused_pushes_do_not_pile_up() {
         setting.repo.reset(&first.to_string()).unwrap();
         let head = push(&setting, "b", image(number));
         assert_eq!(setting.fetch(&setting.remote()).unwrap().head, head);
-        assert!(setting.mirror.commit(&head).unwrap().is_some(), "it is there to be judged");
+        assert!(setting.mirror.objects().commit(&head).unwrap().is_some(), "it is there to be judged");
         assert!(size(&setting) < empty + 2 * PUSHED as u64, "{}", size(&setting));
     }
     // The branch is mended: what was refused is gone.
@@ -58,7 +58,7 @@ pub(super) fn refused_pushes_do_not_pile_up() {
     assert_eq!(setting.fetch(&setting.remote()).unwrap().objects, 3);
     setting.mirror.pin("verified", &head).unwrap();
     assert!(size(&setting) < empty + PUSHED as u64, "{}", size(&setting));
-    assert!(setting.mirror.is_ancestor(&first, &head).unwrap());
+    assert!(setting.mirror.objects().is_ancestor(&first, &head).unwrap());
 }
 
 /// What is accepted and what is fetched count together; whatever was refused in between does not.
@@ -82,11 +82,11 @@ pub(super) fn a_mirror_that_would_be_too_large_is_w603() {
     assert_eq!(setting.check_fetch_refused(&remote, GitCode::W603), full);
     assert!(size(&setting) < limit);
     // Nothing of what was accepted is lost, and the branch can be mended.
-    assert_eq!(setting.mirror.read(&large, &path("b")).unwrap().map(|file| file.len()), Some(PUSHED));
+    assert_eq!(setting.mirror.objects().read(&large, &path("b")).unwrap().map(|file| file.len()), Some(PUSHED));
     setting.repo.reset(&large.to_string()).unwrap();
     let head = push(&setting, "a", "2");
     assert_eq!(setting.fetch(&remote).unwrap().head, head);
-    assert!(setting.mirror.is_ancestor(&first, &head).unwrap());
+    assert!(setting.mirror.objects().is_ancestor(&first, &head).unwrap());
 }
 
 /// A pin makes a pack stay: the pack moves, then its index, then the ref is written.
@@ -105,14 +105,14 @@ pub(super) fn what_is_pinned_stays_whenever_the_power_goes() {
         }
         // It starts again: the same head is fetched or still there, and is pinned.
         let mirror = Mirror::open(setting.mirror.dir()).unwrap();
-        assert!(mirror.commit(&first).unwrap().is_some());
+        assert!(mirror.objects().commit(&first).unwrap().is_some());
         assert_eq!(mirror.fetch(&setting.remote(), &super::child()).unwrap().head, head);
         mirror.pin("verified", &head).unwrap();
         setting.repo.reset(&first.to_string()).unwrap();
         push(&setting, "z", "3");
         mirror.fetch(&setting.remote(), &super::child()).unwrap();
         for mirror in [&mirror, &Mirror::open(setting.mirror.dir()).unwrap()] {
-            assert_eq!(mirror.read(&head, &path("a")).unwrap().as_deref(), Some(&b"2"[..]), "{moved:?}");
+            assert_eq!(mirror.objects().read(&head, &path("a")).unwrap().as_deref(), Some(&b"2"[..]), "{moved:?}");
         }
     }
 }
@@ -123,11 +123,11 @@ pub(super) fn whoever_reads_goes_on_when_a_pack_moves() {
     setting.fetch(&setting.remote()).unwrap();
     // One has read from the pack, one has only seen that it is there.
     let readers = [Mirror::open(setting.mirror.dir()).unwrap(), Mirror::open(setting.mirror.dir()).unwrap()];
-    assert!(readers[0].commit(&head).unwrap().is_some());
-    assert!(readers[1].commit(&first).unwrap().is_some());
+    assert!(readers[0].objects().commit(&head).unwrap().is_some());
+    assert!(readers[1].objects().commit(&first).unwrap().is_some());
     setting.mirror.pin("verified", &head).unwrap();
     for mirror in &readers {
-        assert_eq!(mirror.read(&head, &path("a")).unwrap().as_deref(), Some(&b"2"[..]));
+        assert_eq!(mirror.objects().read(&head, &path("a")).unwrap().as_deref(), Some(&b"2"[..]));
     }
 }
 
@@ -159,7 +159,7 @@ pub(super) fn whoever_waits_for_a_turn_loses_nothing() {
     other.mirror.fetch(&other.remote(), &super::child().owned_by("b")).unwrap();
     assert!(!second.is_finished());
     assert_eq!(setting.mirror.incoming().unwrap(), Some(head));
-    assert!(setting.mirror.commit(&head).unwrap().is_some());
+    assert!(setting.mirror.objects().commit(&head).unwrap().is_some());
     File::create(go).unwrap();
     first.join().unwrap().unwrap_err();
     assert_eq!(second.join().unwrap().unwrap().head, head);

@@ -134,7 +134,7 @@ fn clone_then_increment() {
     let fetched = ssh.fetch(&remote).unwrap();
     assert_eq!((fetched.head, fetched.objects), (second, 3));
     assert!(fetched.bytes < 10_000, "{fetched:?}");
-    assert_eq!(ssh.setting.mirror.read(&second, &"b".parse().unwrap()).unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(ssh.setting.mirror.objects().read(&second, &"b".parse().unwrap()).unwrap().as_deref(), Some(&b"2"[..]));
     ssh.setting.mirror.pin("verified", &second).unwrap();
     assert_eq!(ssh.fetch(&remote).unwrap().objects, 0);
 
