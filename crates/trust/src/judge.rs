@@ -469,7 +469,8 @@ impl Judge<'_> {
 
     /// A refusal of a commit of which nothing else is known.
     fn about(&self, commit: CommitId, finding: Finding) -> Refused {
-        let payload = self.payload(&commit);
+        // Of nothing, where there is nothing to read: a verdict has a payload, and no approval names this one.
+        let payload = self.payload(&commit).unwrap_or_else(|| Digest::of(b""));
         Box::new(StepVerdict {
             commit,
             payload_sha256: payload,

@@ -8,7 +8,7 @@ use manifest::Digest;
 
 use super::{Judge, Refused, State, Taken, made_at};
 use crate::{
-    CommitId, Credit, MAX_SKIPPED,
+    CommitId, CommitObject, Credit, MAX_SKIPPED,
     approval::{Approvals, Bound},
     instants::Instants,
     step::read_commit,
@@ -26,13 +26,16 @@ impl Judge<'_> {
         above: bool,
         refused: Refused,
     ) -> Result<Taken, Refused> {
-        let mut payloads = vec![refused.payload_sha256];
-        let mut skipped: Vec<CommitId> = chain.get(at).copied().into_iter().collect();
+        let Some((first, payload)) = chain.get(at).and_then(|first| Some((*first, self.payload(first)?))) else {
+            return Err(refused);
+        };
+        let (mut payloads, mut skipped) = (vec![payload], vec![first]);
         for later in chain.iter().skip(at.saturating_add(1)).take(MAX_SKIPPED) {
             if self.is_skipped(state, later, above, &payloads) {
                 return self.step(state, *later, above, &skipped).map(|good| Taken { good, skipped });
             }
-            payloads.push(self.payload(later));
+            let Some(payload) = self.payload(later) else { break };
+            payloads.push(payload);
             skipped.push(*later);
         }
         Err(refused)
@@ -58,11 +61,12 @@ impl Judge<'_> {
         })
     }
 
-    /// SHA-256 of what was signed; of the whole body of a commit that does not parse.
-    pub(super) fn payload(&self, commit: &CommitId) -> Digest {
-        match read_commit(self.history, commit) {
-            Ok(object) => object.payload_sha256,
-            Err(_) => Digest::of(&self.history.commit(commit).ok().flatten().unwrap_or_default()),
-        }
+    /// SHA-256 of what was signed; of the whole body of a commit that does not parse; nothing if it cannot be read.
+    pub(super) fn payload(&self, commit: &CommitId) -> Option<Digest> {
+        // An error stays with `Watched`, and makes the whole judgement none.
+        let raw = self.history.commit(commit).ok()??;
+        Some(
+            CommitObject::parse(*commit, &raw).map_or_else(|_finding| Digest::of(&raw), |object| object.payload_sha256),
+        )
     }
 }
