@@ -159,7 +159,9 @@ impl Approval {
                 skipped: self.skipped.iter().map(|payload| format!("sha256:{payload}")).collect(),
             },
         };
-        serde_json::to_value(&statement).map(|value| canonical_json(&value)).unwrap_or_default()
+        #[expect(clippy::expect_used, reason = "structs of texts, numbers and unit variants always serialise")]
+        let value = serde_json::to_value(&statement).expect("a statement serialises");
+        canonical_json(&value)
     }
 
     fn parse(payload: &[u8]) -> Result<Self, ApprovalError> {
@@ -223,7 +225,8 @@ pub fn envelope(payload: &[u8], signatures: &[(&str, &str)]) -> String {
         payload: STANDARD.encode(payload),
         signatures: signatures.iter().map(signature).collect(),
     };
-    serde_json::to_string(&envelope).unwrap_or_default()
+    #[expect(clippy::expect_used, reason = "a struct of texts always serialises")]
+    serde_json::to_string(&envelope).expect("an envelope serialises")
 }
 
 /// The step that approvals are asked for.
