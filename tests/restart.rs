@@ -380,7 +380,7 @@ fn refusal_that_outlives_a_restart() -> Test {
     let refused = stage.entries(&["--kind", "refuse"])?;
     ensure!(refused.len() == 1, "logged again: {refused:?}");
     let events = stage.view.events("GitSource", SOURCE)?;
-    let unsigned = events.iter().filter(|event| event["reason"] == "Unsigned").count();
+    let unsigned = events.iter().filter(|event| event["reason"] == "CommitRefused").count();
     ensure!(unsigned == 1, "told again: {told} before, now {events:?}");
     Ok(())
 }

@@ -219,11 +219,13 @@ fn key_of_an_accepted_commit_is_revoked() -> Test {
         Ok(())
     })?;
     anyhow::ensure!(stage.view.config_map("settings")?["data"]["value"] == "theos", "what runs was taken away");
+    story.events(&stage, Owner::Source, "TrustChanged")?;
     story.then("what runs is left alone; the revocation is in force.");
     story.done("sam looks at the file and makes it anew, signed by himself; git push");
     let anew = stage.change("apps/settings.yaml", &config_map("settings", "sams"))?;
     stage.applied(&anew)?;
     anyhow::ensure!(stage.view.config_map("settings")?["data"]["value"] == "sams");
+    story.events(&stage, Owner::Source, "CommitVerified")?;
     story.then("it is rolled out.");
     story.end(&stage)
 }

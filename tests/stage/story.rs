@@ -56,6 +56,12 @@ impl Owner {
     }
 }
 
+/// Whether an Event is of this reason; the Events of refused commits say so first, and then the reason of the code.
+fn tells(event: &Value, reason: &str) -> bool {
+    let note = event["note"].as_str().unwrap_or_default();
+    event["reason"] == reason || event["reason"] == "CommitRefused" && note.contains(&format!(" {reason}: "))
+}
+
 /// A story in the making.
 pub(crate) struct Story {
     name: &'static str,
@@ -106,7 +112,7 @@ impl Story {
     pub(crate) fn events(&mut self, stage: &Stage<'_>, owner: Owner, reason: &str) -> Result<()> {
         let newest = wait_until(&format!("an Event with reason {reason}"), WITHIN, || {
             let events = owner.events(&stage.view)?;
-            let of_this = |event: &&Value| event["reason"] == reason && !self.before.contains(&occurrence(event));
+            let of_this = |event: &&Value| tells(event, reason) && !self.before.contains(&occurrence(event));
             let newest = events.iter().rev().find(of_this).cloned();
             newest.with_context(|| format!("there are only {events:?}"))
         })?;

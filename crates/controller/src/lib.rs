@@ -13,7 +13,7 @@
 //! | which kinds the cluster serves | `kinds` |
 //! | what a Sync says about its objects | `inventory` |
 //! | what is written down | `journal` |
-//! | what people are told | `status`, `conditions`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | what is looked at now and then | `upkeep` |
 //! | what goes on while the loop waits | `beside` |
 //!
@@ -59,6 +59,7 @@ mod revert_failures;
 mod rollout;
 mod run;
 mod schedule;
+mod source_events;
 mod source_gate;
 mod source_remote;
 mod source_run;

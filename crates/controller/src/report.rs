@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     metrics::Metrics,
     outbox::{Announcement, Attempt, Fate, Message, Next, Outbox, Refusal, Stage, Status},
+    source_events,
     state::{Held, Key, State},
 };
 
@@ -263,18 +264,23 @@ impl State {
 
     /// Tells a GitSource's owners what was found.
     pub(crate) fn announce_source(&self, key: &Key, findings: &[Finding]) {
-        self.announce_verdict(key, findings, None);
+        self.announce_verdicts(key, findings.iter().map(|finding| Note::of(finding, "Verify", None)));
     }
 
     /// Tells a GitSource's owners which commit is held, whose it is, and why.
     pub(crate) fn announce_held_source(&self, key: &Key, held: &Held) {
-        self.announce_verdict(key, &held.findings, held.words().as_deref());
+        let words = held.words();
+        self.announce_verdicts(
+            key,
+            held.findings.iter().map(|finding| source_events::refused(finding, words.as_deref())),
+        );
     }
 
-    fn announce_verdict(&self, key: &Key, findings: &[Finding], words: Option<&str>) {
+    /// Tells a GitSource's owners what became of commits.
+    pub(crate) fn announce_verdicts(&self, key: &Key, notes: impl IntoIterator<Item = Note>) {
         let Some(source) = self.sources.get(key) else { return };
         let regarding = regarding("GitSource", Some(&key.namespace), &key.name, source.resource.metadata.uid.clone());
-        self.announce(&regarding, findings, "Verify", words);
+        self.tell(&regarding, notes);
     }
 
     /// Tells the platform's admins what was found: about every TrustRoot, since the log is that of all.
@@ -292,9 +298,12 @@ impl State {
     }
 
     fn announce(&self, regarding: &Regarding, findings: &[Finding], action: &'static str, words: Option<&str>) {
+        self.tell(regarding, findings.iter().map(|finding| Note::of(finding, action, words)));
+    }
+
+    fn tell(&self, regarding: &Regarding, notes: impl IntoIterator<Item = Note>) {
         let at = Timestamp::now();
-        for finding in findings.iter().take(MAX_ANNOUNCED) {
-            let note = Note::of(finding, action, words);
+        for note in notes.into_iter().take(MAX_ANNOUNCED) {
             self.reporter.event(Announcement { regarding: regarding.clone(), note, at });
         }
     }

@@ -105,7 +105,7 @@ impl World {
         run(git.arg(self.repo.path()).arg("+HEAD:refs/writ/incoming")).unwrap();
     }
 
-    fn config(&self, value: &str) -> CommitId {
+    pub(crate) fn config(&self, value: &str) -> CommitId {
         let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{value: \"{value}\"}}\n");
         self.repo.write("apps/a.yaml", text).unwrap();
         id(&self.repo.commit_signed(&self.sre, value).unwrap())
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Judges and records the head, as source `a`.
-    fn accept(&self, floor: Option<&AuthorizedCommit>) -> AuthorizedCommit {
+    pub(crate) fn accept(&self, floor: Option<&AuthorizedCommit>) -> AuthorizedCommit {
         let floors = Floors { log: floor.cloned(), ..Floors::default() };
         let SourceOutcome::Accepted { verified, .. } = self.judge(floors.clone()) else { panic!("not accepted") };
         let recorded = self.record("a", floors, &verified);

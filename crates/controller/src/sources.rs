@@ -13,6 +13,7 @@ use crate::{
     journal::Refused,
     requests::Asked,
     schedule::{backoff, next_poll},
+    source_events,
     source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
     source_run::{GateAnswer, GateTask},
     state::{Dirty, Held, Key, Resume, SourceState, State},
@@ -227,6 +228,10 @@ impl State {
 
     /// An accepted commit is in force for a source.
     fn in_force(&mut self, key: &Key, verified: Verified, root: &Arc<TrustRootSpec>) {
+        let source = self.sources.get(key);
+        let own = source.and_then(|source| source.verified.as_ref()).map(|before| &before.commit);
+        let before = own.or_else(|| source.and_then(|source| source.floor.as_ref()));
+        self.announce_verdicts(key, source_events::accepted(before, &verified.commit));
         self.raise_floor(key, &verified.commit, root);
         if let Some(source) = self.sources.get_mut(key) {
             source.verified = Some(Arc::new(verified));
