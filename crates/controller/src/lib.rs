@@ -78,5 +78,6 @@ mod watches;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};
+pub use metrics::{MetricEntry, metrics_reference};
 pub use options::{DEFAULT_INSTANCE, Options};
 pub use run::{ControllerError, run};

@@ -1,6 +1,8 @@
 //! Metrics: one struct, registered once. Labels are codes, fixed words, and names of Syncs and
 //! GitSources; never names of other objects.
 
+mod reference;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -20,8 +22,10 @@ use crate::{
     state::{Held, Key},
 };
 
+pub use reference::{MetricEntry, metrics_reference};
+
 /// Labels: one Sync or GitSource.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(crate) struct OwnerLabels {
     /// `Sync` or `GitSource`.
     pub kind: &'static str,
@@ -46,7 +50,7 @@ impl OwnerLabels {
 }
 
 /// Labels: a revision that is refused.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(crate) struct HeldLabels {
     /// `Sync` or `GitSource`.
     pub kind: &'static str,
@@ -65,7 +69,7 @@ pub(crate) struct HeldLabels {
 }
 
 /// Labels: what was decided, and the code if it was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DecisionLabels {
     /// `advance`, `refuse`, `revert`, `flag`, `hold`.
     pub decision: &'static str,
@@ -74,7 +78,7 @@ pub(crate) struct DecisionLabels {
 }
 
 /// Labels: how a request to the API server ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ChangeLabels {
     /// `applied` or `reverted`.
     pub action: &'static str,
@@ -83,14 +87,14 @@ pub(crate) struct ChangeLabels {
 }
 
 /// Labels: how a poll ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct PollLabels {
     /// `same`, `new` or `failed`.
     pub result: &'static str,
 }
 
 /// Labels: what became of the commits of a GitSource.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct VerificationLabels {
     /// `namespace/name` of the GitSource.
     pub source: String,
@@ -101,7 +105,7 @@ pub(crate) struct VerificationLabels {
 }
 
 /// Labels: one GitSource.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct SourceLabels {
     /// `namespace/name`.
     pub source: String,

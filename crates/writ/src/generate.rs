@@ -16,6 +16,8 @@ pub(crate) enum Document {
     Codes,
     /// The command reference.
     Cli,
+    /// The metrics.
+    Metrics,
 }
 
 /// Prints a document.
@@ -24,6 +26,7 @@ pub(crate) fn run(document: Document) -> anyhow::Result<Outcome> {
         Document::Crds => output::text(&cluster::crd::crds_yaml()?)?,
         Document::Codes => output::text(&codes()?)?,
         Document::Cli => output::text(&reference()?)?,
+        Document::Metrics => output::text(&metrics()?)?,
     }
     Ok(Outcome::Fine)
 }
@@ -54,6 +57,18 @@ pub(crate) fn register() -> anyhow::Result<BTreeMap<&'static str, &'static CodeE
         }
     }
     Ok(register)
+}
+
+fn metrics() -> anyhow::Result<String> {
+    let mut text = String::from(
+        "# Metrics\n\nWhat `/metrics` of the controller shows. Labels are codes, fixed words, and names of Syncs and GitSources; never \
+         names of other\nobjects. This page is generated: `cargo xtask generate`.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for (name, entry) in ::controller::metrics_reference()? {
+        let labels = if entry.labels.is_empty() { "–".to_owned() } else { entry.labels.join(", ") };
+        writeln!(text, "| `{name}` | {} | {labels} | {} |", entry.kind, entry.help)?;
+    }
+    Ok(text)
 }
 
 fn codes() -> anyhow::Result<String> {

@@ -8,8 +8,12 @@ use crate::process::output;
 use crate::workspace::Workspace;
 
 /// What `writ generate WHAT` prints, and the file that keeps it.
-const GENERATED: [(&str, &str); 3] =
-    [("codes", "docs/codes.md"), ("crds", "deploy/crds/writ.dev.yaml"), ("cli", "docs/cli.md")];
+const GENERATED: [(&str, &str); 4] = [
+    ("codes", "docs/codes.md"),
+    ("crds", "deploy/crds/writ.dev.yaml"),
+    ("cli", "docs/cli.md"),
+    ("metrics", "docs/metrics.md"),
+];
 
 /// How to generate.
 #[derive(Debug, clap::Args)]
