@@ -2,9 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use trust::openpgp::{Certificate, OpenPgpFingerprint};
+use trust::{
+    KnownSigners,
+    openpgp::{Certificate, Keyring, OpenPgpFingerprint},
+};
 
-use super::{Bench, ok};
+use super::{Bench, KEY_TYPES, Repository, ok};
 
 /// When keys are made unless another time is given: a year before the commits.
 pub const KEY_TIME: &str = "20250101T000000";
@@ -25,6 +28,36 @@ impl<'b> Gpg<'b> {
         let version = bench.run("gpg", &["--version"], b"");
         assert!(version.status.success(), "gpg is missing: apt-get install gnupg");
         Self { bench, home }
+    }
+
+    /// A repository whose commits gpg signs with this key, and verifies, as if it were [`SIGN_TIME`] until
+    /// [`set_clock`](Self::set_clock) says otherwise.
+    pub fn repository(&self, name: &str, key: &str, format: &str) -> Repository<'b> {
+        let ssh = self.bench.key(&format!("ssh-{name}"), KEY_TYPES[0]);
+        let repository = self.bench.repository(&format!("repository-{name}"), &ssh, format);
+        let (home, program) = (self.home.display(), self.home.join("program"));
+        let options = "--batch --no-tty --pinentry-mode loopback --passphrase ''";
+        let clock = format!("--faked-system-time \"$(cat '{home}/clock')!\"");
+        fs::write(&program, format!("#!/bin/sh\nexec gpg --homedir '{home}' {clock} {options} \"$@\"\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        self.set_clock(SIGN_TIME);
+        for (name, value) in
+            [("gpg.format", "openpgp"), ("gpg.program", program.to_str().unwrap()), ("user.signingkey", key)]
+        {
+            repository.git(&["config", name, value]);
+        }
+        repository
+    }
+
+    /// The time at which git runs gpg from now on.
+    pub fn set_clock(&self, time: &str) {
+        fs::write(self.home.join("clock"), time).unwrap();
+    }
+
+    /// Everybody whose key is here.
+    pub fn known(&self) -> KnownSigners {
+        let exported = self.ok(SIGN_TIME, &["--armor", "--export"], b"");
+        KnownSigners { certificates: Some(Keyring::parse(&exported).unwrap()), ..KnownSigners::default() }
     }
 
     /// Runs gpg as if it were `time`.

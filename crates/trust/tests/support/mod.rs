@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "part of the tests, not of the crate")]
 
 pub mod gpg;
+pub mod mutants;
 pub mod packets;
 
 use std::{
@@ -197,10 +198,20 @@ impl Repository<'_> {
 
     /// Whether `git verify-commit` accepts under this allowed-signers file.
     pub fn git_accepts(&self, id: &CommitId, signers: &str) -> bool {
+        self.allow(signers);
+        self.git_verifies(id)
+    }
+
+    /// Sets the allowed-signers file of the repository.
+    pub fn allow(&self, signers: &str) {
         let file = self.folder.join("signers");
         fs::write(&file, signers).unwrap();
-        let setting = format!("gpg.ssh.allowedSignersFile={}", file.display());
-        self.output(&["-c", &setting, "verify-commit", &id.to_string()], b"").status.success()
+        self.git(&["config", "gpg.ssh.allowedSignersFile", file.to_str().unwrap()]);
+    }
+
+    /// Whether `git verify-commit` accepts, as the repository is set up.
+    pub fn git_verifies(&self, id: &CommitId) -> bool {
+        self.output(&["verify-commit", &id.to_string()], b"").status.success()
     }
 
     /// Writes a commit as it is, as an attacker would.
