@@ -1,8 +1,5 @@
 //! Commits signed by the real `git` with the real `gpg`, and what an attacker makes of them.
 
-#![expect(clippy::disallowed_methods, reason = "fixtures are made with real tools")]
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use manifest::Finding;

@@ -11,7 +11,10 @@ use proptest::prelude::*;
 use support::{
     Bench,
     gpg::{Gpg, SIGN_TIME},
-    packets::{Draft, Key, armor, old_packet, packet, subpacket, user},
+    packets::{
+        self, Binding, CERTIFY, Draft, ENCRYPT, KEY_TIME, Key, REVOKED, SIGN, SIGNED, USER, armor, bound, flags,
+        old_packet, packet, primary, subpacket, user,
+    },
 };
 use trust::{
     Crypto, Instants,
@@ -19,17 +22,6 @@ use trust::{
 };
 
 const MESSAGE: &[u8] = b"message\n";
-/// 2025-01-01, when keys are made.
-const KEY_TIME: u32 = 1_735_689_600;
-/// 2026-01-01, when they sign.
-const SIGNED: u32 = 1_767_225_600;
-/// 2026-03-01, when they are revoked.
-const REVOKED: u32 = 1_772_323_200;
-const USER: &str = "Alice <alice@example.com>";
-
-const SIGN: u8 = 2;
-const CERTIFY: u8 = 1;
-
 fn at() -> Instants {
     Instants { committer: Timestamp::from_second(i64::from(SIGNED)).unwrap(), first_sight: None }
 }
@@ -43,25 +35,8 @@ fn code(certificate: &[u8], armored: &[u8]) -> &'static str {
     verdict(&certificate, armored).map_or_else(|error| error.code().as_str(), |()| "accepted")
 }
 
-fn flags(flags: u8) -> Vec<u8> {
-    subpacket(27, &[flags])
-}
-
-/// A primary key with one user id and these key flags.
-fn primary(key: &Key, with: u8) -> Vec<u8> {
-    let mut draft = key.draft(0x13, KEY_TIME, &flags(with));
-    // gpg looks for it there
-    draft.unhashed = subpacket(16, &key.key_id());
-    let binding = key.sign(&draft, &[key.hashed(), user(USER)].concat());
-    [packet(6, &key.body()), packet(13, USER.as_bytes()), packet(2, &binding)].concat()
-}
-
-/// In the form of gpg: header of the old format, the key id behind the signed part, a checksum.
 fn as_gpg(key: &Key, change: impl FnOnce(&mut Draft)) -> Vec<u8> {
-    let mut draft = key.draft(0x00, SIGNED, &[]);
-    draft.unhashed = subpacket(16, &key.key_id());
-    change(&mut draft);
-    armor(&old_packet(2, &key.sign(&draft, MESSAGE)), true)
+    packets::as_gpg(key, MESSAGE, change)
 }
 
 /// In the form of sq: header of the new format, nothing behind the signed part.
@@ -208,26 +183,6 @@ fn what_the_signed_part_must_and_must_not_say() {
     assert!(matches!(verified, Err(OpenPgpError::SignatureTime { .. })), "{verified:?}");
 }
 
-/// What binds a subkey: by whom, with which flags, and the signature back.
-struct Binding<'k> {
-    by: &'k Key,
-    flags: u8,
-    back: Option<&'k Key>,
-    digest: u8,
-    hashed: Vec<u8>,
-}
-
-fn bound(main: &Key, subkey: &Key, binding: &Binding<'_>, signed_back: bool) -> Vec<u8> {
-    let about = [main.hashed(), subkey.hashed()].concat();
-    let mut draft = main.draft(0x18, KEY_TIME, &[flags(binding.flags), binding.hashed.clone()].concat());
-    draft.digest = binding.digest;
-    if let Some(back) = binding.back {
-        let inner = subpacket(32, &back.sign(&back.draft(0x19, KEY_TIME, &[]), &about));
-        if signed_back { draft.hashed.extend(inner) } else { draft.unhashed.extend(inner) }
-    }
-    [packet(14, &subkey.body()), packet(2, &binding.by.sign(&draft, &about))].concat()
-}
-
 #[test]
 fn subkeys_must_be_bound_in_both_directions() {
     for version in [4, 6] {
@@ -244,7 +199,7 @@ fn subkeys_must_be_bound_in_both_directions() {
         assert_eq!(check(Binding { back: None, ..binding() }), "W204", "no back-signature");
         assert_eq!(check(Binding { back: Some(&main), ..binding() }), "W204", "a back-signature by the primary key");
         assert_eq!(check(Binding { by: &stranger, ..binding() }), "W204", "bound by another key");
-        assert_eq!(check(Binding { flags: 4, ..binding() }), "W204", "for encryption");
+        assert_eq!(check(Binding { flags: ENCRYPT, ..binding() }), "W204", "for encryption");
         assert_eq!(check(Binding { hashed: subpacket(0xe5, b"x"), ..binding() }), "W204", "critical, not understood");
         assert_eq!(code(&certificate(packet(14, &subkey.body())), &armored), "W204", "not bound at all");
         if version == 4 {

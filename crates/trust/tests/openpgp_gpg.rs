@@ -20,11 +20,6 @@ use trust::{
 
 const MESSAGE: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nmessage\n";
 
-/// A commit of this time that nobody has seen before.
-fn made(text: &str) -> Instants {
-    Instants { committer: text.parse().unwrap(), first_sight: None }
-}
-
 fn at_signing() -> Instants {
     Instants { committer: Timestamp::from_second(COMMIT_TIME).unwrap(), first_sight: None }
 }
@@ -167,57 +162,6 @@ fn weak_and_unsupported_keys_and_digests_are_refused() {
     let subkey = gpg.subkey(&weak, "ed25519", "sign", "never");
     let armored = gpg.sign(&subkey, &[], MESSAGE);
     assert_eq!(code(&gpg.certificate(&weak), &armored, &at_signing()), "W203");
-}
-
-#[test]
-fn the_four_states_of_a_key() {
-    let bench = Bench::new();
-    let gpg = Gpg::new(&bench, "gpg");
-    // good
-    let good = gpg.key("good", "ed25519", "sign", "never");
-    let certificate = gpg.certificate(&good);
-    let armored = gpg.sign(&good, &[], MESSAGE);
-    assert_eq!(code(&certificate, &armored, &at_signing()), "accepted");
-    assert_eq!(code(&certificate, &armored, &seen("2026-11-27T00:00:00Z")), "accepted");
-    // SHA-1 (git and gpg accept it)
-    let rsa = gpg.key("rsa", "rsa3072", "sign", "never");
-    let sha1 = gpg.sign(&rsa, &["--digest-algo", "SHA1"], MESSAGE);
-    assert_eq!(code(&gpg.certificate(&rsa), &sha1, &at_signing()), "W203");
-    // expired since, valid when it signed: below the floor that counts, above it would be a clock set back
-    let short = gpg.key("short", "ed25519", "sign", "20260201T000000");
-    let armored = gpg.sign(&short, &[], MESSAGE);
-    let certificate = gpg.certificate(&short);
-    assert_eq!(code(&certificate, &armored, &at_signing()), "accepted");
-    assert_eq!(code(&certificate, &armored, &seen("2026-01-31T23:59:59Z")), "accepted");
-    assert_eq!(code(&certificate, &armored, &seen("2026-02-01T00:00:00Z")), "W204");
-    assert_eq!(code(&certificate, &armored, &made("2026-02-01T00:00:00Z")), "W204");
-    // revoked without a reason: every signature falls
-    let revoked = gpg.key("revoked", "ed25519", "sign", "never");
-    let armored = gpg.sign(&revoked, &[], MESSAGE);
-    gpg.revoke("20260301T000000", &revoked, 0);
-    let certificate = gpg.certificate(&revoked);
-    assert_eq!(code(&certificate, &armored, &at_signing()), "W304");
-}
-
-#[test]
-fn hard_revocations_hit_all_signatures_soft_ones_the_later() {
-    let bench = Bench::new();
-    let gpg = Gpg::new(&bench, "gpg");
-    let before = at_signing();
-    for (reason, hard) in [(0, true), (1, true), (2, false), (3, false)] {
-        let key = gpg.key(&format!("reason {reason}"), "ed25519", "sign", "never");
-        let armored = gpg.sign(&key, &[], MESSAGE);
-        let later = gpg.sign_at("20260401T000000", &key, &[], MESSAGE);
-        gpg.revoke("20260301T000000", &key, reason);
-        let certificate = gpg.certificate(&key);
-        let old = if hard { "W304" } else { "accepted" };
-        assert_eq!(code(&certificate, &armored, &before), old, "{reason}");
-        assert_eq!(code(&certificate, &armored, &seen("2026-02-28T23:59:59Z")), old, "{reason}");
-        // not known to be older: seen later, committed later, signed later
-        assert_eq!(code(&certificate, &armored, &seen("2026-03-01T00:00:00Z")), "W304", "{reason}");
-        assert_eq!(code(&certificate, &armored, &made("2026-03-01T00:00:00Z")), "W304", "{reason}");
-        assert_eq!(code(&certificate, &later, &before), "W304", "{reason}");
-    }
 }
 
 #[test]

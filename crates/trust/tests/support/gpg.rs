@@ -123,6 +123,11 @@ impl<'b> Gpg<'b> {
         self.ok(time, &["--import", file.to_str().unwrap()], b"");
     }
 
+    /// Removes a public key.
+    pub fn forget(&self, key: &super::packets::Key) {
+        self.ok(SIGN_TIME, &["--delete-keys", &hex::encode_upper(key.fingerprint())], b"");
+    }
+
     /// Whether `gpg --verify` accepts at `time`.
     pub fn accepts(&self, time: &str, message: &[u8], signature: &[u8]) -> bool {
         let (text, file) = (self.bench.path("message"), self.bench.path("signature.asc"));

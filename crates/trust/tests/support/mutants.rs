@@ -1,19 +1,22 @@
 //! What somebody without a key makes of a signed commit.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a fixture that cannot be made fails its test")]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
+#![expect(unreachable_pub, reason = "part of the tests, not of the crate")]
+
 /// Replaces the only occurrence of `old`.
 pub fn edit(raw: &[u8], old: &str, new: impl AsRef<[u8]>) -> Vec<u8> {
     let places: Vec<_> = raw.windows(old.len()).enumerate().filter(|(_, bytes)| *bytes == old.as_bytes()).collect();
     assert_eq!(places.len(), 1, "{old:?} in {}", String::from_utf8_lossy(raw));
-    [&raw[..places[0].0], new.as_ref(), &raw[places[0].0 + old.len()..]].concat()
+    let (before, rest) = raw.split_at(places[0].0);
+    [before, new.as_ref(), rest.split_at(old.len()).1].concat()
 }
 
 /// The whole signature header with its continuation lines.
 pub fn signature_header(raw: &[u8]) -> String {
-    let text = std::str::from_utf8(raw).unwrap();
-    let from = text.find("\ngpgsig").unwrap() + 1;
-    let end = " SIGNATURE-----\n";
-    let begin = from + text[from..].find('\n').unwrap();
-    text[from..begin + text[begin..].find(end).unwrap() + end.len()].to_owned()
+    let (head, _message) = std::str::from_utf8(raw).unwrap().split_once("\n\n").unwrap();
+    let lines = head.lines().skip_while(|line| !line.starts_with("gpgsig"));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// A commit with this signature, as git puts it in.

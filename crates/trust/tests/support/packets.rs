@@ -34,6 +34,17 @@ pub struct Draft {
 }
 
 pub const SHA256: u8 = 8;
+/// 2025-01-01, when keys are made.
+pub const KEY_TIME: u32 = 1_735_689_600;
+/// 2026-01-01, when they sign.
+pub const SIGNED: u32 = 1_767_225_600;
+/// 2026-03-01, when they are revoked.
+pub const REVOKED: u32 = 1_772_323_200;
+pub const USER: &str = "Alice <alice@example.com>";
+
+pub const CERTIFY: u8 = 1;
+pub const SIGN: u8 = 2;
+pub const ENCRYPT: u8 = 4;
 
 impl Key {
     pub fn new(version: u8, seed: u8, created: u32) -> Self {
@@ -135,6 +146,51 @@ pub fn subpacket(kind: u8, body: &[u8]) -> Vec<u8> {
     out.push(kind);
     out.extend(body);
     out
+}
+
+/// The subpacket of key flags.
+pub fn flags(flags: u8) -> Vec<u8> {
+    subpacket(27, &[flags])
+}
+
+/// A primary key with one user id and these key flags.
+pub fn primary(key: &Key, with: u8) -> Vec<u8> {
+    let mut draft = key.draft(0x13, KEY_TIME, &flags(with));
+    // gpg looks for it there
+    draft.unhashed = subpacket(16, &key.key_id());
+    let binding = key.sign(&draft, &[key.hashed(), user(USER)].concat());
+    [packet(6, &key.body()), packet(13, USER.as_bytes()), packet(2, &binding)].concat()
+}
+
+/// What binds a subkey: by whom, with which flags, and the signature back.
+pub struct Binding<'k> {
+    pub by: &'k Key,
+    pub flags: u8,
+    pub back: Option<&'k Key>,
+    pub digest: u8,
+    pub hashed: Vec<u8>,
+}
+
+/// A subkey and what binds it.
+pub fn bound(main: &Key, subkey: &Key, binding: &Binding<'_>, signed_back: bool) -> Vec<u8> {
+    let about = [main.hashed(), subkey.hashed()].concat();
+    let mut draft = main.draft(0x18, KEY_TIME, &[flags(binding.flags), binding.hashed.clone()].concat());
+    draft.digest = binding.digest;
+    // gpg looks for it there
+    draft.unhashed = subpacket(16, &main.key_id());
+    if let Some(back) = binding.back {
+        let inner = subpacket(32, &back.sign(&back.draft(0x19, KEY_TIME, &[]), &about));
+        if signed_back { draft.hashed.extend(inner) } else { draft.unhashed.extend(inner) }
+    }
+    [packet(14, &subkey.body()), packet(2, &binding.by.sign(&draft, &about))].concat()
+}
+
+/// A signature in the form of gpg: header of the old format, the key id behind the signed part, a checksum.
+pub fn as_gpg(key: &Key, message: &[u8], change: impl FnOnce(&mut Draft)) -> Vec<u8> {
+    let mut draft = key.draft(0x00, SIGNED, &[]);
+    draft.unhashed = subpacket(16, &key.key_id());
+    change(&mut draft);
+    armor(&old_packet(2, &key.sign(&draft, message)), true)
 }
 
 /// A packet with a header of the new format.
