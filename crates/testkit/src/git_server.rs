@@ -25,6 +25,7 @@ use crate::keys::SigningKey;
 use crate::ports::free_port;
 use crate::process::{hermetic_command, run};
 use crate::scratch::Scratch;
+use crate::serving::serve;
 use crate::signed_repo::{Credentials, Remote};
 use listener::{Acceptors, Connections, Control};
 
@@ -132,7 +133,13 @@ impl GitServer {
         // Its own thread, not the caller's runtime: the server answers while a test blocks, and its children die with the thread.
         let thread = std::thread::Builder::new()
             .name("git-server".into())
-            .spawn(move || serve(socket, acceptors, in_thread, commands, stopped, &ready))
+            .spawn(move || {
+                serve(socket, stopped, &ready, |listening| {
+                    let connections = Connections::start(listening, acceptors, in_thread.fault.clone(), commands);
+                    let router = axum::Router::new().fallback(handle).with_state(in_thread);
+                    axum::serve(connections, router).into_future()
+                });
+            })
             .context("cannot start a thread")?;
         started.recv().context("the Git server's thread ended")??;
         Ok(Self { address, shared, control, stop: Some(stop), thread: Some(thread), authority, directory })
@@ -244,40 +251,6 @@ impl Drop for GitServer {
 
 fn secret() -> String {
     hex::encode(rand::rng().random::<[u8; 16]>())
-}
-
-/// The server's thread.
-fn serve(
-    socket: std::net::TcpListener,
-    acceptors: Acceptors,
-    shared: Arc<Shared>,
-    commands: mpsc::UnboundedReceiver<Control>,
-    stopped: oneshot::Receiver<()>,
-    ready: &blocking::Sender<Result<()>>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            // Without a receiver nobody waits for the server any more.
-            let _ignored = ready.send(Err(anyhow!(error).context("cannot start a runtime")));
-            return;
-        }
-    };
-    runtime.block_on(async {
-        let listening = tokio::net::TcpListener::from_std(socket).context("cannot listen");
-        let (outcome, listening) = match listening {
-            Ok(listening) => (Ok(()), Some(listening)),
-            Err(error) => (Err(error), None),
-        };
-        let _ignored = ready.send(outcome); // as above
-        let Some(listening) = listening else { return };
-        let connections = Connections::start(listening, acceptors, shared.fault.clone(), commands);
-        let router = axum::Router::new().fallback(handle).with_state(shared);
-        tokio::select! {
-            _ended = stopped => {} // told to stop, or the handle is gone
-            _never = axum::serve(connections, router).into_future() => {}
-        }
-    });
 }
 
 async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response<Body> {

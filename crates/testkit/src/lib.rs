@@ -18,6 +18,7 @@ mod metrics;
 mod ports;
 mod process;
 mod scratch;
+mod serving;
 mod signed_repo;
 mod ssh_server;
 mod tenants;

@@ -21,6 +21,7 @@ use crate::keys::SigningKey;
 use crate::ports::free_port;
 use crate::process::{die_with_parent, hermetic_command};
 use crate::scratch::Scratch;
+use crate::serving::serve;
 
 /// The one user of the server.
 const USER: &str = "git";
@@ -86,7 +87,7 @@ impl SshServer {
         // Its own thread, as that of the Git server: its children die with it.
         let thread = std::thread::Builder::new()
             .name("ssh-server".into())
-            .spawn(move || serve(socket, &config, &visitor, stopped, &ready))
+            .spawn(move || serve(socket, stopped, &ready, |listening| accept(listening, config, visitor)))
             .context("cannot start a thread")?;
         started.recv().context("the ssh server's thread ended")??;
         Ok(Self { address, state, stop: Some(stop), thread: Some(thread), _home: home })
@@ -137,42 +138,13 @@ impl Drop for SshServer {
     }
 }
 
-fn serve(
-    socket: std::net::TcpListener,
-    config: &Arc<Config>,
-    visitor: &Visitor,
-    stopped: oneshot::Receiver<()>,
-    ready: &blocking::Sender<Result<()>>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            // Without a receiver nobody waits for the server any more.
-            let _ignored = ready.send(Err(anyhow!(error).context("cannot start a runtime")));
-            return;
+async fn accept(listening: TcpListener, config: Arc<Config>, visitor: Visitor) {
+    loop {
+        // An error concerns one connection that went away before it was accepted.
+        if let Ok((stream, _peer)) = listening.accept().await {
+            tokio::spawn(receive(Arc::clone(&config), stream, visitor.clone_empty()));
         }
-    };
-    runtime.block_on(async {
-        let listening = TcpListener::from_std(socket).context("cannot listen");
-        let (outcome, listening) = match listening {
-            Ok(listening) => (Ok(()), Some(listening)),
-            Err(error) => (Err(error), None),
-        };
-        let _ignored = ready.send(outcome); // as above
-        let Some(listening) = listening else { return };
-        let accept = async {
-            loop {
-                // An error concerns one connection that went away before it was accepted.
-                if let Ok((stream, _peer)) = listening.accept().await {
-                    tokio::spawn(receive(Arc::clone(config), stream, visitor.clone_empty()));
-                }
-            }
-        };
-        tokio::select! {
-            _ended = stopped => {} // told to stop, or the handle is gone
-            () = accept => {}
-        }
-    });
+    }
 }
 
 async fn receive(config: Arc<Config>, stream: TcpStream, visitor: Visitor) {
