@@ -19,6 +19,7 @@ mod instants;
 mod issuers;
 mod judge;
 mod kinds;
+mod known_keys;
 mod log_proof;
 mod merge_credit;
 mod namespaces;

@@ -110,7 +110,7 @@ impl<'a> Verifier<'a> {
 
     /// Verifies the signature of a commit under the settings of a trust file.
     pub(crate) fn commit(self, object: &CommitObject, policy: &TrustFile) -> Result<SshSignature, Finding> {
-        let verify = || object.verify_ssh(&policy.crypto);
+        let verify = || object.verify_ssh_by(&policy.crypto, policy);
         let (Some(cache), Some(armoured)) = (self.cache, &object.signature) else { return verify() };
         let question = question(object.id.as_bytes(), NAMESPACE_GIT, object.payload_sha256, armoured, policy.digest());
         cache.answer(question, verify)

@@ -86,7 +86,7 @@ fn by_certificates(commit: &CommitObject, certificates: &Keyring) -> Result<Sign
 }
 
 fn by_allowed_signers(commit: &CommitObject, allowed: &AllowedSigners) -> Result<Signer, Finding> {
-    let signature = commit.verify_ssh(&Crypto::default())?;
+    let signature = commit.verify_ssh_by(&Crypto::default(), allowed)?;
     let asked = Asked { commit, allowed, signature: &signature };
     let at = committer_time(commit)?;
     let (line, principal) = match signature.certificate() {

@@ -29,5 +29,5 @@ pub use public_key::{MAX_KEY_TEXT_BYTES, PublicKey, PublicKeyError};
 pub use revocations::{MAX_REVOCATIONS, MAX_REVOCATIONS_BYTES, Revocations, RevocationsError, RevokedItem};
 pub(crate) use security_key::Unproven;
 pub use security_key::{Assertion, UserCheck, UserPresence};
-pub(crate) use verify::claimed_keys;
 pub use verify::{NAMESPACE_GIT, NAMESPACE_TRUST, SshSignature, SshsigError, verify_sshsig};
+pub(crate) use verify::{claimed_keys, verify_sshsig_by};

@@ -1,10 +1,11 @@
 //! The numbers of a key, and whether a signature fits them. The maths and what is demanded of keys are those of SSH.
 
+use std::sync::Arc;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
-    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-    RSA_PKCS1_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
 };
 use pgp::{
     crypto::{ecc_curve::ECCCurve, public_key::PublicKeyAlgorithm},
@@ -13,7 +14,10 @@ use pgp::{
 };
 
 use super::{OpenPgpError, digest::Digest};
-use crate::ssh::{Crypto, KeyAlgorithm, ed25519, rsa};
+use crate::ssh::{
+    Crypto, KeyAlgorithm, ed25519,
+    rsa::{RsaKey, Sha2},
+};
 
 /// Smallest RSA modulus in bits that any settings can allow; the maths library verifies nothing shorter.
 const MIN_RSA_BITS: u32 = 2048;
@@ -30,10 +34,7 @@ pub(super) enum Material {
         curve: Curve,
         point: Vec<u8>,
     },
-    Rsa {
-        modulus: Vec<u8>,
-        exponent: Vec<u8>,
-    },
+    Rsa(Arc<RsaKey>),
     /// Refused for good.
     Weak(&'static str),
     /// A key whose numbers are refused.
@@ -54,8 +55,8 @@ impl Material {
         let material = match params {
             PublicParams::RSA(_) if algorithm == PublicKeyAlgorithm::RSAEncrypt => None,
             PublicParams::RSA(params) => {
-                numbers(params.to_bytes().ok()).map(|[modulus, exponent]| match rsa::check(&modulus, &exponent) {
-                    Ok(()) => Self::Rsa { modulus, exponent },
+                numbers(params.to_bytes().ok()).map(|[modulus, exponent]| match RsaKey::new(&modulus, &exponent) {
+                    Ok(key) => Self::Rsa(Arc::new(key)),
                     Err(reason) => Self::Refused(reason),
                 })
             }
@@ -77,7 +78,7 @@ impl Material {
             Self::Ecdsa { curve: Curve::P256, .. } => KeyAlgorithm::EcdsaP256,
             Self::Ecdsa { curve: Curve::P384, .. } => KeyAlgorithm::EcdsaP384,
             Self::Ecdsa { curve: Curve::P521, .. } => KeyAlgorithm::EcdsaP521,
-            Self::Rsa { .. } => KeyAlgorithm::Rsa,
+            Self::Rsa(_) => KeyAlgorithm::Rsa,
             Self::Weak(found) => return Err(OpenPgpError::WeakKey(found)),
             Self::Refused(reason) => return Err(OpenPgpError::Key(reason)),
             Self::NotSupported(what) => return Err(OpenPgpError::NotSupported(what.clone())),
@@ -87,9 +88,7 @@ impl Material {
         }
         let needed = crypto.min_rsa.max(MIN_RSA_BITS);
         match self {
-            Self::Rsa { modulus, .. } if rsa::bits(modulus) < needed => {
-                Err(OpenPgpError::ShortRsa { bits: rsa::bits(modulus), needed })
-            }
+            Self::Rsa(key) if key.bits() < needed => Err(OpenPgpError::ShortRsa { bits: key.bits(), needed }),
             _ => Ok(()),
         }
     }
@@ -114,15 +113,9 @@ impl Material {
                 let key = UnparsedPublicKey::new(curve.algorithm(digest), point);
                 Some(key.verify(message, &der(numbers)?).is_ok())
             }
-            (
-                Self::Rsa { modulus, exponent },
-                PublicKeyAlgorithm::RSA | PublicKeyAlgorithm::RSASign,
-                SignatureBytes::Mpis(numbers),
-            ) => {
+            (Self::Rsa(key), PublicKeyAlgorithm::RSA | PublicKeyAlgorithm::RSASign, SignatureBytes::Mpis(numbers)) => {
                 let [number] = numbers.as_slice() else { return None };
-                let padded = padded(number, modulus.len())?;
-                let key = RsaPublicKeyComponents { n: modulus, e: exponent };
-                Some(key.verify(rsa_parameters(digest), message, &padded).is_ok())
+                Some(key.verifies(digest.into(), message, &padded(number, key.width())?))
             }
             _ => None,
         }
@@ -145,11 +138,13 @@ impl Curve {
     }
 }
 
-const fn rsa_parameters(digest: Digest) -> &'static RsaParameters {
-    match digest {
-        Digest::Sha256 => &RSA_PKCS1_2048_8192_SHA256,
-        Digest::Sha384 => &RSA_PKCS1_2048_8192_SHA384,
-        Digest::Sha512 => &RSA_PKCS1_2048_8192_SHA512,
+impl From<Digest> for Sha2 {
+    fn from(digest: Digest) -> Self {
+        match digest {
+            Digest::Sha256 => Self::Sha256,
+            Digest::Sha384 => Self::Sha384,
+            Digest::Sha512 => Self::Sha512,
+        }
     }
 }
 

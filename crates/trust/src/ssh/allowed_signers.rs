@@ -102,6 +102,11 @@ impl AllowedSigners {
         Ok(Self { lines })
     }
 
+    /// The keys of all lines, those of authorities too.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.lines.iter().map(|line| &line.key)
+    }
+
     /// The lines that hold this key.
     pub(crate) fn lines_of<'a>(&'a self, key: &'a PublicKey) -> impl Iterator<Item = &'a Line> {
         self.lines.iter().filter(move |line| !line.cert_authority && line.key == *key)

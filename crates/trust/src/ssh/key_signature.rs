@@ -2,11 +2,11 @@
 //! of certificates have in common.
 
 use super::{
-    HashAlgorithm, PublicKey,
+    PublicKey,
     ecdsa::Curve,
     ed25519,
     public_key::Material,
-    rsa,
+    rsa::Sha2,
     security_key::Assertion,
     webauthn::{self, Browser},
     wire::{Malformed, Reader},
@@ -53,14 +53,14 @@ impl<'a> KeySignature<'a> {
         let (fits, assertion) = match key.material() {
             Material::Ed25519(point) if own_format => (ed25519::verifies(point, message, self.value), None),
             Material::Ecdsa { curve, point } if own_format => (curve.verifies(point, message, self.value), None),
-            Material::Rsa { modulus, exponent } => {
-                let hash = match self.format {
-                    b"rsa-sha2-256" => HashAlgorithm::Sha256,
-                    b"rsa-sha2-512" => HashAlgorithm::Sha512,
+            Material::Rsa(key) => {
+                let digest = match self.format {
+                    b"rsa-sha2-256" => Sha2::Sha256,
+                    b"rsa-sha2-512" => Sha2::Sha512,
                     b"ssh-rsa" => return Err(Fault::Sha1),
                     _ => return Err(Fault::Format),
                 };
-                (rsa::verifies(modulus, exponent, hash, message, self.value), None)
+                (key.verifies(digest, message, self.value), None)
             }
             Material::SkEd25519 { point, application } if own_format => {
                 let assertion = Assertion::read(&mut self.rest)?;

@@ -8,7 +8,9 @@ use sha1_checked::{Digest as _, Sha1};
 use super::{
     Fingerprint, KeyAlgorithm,
     ecdsa::Curve,
-    ed25519, rsa, security_key,
+    ed25519,
+    rsa::RsaKey,
+    security_key,
     wire::{Malformed, Reader},
 };
 
@@ -27,7 +29,7 @@ pub struct PublicKey {
 pub(super) enum Material {
     Ed25519(Arc<[u8]>),
     Ecdsa { curve: Curve, point: Arc<[u8]> },
-    Rsa { modulus: Arc<[u8]>, exponent: Arc<[u8]> },
+    Rsa(Arc<RsaKey>),
     SkEd25519 { point: Arc<[u8]>, application: Arc<[u8]> },
     SkEcdsa { point: Arc<[u8]>, application: Arc<[u8]> },
 }
@@ -135,7 +137,7 @@ impl PublicKey {
             Material::Ecdsa { curve: Curve::P256, .. } => KeyAlgorithm::EcdsaP256,
             Material::Ecdsa { curve: Curve::P384, .. } => KeyAlgorithm::EcdsaP384,
             Material::Ecdsa { curve: Curve::P521, .. } => KeyAlgorithm::EcdsaP521,
-            Material::Rsa { .. } => KeyAlgorithm::Rsa,
+            Material::Rsa(_) => KeyAlgorithm::Rsa,
             Material::SkEd25519 { .. } => KeyAlgorithm::SkEd25519,
             Material::SkEcdsa { .. } => KeyAlgorithm::SkEcdsaP256,
         }
@@ -145,7 +147,7 @@ impl PublicKey {
     #[must_use]
     pub fn rsa_bits(&self) -> Option<u32> {
         match &self.material {
-            Material::Rsa { modulus, .. } => Some(rsa::bits(modulus)),
+            Material::Rsa(key) => Some(key.bits()),
             Material::Ed25519(_) | Material::Ecdsa { .. } | Material::SkEd25519 { .. } | Material::SkEcdsa { .. } => {
                 None
             }
@@ -168,8 +170,7 @@ impl Material {
             b"ssh-rsa" => {
                 let exponent = reader.positive()?;
                 let modulus = reader.positive()?;
-                rsa::check(modulus, exponent).map_err(PublicKeyError::Refused)?;
-                Self::Rsa { modulus: modulus.into(), exponent: exponent.into() }
+                Self::Rsa(Arc::new(RsaKey::new(modulus, exponent).map_err(PublicKeyError::Refused)?))
             }
             b"sk-ssh-ed25519@openssh.com" => {
                 Self::SkEd25519 { point: ed25519_point(reader)?, application: application(reader)? }

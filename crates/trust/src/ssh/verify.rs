@@ -156,6 +156,17 @@ pub fn verify_sshsig(
     namespace: &str,
     crypto: &Crypto,
 ) -> Result<SshSignature, SshsigError> {
+    verify_sshsig_by(armored, message, namespace, crypto, &|_blob| None)
+}
+
+/// Verifies as [`verify_sshsig`] does; a key that `known` has by its binary form is not read and prepared anew.
+pub(crate) fn verify_sshsig_by<'k>(
+    armored: &[u8],
+    message: &[u8],
+    namespace: &str,
+    crypto: &Crypto,
+    known: &dyn Fn(&[u8]) -> Option<&'k PublicKey>,
+) -> Result<SshSignature, SshsigError> {
     match ArmorFormat::of(armored) {
         Some(format @ (ArmorFormat::OpenPgp | ArmorFormat::X509)) => return Err(SshsigError::OtherFormat(format)),
         Some(ArmorFormat::Ssh) => {}
@@ -163,7 +174,10 @@ pub fn verify_sshsig(
     }
     let bytes = armor::dearmor(armored).map_err(SshsigError::Armor)?;
     let blob = Blob::parse(&bytes).map_err(|_malformed| SshsigError::Malformed)?;
-    let (key, certificate) = key_and_certificate(blob.public_key)?;
+    let (key, certificate) = match known(blob.public_key) {
+        Some(key) => (key.clone(), None),
+        None => key_and_certificate(blob.public_key)?,
+    };
     crypto.check_key(&key)?;
     if let Some(certificate) = &certificate {
         crypto.check_key(certificate.authority())?;
