@@ -340,7 +340,8 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
         return Err(format!("a signature of {} bytes", armoured.len()));
     }
     if ArmorFormat::of(&armoured) == Some(ArmorFormat::OpenPgp) {
-        return step.policy.signed_by_certificate(&armoured, message, step.instants).map(str::to_owned);
+        let principal = step.policy.signed_by_certificate(&armoured, message, step.instants, step.verifier);
+        return principal.map(str::to_owned);
     }
     let settings = step.policy.digest();
     let verified = step

@@ -35,4 +35,5 @@ pub use error::{CertificateError, OpenPgpError};
 pub use fingerprint::{OpenPgpFingerprint, OpenPgpFingerprintError};
 pub use keyring::{Keyring, MAX_CERTIFICATES, MAX_KEYRING_BYTES};
 pub use signature::Signature;
+pub(crate) use verify::Claim;
 pub use verify::{OpenPgpSignature, OpenPgpVerifier};

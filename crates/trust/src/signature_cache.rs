@@ -1,8 +1,9 @@
-//! Which signatures of SSH were verified before, so that a range that is judged again costs none.
+//! Which signatures were verified before, so that a range that is judged again costs none.
 //!
 //! What is remembered is the answer of the maths, and only a good one: these bytes are a signature of this key over that
-//! message under the settings of that trust file. Whose key it is, whether it is in its time and whether it is revoked is
-//! judged each time anew, so what is remembered makes nothing good that a fresh verification would refuse.
+//! message under the settings of that trust file. Whose key it is, whether it is in its time (that of its OpenPGP
+//! certificate, too) and whether it is revoked is judged each time anew, so what is remembered makes nothing good that a
+//! fresh verification would refuse.
 
 use std::{
     collections::HashMap,
@@ -15,17 +16,26 @@ use std::{
 
 use manifest::{Digest, Finding};
 
-use crate::{CommitObject, Crypto, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile, verify_sshsig};
+use crate::{
+    CommitObject, Crypto, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
+    instants::Instants,
+    openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
+    verify_sshsig,
+};
 
 /// Counts up whenever verification accepts less than before: what an older verifier found good is verified anew.
 pub const VERIFIER_VERSION: u32 = 1;
 
 /// How many signatures a generation has; two are kept, so a range of 10,000 commits is remembered whole. At 90 bytes each
 /// (a digest and a pointer in a table that may be half empty) both are 2.3 MB; of security keys, whose counter makes every
-/// signature one of a kind, up to 600 bytes each, 15 MB.
+/// signature one of a kind, up to 600 bytes each, 15 MB. Those of OpenPGP, 110 bytes with their digests in such a table,
+/// are 6 MB beside them.
 const GENERATION: usize = 12_500;
 /// How many different answers (keys, mostly) are looked through for an equal one: what a team signs with.
 const SHARED: usize = 32;
+
+/// OpenPGP knows no namespaces; none of SSH is this one.
+const OPENPGP: &str = "OpenPGP";
 
 /// Remembers which signatures were verified. One for each TrustRoot, for as long as the process runs.
 #[derive(Default)]
@@ -34,17 +44,22 @@ pub struct SignatureCache {
     verified: AtomicU64,
 }
 
-/// In order of age: what is in neither is verified again. Nothing moves up, so that a range that fits is found whole, in
-/// whatever order it is gone through.
 #[derive(Default)]
 struct Kept {
-    young: HashMap<Digest, Arc<SshSignature>>,
-    old: HashMap<Digest, Arc<SshSignature>>,
-    /// The answers met last; most commits are signed by few keys.
+    ssh: Generations<Arc<SshSignature>>,
+    openpgp: Generations<Claim>,
+    /// The answers of SSH met last; most commits are signed by few keys.
     shared: Vec<Arc<SshSignature>>,
 }
 
-/// Verifies signatures of SSH, or knows that they were verified.
+/// In order of age: what is in neither is verified again. Nothing moves up, so that a range that fits is found whole, in
+/// whatever order it is gone through.
+struct Generations<A> {
+    young: HashMap<Digest, A>,
+    old: HashMap<Digest, A>,
+}
+
+/// Verifies signatures, or knows that they were verified.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Verifier<'a> {
     cache: Option<&'a SignatureCache>,
@@ -57,15 +72,37 @@ impl SignatureCache {
         self.verified.load(Ordering::Relaxed)
     }
 
-    /// The answer that is known for this question, or the one that `verify` gives.
-    fn answer<E>(&self, question: Digest, verify: impl FnOnce() -> Result<SshSignature, E>) -> Result<SshSignature, E> {
-        if let Some(known) = self.with(|kept| kept.get(&question)) {
+    /// The answer of SSH that is known for this question, or the one that `verify` gives.
+    fn ssh<E>(&self, question: Digest, verify: impl FnOnce() -> Result<SshSignature, E>) -> Result<SshSignature, E> {
+        if let Some(known) = self.with(|kept| kept.ssh.get(&question)) {
             return Ok(SshSignature::clone(&known));
         }
         self.verified.fetch_add(1, Ordering::Relaxed);
         let verified = verify()?;
         self.with(|kept| kept.keep(question, verified.clone(), GENERATION));
         Ok(verified)
+    }
+
+    /// The verdict of certificates on a signature over `message`. Its maths is done if the answer to `question` is not
+    /// known; all else is judged in any case.
+    fn openpgp<'c>(
+        &self,
+        question: Digest,
+        armoured: &[u8],
+        message: &[u8],
+        certificates: impl IntoIterator<Item = &'c Certificate>,
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
+        if let Some(known) = self.with(|kept| kept.openpgp.get(&question)) {
+            return known.known_to_fit(certificates, crypto, at);
+        }
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        let (verdict, fits) = Signature::parse(armoured)?.verify_to_remember(certificates, message, crypto, at);
+        if let Some(claim) = fits {
+            self.with(|kept| kept.openpgp.keep(question, claim, GENERATION));
+        }
+        verdict
     }
 
     /// The lock is held for a look-up or an insertion, never while something is verified. Whoever panicked there has left a
@@ -81,15 +118,27 @@ impl fmt::Debug for SignatureCache {
     }
 }
 
-impl Kept {
-    fn get(&self, question: &Digest) -> Option<Arc<SshSignature>> {
+impl<A: Clone> Generations<A> {
+    fn get(&self, question: &Digest) -> Option<A> {
         self.young.get(question).or_else(|| self.old.get(question)).cloned()
     }
 
-    fn keep(&mut self, question: Digest, answer: SshSignature, generation: usize) {
+    fn keep(&mut self, question: Digest, answer: A, generation: usize) {
         if self.young.len() >= generation {
             self.old = std::mem::take(&mut self.young);
         }
+        self.young.insert(question, answer);
+    }
+}
+
+impl<A> Default for Generations<A> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, question: Digest, answer: SshSignature, generation: usize) {
         let shared = self.shared.iter().find(|known| ***known == answer).cloned();
         let shared = shared.unwrap_or_else(|| {
             if self.shared.len() >= SHARED {
@@ -99,7 +148,7 @@ impl Kept {
             self.shared.push(Arc::clone(&answer));
             answer
         });
-        self.young.insert(question, shared);
+        self.ssh.keep(question, shared, generation);
     }
 }
 
@@ -113,7 +162,17 @@ impl<'a> Verifier<'a> {
         let verify = || object.verify_ssh_by(&policy.crypto, policy);
         let (Some(cache), Some(armoured)) = (self.cache, &object.signature) else { return verify() };
         let question = question(object.id.as_bytes(), NAMESPACE_GIT, object.payload_sha256, armoured, policy.digest());
-        cache.answer(question, verify)
+        cache.ssh(question, verify)
+    }
+
+    /// What verifies the OpenPGP signature of a commit by the certificates of a trust file.
+    pub(crate) const fn openpgp_of_commit(self, object: &'a CommitObject, policy: &'a TrustFile) -> ByCertificates<'a> {
+        ByCertificates { verifier: self, policy, commit: Some(object) }
+    }
+
+    /// What verifies an OpenPGP signature over another message.
+    pub(crate) const fn openpgp_of_message(self, policy: &'a TrustFile) -> ByCertificates<'a> {
+        ByCertificates { verifier: self, policy, commit: None }
     }
 
     /// Verifies a signature over another message. `settings` is the digest of what `crypto` comes from.
@@ -127,7 +186,34 @@ impl<'a> Verifier<'a> {
     ) -> Result<SshSignature, SshsigError> {
         let verify = || verify_sshsig(armoured, message, namespace, crypto);
         let Some(cache) = self.cache else { return verify() };
-        cache.answer(question(&[], namespace, Digest::of(message), armoured, settings), verify)
+        cache.ssh(question(&[], namespace, Digest::of(message), armoured, settings), verify)
+    }
+}
+
+/// The certificates of a trust file, under its settings.
+#[derive(Clone, Copy)]
+pub(crate) struct ByCertificates<'a> {
+    verifier: Verifier<'a>,
+    policy: &'a TrustFile,
+    commit: Option<&'a CommitObject>,
+}
+
+impl OpenPgpVerifier for ByCertificates<'_> {
+    fn verify_openpgp(
+        &self,
+        armored: &[u8],
+        message: &[u8],
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
+        let policy = self.policy;
+        // The digest of the trust file stands for its settings, and for no others.
+        let Some(cache) = self.verifier.cache.filter(|_cache| *crypto == policy.crypto) else {
+            return policy.verify_openpgp(armored, message, crypto, at);
+        };
+        let commit = self.commit.map_or(&[][..], |object| object.id.as_bytes());
+        let question = question(commit, OPENPGP, Digest::of(message), armored, policy.digest());
+        cache.openpgp(question, armored, message, policy.certificates(), crypto, at)
     }
 }
 
@@ -220,13 +306,13 @@ mod tests {
         for number in 0..6 {
             kept.keep(id(number), if number % 2 == 0 { one.clone() } else { two.clone() }, 2);
         }
-        let known: Vec<u8> = (0..6).filter(|number| kept.get(&id(*number)).is_some()).collect();
+        let known: Vec<u8> = (0..6).filter(|number| kept.ssh.get(&id(*number)).is_some()).collect();
         assert_eq!(known, [2, 3, 4, 5]);
-        assert_eq!(kept.get(&id(3)).as_deref(), Some(&two));
-        assert!(Arc::ptr_eq(&kept.get(&id(2)).unwrap(), &kept.get(&id(4)).unwrap()));
+        assert_eq!(kept.ssh.get(&id(3)).as_deref(), Some(&two));
+        assert!(Arc::ptr_eq(&kept.ssh.get(&id(2)).unwrap(), &kept.ssh.get(&id(4)).unwrap()));
         for seed in 3..=u8::try_from(SHARED + 5).unwrap() {
             kept.keep(id(seed), answer(seed), 2);
         }
-        assert_eq!((kept.shared.len(), kept.young.len().max(kept.old.len())), (SHARED, 2));
+        assert_eq!((kept.shared.len(), kept.ssh.young.len().max(kept.ssh.old.len())), (SHARED, 2));
     }
 }

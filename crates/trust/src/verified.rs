@@ -52,7 +52,9 @@ impl VerifiedCommit {
         verifier: Verifier<'_>,
     ) -> Result<Self, Finding> {
         let signer = match object.signature_format() {
-            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => Self::by_certificate(object, policy, instants)?,
+            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => {
+                Self::by_certificate(object, policy, instants, verifier)?
+            }
             Some(ArmorFormat::OpenPgp) => {
                 let found = "an OpenPGP signature, and no principal has an OpenPGP key".to_owned();
                 return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
@@ -62,14 +64,19 @@ impl VerifiedCommit {
         Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
     }
 
-    fn by_certificate(object: &CommitObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
-        let names = list(policy.certificate_holders(instants.latest()));
-        let fix = || format!("sign with an OpenPGP key in force of {names}");
+    fn by_certificate(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Signer, Finding> {
+        let names = || list(policy.certificate_holders(instants.latest()));
+        let fix = || format!("sign with an OpenPGP key in force of {}", names());
         let signature = object
-            .verify_openpgp(policy, &policy.crypto, instants)
+            .verify_openpgp(&verifier.openpgp_of_commit(object, policy), &policy.crypto, instants)
             .map_err(|finding| Finding { fix: fix(), ..finding })?;
         let (principal, _pin) = policy.certificate_in_window(&signature, instants).map_err(|(code, found)| {
-            let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {names}");
+            let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {}", names());
             refuse(code, &object.id, found, needed, fix())
         })?;
         let key = KeyFingerprint::OpenPgp(signature.certificate());

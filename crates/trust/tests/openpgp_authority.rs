@@ -9,7 +9,10 @@ mod support;
 use manifest::Digest;
 use memory::{Tree, World, at, code, config_map, path, person, policy, put_policy};
 use support::{Bench, gpg::Gpg};
-use trust::{Approval, CommitId, CommitObject, Decision, Start, TrustFile, envelope, envelope_message};
+use trust::{
+    Approval, CommitId, CommitObject, Decision, SignatureCache, Start, TrustFile, envelope, envelope_message,
+    judge_with,
+};
 
 const FILE: &str = ".writ/keys/bob.asc";
 
@@ -23,9 +26,14 @@ struct Bob<'b> {
 
 impl<'b> Bob<'b> {
     fn new(bench: &'b Bench) -> Self {
+        Self::until(bench, "never")
+    }
+
+    /// Whose subkey ends then.
+    fn until(bench: &'b Bench, expires: &str) -> Self {
         let gpg = Gpg::new(bench, "gpg");
         let primary = gpg.key("Bob <bob@example.com>", "ed25519", "cert", "never");
-        let subkey = gpg.subkey(&primary, "ed25519", "sign", "never");
+        let subkey = gpg.subkey(&primary, "ed25519", "sign", expires);
         let certificate = gpg.export(&primary);
         Self { gpg, primary, subkey, certificate }
     }
@@ -192,6 +200,13 @@ const TWO: [(&str, &str); 2] =
 /// The verdict on alice's change of a policy that takes two, with an approval that is signed like this.
 fn approved(bob: &Bob<'_>, edits: &[(&str, &str)], sign: impl FnOnce(&[u8]) -> String) -> (&'static str, String) {
     let mut world = bob.world("", &[&TWO, edits].concat());
+    let step = approve(&mut world, sign);
+    let judgement = world.judge(&Start::Introduction, step);
+    (code(&judgement), judgement.refusal().map_or_else(String::new, |finding| finding.found.clone()))
+}
+
+/// Alice's change of a policy, and bob's approval beside it.
+fn approve(world: &mut World, sign: impl FnOnce(&[u8]) -> String) -> CommitId {
     let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
     let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
     let approval = Approval {
@@ -207,8 +222,7 @@ fn approved(bob: &Bob<'_>, edits: &[(&str, &str)], sign: impl FnOnce(&[u8]) -> S
     let payload = approval.payload();
     let text = envelope(&payload, &[("bob", &sign(&envelope_message(&payload)))]);
     world.memory.notes.insert(step, vec![text.into_bytes()]);
-    let judgement = world.judge(&Start::Introduction, step);
-    (code(&judgement), judgement.refusal().map_or_else(String::new, |finding| finding.found.clone()))
+    step
 }
 
 #[test]
@@ -233,6 +247,45 @@ fn approvals_are_signed_by_certificates() {
         assert_eq!(code, "W303");
         assert!(found.ends_with(&format!("signed with key {key}, which is revoked (stolen)")), "{found}");
     }
+}
+
+/// The maths is remembered, of commits and of approvals; whether the key is in force is not.
+#[test]
+fn a_second_judgement_does_no_maths_and_asks_again_for_the_times() {
+    let bench = Bench::new();
+    let bob = Bob::until(&bench, "2026-01-03");
+    let mut world = bob.world("", &TWO);
+    let judge = |world: &World, start: &Start, head: CommitId, cache: &SignatureCache| {
+        let before = cache.verified();
+        let judgement = judge_with(&world.memory, &world.root, start, &head, at(world.now), Some(cache));
+        assert_eq!(judgement, world.judge(start, head));
+        (code(&judgement), cache.verified() - before)
+    };
+    world.now = memory::BASE + 3_600;
+    let start = Start::Accepted(world.introduction);
+    let cache = SignatureCache::default();
+    let (approved, introduction) = (approve(&mut world, |message| bob.sign(message)), world.introduction);
+    assert_eq!(judge(&world, &start, approved, &cache), ("ok", 2), "alice's commit and bob's approval");
+    assert_eq!(judge(&world, &start, approved, &cache), ("ok", 0));
+    let commit = bob.commit(&mut world, introduction, "apps/web.yaml", &config_map("web", 2));
+    assert_eq!(judge(&world, &start, commit, &cache), ("ok", 1));
+    assert_eq!(judge(&world, &start, commit, &cache), ("ok", 0));
+    // One signature over what another one is good for.
+    let forged = bob.sign(b"something else");
+    let raw = String::from_utf8(world.memory.raw(&commit).to_vec()).unwrap();
+    let (before, after) = (raw.find("gpgsig ").unwrap(), raw.find("\n\n").unwrap());
+    let header = format!("gpgsig {}", forged.trim_end().replace('\n', "\n "));
+    let raw = [&raw[..before], &header, &raw[after..]].concat().into_bytes();
+    let (tree, time) = (world.memory.tree(&commit), world.memory.time(&commit));
+    let forged = world.memory.plant(raw, &[introduction], tree, time);
+    assert_eq!(judge(&world, &start, forged, &cache), ("W201", 1));
+    // The subkey has ended.
+    world.now = memory::BASE + 10 * 86_400;
+    assert_eq!(judge(&world, &start, commit, &cache), ("W204", 0));
+    assert_eq!(judge(&world, &start, approved, &cache), ("W303", 0));
+    // Until then it is the same again.
+    world.now = memory::BASE + 3_600;
+    assert_eq!(judge(&world, &start, commit, &cache), ("ok", 0));
 }
 
 /// Whoever makes a commit does not vouch for what is in it, where somebody else is asked for.

@@ -53,8 +53,11 @@ impl Digest {
         }
     }
 
-    pub(super) fn hash(self, message: &[u8]) -> digest::Digest {
-        digest::digest(self.algorithm(), message)
+    /// The digest of these parts after each other.
+    pub(super) fn hash<'p>(self, parts: impl IntoIterator<Item = &'p [u8]>) -> digest::Digest {
+        let mut context = digest::Context::new(self.algorithm());
+        parts.into_iter().for_each(|part| context.update(part));
+        context.finish()
     }
 
     fn algorithm(self) -> &'static Algorithm {

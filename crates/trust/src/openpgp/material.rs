@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
-    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
-    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
+use aws_lc_rs::{
+    digest,
+    signature::{
+        ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
+        ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA384_ASN1,
+        ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
+    },
 };
 use pgp::{
     crypto::{ecc_curve::ECCCurve, public_key::PublicKeyAlgorithm},
@@ -93,29 +96,29 @@ impl Material {
         }
     }
 
-    /// Whether `signature` by `algorithm` over `message` fits. `None`: it is not one that this key makes.
+    /// Whether `signature` by `algorithm` over what has this digest fits. `None`: it is not one that this key makes.
     pub(super) fn verifies(
         &self,
         algorithm: PublicKeyAlgorithm,
         digest: Digest,
-        message: &[u8],
+        signed: &digest::Digest,
         signature: &SignatureBytes,
     ) -> Option<bool> {
         match (self, algorithm, signature) {
             (Self::Ed25519 { key, legacy: true }, PublicKeyAlgorithm::EdDSALegacy, SignatureBytes::Mpis(numbers)) => {
                 let fixed = fixed(numbers, 32)?;
-                Some(ed25519::verifies(key, digest.hash(message).as_ref(), &fixed))
+                Some(ed25519::verifies(key, signed.as_ref(), &fixed))
             }
             (Self::Ed25519 { key, legacy: false }, PublicKeyAlgorithm::Ed25519, SignatureBytes::Native(bytes)) => {
-                Some(ed25519::verifies(key, digest.hash(message).as_ref(), bytes))
+                Some(ed25519::verifies(key, signed.as_ref(), bytes))
             }
             (Self::Ecdsa { curve, point }, PublicKeyAlgorithm::ECDSA, SignatureBytes::Mpis(numbers)) => {
                 let key = UnparsedPublicKey::new(curve.algorithm(digest), point);
-                Some(key.verify(message, &der(numbers)?).is_ok())
+                Some(key.verify_digest(signed, &der(numbers)?).is_ok())
             }
             (Self::Rsa(key), PublicKeyAlgorithm::RSA | PublicKeyAlgorithm::RSASign, SignatureBytes::Mpis(numbers)) => {
                 let [number] = numbers.as_slice() else { return None };
-                Some(key.verifies(digest.into(), message, &padded(number, key.width())?))
+                Some(key.verifies_digest(digest.into(), signed, &padded(number, key.width())?))
             }
             _ => None,
         }

@@ -7,7 +7,7 @@ use pgp::{
 };
 
 use super::{
-    OpenPgpError, OpenPgpFingerprint,
+    Claim, OpenPgpError, OpenPgpFingerprint,
     digest::Digest,
     packets::{Packet, Packets},
     signature_packet::{SignaturePacket, Unread, kind},
@@ -19,10 +19,7 @@ use crate::armor::{self, ArmorError, ArmorFormat, Checksum};
 pub struct Signature {
     pub(super) packet: SignaturePacket,
     pub(super) digest: Digest,
-    pub(super) issuer: OpenPgpFingerprint,
-    pub(super) created: Timestamp,
-    /// The last second at which it holds.
-    pub(super) ends: Option<Timestamp>,
+    pub(super) claim: Claim,
 }
 
 impl Signature {
@@ -68,20 +65,20 @@ impl Signature {
             return Err(malformed("what nothing signs is not as gpg or sq writes it"));
         }
         let digest = Digest::of(packet.digest)?;
-        let ends = packet.ends();
-        Ok(Self { packet, digest, issuer, created, ends })
+        let claim = Claim { issuer, created, ends: packet.ends() };
+        Ok(Self { packet, digest, claim })
     }
 
     /// The key that made it, by its own account.
     #[must_use]
     pub const fn issuer(&self) -> OpenPgpFingerprint {
-        self.issuer
+        self.claim.issuer
     }
 
     /// When it was made, by its own account.
     #[must_use]
     pub const fn created(&self) -> Timestamp {
-        self.created
+        self.claim.created
     }
 }
 

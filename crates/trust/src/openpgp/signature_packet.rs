@@ -113,9 +113,10 @@ impl SignaturePacket {
         };
         // The length counts modulo 2^32, which no packet reaches.
         let length = u32::try_from(self.covered.len()).ok()?.to_be_bytes();
-        let message = [&[self.salt.as_slice()], parts, &[&self.covered, &[number, 0xff], &length]].concat().concat();
-        let starts = digest.hash(&message).as_ref().starts_with(&self.start);
-        Some(key.verifies(self.algorithm, digest, &message, &self.signature)? && starts)
+        let after: [&[u8]; 3] = [&self.covered, &[number, 0xff], &length];
+        let signed = digest.hash(std::iter::once(self.salt.as_slice()).chain(parts.iter().copied()).chain(after));
+        let starts = signed.as_ref().starts_with(&self.start);
+        Some(key.verifies(self.algorithm, digest, &signed, &self.signature)? && starts)
     }
 
     /// When it was made, as it says in the part that is signed.

@@ -51,6 +51,19 @@ pub trait OpenPgpVerifier {
     ) -> Result<OpenPgpSignature, OpenPgpError>;
 }
 
+/// What a signature says of itself in the part that is signed. Of one that is known to fit it is all that a verdict
+/// needs: whether the key is in force, and at which times, is asked of the certificates each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(super) issuer: OpenPgpFingerprint,
+    pub(super) created: Timestamp,
+    /// The last second at which it holds.
+    pub(super) ends: Option<Timestamp>,
+}
+
+/// Does the maths of a signature with the key that it names.
+type Fits<'f> = &'f mut dyn FnMut(&Key) -> Result<(), OpenPgpError>;
+
 impl Signature {
     /// Verifies it with those of these certificates that hold its key. A signing key that two of them hold was bound by
     /// both in agreement, so the first that vouches for it is as good as the other.
@@ -64,15 +77,24 @@ impl Signature {
         crypto: &Crypto,
         at: &Instants,
     ) -> Result<OpenPgpSignature, OpenPgpError> {
-        let mut refused = OpenPgpError::UnknownKey(self.issuer);
-        for certificate in certificates {
-            match self.verify(certificate, message, crypto, at) {
-                Ok(verified) => return Ok(verified),
-                Err(OpenPgpError::UnknownKey(_)) => {}
-                Err(error) => refused = error,
-            }
-        }
-        Err(refused)
+        self.claim.by_any(certificates, crypto, at, &mut |key| self.fits(key, message, crypto))
+    }
+
+    /// The same, and what it claims if it fits, in force or not.
+    pub(crate) fn verify_to_remember<'c>(
+        &self,
+        certificates: impl IntoIterator<Item = &'c Certificate>,
+        message: &[u8],
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> (Result<OpenPgpSignature, OpenPgpError>, Option<Claim>) {
+        let mut fits = None;
+        let verdict = self.claim.by_any(certificates, crypto, at, &mut |key| {
+            self.fits(key, message, crypto)?;
+            fits = Some(self.claim);
+            Ok(())
+        });
+        (verdict, fits)
     }
 
     /// Verifies it over `message` as a signature of this certificate. Three times have to lie in the window of the key
@@ -88,6 +110,59 @@ impl Signature {
         crypto: &Crypto,
         at: &Instants,
     ) -> Result<OpenPgpSignature, OpenPgpError> {
+        self.claim.by(certificate, crypto, at, &mut |key| self.fits(key, message, crypto))
+    }
+
+    fn fits(&self, key: &Key, message: &[u8], crypto: &Crypto) -> Result<(), OpenPgpError> {
+        self.digest.check(crypto)?;
+        let made = self.packet.version == key.version;
+        match self.packet.fits(&key.material, self.digest, &[message]).filter(|_fits| made) {
+            Some(true) => Ok(()),
+            Some(false) => Err(OpenPgpError::Mismatch(self.claim.issuer)),
+            None => Err(OpenPgpError::Algorithm(self.claim.issuer)),
+        }
+    }
+}
+
+impl Claim {
+    /// The verdict on a signature that is known to fit the key that it names: the same as with the maths.
+    ///
+    /// # Errors
+    /// As [`Signature::verify_by_any`], but W201.
+    pub(crate) fn known_to_fit<'c>(
+        &self,
+        certificates: impl IntoIterator<Item = &'c Certificate>,
+        crypto: &Crypto,
+        at: &Instants,
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
+        self.by_any(certificates, crypto, at, &mut |_key| Ok(()))
+    }
+
+    fn by_any<'c>(
+        &self,
+        certificates: impl IntoIterator<Item = &'c Certificate>,
+        crypto: &Crypto,
+        at: &Instants,
+        fits: Fits<'_>,
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
+        let mut refused = OpenPgpError::UnknownKey(self.issuer);
+        for certificate in certificates {
+            match self.by(certificate, crypto, at, fits) {
+                Ok(verified) => return Ok(verified),
+                Err(OpenPgpError::UnknownKey(_)) => {}
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    fn by(
+        &self,
+        certificate: &Certificate,
+        crypto: &Crypto,
+        at: &Instants,
+        fits: Fits<'_>,
+    ) -> Result<OpenPgpSignature, OpenPgpError> {
         let primary = &certificate.primary;
         let key = std::iter::once(primary)
             .chain(&certificate.subkeys)
@@ -95,13 +170,7 @@ impl Signature {
             .ok_or(OpenPgpError::UnknownKey(self.issuer))?;
         key.material.check(crypto)?;
         primary.material.check(crypto)?;
-        self.digest.check(crypto)?;
-        let made = self.packet.version == key.version;
-        match self.packet.fits(&key.material, self.digest, &[message]).filter(|_fits| made) {
-            Some(true) => {}
-            Some(false) => return Err(OpenPgpError::Mismatch(self.issuer)),
-            None => return Err(OpenPgpError::Algorithm(self.issuer)),
-        }
+        fits(key)?;
         let in_force =
             |key: &Key| key.standing.check(key.fingerprint, key.created, self.created, at).map(|one| one.signs);
         in_force(primary)?;

@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::OnceLock};
 
-use aws_lc_rs::signature::{
-    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RsaParameters,
-    RsaPublicKeyComponents,
+use aws_lc_rs::{
+    digest,
+    signature::{
+        ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+        RsaParameters, RsaPublicKeyComponents,
+    },
 };
 
 /// Largest modulus that the maths library takes, in bits.
@@ -77,6 +80,12 @@ impl RsaKey {
             && self.prepared(digest).is_some_and(|key| key.verify_sig(message, signature).is_ok())
     }
 
+    /// The same for what has this digest.
+    pub(crate) fn verifies_digest(&self, digest: Sha2, signed: &digest::Digest, signature: &[u8]) -> bool {
+        signature.len() == self.width()
+            && self.prepared(digest).is_some_and(|key| key.verify_digest_sig(signed, signature).is_ok())
+    }
+
     fn prepared(&self, digest: Sha2) -> Option<&ParsedPublicKey> {
         let [sha256, sha384, sha512] = &self.prepared;
         let (kept, parameters): (_, &'static RsaParameters) = match digest {
@@ -118,6 +127,14 @@ mod tests {
         assert_eq!((bits(&[]), bits(&[1]), bits(&[0x80, 0]), bits(&[0x7f, 0])), (0, 1, 16, 15));
     }
 
+    fn encoding_digest(digest: Sha2) -> &'static digest::Algorithm {
+        match digest {
+            Sha2::Sha256 => &digest::SHA256,
+            Sha2::Sha384 => &digest::SHA384,
+            Sha2::Sha512 => &digest::SHA512,
+        }
+    }
+
     #[test]
     fn each_digest_has_a_key_of_its_own() {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
@@ -136,6 +153,10 @@ mod tests {
                 assert!(!key.verifies(digest, b"massage", &signature));
             }
             assert!(!key.verifies(digest, b"message", &signature[1..]));
+            let signed = |message: &[u8]| digest::digest(encoding_digest(digest), message);
+            assert!(key.verifies_digest(digest, &signed(b"message"), &signature));
+            assert!(!key.verifies_digest(digest, &signed(b"massage"), &signature));
+            assert!(!key.verifies_digest(digest, &signed(b"message"), &signature[1..]));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
         Signature,
     },
     refusal::unreadable,
+    signature_cache::Verifier,
     step::read_trust_file,
 };
 
@@ -126,6 +127,11 @@ impl TrustFile {
         self.certificate_holder(&signature.certificate()).map(|(name, _pin)| name)
     }
 
+    /// The certificates, as far as they are loaded.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.certificates.values()
+    }
+
     /// Whether any principal has an OpenPGP key.
     #[must_use]
     pub fn has_certificates(&self) -> bool {
@@ -167,9 +173,12 @@ impl TrustFile {
         armoured: &[u8],
         message: &[u8],
         instants: &Instants,
+        verifier: Verifier<'_>,
     ) -> Result<&str, String> {
-        let signature =
-            self.verify_openpgp(armoured, message, &self.crypto, instants).map_err(|error| error.to_string())?;
+        let certificates = verifier.openpgp_of_message(self);
+        let signature = certificates
+            .verify_openpgp(armoured, message, &self.crypto, instants)
+            .map_err(|error| error.to_string())?;
         self.certificate_in_window(&signature, instants).map(|(name, _pin)| name).map_err(|(_code, reason)| reason)
     }
 
@@ -206,6 +215,6 @@ impl OpenPgpVerifier for TrustFile {
         crypto: &Crypto,
         at: &Instants,
     ) -> Result<OpenPgpSignature, OpenPgpError> {
-        Signature::parse(armored)?.verify_by_any(self.certificates.values(), message, crypto, at)
+        Signature::parse(armored)?.verify_by_any(self.certificates(), message, crypto, at)
     }
 }
