@@ -1,6 +1,7 @@
 //! Repositories made for the measurement: so many commits by one key, each of them changing one of three hundred small files.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,9 +25,11 @@ const FILES: usize = 15;
 /// How many seconds ago the first commit was made; each is one second younger than the one before, and none of the future.
 const AGE: i64 = 1_000_000;
 
-/// Who signs everything.
+/// Who signs the trust file, and all commits but where another's OpenPGP key is measured.
 const NAME: &str = "alice";
 const EMAIL: &str = "alice@example.com";
+/// Who has the OpenPGP key, and its file.
+const HOLDER: &str = "bob";
 const REPO_ID: &str = "urn:writ:bench";
 const BRANCH: &str = "refs/heads/main";
 
@@ -34,8 +37,10 @@ const BRANCH: &str = "refs/heads/main";
 pub(super) struct History {
     /// Bare.
     pub(super) directory: PathBuf,
-    /// An `allowed_signers` file that lists the key.
+    /// An `allowed_signers` file that lists the SSH key.
     pub(super) allowed_signers: PathBuf,
+    /// The certificate of the OpenPGP key, if that is what signs.
+    pub(super) certificate: Option<String>,
     /// Where trust starts.
     pub(super) root: TrustRootSpec,
     /// All signed commits, oldest first.
@@ -65,32 +70,42 @@ pub(super) struct Wanted {
 impl History {
     /// Makes it below a folder.
     pub(super) fn make(folder: &Path, wanted: Wanted) -> Result<Self> {
-        let signer = Signer::generate(wanted.algorithm)?;
+        let time = Timestamp::now().as_second() - AGE;
+        let signer = Signer::generate(wanted.algorithm, time)?;
+        // Trust starts with an SSH key.
+        let other = signer.certificate().map(|_| Signer::generate(Algorithm::Ed25519, time)).transpose()?;
+        let root_signer = other.as_ref().unwrap_or(&signer);
         let directory = folder.join("repository.git");
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         run(hermetic(folder).args(["init", "--quiet", "--bare"]).arg(&directory))?;
-        let mut making = Making::new(&signer)?;
+        let mut making = Making::new(root_signer, &signer, time)?;
         for _ in 0..wanted.unsigned {
             making.commit(None)?;
         }
+        if let Some(other) = &other {
+            making.commit(Some(other))?;
+        }
+        let mut signed = Vec::with_capacity(wanted.signed);
         for number in 0..wanted.signed {
             if number > 0 {
                 making.change(number)?;
             }
-            making.commit(Some(&signer))?;
+            signed.extend(making.commit(Some(&signer))?);
         }
-        let Making { pack, first, signed, .. } = making;
+        let Making { pack, first, .. } = making;
+        let certificate = signer.exported()?;
+        import(folder, certificate.as_deref())?;
         let git = || in_repository(folder, &directory);
         pack.store(&directory, git)?;
         let head = signed.last().context("no signed commit is wanted")?.id;
         run(git().args(["update-ref", BRANCH, &head.to_string()]))?;
         run(git().args(["repack", "-a", "-d", "-q"]))?;
         let (commit, payload) = first.context("no commit is wanted")?;
-        let root = trust_root(&signer, commit, &payload)?;
+        let root = trust_root(root_signer, commit, &payload)?;
         let allowed_signers = folder.join("allowed_signers");
-        let line = format!("{EMAIL} namespaces=\"git\" {}\n", signer.public()?);
+        let line = format!("{EMAIL} namespaces=\"git\" {}\n", root_signer.public()?);
         fs::write(&allowed_signers, line).context("cannot write the allowed signers")?;
-        Ok(Self { directory, allowed_signers, root, signed, signer, home: folder.to_owned() })
+        Ok(Self { directory, allowed_signers, certificate, root, signed, signer, home: folder.to_owned() })
     }
 
     /// `git` in this repository, with settings that come from here alone.
@@ -101,8 +116,31 @@ impl History {
 
 fn hermetic(home: &Path) -> Command {
     let mut git = hermetic_command("git", home);
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GNUPGHOME", keyring(home));
     git
+}
+
+/// The folder that gpg has its keys in.
+fn keyring(home: &Path) -> PathBuf {
+    home.join("gnupg")
+}
+
+/// Gives a certificate to gpg, if there is one.
+fn import(home: &Path, certificate: Option<&str>) -> Result<()> {
+    let Some(certificate) = certificate else { return Ok(()) };
+    let (folder, file) = (keyring(home), home.join("certificate.asc"));
+    let private = fs::DirBuilder::new().mode(0o700).create(&folder);
+    private.with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(&file, certificate).with_context(|| format!("cannot write {}", file.display()))?;
+    let gpg = |program: &str| {
+        let mut command = hermetic_command(program, home);
+        command.env("GNUPGHOME", &folder);
+        command
+    };
+    let imported = run(gpg("gpg").args(["--batch", "--quiet", "--import"]).arg(&file));
+    imported.context("gpg does not take the certificate (is it there? apt-get install gnupg)")?;
+    // Verifying needs none of its servers.
+    run(gpg("gpgconf").args(["--kill", "all"])).map(drop)
 }
 
 fn in_repository(home: &Path, directory: &Path) -> Command {
@@ -140,31 +178,27 @@ struct Making {
     time: i64,
     /// The first commit, and its payload.
     first: Option<(CommitId, Vec<u8>)>,
-    signed: Vec<Commit>,
 }
 
 impl Making {
-    fn new(signer: &Signer) -> Result<Self> {
+    fn new(root: &Signer, signer: &Signer, time: i64) -> Result<Self> {
         let mut pack = Pack::default();
-        let policy = policy(signer)?;
-        let signature = signer.sign("writ-trust@1", policy.as_bytes())?;
+        let certificate = signer.exported()?;
+        let policy = policy(root, signer, certificate.as_deref())?;
+        let signature = root.sign("writ-trust@1", policy.as_bytes())?;
         let policy = pack.add(Kind::Blob, policy.as_bytes())?;
         let signature = pack.add(Kind::Blob, signature.armoured.as_bytes())?;
         let signatures = pack.add(Kind::Tree, &listing([(format!("{NAME}.sig"), FILE, signature)]))?;
-        let entries = [("trust.yaml".to_owned(), FILE, policy), ("trust.yaml.sigs".to_owned(), FOLDER, signatures)];
+        let mut entries =
+            vec![("trust.yaml".to_owned(), FILE, policy), ("trust.yaml.sigs".to_owned(), FOLDER, signatures)];
+        if let Some(certificate) = certificate {
+            let file = pack.add(Kind::Blob, certificate.as_bytes())?;
+            let keys = pack.add(Kind::Tree, &listing([(format!("{HOLDER}.asc"), FILE, file)]))?;
+            entries.insert(0, ("keys".to_owned(), FOLDER, keys));
+        }
         let writ = pack.add(Kind::Tree, &listing(entries))?;
-        let time = Timestamp::now().as_second() - AGE;
-        let mut making = Self {
-            pack,
-            files: Vec::new(),
-            folders: Vec::new(),
-            writ,
-            root: writ,
-            parent: None,
-            time,
-            first: None,
-            signed: Vec::new(),
-        };
+        let mut making =
+            Self { pack, files: Vec::new(), folders: Vec::new(), writ, root: writ, parent: None, time, first: None };
         for folder in 0..FOLDERS {
             let files = (0..FILES).map(|file| making.file(folder, file, 0)).collect::<Result<Vec<_>>>()?;
             making.files.push(files);
@@ -209,8 +243,8 @@ impl Making {
         Ok(())
     }
 
-    /// A commit of what is there now.
-    fn commit(&mut self, signer: Option<&Signer>) -> Result<()> {
+    /// A commit of what is there now; what there is to verify of it, if it is signed.
+    fn commit(&mut self, signer: Option<&Signer>) -> Result<Option<Commit>> {
         self.time += 1;
         let mut head = format!("tree {}\n", hex::encode(self.root));
         if let Some(parent) = self.parent {
@@ -230,10 +264,7 @@ impl Making {
         if self.first.is_none() {
             self.first = Some((id, payload.clone()));
         }
-        if let Some(Signed { plain, .. }) = signature {
-            self.signed.push(Commit { id, payload, signature: plain });
-        }
-        Ok(())
+        Ok(signature.map(|Signed { plain, .. }| Commit { id, payload, signature: plain }))
     }
 }
 
@@ -250,15 +281,24 @@ fn listing(entries: impl IntoIterator<Item = (String, &'static str, Id)>) -> Vec
     bytes
 }
 
-/// The trust file: one person may do everything.
-fn policy(signer: &Signer) -> Result<String> {
-    let key = signer.public()?;
+/// The trust file: whoever signs may do everything, but whose key is one of OpenPGP may not change the file.
+fn policy(root: &Signer, signer: &Signer, certificate: Option<&str>) -> Result<String> {
+    let key = root.public()?;
     let expires = Timestamp::now().checked_add(jiff::SignedDuration::from_hours(24 * 365))?;
     let expires = expires.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let (holder, name) = match (signer.certificate(), certificate) {
+        (Some(known), Some(text)) => {
+            let (fingerprint, sha256) = (known.fingerprint(), manifest::Digest::of(text.as_bytes()));
+            let file = format!(".writ/keys/{HOLDER}.asc");
+            let key = format!("openpgp: {{fingerprint: {fingerprint}, certFile: {file}, sha256: \"{sha256}\"}}");
+            (format!("  {HOLDER}: {{kind: human, keys: [{{{key}}}]}}\n"), HOLDER)
+        }
+        _ => (String::new(), NAME),
+    };
     Ok(format!(
         "apiVersion: writ.dev/v1alpha1\nkind: TrustPolicy\nrepoId: {REPO_ID}\nref: {BRANCH}\nversion: 1\nexpires: {expires}\n\
-         principals:\n  {NAME}: {{kind: human, keys: [{{ssh: \"{key}\"}}]}}\n\
-         roles: {{root: [{NAME}], sre: [{NAME}]}}\nrules:\n  \
+         principals:\n  {NAME}: {{kind: human, keys: [{{ssh: \"{key}\"}}]}}\n{holder}\
+         roles: {{root: [{NAME}], sre: [{name}]}}\nrules:\n  \
          - {{name: trust, paths: [\".writ/**\"], anyOf: [{{role: root, threshold: 1}}]}}\n  \
          - {{name: apps, paths: [\"apps/**\"], anyOf: [{{role: sre, threshold: 1}}], kinds: [\"namespaced\"]}}\n\
          revoked: []\n"

@@ -12,14 +12,11 @@ use testkit::measured::trust::{
     AllowedSigners, CommitId, History as _, Judgement, KnownSigners, SignatureCache, Start, TrustRootSpec, judge,
     judge_with, verify_signature_only,
 };
-use testkit::measured::{git::Objects, trust};
+use testkit::measured::{git::Objects, trust, trust::openpgp::Keyring};
 use testkit::run;
 
 use super::super::report::children_milliseconds;
-use super::{
-    history::{Commit, History, parsed},
-    signer::signed_bytes,
-};
+use super::history::{Commit, History, parsed};
 
 /// The least CPU time of each pass, per commit, in microseconds: what others do on the machine counts for neither side.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +45,8 @@ impl Times {
     pub(super) fn measure(history: &History, sample: usize, rounds: u32) -> Result<Self> {
         const FORWARDS: [Pass; 4] = [Pass::Git, Pass::Raw, Pass::Signatures, Pass::Judge];
         let allowed = std::fs::read_to_string(&history.allowed_signers).context("cannot read the allowed signers")?;
-        let allowed_signers = Some(AllowedSigners::parse(&allowed)?);
-        let known = KnownSigners { allowed_signers, ..KnownSigners::default() };
+        let certificates = history.certificate.as_ref().map(|text| Keyring::parse(text.as_bytes())).transpose()?;
+        let known = KnownSigners { allowed_signers: Some(AllowedSigners::parse(&allowed)?), certificates };
         let objects = Objects::open(&history.directory)?;
         let sample = evenly(&history.signed, sample);
         let mut shortest = Self { git: f64::MAX, raw: f64::MAX, signatures: f64::MAX, judge: f64::MAX };
@@ -109,7 +106,7 @@ fn by_git(history: &History, commits: &[&Commit]) -> Result<()> {
 fn raw(history: &History) -> Result<()> {
     let key = history.signer.verifier()?;
     for commit in &history.signed {
-        let bytes = signed_bytes(trust::NAMESPACE_GIT, &commit.payload)?;
+        let bytes = history.signer.verified_bytes(trust::NAMESPACE_GIT, &commit.payload)?;
         key.verify_sig(&bytes, &commit.signature).map_err(|_| anyhow!("the library refuses its own signature"))?;
     }
     Ok(())
