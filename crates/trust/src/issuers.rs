@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The certificates of each key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Issuers {
     certificates: BTreeMap<OpenPgpFingerprint, BTreeSet<OpenPgpFingerprint>>,
     /// Object ids of the trust files that were read.

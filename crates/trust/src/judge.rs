@@ -4,6 +4,7 @@
 //! Equal floor, equal verdict: a key's end is compared with `now` only above the floor (what the caller says was
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
+mod holds;
 mod introduction;
 mod mainline;
 mod skip;
@@ -14,17 +15,15 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Revoked, Signer, TrustCode, TrustFile,
-    TrustRootSpec, VerifiedCommit,
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec,
+    VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
-    issuers::Issuers,
     refusal::{mend_signature, refuse, sign_again},
     repair::Place,
     signature_cache::{SignatureCache, Verifier},
     step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
-    still_holds::{Made, StillHolds},
     trust_file::load_certificates,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
@@ -122,7 +121,8 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
     judge_with(history, root, start, head, now, None)
 }
 
-/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again.
+/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again, and what
+/// was looked through for revoked commits is not looked through again.
 #[must_use]
 pub fn judge_with(
     history: &dyn History,
@@ -147,7 +147,7 @@ pub(crate) fn judge_and_tell(
 ) -> Judgement {
     let watched = Watched::new(history);
     let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, told };
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -217,6 +217,8 @@ struct Judge<'a> {
     head: CommitId,
     definitions: Definitions,
     verifier: Verifier<'a>,
+    /// What earlier judgements left.
+    known: Option<&'a SignatureCache>,
     /// Who wants to know why.
     told: Option<&'a Told<'a>>,
 }
@@ -302,66 +304,6 @@ impl Judge<'_> {
         }
         judgement.broken = self.still_holds(&state).err();
         judgement
-    }
-
-    /// W304 if what is in force no longer holds under its own revocations. Looked at is the whole mainline from the
-    /// introduction, or from where the caller says that it is accepted.
-    fn still_holds(&self, state: &State) -> Result<(), Finding> {
-        if state.policy.revoked.is_empty() {
-            return Ok(());
-        }
-        let introduction = self.root.introduction.commit;
-        let (before, until) = match self.start {
-            Start::Accepted(commit) => (Some(*commit), *commit),
-            Start::Introduction | Start::Above(_) | Start::Resumed(_) => (None, introduction),
-        };
-        let mut steps = Vec::new();
-        let mut at = state.commit;
-        loop {
-            if before == Some(at) {
-                break;
-            }
-            let object = read_commit(self.history, &at)?;
-            steps.push(Made {
-                commit: at,
-                payload: object.payload_sha256,
-                keys: object.claimed_keys(),
-                is_merge: object.parents.len() > 1,
-            });
-            match object.parents.first() {
-                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = *parent,
-                _ => break,
-            }
-        }
-        steps.reverse();
-        let issuers = self.issuers(&state.policy, before.iter().chain(steps.iter().map(|step| &step.commit)))?;
-        let instants = Instants { committer: state.made, first_sight: Some(self.now) };
-        let asked = StillHolds {
-            history: self.history,
-            root: self.root,
-            policy: &state.policy,
-            before,
-            steps: &steps,
-            issuers: &issuers,
-            instants,
-            verifier: self.verifier,
-        };
-        asked.judge()
-    }
-
-    /// Whose the keys of OpenPGP signatures are, if that decides anything.
-    fn issuers<'c>(
-        &self,
-        policy: &TrustFile,
-        mainline: impl Iterator<Item = &'c CommitId>,
-    ) -> Result<Issuers, Finding> {
-        let mut issuers = Issuers::default();
-        if policy.revoked.keys().any(|revoked| matches!(revoked, Revoked::Certificate(_))) {
-            for commit in mainline {
-                issuers.add(self.history, commit)?;
-            }
-        }
-        Ok(issuers)
     }
 
     /// What is in force at a commit that was accepted before.
