@@ -32,6 +32,7 @@ mod root;
 mod rules;
 mod signature_cache;
 mod signature_only;
+mod signed_by;
 mod signer;
 mod ssh;
 mod step;

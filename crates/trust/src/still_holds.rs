@@ -10,13 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revoked, TrustCode, TrustFile, TrustRootSpec,
+    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revocation, Revoked, TrustCode, TrustFile,
+    TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
     issuers::Issuers,
     refusal::{refuse, unreadable},
     repair::Place,
     signature_cache::Verifier,
+    signed_by::{Certified, SignedBy},
     step::{MAX_SIDE_COMMITS, changes, read_commit},
 };
 
@@ -31,8 +33,8 @@ const TOLD: usize = 5;
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
     pub(crate) payload: manifest::Digest,
-    /// The key that signed it, and the one that certified that, as the signature has it.
-    pub(crate) keys: Vec<KeyFingerprint>,
+    /// Who signed it, as the signature has it.
+    pub(crate) signed: SignedBy,
     /// Whether it brings other commits along.
     pub(crate) is_merge: bool,
 }
@@ -70,6 +72,9 @@ impl Looked {
     }
 }
 
+/// The places of the steps at which soft revocations begin.
+type Ends = BTreeMap<CommitId, usize>;
+
 /// What is asked: steps of the mainline, oldest first, and the policy that is in force after the last.
 pub(crate) struct StillHolds<'a> {
     pub(crate) history: &'a dyn History,
@@ -106,33 +111,46 @@ impl StillHolds<'_> {
     }
 
     /// Why a step counts for nothing, if it does. `place` is its place among the steps.
-    fn revoked(
-        &self,
-        place: usize,
-        step: &Made,
-        issuers: &Issuers,
-        ends: &BTreeMap<CommitId, usize>,
-    ) -> Option<String> {
+    fn revoked(&self, place: usize, step: &Made, issuers: &Issuers, ends: &Ends) -> Option<String> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        let revoked = |key: KeyFingerprint| {
-            let revocation = self.policy.revoked.get(&key.into())?;
-            let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
-                Some(end) => place <= *end,
-                // The end lies before all that is judged here.
-                None => false,
-            });
-            (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
+        self.withdrawn(place, &step.signed, issuers, ends)
+    }
+
+    /// Why what made a signature counts for nothing at this place, if it does.
+    fn withdrawn(&self, place: usize, signed: &SignedBy, issuers: &Issuers, ends: &Ends) -> Option<String> {
+        // One that is revoked only after this step says nothing about the others. An end that is not among the steps lies
+        // before all that is judged here.
+        let hits = |revocation: &Revocation| {
+            let is_before = revocation.after.is_some_and(|after| ends.get(&after).is_some_and(|end| place <= *end));
+            !is_before
         };
-        // One that is revoked only after this step says nothing about the others.
-        issuers.with_certificates(&step.keys).into_iter().find_map(revoked)
+        let by_key = |key: KeyFingerprint| {
+            let revocation = self.policy.revoked.get(&key.into()).filter(|one| hits(one))?;
+            Some(format!("key {key} is revoked ({revocation})"))
+        };
+        let by_name = |certified: &Certified| {
+            let is_meant = |revoked: &Revoked| match revoked {
+                Revoked::Serials { ca, from, to } => {
+                    issuers.is_authority(ca, &certified.authority) && (*from..=*to).contains(&certified.serial)
+                }
+                Revoked::KeyId { ca, key_id } => {
+                    issuers.is_authority(ca, &certified.authority) && *key_id == certified.key_id
+                }
+                Revoked::Key(_) | Revoked::Certificate(_) | Revoked::Payload(_) => false,
+            };
+            let mut found = self.policy.revoked.iter().filter(|(what, revocation)| is_meant(what) && hits(revocation));
+            found.next().map(|(what, revocation)| format!("{what} is revoked ({revocation})"))
+        };
+        let keys = issuers.with_certificates(&signed.keys);
+        keys.into_iter().find_map(by_key).or_else(|| signed.certificate.as_ref().and_then(by_name))
     }
 
     fn left_by_revoked(&self, issuers: &Issuers, left: &mut BTreeMap<RepoPath, Left>) -> Result<(), Finding> {
         let ends: BTreeSet<CommitId> = self.policy.revoked.values().filter_map(|revocation| revocation.after).collect();
         let places = self.steps.iter().enumerate().filter(|(_, step)| ends.contains(&step.commit));
-        let places: BTreeMap<CommitId, usize> = places.map(|(place, step)| (step.commit, place)).collect();
+        let places: Ends = places.map(|(place, step)| (step.commit, place)).collect();
         let mut before = self.before;
         for (place, step) in self.steps.iter().enumerate() {
             if let Some(why) = self.revoked(place, step, issuers, &places) {
@@ -158,15 +176,19 @@ impl StillHolds<'_> {
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
-        let merger = step.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
+        let merger = step.signed.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
         let answers = |path: &RepoPath| {
             merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
         };
         for side in sides.map_err(|error| unreadable(&step.commit, &error))? {
             let object = read_commit(self.history, &side)?;
-            let made =
-                Made { commit: side, payload: object.payload_sha256, keys: object.claimed_keys(), is_merge: false };
-            let Some(why) = self.revoked(place, &made, issuers, &BTreeMap::new()) else { continue };
+            let made = Made {
+                commit: side,
+                payload: object.payload_sha256,
+                signed: SignedBy::of_commit(&object),
+                is_merge: false,
+            };
+            let Some(why) = self.revoked(place, &made, issuers, &Ends::new()) else { continue };
             for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
                 if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {
                     let why = format!("commit {:.12}: {why}", side.to_string());

@@ -8,6 +8,7 @@ use super::{Judge, MAX_STEPS, State};
 use crate::{
     Revoked, Start, TrustFile,
     instants::Instants,
+    signed_by::SignedBy,
     step::read_commit,
     still_holds::{Looked, Made, StillHolds},
 };
@@ -37,7 +38,7 @@ impl Judge<'_> {
             steps.push(Made {
                 commit: at,
                 payload: object.payload_sha256,
-                keys: object.claimed_keys(),
+                signed: SignedBy::of_commit(&object),
                 is_merge: object.parents.len() > 1,
             });
             match object.parents.first() {
@@ -73,7 +74,10 @@ impl Judge<'_> {
     }
 }
 
-/// Whether it matters whose the keys of OpenPGP signatures are.
+/// Whether something is revoked that signatures do not name themselves.
 fn asks_for_issuers(policy: &TrustFile) -> bool {
-    policy.revoked.keys().any(|revoked| matches!(revoked, Revoked::Certificate(_)))
+    policy.revoked.keys().any(|revoked| match revoked {
+        Revoked::Certificate(_) | Revoked::Serials { .. } | Revoked::KeyId { .. } => true,
+        Revoked::Key(_) | Revoked::Payload(_) => false,
+    })
 }
