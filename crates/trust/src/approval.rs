@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ArmorFormat, CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec,
-    instants::Instants, signature_cache::Verifier,
+    instants::Instants, signature_cache::Verifier, signed_by::SignedBy,
 };
 
 /// The namespace of signatures over approvals.
@@ -237,7 +237,12 @@ pub(crate) struct Bound<'a> {
     pub(crate) object: &'a CommitObject,
     pub(crate) instants: &'a Instants,
     pub(crate) verifier: Verifier<'a>,
+    /// Why what made a signature counts for nothing any more, by what is known after the step.
+    pub(crate) withdrawn: Option<Withdrawn<'a>>,
 }
+
+/// Gives the reason, if there is one.
+pub(crate) type Withdrawn<'a> = &'a dyn Fn(&SignedBy) -> Option<String>;
 
 /// Who approved a step.
 #[derive(Debug, Default)]
@@ -248,6 +253,8 @@ pub(crate) struct Approvals {
     pub(crate) skips: BTreeMap<Vec<Digest>, BTreeSet<String>>,
     /// The principals who vouch for the tree.
     pub(crate) vouching: BTreeSet<String>,
+    /// What was approved with keys that are withdrawn, and why they are.
+    pub(crate) withdrawn: Vec<(Approval, String)>,
     /// Principals who signed something that does not count for this step.
     pub(crate) other: BTreeSet<String>,
     /// Why the rest does not count.
@@ -285,13 +292,19 @@ impl Approvals {
         for signature in &envelope.signatures {
             match signer(&signature.sig, &message, step) {
                 Err(reason) => self.reasons.push(reason),
-                Ok(principal) => match approval.bound(step) {
-                    Ok(()) => _ = self.said(&approval).insert(principal),
-                    Err(reason) => {
-                        self.reasons.push(format!("approval of {principal}: {reason}"));
-                        self.other.insert(principal);
+                Ok((principal, signed)) => {
+                    if let Some(why) = step.withdrawn.and_then(|withdrawn| withdrawn(&signed)) {
+                        self.withdrawn.push((approval.clone(), format!("approved by {principal}: {why}")));
+                        continue;
                     }
-                },
+                    match approval.bound(step) {
+                        Ok(()) => _ = self.said(&approval).insert(principal),
+                        Err(reason) => {
+                            self.reasons.push(format!("approval of {principal}: {reason}"));
+                            self.other.insert(principal);
+                        }
+                    }
+                }
             }
         }
     }
@@ -333,15 +346,16 @@ fn open(text: &[u8]) -> Result<(Vec<u8>, Envelope), ApprovalError> {
     Ok((payload, envelope))
 }
 
-/// The principal who signed a message with a key in force.
-fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, String> {
+/// The principal who signed a message with a key in force, and with which.
+fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<(String, SignedBy), String> {
     let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
     if armoured.len() > MAX_ARMOR_BYTES {
         return Err(format!("a signature of {} bytes", armoured.len()));
     }
     if ArmorFormat::of(&armoured) == Some(ArmorFormat::OpenPgp) {
-        let principal = step.policy.signed_by_certificate(&armoured, message, step.instants, step.verifier);
-        return principal.map(str::to_owned);
+        let (principal, signature) =
+            step.policy.signed_by_certificate(&armoured, message, step.instants, step.verifier)?;
+        return Ok((principal.to_owned(), SignedBy::from(&signature)));
     }
     let settings = step.policy.digest();
     let verified = step
@@ -351,7 +365,8 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
     let key = verified.key().fingerprint();
     if let Some(certificate) = verified.certificate() {
         let certified = step.policy.certified(&verified, certificate, step.instants);
-        return certified.map(str::to_owned).map_err(|refused| refused.found);
+        let principal = certified.map_err(|refused| refused.found)?;
+        return Ok((principal.to_owned(), SignedBy::from(&verified)));
     }
     let Some((principal, held)) = step.policy.holder(&key) else {
         return Err(format!("key {key} belongs to no principal"));
@@ -363,5 +378,5 @@ fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, S
     if let Some(unproven) = held.user.unproven(verified.assertion()) {
         return Err(format!("key {key} of {principal} {}", unproven.found));
     }
-    Ok(principal.to_owned())
+    Ok((principal.to_owned(), SignedBy::from(&verified)))
 }

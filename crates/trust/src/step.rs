@@ -58,12 +58,15 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         self.expired()?;
-        let sides = self.sides()?;
-        let approvals = OnceCell::new();
-        self.bound_to_ref(&approvals)?;
-        let signer = Credit::of_author(&verified.signer().principal);
-        self.authorise(&signer, &approvals, &sides)?;
+        self.stands(&verified.signer().principal, &OnceCell::new())?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
+    }
+
+    /// Whether enough people stand for it: who signed it, who approved it, who made what it merges.
+    pub(crate) fn stands(&self, signer: &str, approvals: &OnceCell<Approvals>) -> Result<(), Finding> {
+        let sides = self.sides()?;
+        self.bound_to_ref(approvals)?;
+        self.authorise(&Credit::of_author(signer), approvals, &sides)
     }
 
     /// What it brings along besides itself.
@@ -81,6 +84,7 @@ impl Step<'_> {
                 object: self.object,
                 instants: &self.instants,
                 verifier: self.verifier,
+                withdrawn: None,
             };
             Approvals::of(self.history, &bound)
         })

@@ -3,14 +3,18 @@
 //! A revocation works backwards: a hard one says that nothing this key ever signed can be believed, a soft one nothing
 //! after a commit of the mainline, one of a payload that this content is refused. The step that brings it is accepted (else
 //! the key would stay in force), and what revoked steps brought into the tree is looked at: a file that is still as such a
-//! step left it does not hold, until a step by somebody else changes it or people who may change it vouch for the tree.
+//! step left it does not hold, until a step by somebody else changes it or people who may change it vouch for the tree. A
+//! step that was accepted because somebody approved it is looked at in the same way if the approval was signed with what
+//! is revoked.
+
+mod approvals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revocation, Revoked, TrustCode, TrustFile,
+    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revocation, Revoked, TreeId, TrustCode, TrustFile,
     TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
@@ -22,6 +26,8 @@ use crate::{
     step::{MAX_SIDE_COMMITS, changes, read_commit},
 };
 
+pub(crate) use approvals::Policies;
+
 /// Most files that are compared step by step: 200 revoked files over 1,000 later steps; at 10 µs, 2 s. Beyond them a file is
 /// taken for what the revoked step left.
 const MAX_LOOKUPS: usize = 200_000;
@@ -32,6 +38,7 @@ const TOLD: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
+    pub(crate) tree: TreeId,
     pub(crate) payload: manifest::Digest,
     /// Who signed it, as the signature has it.
     pub(crate) signed: SignedBy,
@@ -87,6 +94,7 @@ pub(crate) struct StillHolds<'a> {
     pub(crate) last: CommitId,
     pub(crate) instants: Instants,
     pub(crate) verifier: Verifier<'a>,
+    pub(crate) policies: Policies,
 }
 
 impl StillHolds<'_> {
@@ -158,8 +166,11 @@ impl StillHolds<'_> {
                 for change in changes(self.history, before.as_ref(), &step.commit, Place::Below)? {
                     left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
                 }
-            } else if let Some(before) = before.filter(|_| step.is_merge) {
-                self.left_by_sides(place, step, &before, issuers, left)?;
+            } else if let Some(before) = before {
+                if step.is_merge {
+                    self.left_by_sides(place, step, &before, issuers, left)?;
+                }
+                self.left_by_approvals(place, before, &|signed| self.withdrawn(place, signed, issuers, &places), left)?;
             }
             before = Some(step.commit);
         }
@@ -184,6 +195,7 @@ impl StillHolds<'_> {
             let object = read_commit(self.history, &side)?;
             let made = Made {
                 commit: side,
+                tree: object.tree,
                 payload: object.payload_sha256,
                 signed: SignedBy::of_commit(&object),
                 is_merge: false,
@@ -242,6 +254,7 @@ impl StillHolds<'_> {
             object: &object,
             instants: &self.instants,
             verifier: self.verifier,
+            withdrawn: None,
         };
         let approvals = Approvals::of(self.history, &bound);
         Ok(Credit::by(None, approvals.vouching))

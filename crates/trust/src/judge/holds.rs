@@ -10,7 +10,7 @@ use crate::{
     instants::Instants,
     signed_by::SignedBy,
     step::read_commit,
-    still_holds::{Looked, Made, StillHolds},
+    still_holds::{Looked, Made, Policies, StillHolds},
 };
 
 impl Judge<'_> {
@@ -37,6 +37,7 @@ impl Judge<'_> {
             let object = read_commit(self.history, &at)?;
             steps.push(Made {
                 commit: at,
+                tree: object.tree,
                 payload: object.payload_sha256,
                 signed: SignedBy::of_commit(&object),
                 is_merge: object.parents.len() > 1,
@@ -64,6 +65,7 @@ impl Judge<'_> {
             last: state.commit,
             instants,
             verifier: self.verifier,
+            policies: Policies::default(),
         };
         let looked = asked.look(looked)?;
         let verdict = asked.verdict(&looked);

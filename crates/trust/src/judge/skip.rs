@@ -53,6 +53,7 @@ impl Judge<'_> {
             object: &object,
             instants: &instants,
             verifier: self.verifier,
+            withdrawn: None,
         };
         let approvals = Approvals::of(self.history, &bound);
         approvals.skips.get(payloads).is_some_and(|principals| {

@@ -167,19 +167,20 @@ impl TrustFile {
         self.principals.iter().filter(move |(_, principal)| able(principal)).map(|(name, _)| name.as_str())
     }
 
-    /// Whose signature this is, by a key in force. People and machines alike: what counts is judged elsewhere.
+    /// Whose signature this is, by a key in force, and what it says. People and machines alike: what counts is judged elsewhere.
     pub(crate) fn signed_by_certificate(
         &self,
         armoured: &[u8],
         message: &[u8],
         instants: &Instants,
         verifier: Verifier<'_>,
-    ) -> Result<&str, String> {
+    ) -> Result<(&str, OpenPgpSignature), String> {
         let certificates = verifier.openpgp_of_message(self);
         let signature = certificates
             .verify_openpgp(armoured, message, &self.crypto, instants)
             .map_err(|error| error.to_string())?;
-        self.certificate_in_window(&signature, instants).map(|(name, _pin)| name).map_err(|(_code, reason)| reason)
+        let (name, _pin) = self.certificate_in_window(&signature, instants).map_err(|(_code, reason)| reason)?;
+        Ok((name, signature))
     }
 
     /// The holder of the certificate of a good signature, unless the trust file itself has revoked or ended it.

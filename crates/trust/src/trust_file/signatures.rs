@@ -140,7 +140,7 @@ impl TrustFile {
         let (name, shown) = (&file.principal, file.name());
         if file.format == SignatureFormat::OpenPgp {
             return match self.signed_by_certificate(&file.armoured, message, instants, verifier) {
-                Ok(holder) if holder == name => Ok(()),
+                Ok((holder, _signature)) if holder == name => Ok(()),
                 Ok(_other) => Err(format!("{shown}: not by a key of {name}")),
                 Err(reason) => Err(format!("{shown}: {reason}")),
             };
