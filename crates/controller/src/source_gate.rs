@@ -271,6 +271,12 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     let started = Instant::now();
     let judgement = judge_with(history, &job.root, &start, &judged.head, now, Some(&job.signatures));
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
+    // Before anything of it is accepted: it must be possible to judge it again.
+    for (commit, envelopes) in judgement.approvals() {
+        if let Err(error) = history.approvals.keep(commit, envelopes) {
+            return SourceOutcome::Unreachable(GitError::from(error).finding());
+        }
+    }
     conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally)
 }
 

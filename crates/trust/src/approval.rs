@@ -253,6 +253,8 @@ pub(crate) struct Approvals {
     pub(crate) skips: BTreeMap<Vec<Digest>, BTreeSet<String>>,
     /// The principals who vouch for the tree.
     pub(crate) vouching: BTreeSet<String>,
+    /// The envelopes with at least one signature that counts.
+    pub(crate) counted: Vec<Vec<u8>>,
     /// What was approved with keys that are withdrawn, and why they are.
     pub(crate) withdrawn: Vec<(Approval, String)>,
     /// Principals who signed something that does not count for this step.
@@ -289,6 +291,7 @@ impl Approvals {
             Err(error) => return self.reasons.push(error.to_string()),
         };
         let message = envelope_message(&payload);
+        let mut counts = false;
         for signature in &envelope.signatures {
             match signer(&signature.sig, &message, step) {
                 Err(reason) => self.reasons.push(reason),
@@ -298,7 +301,10 @@ impl Approvals {
                         continue;
                     }
                     match approval.bound(step) {
-                        Ok(()) => _ = self.said(&approval).insert(principal),
+                        Ok(()) => {
+                            self.said(&approval).insert(principal);
+                            counts = true;
+                        }
                         Err(reason) => {
                             self.reasons.push(format!("approval of {principal}: {reason}"));
                             self.other.insert(principal);
@@ -306,6 +312,9 @@ impl Approvals {
                     }
                 }
             }
+        }
+        if counts {
+            self.counted.push(text.to_vec());
         }
     }
 

@@ -9,7 +9,7 @@ mod introduction;
 mod mainline;
 mod skip;
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
@@ -63,6 +63,7 @@ pub struct Judgement {
     broken: Option<Finding>,
     unreadable: Option<String>,
     judged: u64,
+    approvals: Vec<(CommitId, Vec<Vec<u8>>)>,
 }
 
 /// The verdict on one step.
@@ -93,6 +94,13 @@ impl Judgement {
     #[must_use]
     pub const fn broken(&self) -> Option<&Finding> {
         self.broken.as_ref()
+    }
+
+    /// What lay beside listed steps and made them accepted, each with its commit: envelopes with at least one signature that
+    /// counts. Whoever keeps them can have these steps judged again, whatever becomes of where they lay.
+    #[must_use]
+    pub fn approvals(&self) -> &[(CommitId, Vec<Vec<u8>>)] {
+        &self.approvals
     }
 
     /// How many steps were judged, also those up to a floor that are not listed.
@@ -204,6 +212,8 @@ struct Taken {
     good: Good,
     /// The commits before it that were left out.
     skipped: Vec<CommitId>,
+    /// What lay beside it and was needed.
+    approvals: Vec<Vec<u8>>,
 }
 
 /// A refusal with what is known of the commit.
@@ -250,6 +260,7 @@ impl Judge<'_> {
             broken: None,
             unreadable: None,
             judged: 0,
+            approvals: Vec::new(),
         };
         let (mut state, accepted) = match state {
             Ok(start) => start,
@@ -277,7 +288,7 @@ impl Judge<'_> {
         while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);
             judgement.judged = judgement.judged.saturating_add(1);
-            let alone = self.step(&state, commit, above, &[]).map(|good| Taken { good, skipped: Vec::new() });
+            let alone = self.step(&state, commit, above, &[]);
             let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, above, refused)) {
                 Ok(taken) => taken,
                 Err(refused) => {
@@ -285,9 +296,10 @@ impl Judge<'_> {
                     break;
                 }
             };
-            let Taken { good: (next, authorized), skipped } = taken;
+            let Taken { good: (next, authorized), skipped, approvals } = taken;
             at = at.saturating_add(skipped.len()).saturating_add(1);
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
+                judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
                 judgement.steps.push(StepVerdict {
                     commit: next.commit,
                     payload_sha256: authorized.payload_sha256,
@@ -330,7 +342,7 @@ impl Judge<'_> {
         Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
-    fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Good, Refused> {
+    fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Taken, Refused> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
@@ -360,6 +372,7 @@ impl Judge<'_> {
             skipped,
             definitions: &self.definitions,
             brought,
+            approved: OnceCell::new(),
         };
         if let Some(told) = self.told {
             told.tell(&step, author);
@@ -371,7 +384,9 @@ impl Judge<'_> {
         let authorized =
             AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest).map_err(refused)?;
         let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
-        Ok((State { commit: id, made, policy, digest }, authorized))
+        let approvals = step.approved.take().map(|approvals| approvals.counted).unwrap_or_default();
+        let good = (State { commit: id, made, policy, digest }, authorized);
+        Ok(Taken { good, skipped: skipped.to_vec(), approvals })
     }
 
     /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.

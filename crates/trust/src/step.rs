@@ -41,6 +41,8 @@ pub(crate) struct Step<'a> {
     pub(crate) definitions: &'a Definitions,
     /// The trust file that the step brings, if it changes it.
     pub(crate) brought: Option<Brought>,
+    /// What was approved of it, if its signer alone is not enough.
+    pub(crate) approved: OnceCell<Approvals>,
 }
 
 /// A new trust file with the signatures beside it.
@@ -58,15 +60,15 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         self.expired()?;
-        self.stands(&verified.signer().principal, &OnceCell::new())?;
+        self.stands(&verified.signer().principal)?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
     }
 
     /// Whether enough people stand for it: who signed it, who approved it, who made what it merges.
-    pub(crate) fn stands(&self, signer: &str, approvals: &OnceCell<Approvals>) -> Result<(), Finding> {
+    pub(crate) fn stands(&self, signer: &str) -> Result<(), Finding> {
         let sides = self.sides()?;
-        self.bound_to_ref(approvals)?;
-        self.authorise(&Credit::of_author(signer), approvals, &sides)
+        self.bound_to_ref(&self.approved)?;
+        self.authorise(&Credit::of_author(signer), &self.approved, &sides)
     }
 
     /// What it brings along besides itself.

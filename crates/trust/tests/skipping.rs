@@ -69,6 +69,7 @@ fn root_principals_have_refused_commits_left_out() {
     assert_eq!(judgement.accepted().unwrap().id(), fix);
     let steps: Vec<CommitId> = judgement.steps.iter().map(|step| step.commit).collect();
     assert_eq!((steps, &judgement.steps[1].skipped), (vec![good, fix], &bad));
+    assert_eq!(judgement.approvals(), [(fix, world.memory.notes[&fix].clone())], "what is kept to judge it again");
     // From any start, and with more on top.
     assert_eq!(memory::code(&world.judge(&Start::Accepted(good), fix)), "ok");
     let more = world.put(fix, "carol", "apps/c.txt", "x");
