@@ -80,8 +80,8 @@ pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
     Ancestry, Authority, CERTIFICATES, CertifiedName, HistoryRules, ImportedRevocations, MAX_CERTIFICATES_BYTES,
-    MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, PinnedCertificate, Principal,
-    PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile,
-    signature_path,
+    MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, NewKey, NewKeyMaterial,
+    NewPrincipal, NewRevocation, PinnedCertificate, Principal, PrincipalKey, PrincipalKind, Revocation, Revoked,
+    RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustEditError, TrustEditor, TrustFile, signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};
