@@ -79,9 +79,11 @@ pub use root::{
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
-    Ancestry, Authority, CERTIFICATES, CertifiedName, HistoryRules, ImportedRevocations, MAX_CERTIFICATES_BYTES,
-    MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, NewKey, NewKeyMaterial,
-    NewPrincipal, NewRevocation, PinnedCertificate, Principal, PrincipalKey, PrincipalKind, Revocation, Revoked,
-    RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustEditError, TrustEditor, TrustFile, signature_path,
+    Ancestry, Authority, CERTIFICATES, CertificateToImport, CertifiedName, HistoryRules, ImportTerms,
+    ImportedRevocations, ImportedSigners, KeyListError, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS,
+    MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, NewAuthority, NewKey, NewKeyMaterial, NewPrincipal,
+    NewRevocation, PinnedCertificate, Principal, PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule,
+    TRUST_FILE, TRUST_SIGNATURES, TrustEditError, TrustEditor, TrustFile, certificate_path, key_list,
+    openpgp_signature_path, signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

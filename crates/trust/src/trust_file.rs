@@ -3,7 +3,8 @@
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
 //! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
-//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `import` (revocations from elsewhere),
+//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `import` and
+//! `import_signers` (revocations and signers from elsewhere),
 //! `edit` (changes of its text).
 
 mod authority;
@@ -11,6 +12,7 @@ mod certificates;
 mod check;
 mod edit;
 mod import;
+mod import_signers;
 mod read;
 mod read_authority;
 mod read_user;
@@ -35,8 +37,11 @@ pub(crate) use certificates::load_certificates;
 pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};
 pub use edit::{NewKey, NewKeyMaterial, NewPrincipal, NewRevocation, TrustEditError, TrustEditor};
 pub use import::ImportedRevocations;
+pub use import_signers::{
+    CertificateToImport, ImportTerms, ImportedSigners, KeyListError, NewAuthority, certificate_path, key_list,
+};
 pub(crate) use signatures::SignatureFile;
-pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
+pub use signatures::{MAX_SIGNATURE_FILES, openpgp_signature_path, signature_path};
 
 /// Path of the trust file.
 pub const TRUST_FILE: &str = ".writ/trust.yaml";

@@ -116,7 +116,7 @@ impl NewKey {
     /// An SSH key without further conditions.
     #[must_use]
     pub const fn ssh(key: PublicKey) -> Self {
-        let user = UserCheck { presence: UserPresence::Required, verification: false };
+        let user = UserCheck { presence: UserPresence::OfSecurityKeys, verification: false };
         Self { material: NewKeyMaterial::Ssh(key), not_before: None, not_after: None, user }
     }
 
@@ -148,9 +148,12 @@ impl NewKey {
         }];
         let times = [("notBefore", self.not_before), ("notAfter", self.not_after)];
         entries.extend(times.into_iter().filter_map(|(name, at)| Some(entry(name, NewValue::text(at?.to_string())))));
-        if self.user.presence == UserPresence::NotRequired {
-            entries.push(entry("userPresence", NewValue::text("notRequired")));
-        }
+        let presence = match self.user.presence {
+            UserPresence::OfSecurityKeys => None,
+            UserPresence::Required => Some("required"),
+            UserPresence::NotRequired => Some("notRequired"),
+        };
+        entries.extend(presence.map(|word| entry("userPresence", NewValue::text(word))));
         if self.user.verification {
             entries.push(entry("userVerification", NewValue::text("required")));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
@@ -35,8 +36,16 @@ pub fn signature_path(principal: &str) -> RepoPath {
 }
 
 /// Where the OpenPGP signature of a principal lies.
-pub(super) fn openpgp_signature_path(principal: &str) -> RepoPath {
+#[must_use]
+pub fn openpgp_signature_path(principal: &str) -> RepoPath {
     format!("{TRUST_SIGNATURES}/{principal}.asc").parse().unwrap_or_default()
+}
+
+/// Whose signature a file is, and in which format, by its name.
+fn named(name: &str) -> Option<(&str, SignatureFormat)> {
+    let of = |ending, format| Some((name.strip_suffix(ending)?, format));
+    let named = of(".sig", SignatureFormat::Ssh).or_else(|| of(".asc", SignatureFormat::OpenPgp));
+    named.filter(|(principal, _)| !principal.contains('/'))
 }
 
 impl SignatureFile {
@@ -59,9 +68,7 @@ impl SignatureFile {
         let mut files = Vec::new();
         for path in paths {
             let name = path.as_str().strip_prefix(TRUST_SIGNATURES).and_then(|rest| rest.strip_prefix('/'));
-            let of = |ending, format| name.and_then(|name| Some((name.strip_suffix(ending)?, format)));
-            let named = of(".sig", SignatureFormat::Ssh).or_else(|| of(".asc", SignatureFormat::OpenPgp));
-            let Some((principal, format)) = named.filter(|(name, _)| !name.contains('/')) else {
+            let Some((principal, format)) = name.and_then(named) else {
                 let needed = format!("only {TRUST_SIGNATURES}/<principal>.sig and .asc there");
                 return Err(refuse(&path, "not a signature".to_owned(), needed));
             };
@@ -127,6 +134,24 @@ impl TrustFile {
             }
         }
         signatures
+    }
+
+    /// Whose signature over `message` each of these files of [`TRUST_SIGNATURES`] is, by a key of *this* file that is in
+    /// force at a time; or why it counts for nobody. OpenPGP keys count as far as their certificates are loaded.
+    #[must_use]
+    pub fn signatures(
+        &self,
+        message: &[u8],
+        files: &[(String, Vec<u8>)],
+        at: Timestamp,
+    ) -> Vec<Result<String, String>> {
+        let instants = Instants { committer: at, first_sight: None };
+        let judge = |(name, bytes): &(String, Vec<u8>)| {
+            let (principal, format) = named(name).ok_or_else(|| format!("{name}: not <principal>.sig or .asc"))?;
+            let file = SignatureFile { principal: principal.to_owned(), format, armoured: bytes.clone() };
+            self.stands(&file, message, &instants, Verifier::new(None)).map(|()| principal.to_owned())
+        };
+        files.iter().map(judge).collect()
     }
 
     /// Whether the signature is by a key in force of the principal whose name the file bears; else why not.
