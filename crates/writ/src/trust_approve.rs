@@ -1,5 +1,5 @@
-//! `writ trust approve`: a principal stands for a commit that somebody else made. The approval is signed by `ssh-keygen`
-//! and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
+//! `writ trust approve`: a principal stands for a commit that somebody else made. The approval is signed by `ssh-keygen` or
+//! `gpg` and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
 
 use std::{
     io::Write as _,
@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use git::{APPROVAL_NOTES, Objects};
 use jiff::Timestamp;
-use manifest::{Digest, RepoPath};
+use manifest::Digest;
 use trust::{
-    Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL, TRUST_FILE, TrustFile,
-    envelope, envelope_message, verify_sshsig,
+    Approval, CommitId, CommitObject, Decision, History as _, Instants, MAX_SKIPPED, NAMESPACE_APPROVAL, TRUST_FILE,
+    TrustFile, envelope, envelope_message, verify_sshsig,
 };
 
 use crate::{
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         skipped,
     };
     let payload = approval.payload();
-    let signature = sign(&args.key, &envelope_message(&payload))?;
-    let principal = principal(&file, &envelope_message(&payload), &signature)?;
+    let signature = args.signing.sign(NAMESPACE_APPROVAL, &envelope_message(&payload))?;
+    let principal = principal(args, &file, &envelope_message(&payload), &signature)?;
     let line = envelope(&payload, &[(&principal, &signature)]);
     if args.print {
         output::text(&format!("{line}\n"))?;
@@ -121,39 +121,19 @@ fn expires(args: &TrustApproveArgs) -> anyhow::Result<Timestamp> {
 }
 
 fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFile> {
-    let path: RepoPath = TRUST_FILE.parse()?;
-    let bytes = repository.read(commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
-    TrustFile::parse(&bytes).map_err(|findings| {
+    TrustFile::of_commit(repository, commit).map_err(|findings| {
         let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
     })
 }
 
-/// What `ssh-keygen` makes of the message: the key stays with it or with the agent.
-fn sign(key: &Path, message: &[u8]) -> anyhow::Result<String> {
-    let mut child = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", NAMESPACE_APPROVAL, "-f"])
-        .arg(key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run ssh-keygen, which signs; install OpenSSH")?;
-    // One statement is smaller than a pipe holds.
-    child
-        .stdin
-        .take()
-        .context("ssh-keygen takes no input")?
-        .write_all(message)
-        .context("cannot write to ssh-keygen")?;
-    let output = child.wait_with_output().context("cannot wait for ssh-keygen")?;
-    if !output.status.success() {
-        bail!("ssh-keygen did not sign with {}", key.display());
-    }
-    String::from_utf8(output.stdout).context("ssh-keygen wrote no text")
-}
-
 /// Whose key it was. Another one's approval would count for nothing, which is better said here.
-fn principal(file: &TrustFile, message: &[u8], signature: &str) -> anyhow::Result<String> {
+fn principal(args: &TrustApproveArgs, file: &TrustFile, message: &[u8], signature: &str) -> anyhow::Result<String> {
+    if args.signing.is_openpgp() {
+        let instants = Instants { committer: Timestamp::now(), first_sight: None };
+        let holder = file.openpgp_signer(signature.as_bytes(), message, &instants);
+        return holder.map(str::to_owned).map_err(|reason| anyhow::anyhow!("the approval would not count: {reason}"));
+    }
     let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_APPROVAL, &file.crypto)?;
     match file.signer_of(&verified) {
         Some(principal) => Ok(principal.to_owned()),

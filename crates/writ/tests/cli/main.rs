@@ -4,8 +4,10 @@
 mod audit_log;
 mod commands;
 mod hooks;
+mod openpgp;
 mod pasted;
 mod signatures;
 mod support;
+mod trust_edits;
 mod trust_files;
 mod verify;

@@ -105,10 +105,28 @@ impl World {
         Self::of(keys, [alice, frank, bob], &trust)
     }
 
+    /// As [`World::new`], where the trust file takes two of alice and frank.
+    pub(crate) fn with_two_roots() -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::new("urn:test")
+            .principal("alice", PrincipalKind::Human, &[&alice])
+            .principal("frank", PrincipalKind::Human, &[&frank])
+            .principal("bob", PrincipalKind::Human, &[&bob])
+            .role("root", &["alice", "frank"])
+            .role("sre", &["bob"])
+            .rule("trust", &[".writ/**"], &[("root", 2)], &[])
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
+        Self::of(keys, [alice, frank, bob], &trust)
+    }
+
     fn of(keys: Keys, [alice, frank, bob]: [SigningKey; 3], trust: &TrustFile) -> Self {
         let repo = SignedRepo::new().unwrap();
         repo.write(".writ/trust.yaml", trust.text()).unwrap();
         repo.sign_trust_file(&alice).unwrap();
+        if trust.text().contains("role: root, threshold: 2") {
+            repo.sign_trust_file(&frank).unwrap();
+        }
         let introduction = repo.commit_signed(&alice, "introduce").unwrap();
         let world = Self { keys, alice, frank, bob, repo, introduction, folder: tempfile::tempdir().unwrap() };
         let printed = expect(0, &["trust", "root", "--repo", &world.path(), "--url", "https://git.example.com/r.git"]);
@@ -132,7 +150,12 @@ impl World {
     }
 
     pub(crate) fn stranger(&self) -> SigningKey {
-        self.keys.generate("mallory", KeyType::Ed25519).unwrap()
+        self.key("mallory")
+    }
+
+    /// A new key of somebody.
+    pub(crate) fn key(&self, name: &str) -> SigningKey {
+        self.keys.generate(name, KeyType::Ed25519).unwrap()
     }
 
     /// A commit of bob's that is accepted.

@@ -1,0 +1,63 @@
+//! Signatures of people: made by `ssh-keygen` and `gpg`, so that keys stay with them or with their agents.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+/// What signs.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SigningKey {
+    /// The private SSH key that signs, or the public one of a key that an agent holds.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The OpenPGP key that signs, as `gpg --local-user` takes it: best its fingerprint.
+    #[arg(long, value_name = "FINGERPRINT")]
+    openpgp: Option<String>,
+}
+
+impl SigningKey {
+    /// Whether it is an OpenPGP key.
+    pub(crate) const fn is_openpgp(&self) -> bool {
+        self.openpgp.is_some()
+    }
+
+    /// An armoured signature over a message, in this namespace if it is by an SSH key.
+    pub(crate) fn sign(&self, namespace: &str, message: &[u8]) -> anyhow::Result<String> {
+        match (&self.key, &self.openpgp) {
+            (Some(key), _) => {
+                let mut command = Command::new("ssh-keygen");
+                command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
+                run(command, "ssh-keygen", "OpenSSH", &key.display().to_string(), message)
+            }
+            (None, Some(key)) => {
+                let mut command = Command::new("gpg");
+                command.args(["--quiet", "--armor", "--detach-sign", "--local-user", key]);
+                run(command, "gpg", "GnuPG", key, message)
+            }
+            (None, None) => bail!("no key is given"),
+        }
+    }
+}
+
+/// What a program makes of the message.
+fn run(mut command: Command, program: &str, package: &str, key: &str, message: &[u8]) -> anyhow::Result<String> {
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.with_context(|| format!("cannot run {program}, which signs; install {package}"))?;
+    // Both read all of a message before they write.
+    let mut stdin = child.stdin.take().with_context(|| format!("{program} takes no input"))?;
+    let written = stdin.write_all(message);
+    drop(stdin);
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for {program}"))?;
+    // A program that does not sign may not read either: what it says itself is on the terminal already.
+    if !output.status.success() {
+        bail!("{program} did not sign with {key}");
+    }
+    written.with_context(|| format!("cannot write to {program}"))?;
+    String::from_utf8(output.stdout).with_context(|| format!("{program} wrote no text"))
+}

@@ -1,0 +1,117 @@
+//! OpenPGP keys of people, made by the real gpg: added, signing the trust file, approving.
+
+use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use testkit::{Finished, WritCommand, hermetic_command};
+
+use crate::support::{World, text};
+
+/// A home of gpg. Its agent ends with it.
+struct Gpg {
+    home: tempfile::TempDir,
+}
+
+impl Gpg {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        Self { home }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Vec<u8> {
+        let all = ["--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
+        let output = hermetic_command("gpg", self.home.path())
+            .env("GNUPGHOME", self.home.path())
+            .args(all)
+            .args(arguments)
+            .output()
+            .unwrap_or_else(|error| panic!("gpg is missing ({error}): apt-get install gnupg"));
+        assert!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// A new key, and its fingerprint.
+    fn key(&self, name: &str, usage: &str, expires: &str) -> String {
+        self.run(&["--quick-generate-key", name, "ed25519", usage, expires]);
+        let listed = String::from_utf8(self.run(&["--with-colons", "--list-keys", name])).unwrap();
+        listed.lines().find(|line| line.starts_with("fpr:")).unwrap().split(':').nth(9).unwrap().to_owned()
+    }
+
+    fn certificate(&self, key: &str) -> PathBuf {
+        let file = self.home.path().join(format!("{key}.asc"));
+        std::fs::write(&file, self.run(&["--armor", "--export", key])).unwrap();
+        file
+    }
+
+    /// Runs writ with this home.
+    #[track_caller]
+    fn writ(&self, world: &World, code: i32, arguments: &[&str]) -> Finished {
+        let path = world.path();
+        let finished = WritCommand::new(env!("CARGO_BIN_EXE_writ"))
+            .unwrap()
+            .env("GNUPGHOME", text(self.home.path()))
+            .args([&["trust"], arguments, &["--repo", &path]].concat())
+            .output()
+            .unwrap();
+        assert_eq!(finished.code, Some(code), "{arguments:?}\n{}\n{}", finished.stdout, finished.stderr);
+        finished
+    }
+}
+
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        let mut kill = hermetic_command("gpgconf", self.home.path());
+        drop(kill.env("GNUPGHOME", self.home.path()).args(["--kill", "all"]).output());
+    }
+}
+
+/// Signs the trust file as alice and commits it.
+fn sign_and_commit(world: &World, gpg: &Gpg) {
+    gpg.writ(world, 0, &["sign", "--key", text(world.alice.private_file())]);
+    world.repo.commit_signed(&world.alice, "trust").unwrap();
+    world.verify(0, &[]);
+}
+
+#[test]
+fn an_openpgp_key_signs_the_trust_file_and_approves() {
+    let world = World::with_two_for_policies();
+    let gpg = Gpg::new();
+    let [greta, mallory] = ["Greta <greta@example.com>", "mallory"].map(|name| gpg.key(name, "sign", "never"));
+    let certificate = gpg.certificate(&greta);
+    let roles = ["--role", "root", "--role", "security"];
+    let added = [&["add", "greta", "--openpgp", text(&certificate)], roles.as_slice()].concat();
+    let added = gpg.writ(&world, 0, &added);
+    assert!(added.stderr.contains("copied the certificate to .writ/keys/greta-"), "{}", added.stderr);
+    sign_and_commit(&world, &gpg);
+
+    // As a root principal, in a file of its own.
+    gpg.writ(&world, 0, &["add", "bob", "--role", "security"]);
+    let signed = gpg.writ(&world, 0, &["sign", "--openpgp", &greta]);
+    assert!(signed.stderr.contains("1 of 1 of root have signed (greta)"), "{}", signed.stderr);
+    let names: Vec<_> = std::fs::read_dir(world.repo.path().join(".writ/trust.yaml.sigs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names, ["greta.asc"], "the signature of other bytes is gone");
+    let unknown = gpg.writ(&world, 2, &["sign", "--openpgp", &mallory]);
+    assert!(unknown.stderr.contains("would not count"), "{}", unknown.stderr);
+    world.repo.commit_signed(&world.alice, "signed by greta").unwrap();
+    world.verify(0, &[]);
+
+    // As the second for a policy.
+    world.repo.write("policies/limits.txt", "1").unwrap();
+    let commit = world.repo.commit_signed(&world.alice, "limits").unwrap();
+    assert_eq!(world.verify(1, &[])["steps"].as_array().unwrap().last().unwrap()["code"], "W303");
+    for (name, value) in [("user.name", "greta"), ("user.email", "greta@example.com")] {
+        world.repo.git(&["config", name, value]).unwrap();
+    }
+    let refused = gpg.writ(&world, 2, &["approve", &commit, "--openpgp", &mallory]);
+    assert!(refused.stderr.contains("the approval would not count"), "{}", refused.stderr);
+    let approved = gpg.writ(&world, 0, &["approve", &commit, "--openpgp", &greta]);
+    assert!(approved.stderr.contains("as greta"), "{}", approved.stderr);
+    world.verify(0, &[]);
+    // One over SHA-1 is told before it is pushed.
+    std::fs::write(gpg.home.path().join("gpg.conf"), "digest-algo SHA1\n").unwrap();
+    let weak = gpg.writ(&world, 2, &["approve", &commit, "--openpgp", &greta]);
+    assert!(weak.stderr.contains("SHA-1"), "{}", weak.stderr);
+}
