@@ -185,7 +185,7 @@ enum TrustCommand {
     Import(TrustImportArgs),
     /// Approve a commit that somebody else made, or vouch for its tree after a revocation.
     Approve(TrustApproveArgs),
-    /// Check the trust file of the work tree as the cluster would.
+    /// Check the trust file of the work tree, and the certificates that it pins, as the cluster would.
     Lint(TrustLintArgs),
     /// Show who may do what, by the trust file of a revision.
     Show(TrustShowArgs),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath, Subject};
 
-use super::{Principal, Revoked, TrustFile, trust_file_path};
+use super::{Principal, Revoked, TRUST_FILE, TrustFile, trust_file_path};
 use crate::{
     ArmorFormat, Change, CommitId, CommitObject, Crypto, History, Instants, TrustCode,
     instants::committer_time,
@@ -174,7 +174,8 @@ impl TrustFile {
                 Ok(_) => continue,
             };
             let Position { line, column } = pin.place;
-            ailing.push(format!("{line}:{column} certificate {} of {name} {what}", pin.fingerprint));
+            let place = format!("{TRUST_FILE}:{line}:{column}");
+            ailing.push(format!("{place}: certificate {} of {name} {what}", pin.fingerprint));
         }
         ailing
     }

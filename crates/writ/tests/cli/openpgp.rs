@@ -1,4 +1,4 @@
-//! OpenPGP keys of people, made by the real gpg: added, signing the trust file, approving.
+//! OpenPGP keys of people, made by the real gpg: added, signing the trust file, approving, linted.
 
 use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -33,6 +33,10 @@ impl Gpg {
     /// A new key, and its fingerprint.
     fn key(&self, name: &str, usage: &str, expires: &str) -> String {
         self.run(&["--quick-generate-key", name, "ed25519", usage, expires]);
+        self.fingerprint(name)
+    }
+
+    fn fingerprint(&self, name: &str) -> String {
         let listed = String::from_utf8(self.run(&["--with-colons", "--list-keys", name])).unwrap();
         listed.lines().find(|line| line.starts_with("fpr:")).unwrap().split(':').nth(9).unwrap().to_owned()
     }
@@ -114,4 +118,51 @@ fn an_openpgp_key_signs_the_trust_file_and_approves() {
     std::fs::write(gpg.home.path().join("gpg.conf"), "digest-algo SHA1\n").unwrap();
     let weak = gpg.writ(&world, 2, &["approve", &commit, "--openpgp", &greta]);
     assert!(weak.stderr.contains("SHA-1"), "{}", weak.stderr);
+}
+
+#[test]
+fn pinned_certificates_are_linted() {
+    let world = World::new();
+    let gpg = Gpg::new();
+    let [greta, soon, certify] = [("greta", "sign", "never"), ("soon", "sign", "2w"), ("certify", "cert", "never")]
+        .map(|(name, usage, end)| {
+            let key = gpg.key(name, usage, end);
+            gpg.writ(&world, 0, &["add", name, "--openpgp", text(&gpg.certificate(&key))]);
+            key
+        });
+    let fine = gpg.writ(&world, 0, &["lint"]);
+    assert!(fine.stderr.contains(&format!("certificate {soon} of soon signs until ")), "{}", fine.stderr);
+    assert!(fine.stderr.contains(&format!("certificate {certify} of certify cannot sign")), "{}", fine.stderr);
+    assert!(!fine.stderr.contains(&greta), "{}", fine.stderr);
+    let trust = world.repo.read(".writ/trust.yaml").unwrap();
+    let line = trust.lines().position(|line| line.contains(&greta)).unwrap() + 1;
+    let file = world.repo.path().join(format!(".writ/keys/greta-{}.asc", greta.chars().skip(24).collect::<String>()));
+    let certificate = std::fs::read(&file).unwrap();
+    let check = |what: &str| {
+        let linted = gpg.writ(&world, 1, &["lint"]);
+        let place = format!(".writ/trust.yaml:{line}:");
+        assert!(linted.stdout.contains(&place) && linted.stdout.contains(what), "{what}: {}", linted.stdout);
+    };
+    std::fs::write(&file, [&certificate, b"\n".as_slice()].concat()).unwrap();
+    check("is a file of sha256 ");
+    std::fs::remove_file(&file).unwrap();
+    check("is not there");
+    // No edit is written on top of that.
+    gpg.writ(&world, 1, &["add", "bob", "--role", "root"]);
+    std::fs::write(&file, &certificate).unwrap();
+    let other = trust.replace(&greta, &"0A".repeat(20));
+    world.repo.write(".writ/trust.yaml", other).unwrap();
+    check(&format!("is the certificate {greta}"));
+    // An algorithm that the settings do not allow, in a key that is good otherwise.
+    gpg.run(&["--quick-generate-key", "curve", "nistp384", "sign", "never"]);
+    let curve = gpg.fingerprint("curve");
+    world.repo.write(".writ/trust.yaml", &trust).unwrap();
+    gpg.writ(&world, 0, &["add", "curve", "--openpgp", text(&gpg.certificate(&curve))]);
+    let about = |stderr: &str| stderr.lines().find(|line| line.contains(&curve)).map(str::to_owned);
+    assert_eq!(about(&gpg.writ(&world, 0, &["lint"]).stderr), None);
+    let trust = world.repo.read(".writ/trust.yaml").unwrap();
+    world.repo.write(".writ/trust.yaml", format!("{trust}crypto: {{allow: [ed25519]}}\n")).unwrap();
+    let noted = about(&gpg.writ(&world, 0, &["lint"]).stderr).unwrap();
+    assert!(noted.contains("/trust.yaml:") && noted.contains("of curve cannot sign: "), "{noted}");
+    assert!(noted.contains("ecdsa-p384"), "{noted}");
 }
