@@ -8,7 +8,11 @@ use manifest::{Digest, Finding, RepoPath, Subject};
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
     CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat, SshSignature,
-    TrustCode, TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, signature_cache::Verifier,
+    TrustCode, TrustRootSpec, UserCheck,
+    instants::Instants,
+    refusal::unreadable,
+    repair::{Place, amend, in_place},
+    signature_cache::Verifier,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -57,7 +61,11 @@ impl SignatureFile {
             rule: None,
             found,
             needed,
-            fix: format!("git rm -- {}", manifest::shell_quote(path.as_str())),
+            fix: in_place(
+                &format!("git rm -- {} && {}", manifest::shell_quote(path.as_str()), amend()),
+                commit,
+                Place::Below,
+            ),
         };
         let folder = signatures_folder();
         let paths = history.list(commit, &folder).map_err(|error| unreadable(commit, &error))?;

@@ -3,9 +3,11 @@
 
 mod audit_log;
 mod commands;
+mod documented;
 mod hooks;
 mod openpgp;
 mod pasted;
+mod pasted_trust;
 mod signatures;
 mod support;
 mod trust_edits;

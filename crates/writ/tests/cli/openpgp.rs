@@ -1,21 +1,31 @@
 //! OpenPGP keys of people, made by the real gpg: added, signing the trust file, approving, linted.
 
-use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use testkit::{Finished, WritCommand, hermetic_command};
 
-use crate::support::{World, text};
+use crate::{
+    pasted::fix,
+    support::{World, paste, text},
+};
 
 /// A home of gpg. Its agent ends with it.
-struct Gpg {
+pub(crate) struct Gpg {
     home: tempfile::TempDir,
 }
 
 impl Gpg {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         Self { home }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     fn run(&self, arguments: &[&str]) -> Vec<u8> {
@@ -31,7 +41,7 @@ impl Gpg {
     }
 
     /// A new key, and its fingerprint.
-    fn key(&self, name: &str, usage: &str, expires: &str) -> String {
+    pub(crate) fn key(&self, name: &str, usage: &str, expires: &str) -> String {
         self.run(&["--quick-generate-key", name, "ed25519", usage, expires]);
         self.fingerprint(name)
     }
@@ -41,7 +51,7 @@ impl Gpg {
         listed.lines().find(|line| line.starts_with("fpr:")).unwrap().split(':').nth(9).unwrap().to_owned()
     }
 
-    fn certificate(&self, key: &str) -> PathBuf {
+    pub(crate) fn certificate(&self, key: &str) -> PathBuf {
         let file = self.home.path().join(format!("{key}.asc"));
         std::fs::write(&file, self.run(&["--armor", "--export", key])).unwrap();
         file
@@ -118,6 +128,40 @@ fn an_openpgp_key_signs_the_trust_file_and_approves() {
     std::fs::write(gpg.home.path().join("gpg.conf"), "digest-algo SHA1\n").unwrap();
     let weak = gpg.writ(&world, 2, &["approve", &commit, "--openpgp", &greta]);
     assert!(weak.stderr.contains("SHA-1"), "{}", weak.stderr);
+}
+
+/// The fix of a commit by a key that nobody has, or of a certificate that is gone, mends it.
+#[test]
+fn fixes_of_openpgp_work_when_pasted() {
+    let world = World::new();
+    let gpg = Gpg::new();
+    let [greta, mallory] = ["greta", "mallory"].map(|name| gpg.key(name, "sign", "never"));
+    gpg.writ(&world, 0, &["add", "greta", "--openpgp", text(&gpg.certificate(&greta)), "--role", "sre"]);
+    sign_and_commit(&world, &gpg);
+    let paste = |command: &str| {
+        let command = command.replace("FINGERPRINT", &greta);
+        paste(&world.repo.path(), &world.alice, &format!("export GNUPGHOME='{}'\n{command}", gpg.home().display()));
+    };
+    let commit = "git add apps && git -c gpg.format=openpgp commit --quiet -m x --gpg-sign=";
+    for on_top in [false, true] {
+        world.repo.write("apps/x.txt", if on_top { "2" } else { "1" }).unwrap();
+        paste(&format!("{commit}{mallory}"));
+        if on_top {
+            world.repo.write("apps/y.txt", "y").unwrap();
+            paste(&format!("{commit}{greta}"));
+        }
+        paste(&fix(&world, "W202"));
+        world.verify(0, &[]);
+    }
+    // The certificate is changed by a commit that leaves the trust file as it is.
+    let file = format!(".writ/keys/greta-{}.asc", greta.chars().skip(24).collect::<String>());
+    let before = world.repo.read(&file).unwrap();
+    world.repo.remove(&file).unwrap();
+    let found = gpg.writ(&world, 1, &["lint"]);
+    let fix = found.stdout.lines().find_map(|line| line.split_once("fix: ")).unwrap().1;
+    paste(fix);
+    assert_eq!(world.repo.read(&file).unwrap(), before);
+    gpg.writ(&world, 0, &["lint"]);
 }
 
 #[test]

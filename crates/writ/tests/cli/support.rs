@@ -74,6 +74,14 @@ impl World {
         Self::of(keys, team, &trust)
     }
 
+    /// As [`World::for_anything_by_frank`], where commits say which ref they are for.
+    pub(crate) fn bound_to_its_ref() -> Self {
+        let keys = Keys::new().unwrap();
+        let frank = keys.generate("frank", KeyType::Ed25519).unwrap();
+        let trust = TrustFile::team("urn:test", &frank, &frank, &frank).history("{refBinding: trailer}");
+        Self::of(keys, [frank.clone(), frank.clone(), frank], &trust)
+    }
+
     /// As [`World::new`], where bob's key ends then.
     pub(crate) fn with_bob_until(end: &str) -> Self {
         let keys = Keys::new().unwrap();
@@ -155,7 +163,11 @@ impl World {
 
     /// A new key of somebody.
     pub(crate) fn key(&self, name: &str) -> SigningKey {
-        self.keys.generate(name, KeyType::Ed25519).unwrap()
+        self.key_of_type(name, KeyType::Ed25519)
+    }
+
+    pub(crate) fn key_of_type(&self, name: &str, key_type: KeyType) -> SigningKey {
+        self.keys.generate(name, key_type).unwrap()
     }
 
     /// A commit of bob's that is accepted.
