@@ -130,9 +130,7 @@ fn import(args: &TrustImportArgs) -> anyhow::Result<Outcome> {
     };
     take(&mut edit, imported, &args.max_validity)?;
     if edit.done.is_empty() {
-        edit.notes.iter().for_each(|note| eprintln!("note: {note}"));
-        eprintln!("nothing of it is new to the trust file");
-        return Ok(Outcome::Fine);
+        return tree.unchanged(&edit, args.common.output);
     }
     tree.finish(edit, args.common.output)
 }

@@ -30,7 +30,7 @@ pub(crate) struct TrustRevokeArgs {
     #[arg(long, value_name = "REV")]
     commit: Vec<String>,
     /// All that a key revocation list (`ssh-keygen -k`) or a list of public keys revokes.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "from-krl", value_name = "FILE")]
     from: Option<PathBuf>,
     /// Whether the key was never to be believed, or is good up to a commit.
     #[arg(long, value_enum, default_value_t = KindArg::Hard)]
@@ -86,8 +86,7 @@ fn revoke(args: &TrustRevokeArgs) -> anyhow::Result<Outcome> {
             .with_context(|| format!("cannot use {}", file.display()))?;
     }
     if edit.done.is_empty() {
-        eprintln!("nothing to revoke: all of it is revoked already");
-        return Ok(Outcome::Fine);
+        return tree.unchanged(&edit, args.common.output);
     }
     edit.notes.push("revocations are never taken back; commit it alone".to_owned());
     tree.finish(edit, args.common.output)

@@ -147,7 +147,7 @@ impl WorkTree {
     /// Writes an edit and prints what is to be done next.
     pub(crate) fn finish(&self, edit: Edit, format: Format) -> anyhow::Result<Outcome> {
         let now = Timestamp::now();
-        let Edit { editor, files, done, notes } = edit;
+        let Edit { editor, files, done, mut notes } = edit;
         let (text, mut file) = editor.finish(self.before.as_ref().map(|before| before.version), now)?;
         let mut findings = file.load_from(&self.certificates(&file, &files)?);
         findings.extend(file.out_of_reach(now));
@@ -158,11 +158,25 @@ impl WorkTree {
             return Err(TrustEditError::Refused(findings).into());
         }
         self.write(&text, &files)?;
+        let old = TrustFile::parse(self.text.as_bytes()).map_err(TrustEditError::Refused)?;
+        let unused = old.pins().filter(|(_, pin)| file.pins().all(|(_, other)| other.file != pin.file));
+        notes.extend(unused.map(|(_, pin)| {
+            format!("no key needs {} any more: git rm -- {}", pin.file, shell_quote(pin.file.as_str()))
+        }));
         for line in &done {
             eprintln!("{line}");
         }
         eprintln!("wrote {}, version {}", self.dir.join(TRUST_FILE).display(), file.version);
         self.report(&file, &text, &done, &notes, format)
+    }
+
+    /// Says that all of it is in the file already.
+    pub(crate) fn unchanged(&self, edit: &Edit, format: Format) -> anyhow::Result<Outcome> {
+        eprintln!("nothing of it is new to the trust file");
+        let mut file = edit.editor.file().clone();
+        let findings = file.load_from(&self.certificates(&file, &BTreeMap::new())?);
+        let notes = edit.notes.iter().cloned().chain(findings.iter().map(ToString::to_string));
+        self.report(&file, &self.text, &edit.done, &notes.collect::<Vec<_>>(), format)
     }
 
     /// Prints who has signed the file and what is to be done next.

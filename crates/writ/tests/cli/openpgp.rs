@@ -201,11 +201,20 @@ fn pinned_certificates_are_linted() {
     gpg.run(&["--quick-generate-key", "curve", "nistp384", "sign", "never"]);
     let curve = gpg.fingerprint("curve");
     world.repo.write(".writ/trust.yaml", &trust).unwrap();
+    // A file that is there is never written over, and nothing is written then.
+    let place = format!(".writ/keys/curve-{}.asc", curve.chars().skip(24).collect::<String>());
+    world.repo.write(&place, "something else").unwrap();
+    let refused = gpg.writ(&world, 2, &["add", "curve", "--openpgp", text(&gpg.certificate(&curve))]);
+    assert!(refused.stderr.contains("something else in it"), "{}", refused.stderr);
+    assert_eq!(world.repo.read(".writ/trust.yaml").unwrap(), trust);
+    world.repo.remove(&place).unwrap();
     gpg.writ(&world, 0, &["add", "curve", "--openpgp", text(&gpg.certificate(&curve))]);
     let about = |stderr: &str| stderr.lines().find(|line| line.contains(&curve)).map(str::to_owned);
     assert_eq!(about(&gpg.writ(&world, 0, &["lint"]).stderr), None);
     let trust = world.repo.read(".writ/trust.yaml").unwrap();
     world.repo.write(".writ/trust.yaml", format!("{trust}crypto: {{allow: [ed25519]}}\n")).unwrap();
+    let removed = gpg.writ(&world, 0, &["remove", "soon"]);
+    assert!(removed.stderr.contains("any more: git rm -- .writ/keys/soon-"), "{}", removed.stderr);
     let noted = about(&gpg.writ(&world, 0, &["lint"]).stderr).unwrap();
     assert!(noted.contains("/trust.yaml:") && noted.contains("of curve cannot sign: "), "{noted}");
     assert!(noted.contains("ecdsa-p384"), "{noted}");

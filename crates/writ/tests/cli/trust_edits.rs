@@ -255,7 +255,8 @@ fn signers_and_revocations_are_imported() {
     assert!(imported.stderr.contains("note: carol@example.com is carol"), "{}", imported.stderr);
     assert!(imported.stderr.contains("*@example.com is nobody in particular"), "{}", imported.stderr);
     assert!(imported.stderr.contains("as a key of carol"), "{}", imported.stderr);
-    trust(&world, 0, &["import", &signers]);
+    let again = json(&trust(&world, 0, &["import", &signers, "-o", "json"]));
+    assert_eq!((again["done"].as_array().unwrap().len(), again["version"].as_u64()), (0, Some(2)), "{again}");
     let keys = world.file("dan.keys", &format!("{}\n{}\n", dan.public(), erin.public()));
     trust(&world, 64, &["import", &keys]);
     trust(&world, 0, &["import", &keys, "--principal", "dan", "--role", "sre"]);
