@@ -14,7 +14,7 @@ use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
 use trust::{
     AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
-    judge_with,
+    Verifiers, judge_with,
 };
 
 use crate::{
@@ -156,7 +156,7 @@ impl Verified {
         match &*known {
             Some(trusted) if Arc::ptr_eq(&trusted.root, root) => trusted.digest,
             _ => {
-                let digest = trust::trust_digest(root, &self.trust_file);
+                let digest = trust::trust_digest(root, &self.trust_file, None);
                 *known = Some(Trusted { root: Arc::clone(root), digest });
                 digest
             }
@@ -269,7 +269,8 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
         }
     };
     let started = Instant::now();
-    let judgement = judge_with(history, &job.root, &start, &judged.head, now, Some(&job.signatures));
+    let with = Verifiers { known: Some(&job.signatures), keyless: None };
+    let judgement = judge_with(history, &job.root, &start, &judged.head, now, with);
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {

@@ -1,5 +1,5 @@
 //! The armour around a signature: for SSH in the one form that `ssh-keygen -Y sign` writes, for OpenPGP in the two that
-//! `gpg` (with a checksum) and newer versions of `sq` (without) write.
+//! `gpg` (with a checksum) and newer versions of `sq` (without) write, for CMS in the one of `gitsign`.
 //!
 //! Git, ssh-keygen and gpg tolerate blanks, headers and other line lengths. Each tolerated form is another object id for
 //! the same signature, so no other form is read here: only what encoding the decoded bytes again gives.
@@ -24,6 +24,14 @@ const LINE_OPENPGP: usize = 64;
 /// `=` and four digits for 24 bits.
 const CHECKSUM_DIGITS: usize = 4;
 
+const BEGIN_CMS: &str = "-----BEGIN SIGNED MESSAGE-----";
+const END_CMS: &str = "-----END SIGNED MESSAGE-----";
+/// Base64 digits in each line but the last, as gitsign, smimesign and gpgsm write them.
+const LINE_CMS: usize = 64;
+/// The most bytes the armour of a CMS message may have. A certificate of a workflow with all its claims is 2 KiB, a log
+/// entry 2 KiB, a timestamp with its certificates 6 KiB: with base64 14 KiB, which leaves a factor of two.
+pub const MAX_CMS_ARMOR_BYTES: usize = 32 * 1024;
+
 /// Whose signature an armour holds, by its first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArmorFormat {
@@ -41,7 +49,7 @@ pub enum ArmorError {
     /// The first line is none that is known.
     #[error("the signature does not begin with a known armour line")]
     UnknownFormat,
-    /// Longer than [`MAX_ARMOR_BYTES`].
+    /// Longer than [`MAX_ARMOR_BYTES`], or for CMS than [`MAX_CMS_ARMOR_BYTES`].
     #[error("the armoured signature has {0} bytes")]
     TooLong(usize),
     /// First or last line is missing, or something stands around them.
@@ -50,7 +58,7 @@ pub enum ArmorError {
     /// Not base64, or with padding or stray bits that are not canonical.
     #[error("the armour does not hold canonical base64")]
     Base64,
-    /// Canonical base64 but in other lines than ssh-keygen or gpg writes.
+    /// Canonical base64 but in other lines than ssh-keygen, gpg or gitsign writes.
     #[error("the lines of the armour are not of {0} digits with one shorter last line")]
     Lines(usize),
     /// OpenPGP armour of a message, which may hold anything.
@@ -92,14 +100,26 @@ impl ArmorFormat {
 /// # Errors
 /// Anything but the bytes that ssh-keygen writes around the result.
 pub(crate) fn dearmor(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
-    if text.len() > MAX_ARMOR_BYTES {
+    dearmor_lines(text, (BEGIN, END), LINE, MAX_ARMOR_BYTES)
+}
+
+/// The bytes inside the armour of a CMS message.
+///
+/// # Errors
+/// Anything but the bytes that gitsign writes around the result.
+pub(crate) fn dearmor_cms(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
+    dearmor_lines(text, (BEGIN_CMS, END_CMS), LINE_CMS, MAX_CMS_ARMOR_BYTES)
+}
+
+fn dearmor_lines(text: &[u8], (begin, end): (&str, &str), width: usize, most: usize) -> Result<Vec<u8>, ArmorError> {
+    if text.len() > most {
         return Err(ArmorError::TooLong(text.len()));
     }
     let body = text
-        .strip_prefix(BEGIN.as_bytes())
+        .strip_prefix(begin.as_bytes())
         .and_then(|rest| rest.strip_prefix(b"\n"))
         .and_then(|rest| rest.strip_suffix(b"\n"))
-        .and_then(|rest| rest.strip_suffix(END.as_bytes()))
+        .and_then(|rest| rest.strip_suffix(end.as_bytes()))
         .ok_or(ArmorError::Frame)?;
     let mut digits = Vec::with_capacity(body.len());
     for line in body.split(|byte| *byte == b'\n') {
@@ -107,7 +127,7 @@ pub(crate) fn dearmor(text: &[u8]) -> Result<Vec<u8>, ArmorError> {
     }
     // The engine refuses missing or surplus padding and stray bits in the last digit.
     let bytes = STANDARD.decode(digits).map_err(|_invalid| ArmorError::Base64)?;
-    if is_in_lines(body, LINE) { Ok(bytes) } else { Err(ArmorError::Lines(LINE)) }
+    if is_in_lines(body, width) { Ok(bytes) } else { Err(ArmorError::Lines(width)) }
 }
 
 /// Whether a text is lines of `width` digits with one shorter last line, or that one alone.
@@ -313,6 +333,20 @@ mod tests {
     fn the_checksum_is_that_of_the_standard() {
         // the check value of CRC-24/OPENPGP: 0x21cf02 of "123456789"
         assert_eq!(STANDARD.decode(checksum_digits(b"123456789")).unwrap(), [0x21, 0xcf, 0x02]);
+    }
+
+    #[test]
+    fn cms_has_lines_and_a_limit_of_its_own() {
+        let lines = |width: usize| {
+            let mut text = format!("{BEGIN_CMS}\n");
+            put_lines(&mut text, &[7; 120], width);
+            format!("{text}{END_CMS}\n")
+        };
+        assert_eq!(dearmor_cms(lines(LINE_CMS).as_bytes()), Ok(vec![7; 120]));
+        assert_eq!(dearmor_cms(lines(LINE).as_bytes()), Err(ArmorError::Lines(LINE_CMS)));
+        assert_eq!(dearmor_cms(lines(LINE_CMS).replace("SIGNED", "PGP").as_bytes()), Err(ArmorError::Frame));
+        let long = "x".repeat(MAX_CMS_ARMOR_BYTES + 1);
+        assert_eq!(dearmor_cms(long.as_bytes()), Err(ArmorError::TooLong(long.len())));
     }
 
     proptest! {

@@ -65,6 +65,18 @@ manifest::codes! {
             action: "Sign with a key that is valid, or extend its window by a commit of its own.",
             example: "W204 KeyNotValidThen: commit 3f1c2a9d0b7e: the key of alice ended on 2026-06-01; needed: a key valid at 2026-07-02T09:00:00Z",
         },
+        /// A keyless signature that nothing dates.
+        W205 = "KeylessWithoutTime" {
+            meaning: "The keyless signature does not hold the entry of the transparency log that proves when it was made, as gitsign leaves it out in its online mode. Its certificate was valid for ten minutes, so without that time it proves nothing; and what a log server would answer today is not asked.",
+            action: "Keep the entry in the signature, `git config gitsign.rekorMode offline`, and sign again.",
+            example: "W205 KeylessWithoutTime: commit 3f1c2a9d0b7e: a keyless signature without its log entry, as gitsign makes it in online mode; needed: a signature with its log entry inside (gitsign.rekorMode offline)",
+        },
+        /// The chain, the log or the identity of a keyless signature is not trusted.
+        W206 = "KeylessNotTrusted" {
+            meaning: "The certificate of the keyless signature, its entry in the certificate log or in the transparency log, or its time is not vouched for by the trust root of keyless signatures; or all is, and the identity is that of no principal.",
+            action: "Sign as an identity that the trust file lists (issuer and identity, letter by letter), with the Sigstore instance that the TrustRoot trusts.",
+            example: "W206 KeylessNotTrusted: commit 3f1c2a9d0b7e: signed as eve@example.com of https://accounts.example.com, which belongs to no principal; needed: an identity in force that .writ/trust.yaml lists, of carol",
+        },
         /// The signature was made for another purpose.
         W207 = "WrongNamespace" {
             meaning: "The signature is good but was made for another purpose (its namespace), or without what the trust file asks of a security key (a touch, the PIN or fingerprint of its user) or of a certificate (its principals, its options, for how long it is valid), so it cannot stand for this one.",
@@ -73,7 +85,7 @@ manifest::codes! {
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (X.509, ML-DSA keys, OpenPGP keys on Brainpool curves, two object formats at once), or it is OpenPGP where no principal has an OpenPGP key.",
+            meaning: "The signature format or the key type is not supported yet (S/MIME, ML-DSA keys, OpenPGP keys on Brainpool curves, two object formats at once), or it is OpenPGP or keyless where no principal has such a key.",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, and no principal has an OpenPGP key; needed: an SSH signature",
         },

@@ -132,7 +132,8 @@ impl CommitObject {
                 .map(|signature| KeyFingerprint::OpenPgp(signature.issuer()))
                 .into_iter()
                 .collect(),
-            _ => claimed_keys(armored).into_iter().map(KeyFingerprint::Ssh).collect(),
+            Some(ArmorFormat::X509) => Vec::new(),
+            Some(ArmorFormat::Ssh) | None => claimed_keys(armored).into_iter().map(KeyFingerprint::Ssh).collect(),
         }
     }
 
@@ -239,7 +240,6 @@ fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<
         let needed = format!("at most {MAX_SIGNATURE_BYTES} bytes");
         return Err(Refused::new(TrustCode::W103, format!("a signature of {} bytes", text.len()), needed));
     }
-    // The armour of a format that is not supported is kept as it is: verification refuses it by name (W208).
     match ArmorFormat::of(&text) {
         Some(ArmorFormat::Ssh) => {
             armor::dearmor(&text).map_err(|error| malformed(error.to_string(), "the armour that ssh-keygen writes"))?;
@@ -248,7 +248,10 @@ fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<
             armor::dearmor_openpgp(&text)
                 .map_err(|error| malformed(error.to_string(), "the armour that gpg writes"))?;
         }
-        Some(ArmorFormat::X509) => {}
+        Some(ArmorFormat::X509) => {
+            armor::dearmor_cms(&text)
+                .map_err(|error| malformed(error.to_string(), "the armour that gitsign writes"))?;
+        }
         None => return Err(malformed("a signature without a known armour line", "-----BEGIN SSH SIGNATURE-----")),
     }
     Ok(Some(text))

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec,
+    Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec, Verifiers,
     judge::judge_and_tell,
     merge_credit::MergeCredit,
     step::{Step, authorise_all, is_writ},
@@ -97,7 +97,7 @@ pub struct AlternativeReasons {
     pub excluded: Vec<String>,
 }
 
-/// As [`crate::judge`], with what is told of every step in the answer that was judged by rules; in full of this path.
+/// As [`crate::judge_with`], with what is told of every step in the answer that was judged by rules; in full of this path.
 #[must_use]
 pub fn explain(
     history: &dyn History,
@@ -106,9 +106,10 @@ pub fn explain(
     head: &CommitId,
     now: Timestamp,
     path: Option<&RepoPath>,
+    with: Verifiers<'_>,
 ) -> (Judgement, Vec<StepReasons>) {
     let told = Told { path, steps: RefCell::default() };
-    let judgement = judge_and_tell(history, root, start, head, now, None, Some(&told));
+    let judgement = judge_and_tell(history, root, start, head, now, with, Some(&told));
     let mut steps = told.steps.into_inner();
     let listed = judgement.steps.iter().filter_map(|step| steps.remove(&step.commit)).collect();
     (judgement, listed)

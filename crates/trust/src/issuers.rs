@@ -66,7 +66,7 @@ impl Issuers {
     /// These keys, and the certificates that they belong to.
     pub(crate) fn with_certificates(&self, keys: &[KeyFingerprint]) -> BTreeSet<KeyFingerprint> {
         let of = |key: &KeyFingerprint| match key {
-            KeyFingerprint::Ssh(_) => None,
+            KeyFingerprint::Ssh(_) | KeyFingerprint::Keyless(_) => None,
             KeyFingerprint::OpenPgp(key) => self.certificates.get(key),
         };
         let certificates = keys.iter().filter_map(of).flatten().copied().map(KeyFingerprint::OpenPgp);

@@ -22,7 +22,7 @@ use crate::{
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again},
     repair::Place,
-    signature_cache::{SignatureCache, Verifier},
+    signature_cache::{SignatureCache, Verifier, Verifiers},
     step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::load_certificates,
     verified::{Grounds, made_at, trust_digest},
@@ -126,21 +126,22 @@ impl Judgement {
 /// Judges `head`.
 #[must_use]
 pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
-    judge_with(history, root, start, head, now, None)
+    judge_with(history, root, start, head, now, Verifiers::default())
 }
 
-/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again, and what
-/// was looked through for revoked commits is not looked through again.
+/// Judges `head` as [`judge`] does, with what the caller has for verifying signatures: those that are known are not
+/// verified again, and what was looked through for revoked commits is not looked through again, which changes no verdict;
+/// and keyless ones can count.
 #[must_use]
-pub fn judge_with(
+pub fn judge_with<'a>(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
     head: &CommitId,
     now: Timestamp,
-    known: Option<&SignatureCache>,
+    with: impl Into<Verifiers<'a>>,
 ) -> Judgement {
-    judge_and_tell(history, root, start, head, now, known, None)
+    judge_and_tell(history, root, start, head, now, with.into(), None)
 }
 
 /// Judges `head`, and tells why.
@@ -150,11 +151,11 @@ pub(crate) fn judge_and_tell(
     start: &Start,
     head: &CommitId,
     now: Timestamp,
-    known: Option<&SignatureCache>,
+    with: Verifiers<'_>,
     told: Option<&Told<'_>>,
 ) -> Judgement {
     let watched = Watched::new(history);
-    let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
+    let (definitions, verifier, known) = (Definitions::default(), Verifier::new(with), with.known);
     let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
@@ -338,7 +339,7 @@ impl Judge<'_> {
             return Err(refused(joined(findings)));
         }
         let made = made_at(&object).map_err(refused)?;
-        let digest = trust_digest(self.root, &policy);
+        let digest = trust_digest(self.root, &policy, self.verifier.basis());
         Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
@@ -378,7 +379,7 @@ impl Judge<'_> {
             told.tell(&step, author);
         }
         let (next, digest) = match &step.brought {
-            Some(brought) => (&brought.file, trust_digest(self.root, &brought.file)),
+            Some(brought) => (&brought.file, trust_digest(self.root, &brought.file, verifier.basis())),
             None => (&*state.policy, state.digest),
         };
         let authorized =

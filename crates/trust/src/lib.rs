@@ -18,6 +18,7 @@ mod history;
 mod instants;
 mod issuers;
 mod judge;
+mod keyless;
 mod kinds;
 mod known_keys;
 mod log_proof;
@@ -45,13 +46,17 @@ pub use approval::{
     APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, MAX_SKIPPED,
     NAMESPACE_APPROVAL, PAYLOAD_TYPE, envelope, envelope_message,
 };
-pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
+pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES, MAX_CMS_ARMOR_BYTES};
 pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
-pub use signature_cache::{SignatureCache, VERIFIER_VERSION};
+pub use keyless::{
+    KeylessError, KeylessFingerprint, KeylessIdentity, KeylessSignature, KeylessVerifier, MAX_IDENTITY_BYTES,
+    MAX_ISSUER_BYTES,
+};
+pub use signature_cache::{SignatureCache, VERIFIER_VERSION, Verifiers};
 pub use signature_only::{KnownSigners, verify_signature_only};
 pub use signer::{KeyFingerprint, SignatureFormat, Signer};
 pub use ssh::{
@@ -80,7 +85,7 @@ pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
     Ancestry, Authority, CERTIFICATES, CertificateToImport, CertifiedName, HistoryRules, ImportTerms,
-    ImportedRevocations, ImportedSigners, KeyListError, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS,
+    ImportedRevocations, ImportedSigners, KeyListError, KeylessKey, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS,
     MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, NewAuthority, NewKey, NewKeyMaterial, NewPrincipal,
     NewRevocation, PinnedCertificate, Principal, PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule,
     TRUST_FILE, TRUST_SIGNATURES, TrustEditError, TrustEditor, TrustFile, certificate_path, key_list,

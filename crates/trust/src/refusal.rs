@@ -4,7 +4,7 @@ use manifest::{Finding, Subject};
 
 use crate::{
     ArmorFormat, BadEntry, CommitId, CommitObject, HistoryError, TrustCode,
-    repair::{Place, SIGN, SIGN_OPENPGP, SIGN_OPENPGP_WITH, SIGN_WITH, amend, in_place},
+    repair::{Place, SIGN, SIGN_KEYLESS, SIGN_OPENPGP, SIGN_OPENPGP_WITH, SIGN_WITH, amend, in_place},
 };
 
 /// A finding about a commit.
@@ -74,21 +74,27 @@ pub(crate) fn sign_again(predecessor: Option<&CommitId>, place: Place) -> String
 
 /// What to do about the signature that `finding` refuses. Where the key itself is what is wrong, signing with it again
 /// would change nothing: the command names another one, and the finding's own words follow it.
-/// Who signed with OpenPGP is told how to do so again, unless that is what is refused.
+/// Who signed with OpenPGP or gitsign is told how to do so again, unless that is what is refused.
 pub(crate) fn mend_signature(
     finding: Finding,
     object: &CommitObject,
     predecessor: Option<&CommitId>,
     place: Place,
 ) -> Finding {
-    const OF_THE_KEY: [TrustCode; 3] = [TrustCode::W202, TrustCode::W204, TrustCode::W304];
-    let by_gpg = object.signature_format() == Some(ArmorFormat::OpenPgp) && finding.code != TrustCode::W208.entry();
-    let (again, with) = if by_gpg { (SIGN_OPENPGP, SIGN_OPENPGP_WITH) } else { (SIGN, SIGN_WITH) };
+    const OF_THE_KEY: [TrustCode; 4] = [TrustCode::W202, TrustCode::W204, TrustCode::W206, TrustCode::W304];
+    let (again, with) = match object.signature_format() {
+        _ if finding.code == TrustCode::W208.entry() => (SIGN, SIGN_WITH),
+        Some(ArmorFormat::OpenPgp) => (SIGN_OPENPGP, SIGN_OPENPGP_WITH),
+        Some(ArmorFormat::X509) => (SIGN_KEYLESS, SIGN_KEYLESS),
+        Some(ArmorFormat::Ssh) | None => (SIGN, SIGN_WITH),
+    };
     let fix = if OF_THE_KEY.iter().any(|code| finding.code == code.entry()) {
         format!("{} # {}", sign(with, predecessor, place), finding.fix)
     } else if finding.code == TrustCode::W203.entry() {
         let why = "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes";
         format!("{} # {why}", sign(SIGN_WITH, predecessor, place))
+    } else if finding.code == TrustCode::W205.entry() {
+        format!("{} # and from now on: git config gitsign.rekorMode offline", sign(again, predecessor, place))
     } else if finding.code == TrustCode::W207.entry() && !finding.fix.starts_with("git ") {
         // The key may be right and only its use was not: what to do differently follows the command.
         format!("{} # {}", sign_again(predecessor, place), finding.fix)

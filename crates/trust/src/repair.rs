@@ -13,6 +13,9 @@ pub(crate) const SIGN_OPENPGP: &str = "-c gpg.format=openpgp";
 /// Options of `git` that sign with an OpenPGP key that only the person knows of: the usual one was refused.
 pub(crate) const SIGN_OPENPGP_WITH: &str = "-c gpg.format=openpgp -c user.signingkey=FINGERPRINT";
 
+/// Options of `git` that sign with gitsign, and keep the log entry in the signature.
+pub(crate) const SIGN_KEYLESS: &str = "-c gpg.format=x509 -c gpg.x509.program=gitsign -c gitsign.rekorMode=offline";
+
 /// Whether a commit is the head that is judged, or one that others follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -81,6 +84,11 @@ pub(crate) fn resign_openpgp(commit: &CommitObject) -> String {
 /// The same with another OpenPGP key.
 pub(crate) fn resign_openpgp_with(commit: &CommitObject) -> String {
     replay_with(SIGN_OPENPGP_WITH, &before(commit))
+}
+
+/// The same with gitsign.
+pub(crate) fn resign_keyless(commit: &CommitObject) -> String {
+    replay_with(SIGN_KEYLESS, &before(commit))
 }
 
 /// What `git rebase` goes back to, to make a commit again.

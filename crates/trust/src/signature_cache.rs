@@ -17,9 +17,11 @@ use std::{
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, CommitObject, Crypto, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
+    ArmorFormat, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessSignature, KeylessVerifier, NAMESPACE_GIT,
+    SshSignature, SshsigError, TrustFile,
     instants::Instants,
     openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
+    signed_by::SignedBy,
     still_holds::Looked,
     verify_sshsig,
 };
@@ -69,10 +71,26 @@ struct Generations<A> {
     old: HashMap<Digest, A>,
 }
 
-/// Verifies signatures, or knows that they were verified.
+/// What a caller brings along for verifying signatures.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Verifiers<'a> {
+    /// Which signatures were verified before; keyless ones are not remembered.
+    pub known: Option<&'a SignatureCache>,
+    /// Verifies keyless signatures; without it none of them counts.
+    pub keyless: Option<&'a dyn KeylessVerifier>,
+}
+
+/// Verifies signatures, or knows that they were verified, and has keyless ones verified.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Verifier<'a> {
     cache: Option<&'a SignatureCache>,
+    keyless: Option<&'a dyn KeylessVerifier>,
+}
+
+impl<'a> From<Option<&'a SignatureCache>> for Verifiers<'a> {
+    fn from(known: Option<&'a SignatureCache>) -> Self {
+        Self { known, keyless: None }
+    }
 }
 
 impl SignatureCache {
@@ -177,8 +195,29 @@ impl Kept {
 }
 
 impl<'a> Verifier<'a> {
-    pub(crate) const fn new(cache: Option<&'a SignatureCache>) -> Self {
-        Self { cache }
+    pub(crate) const fn new(with: Verifiers<'a>) -> Self {
+        Self { cache: with.known, keyless: with.keyless }
+    }
+
+    /// Verifies the signature of a commit as a keyless one. What was verified is not remembered.
+    pub(crate) fn keyless(self, object: &CommitObject) -> Result<KeylessSignature, Finding> {
+        object.verify_keyless(self.keyless)
+    }
+
+    /// What keyless signatures are verified by, for [`trust_digest`](crate::trust_digest).
+    pub(crate) const fn basis(self) -> Option<&'a dyn KeylessVerifier> {
+        self.keyless
+    }
+
+    /// What made the signature of a commit by its own account, whether or not it fits: for commits that were verified
+    /// before. A keyless one names an account.
+    pub(crate) fn signed_by(self, object: &CommitObject) -> SignedBy {
+        if object.signature_format() != Some(ArmorFormat::X509) {
+            return SignedBy::of_commit(object);
+        }
+        let account = object.claimed_identity(self.keyless);
+        let keys = account.map(|account| KeyFingerprint::Keyless(account.fingerprint())).into_iter().collect();
+        SignedBy { keys, certificate: None }
     }
 
     /// Verifies the signature of a commit under the settings of a trust file.
@@ -287,7 +326,9 @@ mod tests {
 
     fn ask(cache: &SignatureCache, armoured: &str, message: &[u8], settings: u8) -> bool {
         let settings = Digest::from_bytes([settings; 32]);
-        Verifier::new(Some(cache)).message(armoured.as_bytes(), message, "test", &Crypto::default(), settings).is_ok()
+        Verifier::new(Some(cache).into())
+            .message(armoured.as_bytes(), message, "test", &Crypto::default(), settings)
+            .is_ok()
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn by_certificates(commit: &CommitObject, certificates: &Keyring) -> Result<Sign
         format: SignatureFormat::OpenPgp,
         key: KeyFingerprint::OpenPgp(fingerprint),
         ca: None,
+        identity: None,
     })
 }
 
@@ -104,7 +105,8 @@ fn by_allowed_signers(commit: &CommitObject, allowed: &AllowedSigners) -> Result
         return Err(refuse(commit, TrustCode::W207, found, needed, fix.to_owned()));
     }
     let ca = signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint()));
-    Ok(Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key: KeyFingerprint::Ssh(key), ca })
+    let key = KeyFingerprint::Ssh(key);
+    Ok(Signer { principal: principal.to_owned(), format: SignatureFormat::Ssh, key, ca, identity: None })
 }
 
 struct Asked<'a> {

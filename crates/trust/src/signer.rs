@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use crate::{Fingerprint, FingerprintError, openpgp::OpenPgpFingerprint};
+use crate::{Fingerprint, FingerprintError, KeylessFingerprint, KeylessIdentity, openpgp::OpenPgpFingerprint};
 
 /// The format of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -14,6 +14,8 @@ pub enum SignatureFormat {
     Ssh,
     /// OpenPGP, as gpg makes it.
     OpenPgp,
+    /// Keyless, as gitsign makes it.
+    Keyless,
 }
 
 /// What identifies a key of any format.
@@ -23,6 +25,8 @@ pub enum KeyFingerprint {
     Ssh(Fingerprint),
     /// Of an OpenPGP certificate: 40 or 64 hex digits.
     OpenPgp(OpenPgpFingerprint),
+    /// Of an identity that has no lasting key: `keyless:…`.
+    Keyless(KeylessFingerprint),
 }
 
 impl KeyFingerprint {
@@ -32,6 +36,7 @@ impl KeyFingerprint {
         match self {
             Self::Ssh(_) => SignatureFormat::Ssh,
             Self::OpenPgp(_) => SignatureFormat::OpenPgp,
+            Self::Keyless(_) => SignatureFormat::Keyless,
         }
     }
 }
@@ -41,6 +46,7 @@ impl fmt::Display for KeyFingerprint {
         match self {
             Self::Ssh(key) => key.fmt(f),
             Self::OpenPgp(key) => key.fmt(f),
+            Self::Keyless(key) => key.fmt(f),
         }
     }
 }
@@ -49,9 +55,12 @@ impl FromStr for KeyFingerprint {
     type Err = FingerprintError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(key) = text.parse() {
+            return Ok(Self::OpenPgp(key));
+        }
         match text.parse() {
-            Ok(key) => Ok(Self::OpenPgp(key)),
-            Err(_not_hex) => text.parse().map(Self::Ssh),
+            Ok(key) => Ok(Self::Keyless(key)),
+            Err(_other) => text.parse().map(Self::Ssh),
         }
     }
 }
@@ -69,9 +78,12 @@ pub struct Signer {
     pub principal: String,
     /// Format of the signature.
     pub format: SignatureFormat,
-    /// Fingerprint of the key; of an OpenPGP certificate, whichever of its keys signed.
+    /// Fingerprint of the key; of an OpenPGP certificate, whichever of its keys signed; of the identity if it is keyless.
     pub key: KeyFingerprint,
     /// Fingerprint of the authority's key, if an SSH certificate says whose key it is. Boxed since that is rare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Box<Fingerprint>>,
+    /// The account that a keyless signature is for. Boxed as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Box<KeylessIdentity>>,
 }

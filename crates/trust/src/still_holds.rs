@@ -146,7 +146,7 @@ impl StillHolds<'_> {
                 Revoked::KeyId { ca, key_id } => {
                     issuers.is_authority(ca, &certified.authority) && *key_id == certified.key_id
                 }
-                Revoked::Key(_) | Revoked::Certificate(_) | Revoked::Payload(_) => false,
+                Revoked::Key(_) | Revoked::Certificate(_) | Revoked::Keyless(_) | Revoked::Payload(_) => false,
             };
             let mut found = self.policy.revoked.iter().filter(|(what, revocation)| is_meant(what) && hits(revocation));
             found.next().map(|(what, revocation)| format!("{what} is revoked ({revocation})"))
@@ -197,7 +197,7 @@ impl StillHolds<'_> {
                 commit: side,
                 tree: object.tree,
                 payload: object.payload_sha256,
-                signed: SignedBy::of_commit(&object),
+                signed: self.verifier.signed_by(&object),
                 is_merge: false,
             };
             let Some(why) = self.revoked(place, &made, issuers, &Ends::new()) else { continue };

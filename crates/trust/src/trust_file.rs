@@ -3,7 +3,7 @@
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
 //! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
-//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `import` and
+//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `identities` (keyless keys), `import` and
 //! `import_signers` (revocations and signers from elsewhere),
 //! `edit` (changes of its text).
 
@@ -11,6 +11,7 @@ mod authority;
 mod certificates;
 mod check;
 mod edit;
+mod identities;
 mod import;
 mod import_signers;
 mod read;
@@ -28,14 +29,15 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Position, RepoPath};
 
 use crate::{
-    CommitId, Crypto, Fingerprint, KeyFingerprint, PublicKey, RefBinding, UserCheck, glob::PathPattern,
-    kinds::KindPatterns, namespaces::NamespacePatterns, openpgp::OpenPgpFingerprint,
+    CommitId, Crypto, Fingerprint, KeyFingerprint, KeylessFingerprint, PublicKey, RefBinding, UserCheck,
+    glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns, openpgp::OpenPgpFingerprint,
 };
 
 pub use authority::{Authority, CertifiedName};
 pub(crate) use certificates::load_certificates;
 pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};
 pub use edit::{NewKey, NewKeyMaterial, NewPrincipal, NewRevocation, TrustEditError, TrustEditor};
+pub use identities::KeylessKey;
 pub use import::ImportedRevocations;
 pub use import_signers::{
     CertificateToImport, ImportTerms, ImportedSigners, KeyListError, NewAuthority, certificate_path, key_list,
@@ -100,7 +102,7 @@ pub(crate) struct Places {
 pub struct Principal {
     /// Which of them.
     pub kind: PrincipalKind,
-    /// Their SSH keys; at least one of these, `certificates` and `pinned`.
+    /// Their SSH keys; at least one of these, `certificates`, `pinned` and `keyless`.
     pub keys: Vec<PrincipalKey>,
     /// The names by which the API server knows them, exactly.
     pub kubernetes_users: BTreeSet<String>,
@@ -108,6 +110,8 @@ pub struct Principal {
     pub certificates: Vec<CertifiedName>,
     /// Their OpenPGP keys.
     pub pinned: Vec<PinnedCertificate>,
+    /// The accounts for which they get a key for minutes.
+    pub keyless: Vec<KeylessKey>,
 }
 
 /// What a principal is.
@@ -216,6 +220,8 @@ pub enum Revoked {
     Key(Fingerprint),
     /// An OpenPGP certificate, or one key of it.
     Certificate(OpenPgpFingerprint),
+    /// An account of an identity provider.
+    Keyless(KeylessFingerprint),
     /// The signed bytes of a commit.
     Payload(Digest),
     /// Certificates of an authority by their numbers, both ends included.
@@ -272,7 +278,7 @@ impl TrustFile {
         })
     }
 
-    /// The principal that holds a key of either format; an OpenPGP key may be a subkey of a certificate that is loaded.
+    /// The principal that holds a key of any format; an OpenPGP key may be a subkey of a certificate that is loaded.
     #[must_use]
     pub fn holder_of(&self, key: &KeyFingerprint) -> Option<&str> {
         match key {
@@ -281,6 +287,7 @@ impl TrustFile {
                 let certificates = std::iter::once(*key).chain(self.certificates_with(key));
                 certificates.into_iter().find_map(|one| self.certificate_holder(&one)).map(|(name, _pin)| name)
             }
+            KeyFingerprint::Keyless(key) => self.identity_holder(key).map(|(name, _held)| name),
         }
     }
 
@@ -298,6 +305,7 @@ impl From<KeyFingerprint> for Revoked {
         match key {
             KeyFingerprint::Ssh(key) => Self::Key(key),
             KeyFingerprint::OpenPgp(key) => Self::Certificate(key),
+            KeyFingerprint::Keyless(key) => Self::Keyless(key),
         }
     }
 }
@@ -328,6 +336,7 @@ impl fmt::Display for Revoked {
         match self {
             Self::Key(key) => write!(f, "key {key}"),
             Self::Certificate(key) => write!(f, "key {key}"),
+            Self::Keyless(key) => write!(f, "key {key}"),
             Self::Payload(payload) => write!(f, "payload sha256:{payload}"),
             Self::Serials { ca, from, to } if from == to => write!(f, "certificate {from} of {ca}"),
             Self::Serials { ca, from, to } => write!(f, "certificates {from} to {to} of {ca}"),

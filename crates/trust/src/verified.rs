@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
-    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, repair::resign, rules::list,
-    signature_cache::Verifier, ssh::Unproven, step::Step,
+    ArmorFormat, CommitId, CommitObject, KeyFingerprint, KeylessVerifier, PrincipalKey, Revoked, SignatureFormat,
+    Signer, SshSignature, TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse,
+    repair::resign, rules::list, signature_cache::Verifier, ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -44,7 +44,8 @@ impl VerifiedCommit {
     /// Checks the signature of a commit against the keys of a trust file.
     ///
     /// # Errors
-    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
+    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W206 unknown identity, W207 user not proven or
+    /// certificate not usable, W304 revoked.
     pub(crate) fn verify(
         object: &CommitObject,
         policy: &TrustFile,
@@ -59,7 +60,14 @@ impl VerifiedCommit {
                 let found = "an OpenPGP signature, and no principal has an OpenPGP key".to_owned();
                 return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
             }
-            Some(ArmorFormat::Ssh | ArmorFormat::X509) | None => Self::by_ssh_key(object, policy, instants, verifier)?,
+            Some(ArmorFormat::X509) if policy.has_identities() => {
+                Self::by_identity(object, policy, instants, verifier)?
+            }
+            Some(ArmorFormat::X509) => {
+                let found = "an X.509 signature, and no principal has a keyless key".to_owned();
+                return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
+            }
+            Some(ArmorFormat::Ssh) | None => Self::by_ssh_key(object, policy, instants, verifier)?,
         };
         Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
     }
@@ -80,7 +88,25 @@ impl VerifiedCommit {
             refuse(code, &object.id, found, needed, fix())
         })?;
         let key = KeyFingerprint::OpenPgp(signature.certificate());
-        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None })
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None, identity: None })
+    }
+
+    fn by_identity(
+        object: &CommitObject,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<Signer, Finding> {
+        let names = list(policy.identity_holders(instants.latest()));
+        let fix = || format!("sign with gitsign as one of {names}");
+        let signature = verifier.keyless(object).map_err(|finding| Finding { fix: fix(), ..finding })?;
+        let principal = policy.identity_in_window(&signature, instants).map_err(|(code, found)| {
+            let needed = format!("an identity in force that .writ/trust.yaml lists, of {names}");
+            refuse(code, &object.id, found, needed, fix())
+        })?;
+        let key = KeyFingerprint::Keyless(signature.signer.fingerprint());
+        let identity = Some(Box::new(signature.signer));
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None, identity })
     }
 
     fn by_ssh_key(
@@ -216,6 +242,7 @@ fn ssh_signer(principal: &str, signature: &SshSignature) -> Signer {
         format: SignatureFormat::Ssh,
         key: KeyFingerprint::Ssh(signature.key().fingerprint()),
         ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
+        identity: None,
     }
 }
 
@@ -241,18 +268,17 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
     Ok(())
 }
 
-/// Digest of all that a verdict rests on besides the commits: the TrustRoot, the bytes of the trust file in force, and
-/// the revocations in force. While it is the same, an accepted commit stays accepted.
+/// Digest of all that a verdict rests on besides the commits: the TrustRoot, the bytes of the trust file in force, the
+/// revocations in force, and where a principal has a keyless key, what keyless signatures are verified by. While it is
+/// the same, an accepted commit stays accepted.
 #[must_use]
-pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile) -> Digest {
+pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile, keyless: Option<&dyn KeylessVerifier>) -> Digest {
     let revoked: Vec<String> = policy.revoked.keys().map(ToString::to_string).collect();
     let revoked = revoked.join("\n");
-    Digest::of_parts([
-        b"writ.dev/trust-digest/v1".as_slice(),
-        &root.canonical(),
-        policy.digest().as_bytes(),
-        revoked.as_bytes(),
-    ])
+    let (root, file) = (root.canonical(), policy.digest());
+    let parts = [b"writ.dev/trust-digest/v1".as_slice(), &root, file.as_bytes(), revoked.as_bytes()];
+    let basis = keyless.filter(|_| policy.has_identities()).map(KeylessVerifier::basis);
+    Digest::of_parts(parts.into_iter().chain(basis.as_ref().map(<[u8; 32]>::as_slice)))
 }
 
 /// Seconds of a commit as an instant, or W406.

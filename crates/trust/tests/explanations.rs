@@ -8,7 +8,7 @@ mod memory;
 use memory::{World, at, path, person, policy, put_policy};
 use trust::{
     Approval, CommitId, CommitObject, Decision, Judgement, NAMESPACE_APPROVAL, PathReasons, Start, StepReasons,
-    envelope, envelope_message, explain,
+    Verifiers, envelope, envelope_message, explain,
 };
 
 const TWO: (&str, &str) = ("{role: security, threshold: 1}", "{role: security, threshold: 2}");
@@ -17,7 +17,7 @@ const TRANSITIVE: (&str, &str) =
 
 fn told(world: &World, head: CommitId, file: &str) -> (Judgement, Vec<StepReasons>) {
     let file = path(file);
-    explain(&world.memory, &world.root, &Start::Introduction, &head, at(world.now), Some(&file))
+    explain(&world.memory, &world.root, &Start::Introduction, &head, at(world.now), Some(&file), Verifiers::default())
 }
 
 /// One path, in a line for each rule, after the principals who stand for it.
@@ -135,7 +135,8 @@ fn rules_of_a_whole_step_are_told_by_the_paths_they_cover() {
     });
     // Refused before any rule is asked: nothing is told of it.
     let third = world.push(second, None, |tree| _ = tree.insert(path("apps/z.txt"), b"3".to_vec()));
-    let (judgement, steps) = explain(&world.memory, &world.root, &Start::Introduction, &third, at(world.now), None);
+    let (judgement, steps) =
+        explain(&world.memory, &world.root, &Start::Introduction, &third, at(world.now), None, Verifiers::default());
     assert_eq!(judgement.steps.len(), 3);
     let rules: Vec<_> = steps
         .iter()

@@ -130,6 +130,9 @@ struct Signer {
     /// Fingerprint of the certificate authority that named the key, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     ca: Option<String>,
+    /// The account that a keyless signature is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<trust::KeylessIdentity>,
 }
 
 /// A place in a file; line and column start at 1.
@@ -270,6 +273,7 @@ impl Step {
                 format: signer.format,
                 key: signer.key.to_string(),
                 ca: signer.ca.as_ref().map(ToString::to_string),
+                identity: signer.identity.as_deref().cloned(),
             }),
             skipped: step.skipped.clone(),
             rules: Vec::new(),
@@ -334,6 +338,7 @@ mod tests {
                 format: SignatureFormat::Ssh,
                 key: "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".parse().unwrap(),
                 ca: None,
+                identity: None,
             }),
             verdict: finding.map_or(Ok(()), Err),
             skipped: Vec::new(),

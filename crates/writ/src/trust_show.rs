@@ -162,7 +162,7 @@ fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
     }
 }
 
-/// The keys of a principal in either format, and what certificates call it.
+/// The keys of a principal in any format, and what certificates call it.
 fn shown_keys(file: &TrustFile, principal: &Principal) -> Vec<String> {
     let ssh = principal.keys.iter().map(|key| {
         let fingerprint = KeyFingerprint::Ssh(key.key.fingerprint());
@@ -176,7 +176,11 @@ fn shown_keys(file: &TrustFile, principal: &Principal) -> Vec<String> {
         let fingerprint = KeyFingerprint::OpenPgp(pin.fingerprint);
         shown_key(file, fingerprint, pin.not_before, pin.not_after)
     });
-    ssh.chain(certified).chain(pinned).collect()
+    let accounts = principal.keyless.iter().map(|key| {
+        let fingerprint = KeyFingerprint::Keyless(key.signer.fingerprint());
+        format!("{}, {}", key.signer, shown_key(file, fingerprint, key.not_before, key.not_after))
+    });
+    ssh.chain(certified).chain(pinned).chain(accounts).collect()
 }
 
 fn shown_key(file: &TrustFile, key: KeyFingerprint, from: Option<Timestamp>, until: Option<Timestamp>) -> String {

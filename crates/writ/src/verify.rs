@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use manifest::{Node, RepoPath, shell_quote};
-use trust::{CommitId, Start, TrustRootSpec};
+use trust::{CommitId, Start, TrustRootSpec, Verifiers};
 
 use crate::{
     cli::VerifyArgs,
@@ -34,7 +34,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
     };
     let path = args.explain.as_deref().map(|text| path(text, args.output)).transpose()?;
-    let (judgement, reasons) = trust::explain(&repository, &root, &start, &head, Timestamp::now(), path.as_ref());
+    let (now, with) = (Timestamp::now(), Verifiers::default());
+    let (judgement, reasons) = trust::explain(&repository, &root, &start, &head, now, path.as_ref(), with);
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
     }

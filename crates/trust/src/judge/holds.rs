@@ -8,7 +8,6 @@ use super::{Judge, MAX_STEPS, State};
 use crate::{
     Revoked, Start, TrustFile,
     instants::Instants,
-    signed_by::SignedBy,
     step::read_commit,
     still_holds::{Looked, Made, Policies, StillHolds},
 };
@@ -39,7 +38,7 @@ impl Judge<'_> {
                 commit: at,
                 tree: object.tree,
                 payload: object.payload_sha256,
-                signed: SignedBy::of_commit(&object),
+                signed: self.verifier.signed_by(&object),
                 is_merge: object.parents.len() > 1,
             });
             match object.parents.first() {
@@ -80,6 +79,6 @@ impl Judge<'_> {
 fn asks_for_issuers(policy: &TrustFile) -> bool {
     policy.revoked.keys().any(|revoked| match revoked {
         Revoked::Certificate(_) | Revoked::Serials { .. } | Revoked::KeyId { .. } => true,
-        Revoked::Key(_) | Revoked::Payload(_) => false,
+        Revoked::Key(_) | Revoked::Keyless(_) | Revoked::Payload(_) => false,
     })
 }

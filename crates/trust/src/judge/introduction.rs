@@ -28,7 +28,7 @@ impl Judge<'_> {
         let instants = Instants { committer: made, first_sight: None };
         let verified = VerifiedCommit::verify(&object, &policy, &instants, self.verifier).map_err(refused)?;
         let signer = verified.signer().clone();
-        let digest = trust_digest(self.root, &policy);
+        let digest = trust_digest(self.root, &policy, self.verifier.basis());
         AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy, digest)
             .map(|authorized| (State { commit: id, made, policy: Rc::new(policy), digest }, authorized))
             .map_err(|finding| refusal_of(&object, Some(signer), finding))

@@ -50,6 +50,8 @@ pub struct Crypto {
     pub hashes: BTreeSet<HashAlgorithm>,
     /// Key algorithms allowed.
     pub allow: BTreeSet<KeyAlgorithm>,
+    /// Whether keyless keys are allowed (`gitsign-offline`).
+    pub keyless: bool,
 }
 
 impl Default for Crypto {
@@ -58,6 +60,7 @@ impl Default for Crypto {
             min_rsa: MIN_RSA_BITS_DEFAULT,
             hashes: HashAlgorithm::ALL.into_iter().collect(),
             allow: KeyAlgorithm::ALL.into_iter().collect(),
+            keyless: true,
         }
     }
 }

@@ -18,6 +18,12 @@ pub struct FingerprintError {
     text: String,
 }
 
+impl FingerprintError {
+    pub(crate) fn of(text: &str) -> Self {
+        Self { text: text.chars().take(80).collect() }
+    }
+}
+
 impl Fingerprint {
     pub(super) fn of(blob: &[u8]) -> Self {
         Self(Sha256::digest(blob).into())
@@ -48,7 +54,7 @@ impl FromStr for Fingerprint {
             .and_then(|digits| STANDARD_NO_PAD.decode(digits).ok())
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
-            .ok_or_else(|| FingerprintError { text: text.chars().take(80).collect() })
+            .ok_or_else(|| FingerprintError::of(text))
     }
 }
 

@@ -155,7 +155,7 @@ impl TrustFile {
             Revoked::Key(key) => self.is_key_of(certificate, key),
             Revoked::Serials { ca: of, from, to } => of == ca && (*from..=*to).contains(&certificate.serial()),
             Revoked::KeyId { ca: of, key_id } => of == ca && key_id == certificate.key_id(),
-            Revoked::Certificate(_) | Revoked::Payload(_) => false,
+            Revoked::Certificate(_) | Revoked::Keyless(_) | Revoked::Payload(_) => false,
         };
         self.revoked
             .iter()

@@ -220,7 +220,7 @@ impl TrustFile {
     /// # Errors
     /// Why it counts for nobody.
     pub fn openpgp_signer(&self, armoured: &[u8], message: &[u8], instants: &Instants) -> Result<&str, String> {
-        self.signed_by_certificate(armoured, message, instants, Verifier::new(None)).map(|(name, _signature)| name)
+        self.signed_by_certificate(armoured, message, instants, Verifier::default()).map(|(name, _signature)| name)
     }
 
     /// Whose signature this is, by a key in force, and what it says. People and machines alike: what counts is judged elsewhere.

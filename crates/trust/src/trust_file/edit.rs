@@ -169,6 +169,7 @@ impl NewRevocation {
         let mut entries = match &self.what {
             Revoked::Key(key) => vec![entry("key", NewValue::text(key.to_string()))],
             Revoked::Certificate(key) => vec![entry("key", NewValue::text(key.to_string()))],
+            Revoked::Keyless(key) => vec![entry("key", NewValue::text(key.to_string()))],
             Revoked::Payload(payload) => vec![entry("payload", NewValue::text(format!("sha256:{payload}")))],
             Revoked::Serials { ca, from, to } if from == to => by(ca, "serial", from.to_string()),
             Revoked::Serials { ca, from, to } => by(ca, "serial", format!("{from}-{to}")),

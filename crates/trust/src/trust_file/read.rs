@@ -160,7 +160,8 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
                 None
             }
         });
-        let (mut keys, mut certificates, mut pinned) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut certificates) = (Vec::new(), Vec::new());
+        let (mut pinned, mut keyless) = (Vec::new(), Vec::new());
         if let Some(list) = reader.required(node, &what, "keys") {
             for item in reader.list(list, &format!("keys of {what}")) {
                 if item.get("sshCertificate").is_some() {
@@ -174,12 +175,13 @@ fn read_principals(reader: &mut Reader, node: &Node, crypto: Option<&Crypto>) ->
                 match key {
                     Key::Ssh(key) => keys.push(key),
                     Key::OpenPgp(pin) => pinned.push(pin),
+                    Key::Keyless(key) => keyless.push(key),
                 }
             }
         }
         let kubernetes_users = read_users(reader, node, &what, &mut users);
         if let Some(kind) = kind {
-            let principal = Principal { kind, keys, kubernetes_users, certificates, pinned };
+            let principal = Principal { kind, keys, kubernetes_users, certificates, pinned, keyless };
             principals.insert(name.name.clone(), principal);
         }
     }
@@ -255,7 +257,8 @@ fn one_of<T: Copy>(reader: &mut Reader, node: &Node, what: &str, known: &[(&str,
 
 fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
     /// Names of the full format for keys and formats that are not verified yet.
-    const LATER: &[&str] = &["gitsign-offline", "openpgp", "mldsa44-ed25519"];
+    const LATER: &[&str] = &["openpgp", "mldsa44-ed25519"];
+    const KEYLESS: &str = "gitsign-offline";
     reader.fields(node, "crypto", &["minRsa", "hashes", "allow"], &[])?;
     let mut crypto = Crypto::default();
     if let Some(value) = node.get("minRsa") {
@@ -276,8 +279,10 @@ fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
     }
     if let Some(list) = node.get("allow") {
         crypto.allow.clear();
+        crypto.keyless = false;
         for item in reader.list(list, "allow") {
             match reader.text(item, "an algorithm")? {
+                KEYLESS => crypto.keyless = true,
                 name if LATER.contains(&name) => reader.later(item.position, &format!("{name} in crypto.allow")),
                 name => match name.parse() {
                     Ok(algorithm) => _ = crypto.allow.insert(algorithm),
@@ -289,5 +294,5 @@ fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
         }
     }
     // With nothing left to allow every key would be called too weak, which is not what is wrong.
-    (!crypto.hashes.is_empty() && !crypto.allow.is_empty()).then_some(crypto)
+    (!crypto.hashes.is_empty() && (!crypto.allow.is_empty() || crypto.keyless)).then_some(crypto)
 }

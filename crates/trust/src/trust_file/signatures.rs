@@ -95,7 +95,8 @@ impl SignatureFile {
 
     fn name(&self) -> String {
         let ending = match self.format {
-            SignatureFormat::Ssh => "sig",
+            // no file is keyless
+            SignatureFormat::Ssh | SignatureFormat::Keyless => "sig",
             SignatureFormat::OpenPgp => "asc",
         };
         format!("{}.{ending}", self.principal)
@@ -157,7 +158,7 @@ impl TrustFile {
         let judge = |(name, bytes): &(String, Vec<u8>)| {
             let (principal, format) = named(name).ok_or_else(|| format!("{name}: not <principal>.sig or .asc"))?;
             let file = SignatureFile { principal: principal.to_owned(), format, armoured: bytes.clone() };
-            self.stands(&file, message, &instants, Verifier::new(None)).map(|()| principal.to_owned())
+            self.stands(&file, message, &instants, Verifier::default()).map(|()| principal.to_owned())
         };
         files.iter().map(judge).collect()
     }

@@ -12,7 +12,7 @@ use manifest::{Digest, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 use trust::{
     Change, CommitId, CommitObject, Entry, EntryMode, Fingerprint, History, HistoryError, Introduction, Judgement,
-    ObjectFormat, PublicKey, RootKeys, Start, TreeId, TrustRootSpec, judge,
+    KeylessVerifier, ObjectFormat, PublicKey, RootKeys, Start, TreeId, TrustRootSpec, Verifiers, judge_with,
 };
 
 /// 2026-01-01T00:00:00Z, when the introduction is made.
@@ -241,6 +241,8 @@ pub struct World {
     pub root: TrustRootSpec,
     pub introduction: CommitId,
     pub now: i64,
+    /// Verifies keyless signatures, if anything does.
+    pub keyless: Option<&'static dyn KeylessVerifier>,
 }
 
 pub fn person(name: &str) -> Person {
@@ -315,7 +317,7 @@ impl World {
             orders: trust::TrustOrders::Signed,
             bootstrap: Vec::new(),
         };
-        Self { memory, root, introduction, now: BASE + 86_400 }
+        Self { memory, root, introduction, now: BASE + 86_400, keyless: None }
     }
 
     /// A commit on top of another, a minute later.
@@ -344,7 +346,8 @@ impl World {
     }
 
     pub fn judge(&self, start: &Start, head: CommitId) -> Judgement {
-        judge(&self.memory, &self.root, start, &head, at(self.now))
+        let with = Verifiers { keyless: self.keyless, ..Verifiers::default() };
+        judge_with(&self.memory, &self.root, start, &head, at(self.now), with)
     }
 
     /// `ok` or the code, from the introduction.

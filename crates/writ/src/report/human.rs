@@ -61,6 +61,9 @@ impl Step {
             Some(Signer { principal, key, ca: Some(ca), .. }) => {
                 format!("signed by {} with {key}, certified by {ca}", printable(principal))
             }
+            Some(Signer { principal, identity: Some(account), .. }) => {
+                format!("signed by {} as {}", printable(principal), printable(&account.to_string()))
+            }
             Some(signer) => format!("signed by {} with {}", printable(&signer.principal), signer.key),
             None if unlooked => "signature not looked at".to_owned(),
             None => "no valid signature".to_owned(),

@@ -1,15 +1,16 @@
-//! Keys of principals, in either format.
+//! Keys of principals, in any format.
 
 use jiff::Timestamp;
 use manifest::{Node, Position, RepoPath};
 
-use super::super::{CERTIFICATES, PinnedCertificate, PrincipalKey, read_user, reader::Reader};
-use crate::{Crypto, KeyFingerprint, PublicKey};
+use super::super::{CERTIFICATES, KeylessKey, PinnedCertificate, PrincipalKey, read_user, reader::Reader};
+use crate::{Crypto, KeyFingerprint, KeylessIdentity, MAX_IDENTITY_BYTES, MAX_ISSUER_BYTES, PublicKey};
 
 /// A key.
 pub(super) enum Key {
     Ssh(PrincipalKey),
     OpenPgp(PinnedCertificate),
+    Keyless(KeylessKey),
 }
 
 impl Key {
@@ -17,6 +18,7 @@ impl Key {
         match self {
             Self::Ssh(key) => KeyFingerprint::Ssh(key.key.fingerprint()),
             Self::OpenPgp(pin) => KeyFingerprint::OpenPgp(pin.fingerprint),
+            Self::Keyless(key) => KeyFingerprint::Keyless(key.signer.fingerprint()),
         }
     }
 }
@@ -25,12 +27,9 @@ impl Key {
 type Window = (Option<Timestamp>, Option<Timestamp>);
 
 pub(super) fn read(reader: &mut Reader, node: &Node, what: &str, crypto: Option<&Crypto>) -> Option<Key> {
-    const FIELDS: &[&str] = &["ssh", "openpgp", "notBefore", "notAfter", "userPresence", "userVerification"];
+    const FIELDS: &[&str] = &["ssh", "openpgp", "keyless", "notBefore", "notAfter", "userPresence", "userVerification"];
     let what = format!("a key of {what}");
-    reader.fields(node, &what, FIELDS, &["keyless"])?;
-    if node.get("keyless").is_some() {
-        return None;
-    }
+    reader.fields(node, &what, FIELDS, &[])?;
     let mut instant = |field: &str| match node.get(field) {
         Some(value) => reader.instant(value, field).map(Some),
         None => Some(None),
@@ -40,12 +39,22 @@ pub(super) fn read(reader: &mut Reader, node: &Node, what: &str, crypto: Option<
         reader.wrong(node.position, format!("{what} ends before it begins"), "notBefore before notAfter");
     }
     let user = read_user::read(reader, node)?;
+    let formats = ["ssh", "openpgp", "keyless"].into_iter().filter(|format| node.get(format).is_some()).count();
+    if formats > 1 {
+        reader.wrong(node.position, format!("{what} is of {formats} formats"), "one of ssh, openpgp and keyless");
+    }
     if let Some(openpgp) = node.get("openpgp") {
-        if node.get("ssh").is_some() {
-            reader.wrong(node.position, format!("{what} is of two formats"), "one of ssh and openpgp");
-        }
         read_user::refuse(reader, node, "openpgp");
         return certificate(reader, openpgp, &what, (not_before, not_after)).map(Key::OpenPgp);
+    }
+    if let Some(keyless) = node.get("keyless") {
+        read_user::refuse(reader, node, "keyless");
+        if crypto.is_some_and(|crypto| !crypto.keyless) {
+            let found = format!("{what} is keyless, which `crypto` does not allow");
+            reader.wrong(keyless.position, found, "gitsign-offline in crypto.allow");
+        }
+        let signer = account(reader, keyless, &what)?;
+        return Some(Key::Keyless(KeylessKey { signer, not_before, not_after }));
     }
     let ssh = reader.required(node, &what, "ssh")?;
     let text = reader.text(ssh, "ssh")?;
@@ -89,4 +98,30 @@ fn certificate(reader: &mut Reader, node: &Node, what: &str, window: Window) -> 
     let (not_before, not_after) = window;
     let place = node.position;
     Some(PinnedCertificate { fingerprint: key?, file: path?, sha256: digest?, not_before, not_after, place })
+}
+
+/// `{issuer: …, identity: …}`, both compared letter by letter.
+fn account(reader: &mut Reader, node: &Node, what: &str) -> Option<KeylessIdentity> {
+    reader.fields(node, what, &["issuer", "identity"], &[])?;
+    let mut text = |field: &str, is_good: fn(&str) -> bool, needed: &str| {
+        let place = node.get(field).map_or(node.position, |value| value.position);
+        let text = reader.required_text(node, what, field)?;
+        if is_good(text) {
+            return Some(text.to_owned());
+        }
+        reader.wrong(place, format!("{field} {:?} in {what}", text.chars().take(80).collect::<String>()), needed);
+        None
+    };
+    let is_issuer = |text: &str| {
+        let host = text.strip_prefix("https://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        host.is_some()
+            && text.len() <= MAX_ISSUER_BYTES
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
+    };
+    let is_identity =
+        |text: &str| text.len() <= MAX_IDENTITY_BYTES && !text.chars().any(|one| one.is_control() || one == '*');
+    let issuer = text("issuer", is_issuer, "the address of the identity provider, such as https://accounts.google.com");
+    let identity =
+        text("identity", is_identity, "one exact e-mail address or URI, as the certificate has it, without a pattern");
+    Some(KeylessIdentity { issuer: issuer?, identity: identity? })
 }
