@@ -83,6 +83,7 @@ impl World {
             limits: None,
             resume_from: None,
             orders: trust::TrustOrders::Signed,
+            keyless: None,
             bootstrap: Vec::new(),
         };
         let log_key = audit::LogKey::generate("writ.test/log").unwrap();

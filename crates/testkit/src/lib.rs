@@ -1,5 +1,6 @@
 //! Development only: what writ is tested against, all of it real and on loopback. A Kubernetes control plane, Git repositories
-//! with signed commits, Git servers over https and ssh, and writ itself as a process with the permissions that `deploy/` gives it.
+//! with signed commits, Git servers over https and ssh, a Sigstore without servers, and writ itself as a process with the
+//! permissions that `deploy/` gives it.
 //!
 //! Everything blocks and returns [`anyhow::Result`]; a test unwraps. Nothing outlives the process.
 
@@ -14,6 +15,7 @@ mod authority;
 mod control_plane;
 mod git_server;
 mod gpg;
+mod keyless;
 mod keys;
 mod metrics;
 mod ports;
@@ -31,6 +33,7 @@ pub use authority::{Authority, Issued};
 pub use control_plane::{Component, ControlPlane, PROGRAMS_VARIABLE, Profile};
 pub use git_server::{Fault, GitRequest, GitServer};
 pub use gpg::Gpg;
+pub use keyless::{Account, Flaw, Sigstore};
 pub use keys::{KeyType, Keys, SigningKey, allowed_signers};
 pub use metrics::{Metrics, RequestFilter, RequestTotals, Sample};
 pub use process::{Server, hermetic_command, run, spawn};

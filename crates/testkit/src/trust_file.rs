@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::keys::SigningKey;
+use crate::{keyless::Account, keys::SigningKey};
 
 /// Builds `.writ/trust.yaml`. Nothing is checked: tests also need files that writ refuses.
 #[derive(Debug, Clone)]
@@ -124,6 +124,15 @@ impl TrustFile {
     pub fn openpgp(mut self, name: &str, fingerprint: &str, sha256: &str) -> Self {
         let pin = format!("{{fingerprint: \"{fingerprint}\", certFile: .writ/keys/{name}.asc, sha256: \"{sha256}\"}}");
         self.principals.push(format!("{name}: {{kind: human, keys: [{{openpgp: {pin}}}]}}"));
+        self
+    }
+
+    /// Adds a person who has an account and no key.
+    #[must_use]
+    pub fn keyless(mut self, name: &str, account: &Account) -> Self {
+        let Account { issuer, identity } = account;
+        let key = format!("{{keyless: {{issuer: \"{issuer}\", identity: \"{identity}\"}}}}");
+        self.principals.push(format!("{name}: {{kind: human, keys: [{key}]}}"));
         self
     }
 

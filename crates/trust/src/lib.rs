@@ -78,8 +78,8 @@ pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
 pub use ref_binding::RefBinding;
 pub use root::{
-    BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_ROOT_KEYS, RootKeys, TrustLimits, TrustMode,
-    TrustOrders, TrustRootError, TrustRootSpec,
+    BootstrapKind, BootstrapOrder, Introduction, KeylessTrust, MAX_BOOTSTRAP, MAX_ROOT_KEYS, MAX_TRUSTED_ROOT_BYTES,
+    RootKeys, TrustLimits, TrustMode, TrustOrders, TrustRootError, TrustRootSpec,
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};

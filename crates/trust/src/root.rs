@@ -13,6 +13,9 @@ use crate::{CommitId, Fingerprint, PublicKey, branch::check_branch};
 pub const MAX_ROOT_KEYS: usize = 32;
 /// The most entries of `bootstrap`: one GitSource and its first Syncs.
 pub const MAX_BOOTSTRAP: usize = 256;
+/// The most bytes of `keyless.trustedRoot`. That of the public Sigstore has 7 KiB, that of GitHub, with all its former
+/// keys, 32 KiB; 64 KiB leaves a factor of two, and a TrustRoot that holds it is far below the 1.5 MiB of an API object.
+pub const MAX_TRUSTED_ROOT_BYTES: usize = 64 * 1024;
 
 /// Spec of a TrustRoot. Fields that are not supported yet are part of the schema; [`unsupported`](Self::unsupported)
 /// names those that are set.
@@ -44,6 +47,9 @@ pub struct TrustRootSpec {
     /// Whose orders are obeyed. Default `Signed`.
     #[serde(default)]
     pub orders: TrustOrders,
+    /// By what keyless signatures are verified. Default: the trust root of the public Sigstore that writ was built with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyless: Option<KeylessTrust>,
     /// GitSources and Syncs that are obeyed before an accepted commit declares them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -110,6 +116,19 @@ pub struct TrustLimits {
     pub repository_bytes: Option<u64>,
 }
 
+/// By what keyless signatures are verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeylessTrust {
+    /// The text of the `trusted_root.json` of a Sigstore of one's own, which replaces the public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub trusted_root: Option<String>,
+    /// Whether the public one is fetched anew when it changes. Not supported yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub refresh: bool,
+}
+
 /// A GitSource or Sync that is obeyed if its spec has this digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -167,6 +186,11 @@ const fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 impl TrustRootSpec {
     /// Reads the manifest of a TrustRoot (`apiVersion`, `kind`, `metadata`, `spec`) in `file` and checks its spec.
     ///
@@ -193,6 +217,9 @@ impl TrustRootSpec {
         }
         if self.limits.is_some() {
             fields.push("limits");
+        }
+        if self.keyless.as_ref().is_some_and(|keyless| keyless.refresh) {
+            fields.push("keyless.refresh");
         }
         fields
     }
@@ -226,6 +253,10 @@ impl TrustRootSpec {
         if threshold == 0 || usize::try_from(threshold).is_ok_and(|threshold| threshold > different.len()) {
             let reason = format!("{threshold} of {} different usable keys can never be reached", different.len());
             invalid("rootKeys.threshold", reason);
+        }
+        let trusted_root = self.keyless.as_ref().and_then(|keyless| keyless.trusted_root.as_ref()).map(String::len);
+        if let Some(bytes) = trusted_root.filter(|bytes| !(1..=MAX_TRUSTED_ROOT_BYTES).contains(bytes)) {
+            invalid("keyless.trustedRoot", format!("{bytes} bytes, not 1 to {MAX_TRUSTED_ROOT_BYTES}"));
         }
         if self.bootstrap.len() > MAX_BOOTSTRAP {
             invalid("bootstrap", format!("{} entries are more than {MAX_BOOTSTRAP}", self.bootstrap.len()));

@@ -205,8 +205,8 @@ impl<'a> Verifier<'a> {
     }
 
     /// What keyless signatures are verified by, for [`trust_digest`](crate::trust_digest).
-    pub(crate) const fn basis(self) -> Option<&'a dyn KeylessVerifier> {
-        self.keyless
+    pub(crate) fn basis(self) -> Option<[u8; 32]> {
+        self.keyless.map(KeylessVerifier::basis)
     }
 
     /// What made the signature of a commit by its own account, whether or not it fits: for commits that were verified

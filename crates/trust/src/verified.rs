@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, KeyFingerprint, KeylessVerifier, PrincipalKey, Revoked, SignatureFormat,
-    Signer, SshSignature, TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse,
-    repair::resign, rules::list, signature_cache::Verifier, ssh::Unproven, step::Step,
+    ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
+    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, repair::resign, rules::list,
+    signature_cache::Verifier, ssh::Unproven, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -269,15 +269,15 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
 }
 
 /// Digest of all that a verdict rests on besides the commits: the TrustRoot, the bytes of the trust file in force, the
-/// revocations in force, and where a principal has a keyless key, what keyless signatures are verified by. While it is
-/// the same, an accepted commit stays accepted.
+/// revocations in force, and where a principal has a keyless key, what keyless signatures are verified by
+/// ([`KeylessVerifier::basis`](crate::KeylessVerifier::basis)). While it is the same, an accepted commit stays accepted.
 #[must_use]
-pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile, keyless: Option<&dyn KeylessVerifier>) -> Digest {
+pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile, keyless: Option<[u8; 32]>) -> Digest {
     let revoked: Vec<String> = policy.revoked.keys().map(ToString::to_string).collect();
     let revoked = revoked.join("\n");
     let (root, file) = (root.canonical(), policy.digest());
     let parts = [b"writ.dev/trust-digest/v1".as_slice(), &root, file.as_bytes(), revoked.as_bytes()];
-    let basis = keyless.filter(|_| policy.has_identities()).map(KeylessVerifier::basis);
+    let basis = keyless.filter(|_basis| policy.has_identities());
     Digest::of_parts(parts.into_iter().chain(basis.as_ref().map(<[u8; 32]>::as_slice)))
 }
 

@@ -132,6 +132,7 @@ fn manifests(args: &TrustRootArgs, repository: &Objects, commit: &CommitId) -> a
         limits: None,
         resume_from: None,
         orders: TrustOrders::Signed,
+        keyless: None,
         bootstrap: vec![
             order(BootstrapKind::GitSource, &args.source, source.digest()?),
             order(BootstrapKind::Sync, &args.sync, sync.digest()?),

@@ -315,6 +315,7 @@ impl World {
             limits: None,
             resume_from: None,
             orders: trust::TrustOrders::Signed,
+            keyless: None,
             bootstrap: Vec::new(),
         };
         Self { memory, root, introduction, now: BASE + 86_400, keyless: None }

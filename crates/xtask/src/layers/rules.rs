@@ -65,7 +65,9 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("libyaml-safer", "manifest"),
     ("saphyr-parser", "manifest"),
     ("cel", "policy"),
+    ("cms", "evidence"),
     ("sigstore", "evidence"),
+    ("sigstore-trust-root", "evidence"),
     ("sigstore-verify", "evidence"),
     ("oci-client", "evidence"),
 ];
@@ -85,6 +87,7 @@ const NEVER_DECIDING: &[&str] = &[
     "reqwest",
     "rustix",
     "rustls",
+    "sigstore-verify",
     "smol",
     "socket2",
     "tempfile",

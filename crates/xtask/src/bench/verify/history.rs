@@ -161,6 +161,7 @@ fn trust_root(signer: &Signer, commit: CommitId, payload: &[u8]) -> Result<Trust
         limits: None,
         resume_from: None,
         orders: trust::TrustOrders::Signed,
+        keyless: None,
         bootstrap: Vec::new(),
     })
 }
