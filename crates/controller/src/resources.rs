@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use cluster::{Sighting, WatchEvent, crd, crd::CustomSpec};
+use evidence::KeylessSignatures;
 use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
 use plan::{INSTANCE_LABEL, Obedience, Order, OrderMode, SyncRef, judge_order};
 use trust::{BootstrapKind, TrustOrders, TrustRootSpec};
@@ -93,13 +94,11 @@ impl State {
             *root.resource = resource;
             return Orders::Same;
         }
-        let problem = resource.spec.check().into_iter().next().map(|error| {
-            finding(
-                ControllerCode::A142,
-                &format!("TrustRoot {name}"),
-                &error.to_string(),
-                "a TrustRoot that can be used",
-            )
+        let keyless = || KeylessSignatures::of(resource.spec.keyless.as_ref()).err();
+        let mistake = resource.spec.check().into_iter().next().map(|error| error.to_string());
+        let mistake = mistake.or_else(|| Some(format!("spec.keyless.trustedRoot: {}", keyless()?)));
+        let problem = mistake.map(|mistake| {
+            finding(ControllerCode::A142, &format!("TrustRoot {name}"), &mistake, "a TrustRoot that can be used")
         });
         let spec = problem.is_none().then(|| Arc::new(resource.spec.clone()));
         let signatures = self.roots.get(&name).map(|root| Arc::clone(&root.signatures)).unwrap_or_default();

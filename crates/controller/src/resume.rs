@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
-use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec};
+use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec, Verifiers};
 
 use crate::{
     floor::{self, Owner, disputed, lost},
@@ -17,7 +17,7 @@ use crate::{
     logged_refusal::refusal,
     removal::Dropped,
     rollout::MAX_PARTIAL,
-    source_gate::{Verified, read_verified},
+    source_gate::{Verified, keyless, read_verified},
     state::{Held, Key},
     sync_gate::{self, SyncJob},
 };
@@ -163,7 +163,9 @@ pub(crate) fn read_floor(
     // What was accepted may have been broken by its own revocations already.
     let approvals = Approvals::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     let history = Attested { objects: opened.objects(), approvals: &approvals };
-    let judgement = trust::judge(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now);
+    let keyless = keyless(root);
+    let with = Verifiers { known: None, keyless: keyless.as_ref().map(|one| one as _) };
+    let judgement = trust::judge_with(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now, with);
     let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
         let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)

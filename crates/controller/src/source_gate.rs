@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use evidence::KeylessSignatures;
 use git::{Approvals, Attested, ExchangeError, FetchChild, GitError, Mirror, Objects, Polled, Remote, poll};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
@@ -156,7 +157,11 @@ impl Verified {
         match &*known {
             Some(trusted) if Arc::ptr_eq(&trusted.root, root) => trusted.digest,
             _ => {
-                let digest = trust::trust_digest(root, &self.trust_file, None);
+                let digest = trust::trust_digest(
+                    root,
+                    &self.trust_file,
+                    Some(KeylessSignatures::basis_of(root.keyless.as_ref())),
+                );
                 *known = Some(Trusted { root: Arc::clone(root), digest });
                 digest
             }
@@ -256,6 +261,13 @@ fn approvals(job: &SourceJob, remote: &Remote, polled: &Polled) -> Result<Approv
     Ok(approvals)
 }
 
+/// What verifies keyless signatures under a TrustRoot. One by which nothing can be verified is not obeyed at all.
+pub(crate) fn keyless(root: &TrustRootSpec) -> Option<KeylessSignatures> {
+    KeylessSignatures::of(root.keyless.as_ref())
+        .inspect_err(|error| tracing::error!(error = %error, "keyless signatures cannot be verified"))
+        .ok()
+}
+
 /// Judges a head whose history is there.
 pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, now: Timestamp) -> SourceOutcome {
     let objects = history.objects;
@@ -269,7 +281,8 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
         }
     };
     let started = Instant::now();
-    let with = Verifiers { known: Some(&job.signatures), keyless: None };
+    let keyless = keyless(&job.root);
+    let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
     let judgement = judge_with(history, &job.root, &start, &judged.head, now, with);
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.

@@ -57,7 +57,7 @@ pub use keyless::{
     MAX_ISSUER_BYTES,
 };
 pub use signature_cache::{SignatureCache, VERIFIER_VERSION, Verifiers};
-pub use signature_only::{KnownSigners, verify_signature_only};
+pub use signature_only::{KnownIdentities, KnownSigners, verify_signature_only};
 pub use signer::{KeyFingerprint, SignatureFormat, Signer};
 pub use ssh::{
     AllowedSigners, AllowedSignersError, Assertion, Certificate, CertificateError, Crypto, Fingerprint,

@@ -1,33 +1,46 @@
 //! The verdict on a signature alone, by lists of keys: what `git verify-commit` decides, without its leniency.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use jiff::Timestamp;
 use manifest::{Finding, Subject};
 
 use crate::{
-    AllowedSigners, ArmorFormat, Certificate, CommitObject, Instants, KeyFingerprint, SignatureFormat, Signer,
-    SshSignature, TrustCode, UserCheck,
+    AllowedSigners, ArmorFormat, Certificate, CommitObject, Instants, KeyFingerprint, KeylessIdentity, KeylessVerifier,
+    SignatureFormat, Signer, SshSignature, TrustCode, UserCheck,
     openpgp::Keyring,
-    repair::{resign, resign_openpgp_with},
+    repair::{resign, resign_keyless, resign_openpgp_with},
     ssh::{AllowedLine, Crypto, NAMESPACE_GIT, Unproven},
 };
 
 /// Whose signatures are good, by format; without a list no signature of that format is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct KnownSigners {
     /// Of SSH.
     pub allowed_signers: Option<AllowedSigners>,
     /// Of OpenPGP.
     pub certificates: Option<Keyring>,
+    /// Of keyless signatures.
+    pub keyless: Option<KnownIdentities>,
+}
+
+/// Whose keyless signatures are good.
+#[derive(Debug, Clone)]
+pub struct KnownIdentities {
+    /// The accounts.
+    pub identities: BTreeSet<KeylessIdentity>,
+    /// What verifies their signatures.
+    pub verifier: Arc<dyn KeylessVerifier>,
 }
 
 /// Who signed this commit, if the list of the signature's format holds the key, for commits at the committer's time
 /// (which the signer chose: so does Git, and so a window here is no defence against a stolen key).
 ///
 /// # Errors
-/// W301 and W2xx as [`CommitObject::verify_ssh`] and [`CommitObject::verify_openpgp`] say under default settings; W202 if
-/// the list does not hold the key or the authority of its certificate, W204 if not for that time, W207 if not for commits,
-/// not for a principal of the certificate, or if its security key was not touched, W208 if there is no list, W304 if the
-/// key is revoked.
+/// W301 and W2xx as [`CommitObject::verify_ssh`], [`CommitObject::verify_openpgp`] and [`KeylessVerifier`] say under
+/// default settings; W202 if the list does not hold the key or the authority of its certificate, W204 if not for that time,
+/// W206 if it does not hold the account, W207 if not for commits, not for a principal of the certificate, or if its security
+/// key was not touched, W208 if there is no list, W304 if the key is revoked.
 pub fn verify_signature_only(commit: &CommitObject, known: &KnownSigners) -> Result<Signer, Finding> {
     let no_list = |what: &str, needed: &str, fix: &str| {
         refuse(
@@ -44,6 +57,13 @@ pub fn verify_signature_only(commit: &CommitObject, known: &KnownSigners) -> Res
             let fix = "gpg --armor --export FINGERPRINT > FILE # of each signer; then verify with --openpgp-certs FILE";
             Err(no_list("an OpenPGP", "certificates of the signers", fix))
         }
+        (Some(ArmorFormat::X509), ..) => match &known.keyless {
+            Some(identities) => by_identities(commit, identities),
+            None => {
+                let fix = "verify with --certificate-identity IDENTITY --certificate-oidc-issuer URL # of each signer, if gitsign made it";
+                Err(no_list("an X.509", "identities of the signers", fix))
+            }
+        },
         (None, None, Some(certificates)) => by_certificates(commit, certificates),
         (_, Some(allowed), _) => by_allowed_signers(commit, allowed),
         (_, None, _) => commit.verify_ssh(&Crypto::default()).and_then(|_nobody_known| {
@@ -83,6 +103,21 @@ fn by_certificates(commit: &CommitObject, certificates: &Keyring) -> Result<Sign
         key: KeyFingerprint::OpenPgp(fingerprint),
         ca: None,
         identity: None,
+    })
+}
+
+fn by_identities(commit: &CommitObject, known: &KnownIdentities) -> Result<Signer, Finding> {
+    let signer = commit.verify_keyless(Some(&*known.verifier))?.signer;
+    if !known.identities.contains(&signer) {
+        let fix = format!("{} # as one of them", resign_keyless(commit));
+        return Err(refuse(commit, TrustCode::W206, format!("signed as {signer}"), "an identity that is given", fix));
+    }
+    Ok(Signer {
+        principal: signer.identity.clone(),
+        format: SignatureFormat::Keyless,
+        key: KeyFingerprint::Keyless(signer.fingerprint()),
+        ca: None,
+        identity: Some(Box::new(signer)),
     })
 }
 

@@ -111,11 +111,15 @@ fn each_format_needs_its_own_list() {
     let certificates = Some(Keyring::parse(&gpg.export(&key)).unwrap());
     let table = [
         (
-            KnownSigners { allowed_signers: allowed_signers.clone(), certificates: certificates.clone() },
+            KnownSigners {
+                allowed_signers: allowed_signers.clone(),
+                certificates: certificates.clone(),
+                keyless: None,
+            },
             ["accepted"; 2],
         ),
-        (KnownSigners { allowed_signers, certificates: None }, ["W208", "accepted"]),
-        (KnownSigners { allowed_signers: None, certificates }, ["accepted", "W208"]),
+        (KnownSigners { allowed_signers, ..KnownSigners::default() }, ["W208", "accepted"]),
+        (KnownSigners { certificates, ..KnownSigners::default() }, ["accepted", "W208"]),
         (KnownSigners::default(), ["W208"; 2]),
     ];
     for (known, expected) in table {

@@ -118,7 +118,7 @@ pub(crate) enum LogFormat {
 /// Arguments of `writ verify`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("authority").required(true).args(["trust_root", "signatures_only"]))]
-#[command(group = ArgGroup::new("signers").multiple(true).args(["allowed_signers", "openpgp_certs"]))]
+#[command(group = ArgGroup::new("signers").multiple(true).args(["allowed_signers", "openpgp_certs", "certificate_identities"]))]
 pub(crate) struct VerifyArgs {
     /// The repository: a work tree or a bare repository.
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -129,7 +129,7 @@ pub(crate) struct VerifyArgs {
     /// Judge from this commit, taken as accepted; default: from the introduction.
     #[arg(long, value_name = "REV", conflicts_with = "signatures_only")]
     pub(crate) from: Option<String>,
-    /// Judge signatures alone, on any repository; goes with --allowed-signers or --openpgp-certs.
+    /// Judge signatures alone, on any repository; goes with --allowed-signers, --openpgp-certs or --certificate-identity.
     #[arg(long, requires = "signers")]
     pub(crate) signatures_only: bool,
     /// The allowed signers, in OpenSSH's format; goes with --signatures-only.
@@ -152,6 +152,19 @@ pub(crate) struct VerifyArgs {
     /// expired and revoked keys are refused, however much its owner is trusted.
     #[arg(long, value_name = "FILE", requires = "signatures_only")]
     pub(crate) openpgp_certs: Option<PathBuf>,
+    /// The account of a signer whose signatures are keyless (gitsign): the e-mail address or URI in the certificate.
+    ///
+    /// May be given several times, each with --certificate-oidc-issuer; both are compared letter by letter.
+    #[arg(long = "certificate-identity", value_name = "IDENTITY", requires_all = ["signatures_only", "certificate_oidc_issuers"])]
+    pub(crate) certificate_identities: Vec<String>,
+    /// The identity provider of that account, such as `https://accounts.google.com`.
+    #[arg(long = "certificate-oidc-issuer", value_name = "URL", requires = "certificate_identities")]
+    pub(crate) certificate_oidc_issuers: Vec<String>,
+    /// The trusted_root.json by which keyless signatures are verified; default: that of the public Sigstore, built in.
+    ///
+    /// Without --signatures-only the TrustRoot says it (`spec.keyless.trustedRoot`).
+    #[arg(long, value_name = "FILE", requires = "certificate_identities")]
+    pub(crate) trusted_root: Option<PathBuf>,
     /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
     ///
     /// In the formats human, json and yaml.

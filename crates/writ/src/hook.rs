@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use git::{APPROVAL_NOTES, APPROVAL_TREE, Objects};
 use jiff::Timestamp;
 use manifest::{Finding, Subject, shell_quote};
-use trust::{CommitId, History as _, Judgement, Start, TrustCode, TrustRootSpec};
+use trust::{CommitId, History as _, Judgement, Start, TrustCode, TrustRootSpec, Verifiers};
 
 use crate::{
     exit::Outcome,
@@ -22,7 +22,7 @@ use crate::{
     hook_push::{self, Update},
     output,
     report::Verification,
-    verify::read_trust_root,
+    verify::{keyless, read_trust_root},
 };
 
 /// The setting of a repository that names the file of its TrustRoot.
@@ -216,7 +216,9 @@ fn judged(
     head: &CommitId,
     now: Timestamp,
 ) -> anyhow::Result<Judgement> {
-    let judgement = trust::judge(history, root, start, head, now);
+    let keyless = keyless(root)?;
+    let with = Verifiers { known: None, keyless: Some(&keyless) };
+    let judgement = trust::judge_with(history, root, start, head, now, with);
     match judgement.unreadable() {
         Some(reason) => anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken"),
         None => Ok(judgement),

@@ -11,13 +11,13 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use jiff::Timestamp;
 use manifest::shell_quote;
-use trust::Start;
+use trust::{Start, Verifiers};
 
 use crate::{
     exit::Outcome,
     hook::{HookInstallArgs, TRUST_ROOT_SETTING},
     input, output,
-    verify::{open, read_trust_root},
+    verify::{keyless, open, read_trust_root},
 };
 
 /// By this line a script is known to be ours.
@@ -43,7 +43,9 @@ pub(crate) fn run(args: &HookInstallArgs) -> anyhow::Result<Outcome> {
     output::text(&format!("{}\n", file.display()))?;
     eprintln!("wrote {}, which judges pushes to {} by {trust_root}", file.display(), root.r#ref);
     if let Some(head) = history.tip(&root.r#ref)? {
-        let judgement = trust::judge(&history, &root, &Start::Introduction, &head, Timestamp::now());
+        let keyless = keyless(&root)?;
+        let with = Verifiers { known: None, keyless: Some(&keyless) };
+        let judgement = trust::judge_with(&history, &root, &Start::Introduction, &head, Timestamp::now(), with);
         match judgement.refusal() {
             None => eprintln!("{} is accepted at {head}", root.r#ref),
             Some(finding) => {

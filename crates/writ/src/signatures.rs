@@ -1,16 +1,24 @@
 //! `writ verify --signatures-only`: signatures alone, on any repository.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use anyhow::Context as _;
+use evidence::KeylessSignatures;
 use jiff::tz::{Offset, TimeZone};
 use manifest::Digest;
 use trust::{
-    AllowedSigners, CommitId, CommitObject, History as _, KnownSigners, MAX_ALLOWED_SIGNERS_BYTES, StepVerdict,
+    AllowedSigners, CommitId, CommitObject, History as _, KeylessIdentity, KnownIdentities, KnownSigners,
+    MAX_ALLOWED_SIGNERS_BYTES, MAX_TRUSTED_ROOT_BYTES, StepVerdict,
     openpgp::{Keyring, MAX_KEYRING_BYTES},
 };
 
-use crate::{cli::VerifyArgs, exit::Outcome, input, report::Verification, verify::open};
+use crate::{
+    cli::VerifyArgs,
+    exit::{Outcome, UsageError},
+    input,
+    report::Verification,
+    verify::open,
+};
 
 /// A zone of the command line: `UTC`, an offset from it, or rules as in the variable `TZ`.
 pub(crate) fn zone(text: &str) -> Result<TimeZone, String> {
@@ -63,7 +71,27 @@ fn known_signers(args: &VerifyArgs) -> anyhow::Result<KnownSigners> {
         let bytes = input::bytes(file, MAX_KEYRING_BYTES)?;
         known.certificates = Some(Keyring::parse(&bytes).with_context(|| format!("cannot use {}", file.display()))?);
     }
+    if args.certificate_identities.len() != args.certificate_oidc_issuers.len() {
+        let message = "each --certificate-identity goes with one --certificate-oidc-issuer, in the same order";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    if !args.certificate_identities.is_empty() {
+        let both = args.certificate_oidc_issuers.iter().zip(&args.certificate_identities);
+        let identity = |(issuer, identity): (&String, &String)| KeylessIdentity {
+            issuer: issuer.clone(),
+            identity: identity.clone(),
+        };
+        let identities = both.map(identity).collect();
+        known.keyless = Some(KnownIdentities { identities, verifier: Arc::new(keyless(args)?) });
+    }
     Ok(known)
+}
+
+/// What verifies keyless signatures.
+fn keyless(args: &VerifyArgs) -> anyhow::Result<KeylessSignatures> {
+    let Some(file) = &args.trusted_root else { return Ok(KeylessSignatures::of(None)?) };
+    let text = input::text(file, MAX_TRUSTED_ROOT_BYTES)?;
+    KeylessSignatures::by(&text).with_context(|| format!("cannot use {}", file.display()))
 }
 
 /// One commit: its form and its signature.

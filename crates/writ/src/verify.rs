@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use evidence::KeylessSignatures;
 use jiff::Timestamp;
 use manifest::{Node, RepoPath, shell_quote};
 use trust::{CommitId, Start, TrustRootSpec, Verifiers};
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
     };
     let path = args.explain.as_deref().map(|text| path(text, args.output)).transpose()?;
-    let (now, with) = (Timestamp::now(), Verifiers::default());
+    let keyless = keyless(&root)?;
+    let (now, with) = (Timestamp::now(), Verifiers { known: None, keyless: Some(&keyless) });
     let (judgement, reasons) = trust::explain(&repository, &root, &start, &head, now, path.as_ref(), with);
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
@@ -91,4 +93,9 @@ pub(crate) fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
     TrustRootSpec::from_manifest(&name, root)
         .map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
         .with_context(cannot_use)
+}
+
+/// What verifies keyless signatures under a TrustRoot.
+pub(crate) fn keyless(root: &TrustRootSpec) -> anyhow::Result<KeylessSignatures> {
+    KeylessSignatures::of(root.keyless.as_ref()).context("cannot use spec.keyless.trustedRoot of the trust root")
 }

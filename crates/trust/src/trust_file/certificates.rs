@@ -121,8 +121,8 @@ impl TrustFile {
         Ok(file)
     }
 
-    /// The principal whose signature a commit carries that fits it, in either format. Whether the trust file has the key
-    /// in force is another question.
+    /// The principal whose signature a commit carries that fits it, of SSH or OpenPGP; a keyless one names nobody here.
+    /// Whether the trust file has the key in force is another question.
     #[must_use]
     pub fn signer_of_commit(&self, commit: &CommitObject) -> Option<&str> {
         if commit.signature_format() != Some(ArmorFormat::OpenPgp) {

@@ -5,6 +5,7 @@ mod audit_log;
 mod commands;
 mod documented;
 mod hooks;
+mod keyless;
 mod openpgp;
 mod pasted;
 mod pasted_trust;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use testkit::{
-    Finished, KeyType, Keys, PrincipalKind, SignedRepo, SigningKey, TrustFile, WritCommand, hermetic_command,
+    Account, Finished, KeyType, Keys, PrincipalKind, SignedRepo, SigningKey, TrustFile, WritCommand, hermetic_command,
 };
 
 /// Runs writ; the environment of the developer is not seen.
@@ -91,6 +91,21 @@ impl World {
             .principal_until("bob", PrincipalKind::Human, &[(&bob, Some(end))])
             .role("root", &["alice"])
             .role("sre", &["bob"])
+            .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
+        Self::of(keys, [alice, frank, bob], &trust)
+    }
+
+    /// As [`World::new`], where carol, who has an account and no key, may change apps as well.
+    pub(crate) fn with_carol(account: &Account) -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::new("urn:test")
+            .principal("alice", PrincipalKind::Human, &[&alice])
+            .principal("bob", PrincipalKind::Human, &[&bob])
+            .keyless("carol", account)
+            .role("root", &["alice"])
+            .role("sre", &["bob", "carol"])
             .rule("trust", &[".writ/**"], &[("root", 1)], &[])
             .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
         Self::of(keys, [alice, frank, bob], &trust)

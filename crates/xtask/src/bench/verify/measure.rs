@@ -46,7 +46,8 @@ impl Times {
         const FORWARDS: [Pass; 4] = [Pass::Git, Pass::Raw, Pass::Signatures, Pass::Judge];
         let allowed = std::fs::read_to_string(&history.allowed_signers).context("cannot read the allowed signers")?;
         let certificates = history.certificate.as_ref().map(|text| Keyring::parse(text.as_bytes())).transpose()?;
-        let known = KnownSigners { allowed_signers: Some(AllowedSigners::parse(&allowed)?), certificates };
+        let known =
+            KnownSigners { allowed_signers: Some(AllowedSigners::parse(&allowed)?), certificates, keyless: None };
         let objects = Objects::open(&history.directory)?;
         let sample = evenly(&history.signed, sample);
         let mut shortest = Self { git: f64::MAX, raw: f64::MAX, signatures: f64::MAX, judge: f64::MAX };
