@@ -6,7 +6,7 @@ use der::{
     oid::db::{rfc5912::ID_EC_PUBLIC_KEY, rfc5912::SECP_256_R_1},
 };
 use sigstore_verify::{crypto::parse_certificate_info, types::DerCertificate};
-use trust::{KeylessError, KeylessIdentity};
+use trust::{KeylessError, KeylessIdentity, MAX_IDENTITY_BYTES, MAX_ISSUER_BYTES};
 use x509_cert::{Certificate, ext::pkix::SubjectAltName};
 
 /// The issuer of an identity in certificates of Fulcio, as they had it first and as they have it now.
@@ -47,5 +47,8 @@ pub(crate) fn identity(certificate: &Certificate, bytes: &[u8]) -> Result<Keyles
         .map_err(|error| KeylessError::Malformed(error.to_string()))?;
     let identity = said.identity.ok_or_else(|| untrusted("whose name is no e-mail address and no URI"))?;
     let issuer = said.issuer.ok_or_else(|| untrusted("that does not say who vouched for its name"))?;
+    if issuer.len() > MAX_ISSUER_BYTES || identity.as_str().len() > MAX_IDENTITY_BYTES {
+        return Err(untrusted("for a name that is too long"));
+    }
     Ok(KeylessIdentity { issuer, identity: identity.as_str().to_owned() })
 }

@@ -56,6 +56,9 @@ fn what_gitsign_signs_offline_is_good() {
     let account = Account { identity: workflow.to_owned(), ..carol() };
     let cms = world.sigstore.message(MESSAGE, &account, at(), &[]).unwrap();
     assert!(world.verdict(&cms).starts_with(workflow));
+    let long = Account { identity: format!("{}@example.com", "c".repeat(1_024)), ..carol() };
+    let long = world.sigstore.message(MESSAGE, &long, at(), &[]).unwrap();
+    assert_eq!(world.verdict(&long), "W206: a certificate for a name that is too long");
     let claimed = world.verifier.claimed(&cms).unwrap();
     assert_eq!((claimed.issuer, claimed.identity), (account.issuer, account.identity));
 }

@@ -1,7 +1,7 @@
 //! Which signatures were verified before, so that a range that is judged again costs none.
 //!
 //! What is remembered is the answer of the maths, and only a good one: these bytes are a signature of this key over that
-//! message under the settings of that trust file. Whose key it is, whether it is in its time (that of its OpenPGP
+//! message under the settings of that trust file, or of that account by that trust root of keyless ones. Whose key it is, whether it is in its time (that of its OpenPGP
 //! certificate, too) and whether it is revoked is judged each time anew, so what is remembered makes nothing good that a
 //! fresh verification would refuse.
 
@@ -32,13 +32,15 @@ pub const VERIFIER_VERSION: u32 = 1;
 /// How many signatures a generation has; two are kept, so a range of 10,000 commits is remembered whole. At 90 bytes each
 /// (a digest and a pointer in a table that may be half empty) both are 2.3 MB; of security keys, whose counter makes every
 /// signature one of a kind, up to 600 bytes each, 15 MB. Those of OpenPGP, 110 bytes with their digests in such a table,
-/// are 6 MB beside them.
+/// are 6 MB beside them, and keyless ones, with an account and its issuer each (200 bytes), 8 MB.
 const GENERATION: usize = 12_500;
 /// How many different answers (keys, mostly) are looked through for an equal one: what a team signs with.
 const SHARED: usize = 32;
 
 /// OpenPGP knows no namespaces; none of SSH is this one.
 const OPENPGP: &str = "OpenPGP";
+/// The same for keyless signatures.
+const KEYLESS: &str = "keyless";
 
 /// Remembers which signatures were verified, and how far a mainline was looked through for what is revoked. One for each
 /// TrustRoot, for as long as the process runs.
@@ -60,6 +62,7 @@ struct LookedUnder {
 struct Kept {
     ssh: Generations<Arc<SshSignature>>,
     openpgp: Generations<Claim>,
+    keyless: Generations<Arc<KeylessSignature>>,
     /// The answers of SSH met last; most commits are signed by few keys.
     shared: Vec<Arc<SshSignature>>,
 }
@@ -74,7 +77,7 @@ struct Generations<A> {
 /// What a caller brings along for verifying signatures.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Verifiers<'a> {
-    /// Which signatures were verified before; keyless ones are not remembered.
+    /// Which signatures were verified before.
     pub known: Option<&'a SignatureCache>,
     /// Verifies keyless signatures; without it none of them counts.
     pub keyless: Option<&'a dyn KeylessVerifier>,
@@ -147,6 +150,21 @@ impl SignatureCache {
         verdict
     }
 
+    /// The answer that is known for this question about a keyless signature, or the one that `verify` gives.
+    fn keyless<E>(
+        &self,
+        question: Digest,
+        verify: impl FnOnce() -> Result<KeylessSignature, E>,
+    ) -> Result<KeylessSignature, E> {
+        if let Some(known) = self.with(|kept| kept.keyless.get(&question)) {
+            return Ok(KeylessSignature::clone(&known));
+        }
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        let verified = verify()?;
+        self.with(|kept| kept.keyless.keep(question, Arc::new(verified.clone()), GENERATION));
+        Ok(verified)
+    }
+
     /// The lock is held for a look-up or an insertion, never while something is verified. Whoever panicked there has left a
     /// table of good answers behind.
     fn with<T>(&self, ask: impl FnOnce(&mut Kept) -> T) -> T {
@@ -199,9 +217,14 @@ impl<'a> Verifier<'a> {
         Self { cache: with.known, keyless: with.keyless }
     }
 
-    /// Verifies the signature of a commit as a keyless one. What was verified is not remembered.
+    /// Verifies the signature of a commit as a keyless one.
     pub(crate) fn keyless(self, object: &CommitObject) -> Result<KeylessSignature, Finding> {
-        object.verify_keyless(self.keyless)
+        let verify = || object.verify_keyless(self.keyless);
+        let (Some(cache), Some(basis), Some(armoured)) = (self.cache, self.basis(), &object.signature) else {
+            return verify();
+        };
+        let basis = Digest::from_bytes(basis);
+        cache.keyless(question(object.id.as_bytes(), KEYLESS, object.payload_sha256, armoured, basis), verify)
     }
 
     /// What keyless signatures are verified by, for [`trust_digest`](crate::trust_digest).
@@ -280,7 +303,8 @@ impl OpenPgpVerifier for ByCertificates<'_> {
     }
 }
 
-/// All that the answer depends on, and more: the id of the commit, and every byte of the trust file.
+/// All that the answer depends on, and more: the id of the commit, and every byte of the trust file, or what keyless
+/// signatures are verified by.
 fn question(commit: &[u8], namespace: &str, message_sha256: Digest, armoured: &[u8], settings: Digest) -> Digest {
     Digest::of_parts([
         b"writ.dev/verified-signature/v1".as_slice(),

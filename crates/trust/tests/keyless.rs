@@ -10,8 +10,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Digest;
 use memory::{BASE, Tree, World, at, code, config_map, path, person, policy, put_policy};
 use trust::{
-    CommitId, KeyFingerprint, KeylessError, KeylessIdentity, KeylessSignature, KeylessVerifier, Start, TrustFile,
-    trust_digest,
+    CommitId, KeyFingerprint, KeylessError, KeylessIdentity, KeylessSignature, KeylessVerifier, SignatureCache, Start,
+    TrustFile, Verifiers, judge_with, trust_digest,
 };
 
 const ISSUER: &str = "https://accounts.example.com";
@@ -213,6 +213,25 @@ fn another_trust_root_is_another_trust_digest_where_it_decides() {
     assert_ne!(digest(&text, Some(&GOOD)), digest(&text, None));
     let plain = policy(1, &[]);
     assert_eq!(digest(&plain, Some(&GOOD)), digest(&plain, None));
+}
+
+#[test]
+fn what_was_verified_is_known_under_the_same_trust_root_alone() {
+    let mut world = world("", &[]);
+    let start = world.introduction;
+    let good = by(&mut world, start, (ISSUER, BOB), "", "apps/web.yaml");
+    let bad = by(&mut world, good, (ISSUER, BOB), "chain", "apps/web.yaml");
+    let cache = SignatureCache::default();
+    let judge = |keyless: &'static StandIn, head| {
+        let (before, with) = (cache.verified(), Verifiers { known: Some(&cache), keyless: Some(keyless) });
+        let verdict = judge_with(&world.memory, &world.root, &Start::Accepted(start), &head, at(world.now), with);
+        (code(&verdict), cache.verified() - before)
+    };
+    assert_eq!(judge(&GOOD, good), ("ok", 1));
+    assert_eq!(judge(&GOOD, good), ("ok", 0));
+    assert_eq!(judge(&OTHER, good), ("ok", 1));
+    assert_eq!(judge(&GOOD, bad), ("W206", 1));
+    assert_eq!(judge(&GOOD, bad), ("W206", 1), "what was refused is not remembered");
 }
 
 #[test]
