@@ -2,11 +2,12 @@
 //! commit.
 
 use anyhow::Result;
-use testkit::Push;
+use jiff::Timestamp;
+use testkit::{Account, Flaw, Push, Sigstore};
 
 use super::Lent;
 use crate::attacks::{Arena, Cast, Told, push_trust_file, refusal, with_signature};
-use crate::stage::{Setup, Stage, Test, config_map};
+use crate::stage::{Setup, Stage, Test, config_map, team};
 
 #[test]
 fn threshold_not_met() -> Test {
@@ -83,6 +84,28 @@ fn signature_of_a_format_that_is_not_supported() -> Test {
     refusal(&mut stage, &told, |stage| {
         with_signature(stage, |_payload| {
             Ok("-----BEGIN PGP SIGNATURE-----\n\niHUEABYKAB0WIQ==\n-----END PGP SIGNATURE-----\n".to_owned())
+        })
+    })
+}
+
+#[test]
+fn keyless_signature_without_its_log_entry() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let carol = Account { issuer: "https://accounts.example.com".to_owned(), identity: "carol@example.com".to_owned() };
+    let file = team(&stage.people, &format!("urn:writ:{}", stage.view.namespace)).version(2).keyless("carol", &carol);
+    let commit = push_trust_file(&mut stage, &file)?;
+    stage.applied(&commit)?;
+    stage.names.call_commit(&commit, "trust commit");
+    let told = Told {
+        name: "keyless-online-mode",
+        title: "A keyless signature without its log entry",
+        done: "carol, whose account the trust file names, signs a change of apps/settings.yaml with gitsign in its online mode; git push",
+        code: "W205",
+    };
+    refusal(&mut stage, &told, |stage| {
+        with_signature(stage, |payload| {
+            let now = Timestamp::now();
+            Sigstore::generate(now)?.sign(payload.as_bytes(), &carol, now, &[Flaw::Online])
         })
     })
 }
