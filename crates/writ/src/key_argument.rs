@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use manifest::Digest;
 use trust::{
@@ -44,14 +44,4 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let date = || text.parse::<Date>().ok().filter(|_date| text.len() == 10)?.to_zoned(TimeZone::UTC).ok();
     let instant = date().map(|zoned| zoned.timestamp()).or_else(|| text.parse().ok());
     instant.ok_or_else(|| format!("{text:?} is no date and no RFC 3339 time"))
-}
-
-/// Refuses what the trust file does not know.
-pub(crate) fn no_keyless(given: bool) -> anyhow::Result<()> {
-    if given {
-        bail!(UsageError(
-            "--keyless: keyless identities are not supported yet, and the trust file refuses them".to_owned()
-        ));
-    }
-    Ok(())
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
 use trust::{
-    KeyFingerprint, NewKey, NewKeyMaterial, NewPrincipal, Principal, PrincipalKind, TrustFile, UserCheck, UserPresence,
+    KeyFingerprint, KeylessIdentity, NewKey, NewKeyMaterial, NewPrincipal, Principal, PrincipalKind, TrustFile,
+    UserCheck, UserPresence,
 };
 
 use crate::{
     exit::{Outcome, UsageError},
-    key_argument::{certificate, instant, no_keyless, ssh_key},
+    key_argument::{certificate, instant, ssh_key},
     trust_tree::{Edit, EditArgs, WorkTree, concluded, repo_option},
 };
 
@@ -30,7 +31,8 @@ pub(crate) struct TrustAddArgs {
     /// An authority of the trust file and what its SSH certificates call the principal: `office=carol@example.com`.
     #[arg(long, value_name = "CA=NAME")]
     certificate: Vec<String>,
-    /// A keyless identity and its issuer; not supported yet.
+    /// An account, for keyless signatures (gitsign): the address of the identity provider, then the e-mail address or URI that
+    /// its certificates are for, both exact.
     #[arg(long, num_args = 2, value_names = ["ISSUER", "IDENTITY"])]
     keyless: Vec<String>,
     /// What the principal is; default: a person.
@@ -135,7 +137,6 @@ pub(crate) fn add(args: &TrustAddArgs) -> anyhow::Result<Outcome> {
 }
 
 fn try_add(args: &TrustAddArgs) -> anyhow::Result<Outcome> {
-    no_keyless(!args.keyless.is_empty())?;
     let tree = WorkTree::open(&args.common.repo)?;
     let mut edit = tree.edit()?;
     let mut keys = Vec::new();
@@ -151,6 +152,11 @@ fn try_add(args: &TrustAddArgs) -> anyhow::Result<Outcome> {
         };
         let material = NewKeyMaterial::Certified { ca: ca.to_owned(), principal: principal.to_owned() };
         keys.push(args.terms.key(material));
+    }
+    for account in args.keyless.chunks_exact(2) {
+        let [issuer, identity] = account else { continue };
+        let account = KeylessIdentity { issuer: issuer.clone(), identity: identity.clone() };
+        keys.push(args.terms.key(NewKeyMaterial::Keyless(account)));
     }
     let is_there = edit.editor.file().principals.contains_key(&args.principal);
     if keys.is_empty() && !is_there {
@@ -264,7 +270,8 @@ fn fingerprints(file: &TrustFile, name: &str) -> Vec<KeyFingerprint> {
     let of = |one: &Principal| {
         let ssh = one.keys.iter().map(|held| KeyFingerprint::Ssh(held.key.fingerprint()));
         let openpgp = one.pinned.iter().map(|pin| KeyFingerprint::OpenPgp(pin.fingerprint));
-        ssh.chain(openpgp).collect()
+        let keyless = one.keyless.iter().map(|key| KeyFingerprint::Keyless(key.signer.fingerprint()));
+        ssh.chain(openpgp).chain(keyless).collect()
     };
     file.principals.get(name).map(of).unwrap_or_default()
 }

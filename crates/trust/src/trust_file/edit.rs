@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use manifest::{Digest, FieldPath, Finding, NewValue, Node, RepoPath, YamlEdit, YamlEditError, edit_yaml, parse_yaml};
 
 use super::{PrincipalKind, Revoked, TrustFile, check, trust_file_path};
-use crate::{CommitId, KeyFingerprint, PublicKey, UserCheck, UserPresence, openpgp::OpenPgpFingerprint};
+use crate::{
+    CommitId, KeyFingerprint, KeylessIdentity, PublicKey, UserCheck, UserPresence, openpgp::OpenPgpFingerprint,
+};
 
 /// Why a trust file is not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +93,8 @@ pub enum NewKeyMaterial {
         /// The name in its certificates.
         principal: String,
     },
+    /// An account of an identity provider.
+    Keyless(KeylessIdentity),
 }
 
 /// Something to be revoked.
@@ -126,6 +130,7 @@ impl NewKey {
         match &self.material {
             NewKeyMaterial::Ssh(key) => Some(KeyFingerprint::Ssh(key.fingerprint())),
             NewKeyMaterial::OpenPgp { fingerprint, .. } => Some(KeyFingerprint::OpenPgp(*fingerprint)),
+            NewKeyMaterial::Keyless(account) => Some(KeyFingerprint::Keyless(account.fingerprint())),
             NewKeyMaterial::Certified { .. } => None,
         }
     }
@@ -144,6 +149,13 @@ impl NewKey {
             NewKeyMaterial::Certified { ca, principal } => entry(
                 "sshCertificate",
                 NewValue::Mapping(vec![entry("ca", NewValue::text(ca)), entry("principal", NewValue::text(principal))]),
+            ),
+            NewKeyMaterial::Keyless(KeylessIdentity { issuer, identity }) => entry(
+                "keyless",
+                NewValue::Mapping(vec![
+                    entry("issuer", NewValue::text(issuer)),
+                    entry("identity", NewValue::text(identity)),
+                ]),
             ),
         }];
         let times = [("notBefore", self.not_before), ("notAfter", self.not_after)];
@@ -405,9 +417,14 @@ fn principal(name: &str) -> FieldPath {
 
 /// The fingerprint of an item of `keys`.
 fn fingerprint(item: &Node) -> Option<KeyFingerprint> {
-    match (item.get("ssh"), item.get("openpgp")) {
-        (Some(key), _) => PublicKey::parse(key.as_str()?).ok().map(|key| KeyFingerprint::Ssh(key.fingerprint())),
-        (None, Some(pin)) => pin.get("fingerprint")?.as_str()?.parse().ok().map(KeyFingerprint::OpenPgp),
-        (None, None) => None,
+    if let Some(key) = item.get("ssh") {
+        return PublicKey::parse(key.as_str()?).ok().map(|key| KeyFingerprint::Ssh(key.fingerprint()));
     }
+    if let Some(pin) = item.get("openpgp") {
+        return pin.get("fingerprint")?.as_str()?.parse().ok().map(KeyFingerprint::OpenPgp);
+    }
+    let account = item.get("keyless")?;
+    let name = |field: &str| account.get(field).and_then(Node::as_str).map(str::to_owned);
+    let account = KeylessIdentity { issuer: name("issuer")?, identity: name("identity")? };
+    Some(KeyFingerprint::Keyless(account.fingerprint()))
 }
