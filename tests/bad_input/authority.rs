@@ -1,11 +1,10 @@
-//! Keys, rights and trust files: the codes that no other test shows. One stage serves several stories; each begins at the last good
-//! commit.
+//! Keys, rights and trust files: the codes that no other test shows.
 
 use anyhow::Result;
 use jiff::Timestamp;
 use testkit::{Account, Flaw, Push, Sigstore};
 
-use super::Lent;
+use super::{Lent, Pooled};
 use crate::attacks::{Arena, Cast, Told, push_trust_file, refusal, with_signature};
 use crate::stage::{Setup, Stage, Test, config_map, team};
 
@@ -29,14 +28,8 @@ fn threshold_not_met() -> Test {
 /// W506, W508: a trust file that would lock everybody out, and one that is too old.
 #[test]
 fn trust_file_that_locks_itself_and_one_that_has_expired() -> Test {
-    let mut stage = Setup::shared()?.start()?;
-    let cast = Cast::new(&mut stage)?;
-    cast.write_certificates(&stage)?;
-    let file = cast.whole(&stage)?.version(2);
-    let commit = push_trust_file(&mut stage, &file)?;
-    stage.applied(&commit)?;
-    stage.names.call_commit(&commit, "trust commit");
-
+    // None of the pool: it advances.
+    let Arena { mut stage, cast } = Arena::make()?;
     let locking = Told {
         name: "trust-file-self-locking",
         title: "A trust file that nobody could ever change again",
