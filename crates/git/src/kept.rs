@@ -85,7 +85,7 @@ mod tests {
         let (one, two) = (b"{\"n\":1}".to_vec(), b"{\"n\":2}".to_vec());
         kept.add(&id("1"), std::slice::from_ref(&one)).unwrap();
         kept.add(&id("1"), &[one.clone(), two.clone()]).unwrap();
-        kept.add(&id("1"), &[two.clone()]).unwrap();
+        kept.add(&id("1"), std::slice::from_ref(&two)).unwrap();
         kept.add(&id("2"), &[]).unwrap();
         assert_eq!(kept.read(&id("1")).unwrap(), [one, two]);
         assert!(kept.read(&id("2")).unwrap().is_empty());

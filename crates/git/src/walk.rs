@@ -412,7 +412,7 @@ mod tests {
             for (number, (parents, made)) in (0..).zip(&commits) {
                 let below = number.max(1);
                 // Parents are older; those of most are near.
-                let near = |parent: &u32| if parent % 3 == 0 { parent % below } else { below - 1 - parent % below.min(4) };
+                let near = |parent: &u32| if parent.is_multiple_of(3) { parent % below } else { below - 1 - parent % below.min(4) };
                 let parents: BTreeSet<u32> = parents.iter().filter(|_| number > 0).map(near).collect();
                 graph.commits.insert(number, (parents.into_iter().collect(), *made));
             }
@@ -421,7 +421,7 @@ mod tests {
             let behind = graph.behind(mainline);
             let side: Vec<u32> = graph.behind(step).into_iter().filter(|at| *at != step && !behind.contains(at)).collect();
             let side = if behind.contains(&step) { Vec::new() } else { side };
-            prop_assert_eq!(graph.side(mainline, step, 40).unwrap(), side.clone());
+            prop_assert_eq!(&graph.side(mainline, step, 40).unwrap(), &side);
             if let Some(limit) = side.len().checked_sub(1) {
                 prop_assert!(graph.side(mainline, step, limit).is_err());
             }

@@ -286,7 +286,8 @@ fn a_second_judgement_does_no_maths_and_asks_again_for_the_times() {
     let raw = String::from_utf8(world.memory.raw(&commit).to_vec()).unwrap();
     let (before, after) = (raw.find("gpgsig ").unwrap(), raw.find("\n\n").unwrap());
     let header = format!("gpgsig {}", forged.trim_end().replace('\n', "\n "));
-    let raw = [&raw[..before], &header, &raw[after..]].concat().into_bytes();
+    let (head, rest) = (raw.split_at(before).0, raw.split_at(after).1);
+    let raw = [head, &header, rest].concat().into_bytes();
     let (tree, time) = (world.memory.tree(&commit), world.memory.time(&commit));
     let forged = world.memory.plant(raw, &[introduction], tree, time);
     assert_eq!(judge(&world, &start, forged, &cache), ("W201", 1));
