@@ -23,6 +23,8 @@
 
 mod absence;
 mod apply;
+#[cfg(test)]
+mod approval_tests;
 mod beside;
 mod claims;
 mod code;

@@ -98,12 +98,12 @@ impl World {
     }
 
     /// What a fetch leaves behind.
-    fn fetch(&self, source: &str) {
+    pub(crate) fn fetch(&self, source: &str, reference: &str) {
         let mirror = self.mirror(source);
         Mirror::open(&mirror).unwrap();
         let mut git = hermetic_command("git", self.state.path());
         git.current_dir(&mirror).args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
-        run(git.arg(self.repo.path()).arg("+HEAD:refs/writ/incoming")).unwrap();
+        run(git.arg(self.repo.path()).arg(format!("+{reference}:refs/writ/incoming"))).unwrap();
     }
 
     pub(crate) fn config(&self, value: &str) -> CommitId {
@@ -128,7 +128,7 @@ impl World {
 
     /// Fetches the head and judges it.
     pub(crate) fn judge(&self, floors: Floors) -> SourceOutcome {
-        self.fetch("a");
+        self.fetch("a", "HEAD");
         let job = self.job("a", floors);
         let head = id(&self.repo.head().unwrap());
         let root = Digest::of(&job.root.canonical());
@@ -164,7 +164,7 @@ pub(crate) fn trust(repo: &SignedRepo, file: &TrustFile, root: &SigningKey) -> S
 }
 
 /// `ok`, or the code of the refusal.
-fn code(outcome: &SourceOutcome) -> &str {
+pub(crate) fn code(outcome: &SourceOutcome) -> &str {
     match outcome {
         SourceOutcome::Accepted { .. } => "ok",
         SourceOutcome::Refused { findings, .. } => findings[0].code.code,
@@ -289,7 +289,7 @@ fn a_restart_is_no_acceptance_and_knows_what_was_obeyed() {
     assert_eq!((&obeyed.spec, &obeyed.root), (&spec(), &*world.root));
     // A source that reaches the same revision for the first time is recorded with its own spec.
     assert!(resume::obeyed_source(&world.journal, &key("b")).unwrap().is_none());
-    world.fetch("b");
+    world.fetch("b", "HEAD");
     assert!(matches!(world.record("b", floors, &verified), Recorded::Done(Ok(()))));
     assert_eq!(resume::obeyed_source(&world.journal, &key("b")).unwrap().unwrap().spec, spec());
 }
