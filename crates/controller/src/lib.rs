@@ -8,6 +8,7 @@
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
+//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
@@ -56,6 +57,8 @@ mod restart;
 mod resume;
 mod revert_counts;
 mod revert_failures;
+mod rollback_gate;
+mod rollbacks;
 mod rollout;
 mod run;
 mod schedule;

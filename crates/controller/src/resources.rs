@@ -16,7 +16,7 @@ use crate::{
 /// The annotation by which people ask for a reconcile at once.
 pub(crate) const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// The kinds that the controller itself obeys.
+/// The kinds whose objects must all be known before anything is done. Without RollbackRequests all else goes on.
 #[must_use]
 pub(crate) fn own_kinds() -> [GroupKind; 3] {
     [crd::TrustRoot::resource_kind(), crd::GitSource::resource_kind(), crd::Sync::resource_kind()]
@@ -65,6 +65,15 @@ impl State {
             ("Sync", WatchEvent::Deleted { reference, .. }) => {
                 self.sync_deleted(&sync_of(&reference));
                 Orders::MayDiffer
+            }
+            ("RollbackRequest", WatchEvent::Applied(seen)) => {
+                self.rollback_seen(&seen);
+                Orders::Same
+            }
+            ("RollbackRequest", WatchEvent::Deleted { reference, .. }) => {
+                // What was obeyed stays in force.
+                self.rollbacks.remove(&key_of(&reference));
+                Orders::Same
             }
             _ => Orders::Same,
         };
@@ -190,6 +199,9 @@ impl State {
             "TrustRoot" => self.roots.retain(|name, _| named.contains(&(None, name.as_str()))),
             "GitSource" => {
                 self.sources.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+            }
+            "RollbackRequest" => {
+                self.rollbacks.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
             }
             _ => {
                 let there = |sync: &SyncRef| named.contains(&(Some(sync.namespace.as_str()), sync.name.as_str()));
@@ -425,7 +437,7 @@ fn only_status_differs(before: &cluster::ObjectMeta, after: &cluster::ObjectMeta
         && before.deletion_timestamp == after.deletion_timestamp
 }
 
-fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
+pub(crate) fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(name).map(String::as_str)
 }
 

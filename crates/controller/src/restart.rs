@@ -326,6 +326,7 @@ impl State {
             cluster: self.cluster.id().clone(),
             discovery: self.cluster.discovery(),
             present: Arc::new(HashSet::new()),
+            rolled_back_from: self.rolled_back_from(sync),
             since: state.applied.as_ref().map(|applied| applied.commit().id()),
             cache: state.cache.clone(),
         })
@@ -354,6 +355,7 @@ impl State {
         state.logged_spec = resumed.spec;
         state.advance = resumed.advance;
         state.accepted.clone_from(&resumed.accepted);
+        state.rolled_back = resumed.rolled_back;
         state.applied.clone_from(&resumed.applied);
         // What was accepted and not completed may be there in part.
         let applied = resumed.applied.as_ref().map(|applied| applied.commit().id());

@@ -1,5 +1,7 @@
 //! After a restart: what the log proves was accepted, and nothing else, is believed. Blocking.
 
+mod rollback;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
@@ -16,11 +18,14 @@ use crate::{
     journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
     removal::Dropped,
+    rollbacks::RolledBack,
     rollout::MAX_PARTIAL,
     source_gate::{Verified, read_verified},
     state::{Held, Key},
     sync_gate::{self, SyncJob},
 };
+
+pub(crate) use rollback::{RollbackEntry, accepted_before, rollback_with};
 
 /// What the log knows of a source.
 #[derive(Debug, Default)]
@@ -58,6 +63,8 @@ pub(crate) struct ResumedSync {
     pub partial: Vec<Arc<DesiredState>>,
     /// The accepted revision, if its roll-out was begun and not completed, and met nobody else's object.
     pub interrupted: Option<Arc<DesiredState>>,
+    /// The order by which the accepted revision is an earlier one.
+    pub rolled_back: Option<RolledBack>,
     /// Why some of their objects do not render any more: those are neither healed nor pruned.
     pub missing: Vec<Finding>,
     /// Digest of the spec that it was accepted with.
@@ -223,7 +230,10 @@ fn newest(journal: &Journal, root: &TrustRootSpec) -> Result<Option<Indexed>, Fi
 /// The newest acceptance of a Sync; `None` if it ended since.
 fn newest_of_sync(log: &Log, sync: &SyncRef) -> Result<Option<Indexed>, Finding> {
     let name = sync.to_string();
-    let found = latest(log, EntryKind::Advance, &[("gate", "sync"), ("sync", &name)])?;
+    let subject = [("gate", "sync"), ("sync", name.as_str())];
+    let advance = latest(log, EntryKind::Advance, &subject)?;
+    let rollback = latest(log, EntryKind::Rollback, &subject)?;
+    let found = advance.into_iter().chain(rollback).max_by_key(|found| found.index);
     let Some(found) = found else { return Ok(None) };
     let superseded = latest(log, EntryKind::Hold, &[("sync", &name), ("result", SUPERSEDED)])?;
     let found = match superseded.filter(|superseded| superseded.index > found.index) {
@@ -245,7 +255,9 @@ fn acted_on(log: &Log, name: &str) -> Result<Option<Indexed>, Finding> {
         let found = found.map_err(|error| unreadable(&error.to_string()))?;
         let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
         match found.entry.kind {
-            EntryKind::Advance if says("sync", name) && says("gate", "sync") => before = newest.replace(found),
+            EntryKind::Advance | EntryKind::Rollback if says("sync", name) && says("gate", "sync") => {
+                before = newest.replace(found);
+            }
             EntryKind::Hold if says("sync", name) && says("result", SUPERSEDED) => newest = before.take(),
             _ => {}
         }
@@ -284,14 +296,19 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         rendered => rendered?,
     };
     let (accepted, mut missing) = rendered;
+    let rolled_back = rollback::of_entry(journal, &found)?;
+    // The log knows of everything up to what was rolled back.
+    let newest = rolled_back.as_ref().map_or(commit.id(), |order| order.over);
     let ahead = match question.known.as_deref().filter(|shown| **shown != commit.id().to_string()) {
         None => false,
-        Some(shown) => standing(job, shown, &commit.id(), question.verified.as_ref(), &root, owner)? == Standing::Ahead,
+        Some(shown) => standing(job, shown, &newest, question.verified.as_ref(), &root, owner)? == Standing::Ahead,
     };
     let spec = spec_of(journal, &found)?.and_then(|spec| spec.digest().ok());
     let digest = |name: &str| found.entry.digests.get(name).and_then(|text| text.parse().ok());
     let (policy, plan) = (digest("policy"), digest("plan"));
-    let current = policy.map(|policy_digest| Current { trust_digest: commit.trust_digest(), policy_digest });
+    // That of a rollback was another than when its commit was accepted.
+    let trust = digest("trust").unwrap_or(commit.trust_digest());
+    let current = policy.map(|policy_digest| Current { trust_digest: trust, policy_digest });
     if ahead {
         // Never back to what the log has: the verified revision, which is not below what is shown,
         // is rolled out; what the log has is only what may have to be pruned.
@@ -323,7 +340,7 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     let is_applied = applied.as_ref().is_some_and(|applied: &Arc<DesiredState>| applied.commit().id() == commit.id());
     let interrupted = (!is_applied && !met_others).then(|| accepted.clone());
     let accepted = Some(accepted);
-    Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused })
+    Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused, rolled_back })
 }
 
 /// What became of a Sync since a revision of it was applied completely.
@@ -361,7 +378,7 @@ fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Find
         }
         if says("result", ENDED) {
             since = Since { applied: None, begun: Vec::new(), ..since };
-        } else if found.entry.kind == EntryKind::Advance && says("gate", "sync") {
+        } else if matches!(found.entry.kind, EntryKind::Advance | EntryKind::Rollback) && says("gate", "sync") {
             let commit = found.entry.subject.get("commit");
             since.begun.retain(|before| before.entry.subject.get("commit") != commit);
             if since.begun.len() >= MAX_PARTIAL {
@@ -456,7 +473,12 @@ fn latest(log: &Log, kind: EntryKind, subject: &[(&str, &str)]) -> Result<Option
 /// As [`prove`], whatever repository the entry is about: it is the Sync's own.
 fn prove_own(journal: &Journal, found: &Indexed, root: &TrustRootSpec) -> Result<AuthorizedCommit, Finding> {
     let repo_id = found.entry.subject.get("repoId").unwrap_or(&root.repo_id).clone();
-    prove(journal, found, &TrustRootSpec { repo_id, ..root.clone() })
+    let root = TrustRootSpec { repo_id, ..root.clone() };
+    match rollback::went_back_to(journal, found)? {
+        // The commit of a rollback was accepted by an entry of its own.
+        Some(accepted) => prove(journal, &accepted, &root),
+        None => prove(journal, found, &root),
+    }
 }
 
 fn prove(journal: &Journal, found: &Indexed, root: &TrustRootSpec) -> Result<AuthorizedCommit, Finding> {

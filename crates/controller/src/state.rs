@@ -34,6 +34,7 @@ use crate::{
     resume::names_others,
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
+    rollbacks::{RollbackState, RolledBack},
     schedule::Jitter,
     source_gate::{LastJudged, Verified},
     source_remote::KeptRemote,
@@ -264,6 +265,10 @@ pub(crate) struct SyncState {
     pub applied: Option<Arc<DesiredState>>,
     /// Revisions accepted since then whose objects may have been applied in part, oldest first.
     pub(crate) partial: Vec<Arc<DesiredState>>,
+    /// The order by which `accepted` is an earlier revision.
+    pub(crate) rolled_back: Option<RolledBack>,
+    /// Such an order on its way into the log.
+    pub(crate) rolling_back: Option<RolledBack>,
     /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
     pub(crate) interrupted: Option<Arc<DesiredState>>,
     /// The candidate, if it is refused.
@@ -349,6 +354,8 @@ impl SyncState {
             accepted: None,
             applied: None,
             partial: Vec::new(),
+            rolled_back: None,
+            rolling_back: None,
             interrupted: None,
             held: None,
             failures: Vec::new(),
@@ -409,6 +416,8 @@ pub(crate) struct State {
     pub(crate) mirrors: Mirrors,
     /// Syncs.
     pub syncs: BTreeMap<SyncRef, SyncState>,
+    /// Orders to take a Sync back.
+    pub(crate) rollbacks: BTreeMap<Key, RollbackState>,
     /// Managed objects.
     pub live: LiveTable,
     /// Watches of managed kinds: one for each version that is declared.
@@ -462,6 +471,8 @@ pub(crate) enum Dirty {
     Source(Key),
     /// A Sync.
     Sync(SyncRef),
+    /// A RollbackRequest.
+    Rollback(Key),
 }
 
 impl State {

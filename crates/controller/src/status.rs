@@ -8,6 +8,7 @@ use crate::{
     conditions::{held_revision, of_root, of_source, of_sync, set},
     metrics::OwnerLabels,
     outbox::Status,
+    rollbacks::RolledBack,
     state::{Dirty, Key, Phase, Resume, State},
 };
 
@@ -20,6 +21,7 @@ impl State {
                 Dirty::Root(name) => self.write_root(&name, now),
                 Dirty::Source(key) => self.write_source(&key, now),
                 Dirty::Sync(sync) => self.write_sync(&sync, now),
+                Dirty::Rollback(key) => self.write_rollback(&key, now),
             }
         }
     }
@@ -96,6 +98,7 @@ impl State {
         if !still_held {
             status.held_revision = state.held.as_ref().map(held_revision);
         }
+        status.rolled_back = state.rolled_back.as_ref().map(RolledBack::shown);
         status.objects = Some(objects as u64);
         let mode = state.obeyed.as_ref().map(|spec| spec.drift.mode);
         let drifted = if mode == Some(DriftMode::Flag) { state.flagged.len() } else { drifted };
@@ -106,6 +109,7 @@ impl State {
         if !still_held {
             self.metrics.hold(&labels, state.held.as_ref());
         }
+        self.metrics.rolled_back.get_or_create(&labels).set(i64::from(state.rolled_back.is_some()));
         self.metrics.objects.get_or_create(&labels).set(objects as i64);
         self.metrics.drifted.get_or_create(&labels).set(drifted as i64);
         self.metrics.unreverted.get_or_create(&labels).set(unreverted.len() as i64);

@@ -141,6 +141,7 @@ impl Shop {
             discovery: Arc::new(discovery),
             present: Arc::default(),
             since: None,
+            rolled_back_from: None,
             cache: Arc::default(),
         }
     }

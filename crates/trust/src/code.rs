@@ -1,5 +1,5 @@
 //! The codes of this crate: `W1xx` object, `W2xx` signature, `W3xx` authority, `W4xx` history,
-//! `W5xx` trust file.
+//! `W5xx` trust file, `W7xx` override.
 
 manifest::codes! {
     /// Codes of everything that is decided about commits, signatures, authority, history and trust files.
@@ -211,6 +211,13 @@ manifest::codes! {
             meaning: "The trust file expired more than a week before this commit, so nobody stands by it any more. Only `.writ/` may change until it is renewed; what runs is healed as before.",
             action: "Set a later `expires`, raise `version`, have the file signed again, and commit that alone.",
             example: "W508 TrustFileExpired: commit 3f1c2a9d0b7e: apps/web.yaml changed 2027-07-02T09:00:00Z, the trust file expired 2027-06-01T00:00:00Z; needed: a trust file that has not expired",
+        },
+
+        /// An order to go back that is not obeyed, whoever signed it.
+        W703 = "RollbackInvalid" {
+            meaning: "A RollbackRequest cannot be obeyed, whoever signed it: it is for another repository, Sync or content, its time is over or lies too far ahead, it was used before, or its commit is not one that the Sync accepted earlier.",
+            action: "Sign a new order: `writ rollback`.",
+            example: "W703 RollbackInvalid: commit 3f1c2a9d0b7e: it expired 2026-07-02T09:00:00Z, and it is 2026-07-02T10:00:00Z; needed: one whose time is not over. Fix: writ rollback --help # then sign a new order",
         },
     }
 }

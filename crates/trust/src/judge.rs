@@ -6,7 +6,10 @@
 
 mod introduction;
 mod mainline;
+mod rollback;
 mod skip;
+
+pub use rollback::{Rollback, judge_rollback};
 
 use std::rc::Rc;
 

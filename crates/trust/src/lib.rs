@@ -12,6 +12,7 @@ mod commit_id;
 mod commit_object;
 mod credit;
 mod declared_kinds;
+mod detached;
 mod explain;
 mod glob;
 mod history;
@@ -32,6 +33,7 @@ mod root;
 mod rules;
 mod signature_cache;
 mod signature_only;
+mod signed_order;
 mod signer;
 mod ssh;
 mod step;
@@ -66,7 +68,7 @@ pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standin
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
-pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge, judge_with};
+pub use judge::{Judgement, MAX_STEPS, Rollback, Start, StepVerdict, judge, judge_rollback, judge_with};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
@@ -76,6 +78,9 @@ pub use root::{
     TrustOrders, TrustRootError, TrustRootSpec,
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
+pub use signed_order::{
+    MAX_NONCE_BYTES, MAX_ORDER_SIGNATURES, MAX_ROLLBACK_AHEAD, NAMESPACE_ROLLBACK, OrderKind, Seen, SignedOrder,
+};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
     Ancestry, Authority, CERTIFICATES, CertifiedName, HistoryRules, ImportedRevocations, MAX_CERTIFICATES_BYTES,

@@ -57,7 +57,7 @@ impl Step<'_> {
     pub(crate) fn judge(&self, verified: &VerifiedCommit) -> Result<(), Finding> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
-        self.expired()?;
+        not_expired(self.policy, &self.instants, commit, &self.changes)?;
         let sides = self.sides()?;
         let approvals = OnceCell::new();
         self.bound_to_ref(&approvals)?;
@@ -134,22 +134,6 @@ impl Step<'_> {
         };
         let found = format!("{}; {}", finding.found, approvals.told());
         Err(Finding { code, found, ..finding })
-    }
-
-    /// W508: after `expires` and a grace only `.writ/` may change.
-    fn expired(&self) -> Result<(), Finding> {
-        let Some(other) = self.changes.iter().map(|change| &change.path).find(|path| !is_writ(path)) else {
-            return Ok(());
-        };
-        let expires = self.policy.expires;
-        let end = expires.checked_add(EXPIRY_GRACE).unwrap_or(jiff::Timestamp::MAX);
-        if self.instants.latest() <= end {
-            return Ok(());
-        }
-        let found = format!("{other} changed {}, the trust file expired {expires}", self.instants.latest());
-        let needed = "a trust file that has not expired; until then only .writ/ may change".to_owned();
-        let fix = "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".to_owned();
-        Err(refuse(TrustCode::W508, &self.object.id, found, needed, fix))
     }
 
     /// The commits a merge brings along: always read strictly; with `allSigned` each is judged by the policy of the
@@ -300,6 +284,27 @@ pub(crate) fn authorise_all(
         policy.authorise(commit, &change.path, credit)?;
     }
     Ok(())
+}
+
+/// W508: after `expires` and a grace only `.writ/` may change.
+pub(crate) fn not_expired(
+    policy: &TrustFile,
+    instants: &Instants,
+    commit: &CommitId,
+    changes: &[Change],
+) -> Result<(), Finding> {
+    let Some(other) = changes.iter().map(|change| &change.path).find(|path| !is_writ(path)) else {
+        return Ok(());
+    };
+    let expires = policy.expires;
+    let end = expires.checked_add(EXPIRY_GRACE).unwrap_or(jiff::Timestamp::MAX);
+    if instants.latest() <= end {
+        return Ok(());
+    }
+    let found = format!("{other} changed {}, the trust file expired {expires}", instants.latest());
+    let needed = "a trust file that has not expired; until then only .writ/ may change".to_owned();
+    let fix = "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".to_owned();
+    Err(refuse(TrustCode::W508, commit, found, needed, fix))
 }
 
 /// W308: policies and waivers change in steps of their own, so that no commit brings its own permission.

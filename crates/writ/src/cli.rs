@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::{
     audit_key, audit_show, audit_verify, controller, exit, generate,
     hook::{self, HookCommand},
+    orders::{self, RollbackArgs},
     output::Format,
     report::ReportFormat,
     signatures, trust_approve, trust_init, trust_lint, trust_root, trust_show, verify,
@@ -39,6 +40,11 @@ enum Command {
     /// Begin to trust a repository: its trust file, its trust root.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Order a Sync back to a revision that it accepted earlier: sign the order, and print it for `kubectl apply -f -`.
+    ///
+    /// It is judged as a commit would be that restores the Sync's folder: it takes the signatures of as many people. It
+    /// holds until the Sync accepts a commit that changes its folder.
+    Rollback(RollbackArgs),
     /// Read and verify the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -448,6 +454,7 @@ impl Cli {
             Command::Trust(TrustCommand::Lint(args)) => trust_lint::run(&args),
             Command::Trust(TrustCommand::Show(args)) => trust_show::show(&args),
             Command::Trust(TrustCommand::Who(args)) => trust_show::who(&args),
+            Command::Rollback(args) => orders::rollback(&args),
             Command::Audit(AuditCommand::Verify(args)) => audit_verify::run(&args),
             Command::Audit(AuditCommand::Show(args)) => audit_show::run(&args),
             Command::Audit(AuditCommand::Key(args)) => audit_key::run(&args),

@@ -11,16 +11,17 @@ use std::{
 use anyhow::{Context as _, bail};
 use git::{APPROVAL_NOTES, Objects};
 use jiff::Timestamp;
-use manifest::{Digest, RepoPath};
+use manifest::Digest;
 use trust::{
-    Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL, TRUST_FILE, TrustFile,
-    envelope, envelope_message, verify_sshsig,
+    Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL, envelope,
+    envelope_message,
 };
 
 use crate::{
     cli::TrustApproveArgs,
     exit::{Outcome, UsageError},
     output,
+    signing::{sign, trust_file},
     verify::{open, resolve},
 };
 
@@ -69,8 +70,7 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         skipped,
     };
     let payload = approval.payload();
-    let signature = sign(&args.key, &envelope_message(&payload))?;
-    let principal = principal(&file, &envelope_message(&payload), &signature)?;
+    let (principal, signature) = sign(&file, &args.key, NAMESPACE_APPROVAL, &envelope_message(&payload))?;
     let line = envelope(&payload, &[(&principal, &signature)]);
     if args.print {
         output::text(&format!("{line}\n"))?;
@@ -117,50 +117,6 @@ fn expires(args: &TrustApproveArgs) -> anyhow::Result<Timestamp> {
         Some(text) => {
             text.parse().map_err(|error| UsageError(format!("--expires {text:?} is no RFC 3339 time: {error}")).into())
         }
-    }
-}
-
-fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFile> {
-    let path: RepoPath = TRUST_FILE.parse()?;
-    let bytes = repository.read(commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
-    TrustFile::parse(&bytes).map_err(|findings| {
-        let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
-    })
-}
-
-/// What `ssh-keygen` makes of the message: the key stays with it or with the agent.
-fn sign(key: &Path, message: &[u8]) -> anyhow::Result<String> {
-    let mut child = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", NAMESPACE_APPROVAL, "-f"])
-        .arg(key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run ssh-keygen, which signs; install OpenSSH")?;
-    // One statement is smaller than a pipe holds.
-    child
-        .stdin
-        .take()
-        .context("ssh-keygen takes no input")?
-        .write_all(message)
-        .context("cannot write to ssh-keygen")?;
-    let output = child.wait_with_output().context("cannot wait for ssh-keygen")?;
-    if !output.status.success() {
-        bail!("ssh-keygen did not sign with {}", key.display());
-    }
-    String::from_utf8(output.stdout).context("ssh-keygen wrote no text")
-}
-
-/// Whose key it was. Another one's approval would count for nothing, which is better said here.
-fn principal(file: &TrustFile, message: &[u8], signature: &str) -> anyhow::Result<String> {
-    let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_APPROVAL, &file.crypto)?;
-    match file.signer_of(&verified) {
-        Some(principal) => Ok(principal.to_owned()),
-        None => bail!(
-            "key {} belongs to no principal of {TRUST_FILE}, so its approval would not count",
-            verified.key().fingerprint()
-        ),
     }
 }
 
