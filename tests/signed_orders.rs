@@ -1,10 +1,10 @@
-//! Orders that people sign outside of Git: to take a Sync back.
+//! Orders that people sign outside of Git: to take a Sync back, to let a commit through.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testkit::{Push, SigningKey, TrustFile};
 
-use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, config_map, people_and_roles, writ};
+use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map, people_and_roles, writ};
 
 /// An order as a person has it: a file with a manifest.
 struct Order {
@@ -207,5 +207,116 @@ fn metric(stage: &Stage<'_>, name: &str, kind: &str, value: f64) -> Test {
     let labels = [("kind", kind), ("namespace", stage.view.namespace.as_str())];
     let found = stage.metrics()?.sum(name, &labels);
     ensure!(found == Some(value), "{name} is {found:?}");
+    Ok(())
+}
+
+/// A commit by somebody who may not make it is let through by who may change the trust file, for as long as they said, and
+/// shown until somebody who may makes it anew.
+#[test]
+fn the_glass_is_broken_for_one_commit() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let security = stage.people.security.clone();
+    stage.repo.write("apps/settings.yaml", config_map("settings", "urgent"))?;
+    let urgent = stage.repo.commit_signed(&security, "an urgent change")?;
+    stage.push(Push::FastForward)?;
+    stage.names.call_commit(&urgent, "urgent commit");
+    stage.held(Owner::Source, &urgent, "W302")?;
+    orders_that_are_none(&mut stage, &urgent)?;
+    let title = "A BreakGlass lets a commit through that its author may not make";
+    let mut story = Story::begin(&stage, "break-glass", title)?;
+    let order = let_through(&mut stage, &mut story, &urgent)?;
+    still_shown(&mut stage, &mut story, &order)?;
+    made_anew(&mut stage, &mut story)?;
+    story.end(&stage)?;
+    stage.audit_verifies()
+}
+
+/// Signs and applies an order to let `commit` through.
+fn break_glass(
+    stage: &mut Stage<'_>,
+    story: &mut Story,
+    commit: &str,
+    more: &[&str],
+    key: &SigningKey,
+) -> Result<Order> {
+    let source = format!("{}/{SOURCE}", stage.view.namespace);
+    let words = ["break-glass", &source, "--commit", commit, "--reason", "the shop is down"];
+    let printed = sign(stage, story, &[words.as_slice(), more].concat(), key)?;
+    let order = keep(stage, &printed, "breakglass", "breakglasses")?;
+    order.apply(stage)?;
+    Ok(order)
+}
+
+fn orders_that_are_none(stage: &mut Stage<'_>, urgent: &str) -> Test {
+    let (root, security) = (stage.people.root.clone(), stage.people.security.clone());
+    let title = "A BreakGlass that is over, and one by somebody who may not order it";
+    let mut story = Story::begin(stage, "break-glass-invalid", title)?;
+    story.done("sena changes apps/, which is not hers, and the commit is held (W302); an order of ruth is over");
+    let expired = break_glass(stage, &mut story, urgent, &["--until", "2026-01-02T03:04:05Z"], &root)?;
+    let resource = expired.wait(stage, "False", "BreakGlassInvalid")?;
+    story.conditions(stage, "breakglass", "order", &resource);
+    expired.delete(stage)?;
+    story.done("sena orders it herself");
+    let own = break_glass(stage, &mut story, urgent, &[], &security)?;
+    let resource = own.wait(stage, "False", "BreakGlassInvalid")?;
+    story.conditions(stage, "breakglass", "order", &resource);
+    story.audit(stage, "W702")?;
+    own.delete(stage)?;
+    stage.held(Owner::Source, urgent, "W302")?;
+    ensure!(settings(&stage.view)? == "good", "it was let through");
+    story.then("the commit is held.");
+    story.end(stage)
+}
+
+fn let_through(stage: &mut Stage<'_>, story: &mut Story, urgent: &str) -> Result<Order> {
+    let root = stage.people.root.clone();
+    story.done("sena's commit is held (W302); ruth, who may change the trust file, signs an order and applies it");
+    let order = break_glass(stage, story, urgent, &[], &root)?;
+    stage.applied(urgent)?;
+    ensure!(settings(&stage.view)? == "urgent", "the settings are {}", settings(&stage.view)?);
+    let resource = order.wait(stage, "True", "BreakGlassActive")?;
+    story.conditions(stage, "breakglass", "order", &resource);
+    story.status(stage, Owner::Source)?;
+    story.events(stage, Owner::Source, "BreakGlassActive")?;
+    story.audit_kind(stage, "override", |_| true)?;
+    metric(stage, "writ_break_glass_active", "GitSource", 1.0)?;
+    Ok(order)
+}
+
+/// Over a restart, without its object, and when trust changes and everything is judged again.
+fn still_shown(stage: &mut Stage<'_>, story: &mut Story, order: &Order) -> Test {
+    order.delete(stage)?;
+    stage.kill()?;
+    stage.start()?;
+    let namespace = stage.view.namespace.clone();
+    let people = &stage.people;
+    let file =
+        TrustFile::team(&format!("urn:writ:{namespace}"), &people.root, &people.security, &people.sre).version(2);
+    let commit = push_trust_file(stage, &file)?;
+    stage.applied(&commit)?;
+    // An edit of the TrustRoot has the whole history judged again.
+    let patch = r#"{"spec":{"minPolicyVersion":2}}"#;
+    stage.tenant.kubectl(&["patch", "trustroot", &namespace, "--type=merge", "-p", patch])?;
+    stage.roll_out("apps/other.yaml", &config_map("other", "by sam"))?;
+    let source = stage.view.source()?;
+    let (active, reason, message) = View::condition(&source, "BreakGlass");
+    ensure!((active, reason) == ("True", "BreakGlassActive"), "BreakGlass={active} {reason}: {message}");
+    metric(stage, "writ_break_glass_active", "GitSource", 1.0)?;
+    story.then("it is shown over a restart, however trust changes, and after a commit that changes something else.");
+    Ok(())
+}
+
+fn made_anew(stage: &mut Stage<'_>, story: &mut Story) -> Test {
+    story.done("sam makes the settings anew; git push");
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "by sam"))?;
+    stage.wait("it is over", |view| {
+        let source = view.source()?;
+        let (active, reason, message) = View::condition(&source, "BreakGlass");
+        ensure!((active, reason) == ("False", "Over"), "BreakGlass={active} {reason}: {message}");
+        Ok(())
+    })?;
+    metric(stage, "writ_break_glass_active", "GitSource", 0.0)?;
+    story.audit_kind(stage, "override", |entry| entry["subject"]["result"] == "over")?;
+    story.then("it is over; the log has it for ever.");
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
 //! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate` |
+//! | what lets a commit through that those who made it may not make | `break_glass` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
@@ -25,9 +26,11 @@
 mod absence;
 mod apply;
 mod beside;
+mod break_glass;
 mod claims;
 mod code;
 mod conditions;
+mod dirty;
 mod drift;
 mod event;
 mod expected;
@@ -45,6 +48,8 @@ mod logged_refusal;
 mod metrics;
 mod mirrors;
 mod options;
+#[cfg(test)]
+mod order_tests;
 mod outbox;
 mod prune_trailer;
 mod remember;

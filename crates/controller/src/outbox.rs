@@ -34,6 +34,8 @@ pub(crate) enum Status {
     Sync(Box<crd::Sync>, Box<crd::SyncStatus>),
     /// Of a RollbackRequest.
     Rollback(Box<crd::RollbackRequest>, Box<crd::OverrideStatus>),
+    /// Of a BreakGlass.
+    BreakGlass(Box<crd::BreakGlass>, Box<crd::OverrideStatus>),
 }
 
 /// Which custom resource a status belongs to.
@@ -53,6 +55,7 @@ impl Status {
             Self::Source(object, _) => ("GitSource", object.namespace(), object.name()),
             Self::Sync(object, _) => ("Sync", object.namespace(), object.name()),
             Self::Rollback(object, _) => ("RollbackRequest", object.namespace(), object.name()),
+            Self::BreakGlass(object, _) => ("BreakGlass", object.namespace(), object.name()),
         };
         Target { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() }
     }

@@ -224,6 +224,7 @@ impl Courier {
             Message::Status(Status::Source(object, status)) => drop(statuses.write(cluster, object, status).await?),
             Message::Status(Status::Sync(object, status)) => drop(statuses.write(cluster, object, status).await?),
             Message::Status(Status::Rollback(object, status)) => drop(statuses.write(cluster, object, status).await?),
+            Message::Status(Status::BreakGlass(object, status)) => drop(statuses.write(cluster, object, status).await?),
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::{
 /// The annotation by which people ask for a reconcile at once.
 pub(crate) const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// The kinds whose objects must all be known before anything is done. Without RollbackRequests all else goes on.
+/// The kinds whose objects must all be known before anything is done. Without signed orders all else goes on.
 #[must_use]
 pub(crate) fn own_kinds() -> [GroupKind; 3] {
     [crd::TrustRoot::resource_kind(), crd::GitSource::resource_kind(), crd::Sync::resource_kind()]
@@ -68,6 +68,14 @@ impl State {
             }
             ("RollbackRequest", WatchEvent::Applied(seen)) => {
                 self.rollback_seen(&seen);
+                Orders::Same
+            }
+            ("BreakGlass", WatchEvent::Applied(seen)) => {
+                self.break_glass_seen(&seen);
+                Orders::Same
+            }
+            ("BreakGlass", WatchEvent::Deleted { reference, .. }) => {
+                self.break_glasses.remove(&key_of(&reference));
                 Orders::Same
             }
             ("RollbackRequest", WatchEvent::Deleted { reference, .. }) => {
@@ -199,6 +207,9 @@ impl State {
             "TrustRoot" => self.roots.retain(|name, _| named.contains(&(None, name.as_str()))),
             "GitSource" => {
                 self.sources.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+            }
+            "BreakGlass" => {
+                self.break_glasses.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
             }
             "RollbackRequest" => {
                 self.rollbacks.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));

@@ -131,6 +131,7 @@ impl State {
             Ok(resumed) => {
                 source.resume = Resume::Done;
                 source.floor = resumed.floor;
+                source.overrides = resumed.overrides;
                 // What was verified before stays in force if the mirror has lost it since.
                 source.verified = resumed.verified.map(Arc::new).or(source.verified.take());
                 if source.held.as_ref().is_some_and(|held| held.revision.is_empty()) {

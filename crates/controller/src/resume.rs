@@ -1,6 +1,8 @@
 //! After a restart: what the log proves was accepted, and nothing else, is believed. Blocking.
 
+mod break_glass;
 mod rollback;
+mod since_applied;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -11,19 +13,21 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
-use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec};
+use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec, Waivers, judge_waiving};
 
 use crate::{
+    break_glass::Overrides,
     floor::{self, Owner, disputed, lost},
     journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
     removal::Dropped,
     rollbacks::RolledBack,
-    rollout::MAX_PARTIAL,
     source_gate::{Verified, read_verified},
     state::{Held, Key},
     sync_gate::{self, SyncJob},
 };
+
+use since_applied::{Since, since_applied};
 
 pub(crate) use rollback::{RollbackEntry, accepted_before, rollback_with};
 
@@ -40,6 +44,8 @@ pub(crate) struct ResumedSource {
     pub problem: Option<Finding>,
     /// The head that was refused last, if nothing was accepted since.
     pub refused: Option<Held>,
+    /// What orders let through.
+    pub overrides: Overrides,
 }
 
 /// What was obeyed when a source was accepted last: the body of its newest advance.
@@ -120,14 +126,15 @@ pub(crate) fn source(
     };
     let floor = prove(journal, &found, root)?;
     let under = obeyed(journal, &found)?.map(|obeyed| obeyed.root);
+    let overrides = break_glass::overrides(journal, root)?;
     // Without a mirror the floor stands all the same; the history is fetched again.
-    let (verified, problem) = match read_floor(mirror, root, &floor, now) {
+    let (verified, problem) = match read_floor(mirror, root, &floor, &overrides, now) {
         Ok(verified) => (Some(verified), None),
         Err(finding) => (None, Some(finding)),
     };
     let after = newest_of_source(journal, source)?.map(|found| found.index);
     let refused = refusal(journal.log(), &format!("GitSource {source}"), after);
-    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused })
+    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused, overrides })
 }
 
 /// The Syncs that accepted commits removed and whose objects are not gone yet.
@@ -164,13 +171,15 @@ pub(crate) fn read_floor(
     mirror: &Path,
     root: &TrustRootSpec,
     floor: &AuthorizedCommit,
+    overrides: &Overrides,
     now: Timestamp,
 ) -> Result<Verified, Finding> {
     let opened = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
+    let waivers = Waivers { before: overrides.commits.clone(), head: false };
     // What was accepted may have been broken by its own revocations already.
     let approvals = Approvals::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     let history = Attested { objects: opened.objects(), approvals: &approvals };
-    let judgement = trust::judge(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now);
+    let judgement = judge_waiving(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now, None, &waivers);
     let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
         let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)
@@ -314,7 +323,7 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         // is rolled out; what the log has is only what may have to be pruned.
         return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, ..ResumedSync::default() });
     }
-    let Since { applied, begun, met_others } = since_applied(journal.log(), &job.sync, found.index)?;
+    let Since { applied, at, begun, met_others } = since_applied(journal.log(), &job.sync, found.index)?;
     // What does not render is only what may have to be pruned: what is accepted is healed all the same.
     let mut take = |rendered: Result<(Arc<DesiredState>, Vec<Finding>), Finding>| match rendered {
         Ok((state, also_missing)) => {
@@ -327,7 +336,9 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
             None
         }
     };
-    let applied = match applied {
+    // A rollback to what was applied last has to undo what was begun since.
+    let is_old = |revision: &String| rolled_back.is_some() && at < found.index && *revision == commit.id().to_string();
+    let applied = match applied.filter(|revision| !is_old(revision)) {
         Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
         Some(revision) => take(advanced_to(journal, job, &revision, &root, owner)),
         None => None,
@@ -343,51 +354,9 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused, rolled_back })
 }
 
-/// What became of a Sync since a revision of it was applied completely.
-struct Since {
-    /// That commit; `None` if there was none since the Sync began.
-    applied: Option<String>,
-    /// Acceptances since then, each commit once, at most [`MAX_PARTIAL`].
-    begun: Vec<Indexed>,
-    /// Whether the newest outcome since then names an object of somebody else: that is not ours because of what it says.
-    met_others: bool,
-}
-
 /// Whether this code says that an object is somebody else's.
 pub(crate) fn names_others(code: &str) -> bool {
     [ClusterCode::A102, ClusterCode::A107].iter().any(|of_others| of_others.entry().code == code)
-}
-
-/// Reads the log back to the last complete roll-out. `accepted` is the newest acceptance.
-fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Finding> {
-    let name = sync.to_string();
-    let outcome = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])?;
-    let from = outcome.as_ref().map_or(0, |outcome| outcome.index);
-    let last = latest(log, EntryKind::Outcome, &[("sync", &name)])?;
-    let mut since = Since {
-        applied: outcome.and_then(|found| found.entry.subject.get("commit").cloned()),
-        begun: Vec::new(),
-        met_others: last
-            .is_some_and(|last| last.index > from && last.entry.codes.iter().any(|code| names_others(code))),
-    };
-    for found in log.entries(from..accepted) {
-        let found = found.map_err(|error| unreadable(&error.to_string()))?;
-        let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
-        if !says("sync", &name) {
-            continue;
-        }
-        if says("result", ENDED) {
-            since = Since { applied: None, begun: Vec::new(), ..since };
-        } else if matches!(found.entry.kind, EntryKind::Advance | EntryKind::Rollback) && says("gate", "sync") {
-            let commit = found.entry.subject.get("commit");
-            since.begun.retain(|before| before.entry.subject.get("commit") != commit);
-            if since.begun.len() >= MAX_PARTIAL {
-                since.begun.remove(0);
-            }
-            since.begun.push(found);
-        }
-    }
-    Ok(since)
 }
 
 fn advanced_to(

@@ -137,6 +137,12 @@ impl State {
                 self.rollbacks.insert(key.clone(), state);
             }
         }
+        if let Some(state) = self.syncs.get_mut(&sync)
+            && let Phase::Waiting { until } = &mut state.phase
+        {
+            // A roll-out that fails again and again is what it may be about.
+            *until = Instant::now();
+        }
         self.dirty.insert(Dirty::Rollback(key));
         self.consider(&sync);
     }

@@ -400,7 +400,6 @@ impl State {
                 state.partial.push(desired.clone());
             }
             state.accepted = Some(desired.clone());
-            // Whatever is accepted newly supersedes an order to go back.
             state.rolled_back = state.rolling_back.take();
             state.held = None;
             let looks = state.obeyed.as_ref().is_some_and(|spec| spec.drift.mode != DriftMode::Off);

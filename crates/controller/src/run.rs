@@ -184,6 +184,7 @@ fn new_state(
         mirrors: Mirrors::default(),
         syncs: BTreeMap::new(),
         rollbacks: BTreeMap::new(),
+        break_glasses: BTreeMap::new(),
         live: LiveTable::default(),
         watches: BTreeMap::new(),
         synced: BTreeSet::new(),
@@ -215,11 +216,16 @@ async fn drive(
     started: Instant,
     stop: impl Future<Output = ()>,
 ) {
-    let _own: Vec<_> =
-        [crd::TrustRoot::target(), crd::GitSource::target(), crd::Sync::target(), crd::RollbackRequest::target()]
-            .into_iter()
-            .map(|target| state.cluster.watch(target, state.events.clone()))
-            .collect();
+    let _own: Vec<_> = [
+        crd::TrustRoot::target(),
+        crd::GitSource::target(),
+        crd::Sync::target(),
+        crd::RollbackRequest::target(),
+        crd::BreakGlass::target(),
+    ]
+    .into_iter()
+    .map(|target| state.cluster.watch(target, state.events.clone()))
+    .collect();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = Instant::now();

@@ -16,6 +16,7 @@ use trust::{AuthorizedCommit, CommitId, SignatureCache, TrustRootSpec};
 
 use crate::{
     absence::Absences,
+    break_glass::{BreakGlassState, Overrides},
     event::Event,
     expected::ExpectedStore,
     fights::Fights,
@@ -41,6 +42,8 @@ use crate::{
     source_turns::Turns,
     upkeep::Upkeep,
 };
+
+pub(crate) use crate::dirty::Dirty;
 
 /// Namespace and name of a GitSource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +168,8 @@ pub(crate) struct SourceState {
     pub floor: Option<AuthorizedCommit>,
     /// The verified revision.
     pub verified: Option<Arc<Verified>>,
+    /// What orders let through.
+    pub(crate) overrides: Overrides,
     /// The head, if it is refused.
     pub held: Option<Held>,
     /// Why there is no verdict.
@@ -191,6 +196,7 @@ impl SourceState {
             judged: None,
             floor: None,
             verified: None,
+            overrides: Overrides::default(),
             held: None,
             unreachable: None,
             head: None,
@@ -418,6 +424,8 @@ pub(crate) struct State {
     pub syncs: BTreeMap<SyncRef, SyncState>,
     /// Orders to take a Sync back.
     pub(crate) rollbacks: BTreeMap<Key, RollbackState>,
+    /// Orders to let a commit through.
+    pub(crate) break_glasses: BTreeMap<Key, BreakGlassState>,
     /// Managed objects.
     pub live: LiveTable,
     /// Watches of managed kinds: one for each version that is declared.
@@ -460,19 +468,6 @@ pub(crate) struct State {
     pub(crate) holds: Holds,
     /// The log takes no more entries.
     pub log_problem: Option<Finding>,
-}
-
-/// A custom resource whose status may have changed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Dirty {
-    /// A TrustRoot.
-    Root(String),
-    /// A GitSource.
-    Source(Key),
-    /// A Sync.
-    Sync(SyncRef),
-    /// A RollbackRequest.
-    Rollback(Key),
 }
 
 impl State {

@@ -22,6 +22,7 @@ impl State {
                 Dirty::Source(key) => self.write_source(&key, now),
                 Dirty::Sync(sync) => self.write_sync(&sync, now),
                 Dirty::Rollback(key) => self.write_rollback(&key, now),
+                Dirty::BreakGlass(key) => self.write_break_glass(&key, now),
             }
         }
     }
@@ -71,6 +72,13 @@ impl State {
         status.last_handled_reconcile_at = source.requests.answered().cloned();
         let verdicts = of_source(source).into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
         set(&mut status.conditions, verdicts, generation, now);
+        // Until the log was asked nobody knows.
+        if source.resume == Resume::Done {
+            let active = source.overrides.active.len() as i64;
+            self.metrics.break_glass_active.get_or_create(&OwnerLabels::source(key)).set(active.min(1));
+            let verdict = source.overrides.condition(&status.conditions);
+            set(&mut status.conditions, verdict, generation, now);
+        }
         self.reporter.status(Status::Source(source.resource.clone(), Box::new(status)));
     }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec,
+    Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec, Waivers,
     judge::judge_and_tell,
     merge_credit::MergeCredit,
     step::{Step, authorise_all, is_writ},
@@ -108,7 +108,7 @@ pub fn explain(
     path: Option<&RepoPath>,
 ) -> (Judgement, Vec<StepReasons>) {
     let told = Told { path, steps: RefCell::default() };
-    let judgement = judge_and_tell(history, root, start, head, now, None, Some(&told));
+    let judgement = judge_and_tell(history, root, start, head, now, None, Some(&told), &Waivers::default());
     let mut steps = told.steps.into_inner();
     let listed = judgement.steps.iter().filter_map(|step| steps.remove(&step.commit)).collect();
     (judgement, listed)

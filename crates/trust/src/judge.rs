@@ -4,31 +4,34 @@
 //! Equal floor, equal verdict: a key's end is compared with `now` only above the floor (what the caller says was
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
+mod break_glass;
 mod introduction;
 mod mainline;
+mod predecessor;
 mod rollback;
 mod skip;
 
+pub(crate) use break_glass::is_waivable;
+pub use break_glass::{BreakGlass, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
 pub use rollback::{Rollback, judge_rollback};
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Revoked, Signer, TrustCode, TrustFile,
-    TrustRootSpec, VerifiedCommit,
+    AuthorizedCommit, CommitId, CommitObject, History, Revoked, Signer, TrustCode, TrustFile, TrustRootSpec,
+    VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
     issuers::Issuers,
-    refusal::{mend_signature, refuse, sign_again},
+    refusal::{mend_signature, refuse},
     repair::Place,
     signature_cache::{SignatureCache, Verifier},
-    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
+    step::{Brought, Step, changes, payload_in_force, read_commit},
     still_holds::{Made, StillHolds},
-    trust_file::load_certificates,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -64,6 +67,7 @@ pub struct Judgement {
     /// one of the introduction for the introduction.
     pub steps: Vec<StepVerdict>,
     accepted: Option<AuthorizedCommit>,
+    waived: Vec<WaivedStep>,
     broken: Option<Finding>,
     unreadable: Option<String>,
     judged: u64,
@@ -90,6 +94,12 @@ impl Judgement {
     #[must_use]
     pub const fn accepted(&self) -> Option<&AuthorizedCommit> {
         self.accepted.as_ref()
+    }
+
+    /// The steps that were let through by the order about the head.
+    #[must_use]
+    pub fn waived(&self) -> &[WaivedStep] {
+        &self.waived
     }
 
     /// Why what is accepted holds no longer: files in it are as steps left them that are revoked by now. The acceptance
@@ -135,10 +145,11 @@ pub fn judge_with(
     now: Timestamp,
     known: Option<&SignatureCache>,
 ) -> Judgement {
-    judge_and_tell(history, root, start, head, now, known, None)
+    judge_and_tell(history, root, start, head, now, known, None, &Waivers::default())
 }
 
 /// Judges `head`, and tells why.
+#[expect(clippy::too_many_arguments, reason = "what a range is judged by, each of another kind")]
 pub(crate) fn judge_and_tell(
     history: &dyn History,
     root: &TrustRootSpec,
@@ -147,10 +158,11 @@ pub(crate) fn judge_and_tell(
     now: Timestamp,
     known: Option<&SignatureCache>,
     told: Option<&Told<'_>>,
+    waivers: &Waivers,
 ) -> Judgement {
     let watched = Watched::new(history);
     let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, told };
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, told, waivers };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -207,6 +219,8 @@ struct Taken {
     good: Good,
     /// The commits before it that were left out.
     skipped: Vec<CommitId>,
+    /// What an order waives.
+    waived: Option<Finding>,
 }
 
 /// A refusal with what is known of the commit.
@@ -222,6 +236,8 @@ struct Judge<'a> {
     verifier: Verifier<'a>,
     /// Who wants to know why.
     told: Option<&'a Told<'a>>,
+    /// What is let through.
+    waivers: &'a Waivers,
 }
 
 impl Judge<'_> {
@@ -248,6 +264,7 @@ impl Judge<'_> {
             to: self.head,
             steps: Vec::new(),
             accepted: None,
+            waived: Vec::new(),
             broken: None,
             unreadable: None,
             judged: 0,
@@ -278,7 +295,7 @@ impl Judge<'_> {
         while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);
             judgement.judged = judgement.judged.saturating_add(1);
-            let alone = self.step(&state, commit, above, &[]).map(|good| Taken { good, skipped: Vec::new() });
+            let alone = self.step(&state, commit, above, &[]);
             let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, above, refused)) {
                 Ok(taken) => taken,
                 Err(refused) => {
@@ -286,7 +303,9 @@ impl Judge<'_> {
                     break;
                 }
             };
-            let Taken { good: (next, authorized), skipped } = taken;
+            let Taken { good: (next, authorized), skipped, waived } = taken;
+            let predecessor = state.commit;
+            judgement.waived.extend(waived.map(|finding| WaivedStep { commit, predecessor, finding }));
             at = at.saturating_add(skipped.len()).saturating_add(1);
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
                 judgement.steps.push(StepVerdict {
@@ -367,31 +386,7 @@ impl Judge<'_> {
         Ok(issuers)
     }
 
-    /// What is in force at a commit that was accepted before.
-    fn resume(&self, id: &CommitId, proven: Option<&AuthorizedCommit>) -> Result<State, Refused> {
-        let object = read_commit(self.history, id).map_err(|finding| self.about(*id, finding))?;
-        let refused = |finding| refusal_of(&object, None, finding);
-        if let Some(proven) = proven
-            && (proven.tree != object.tree || proven.payload_sha256 != object.payload_sha256)
-        {
-            let found = format!("tree {} and payload {} differ from the log", object.tree, object.payload_sha256);
-            let needed = format!("tree {} and payload {}", proven.tree, proven.payload_sha256);
-            let fix = "fetch again from a server you trust".to_owned();
-            return Err(refused(refuse(TrustCode::W106, id, found, needed, fix)));
-        }
-        let bytes = read_trust_file(self.history, id).map_err(refused)?;
-        let mut policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
-        load_certificates(self.history, id, &mut policy).map_err(refused)?;
-        let findings = policy.against_root(self.root);
-        if !findings.is_empty() {
-            return Err(refused(joined(findings)));
-        }
-        let made = made_at(&object).map_err(refused)?;
-        let digest = trust_digest(self.root, &policy);
-        Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
-    }
-
-    fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Good, Refused> {
+    fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Taken, Refused> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
@@ -421,6 +416,9 @@ impl Judge<'_> {
             skipped,
             definitions: &self.definitions,
             brought,
+            // What the log has counts for what it has as accepted, and for nothing new.
+            waives: if above { self.waivers.head } else { self.waivers.before.contains(&id) },
+            waived: OnceCell::new(),
         };
         if let Some(told) = self.told {
             told.tell(&step, author);
@@ -431,26 +429,10 @@ impl Judge<'_> {
         };
         let authorized =
             AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest).map_err(refused)?;
+        // One that was let through before is no news.
+        let waived = step.waived.take().filter(|_| !self.waivers.before.contains(&id));
         let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
-        Ok((State { commit: id, made, policy, digest }, authorized))
-    }
-
-    /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.
-    fn time(&self, state: &State, object: &CommitObject, place: Place) -> Result<Timestamp, Finding> {
-        let made = made_at(object)?;
-        let earliest = state.made.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
-        let latest = self.now.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
-        if (earliest..=latest).contains(&made) {
-            return Ok(made);
-        }
-        let (relation, needed) = if made < earliest {
-            ("before its predecessor", format!("not before {}", state.made))
-        } else {
-            ("in the future", format!("not after {}", self.now))
-        };
-        let again = sign_again(Some(&state.commit), place);
-        let fix = format!("{again} # once the clock of the machine is right");
-        Err(refuse(TrustCode::W406, &object.id, format!("made {made}, {relation}"), needed, fix))
+        Ok(Taken { good: (State { commit: id, made, policy, digest }, authorized), skipped: skipped.to_vec(), waived })
     }
 
     /// W503 if what is accepted stands on a policy older than the TrustRoot demands; then nothing is accepted.

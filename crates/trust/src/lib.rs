@@ -68,7 +68,10 @@ pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standin
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
-pub use judge::{Judgement, MAX_STEPS, Rollback, Start, StepVerdict, judge, judge_rollback, judge_with};
+pub use judge::{
+    BreakGlass, Judgement, MAX_STEPS, Rollback, Start, StepVerdict, WaivedStep, Waivers, judge, judge_break_glass,
+    judge_rollback, judge_waiving, judge_with, still_waived,
+};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
@@ -79,7 +82,8 @@ pub use root::{
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use signed_order::{
-    MAX_NONCE_BYTES, MAX_ORDER_SIGNATURES, MAX_ROLLBACK_AHEAD, NAMESPACE_ROLLBACK, OrderKind, Seen, SignedOrder,
+    MAX_BREAK_GLASS_AHEAD, MAX_NONCE_BYTES, MAX_ORDER_SIGNATURES, MAX_ROLLBACK_AHEAD, NAMESPACE_BREAK_GLASS,
+    NAMESPACE_ROLLBACK, OrderKind, Seen, SignedOrder,
 };
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{

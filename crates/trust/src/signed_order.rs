@@ -14,6 +14,10 @@ use crate::{CommitId, TrustCode, detached::Keys, refusal::refuse};
 
 /// The namespace of signatures over rollbacks.
 pub const NAMESPACE_ROLLBACK: &str = "writ-rollback@1";
+/// The namespace of signatures over orders to break the glass.
+pub const NAMESPACE_BREAK_GLASS: &str = "writ-breakglass@1";
+/// How long before its end an order to break the glass counts at most: a shift has to see it through.
+pub const MAX_BREAK_GLASS_AHEAD: Duration = Duration::from_secs(4 * 60 * 60);
 /// How long before its end a rollback counts at most: it is signed for a night, not for a year.
 pub const MAX_ROLLBACK_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most signatures of one order: as many people as one team has.
@@ -31,6 +35,8 @@ pub enum OrderKind {
         /// Makes the order one that works once.
         nonce: String,
     },
+    /// The commit is let through, although those who made it may not make it.
+    BreakGlass,
 }
 
 impl OrderKind {
@@ -39,6 +45,7 @@ impl OrderKind {
     pub const fn namespace(&self) -> &'static str {
         match self {
             Self::Rollback { .. } => NAMESPACE_ROLLBACK,
+            Self::BreakGlass => NAMESPACE_BREAK_GLASS,
         }
     }
 
@@ -46,24 +53,28 @@ impl OrderKind {
     const fn field(&self) -> &'static str {
         match self {
             Self::Rollback { .. } => "sync",
+            Self::BreakGlass => "source",
         }
     }
 
     const fn max_ahead(&self) -> Duration {
         match self {
             Self::Rollback { .. } => MAX_ROLLBACK_AHEAD,
+            Self::BreakGlass => MAX_BREAK_GLASS_AHEAD,
         }
     }
 
     const fn code(&self) -> TrustCode {
         match self {
             Self::Rollback { .. } => TrustCode::W703,
+            Self::BreakGlass => TrustCode::W702,
         }
     }
 
     const fn command(&self) -> &'static str {
         match self {
             Self::Rollback { .. } => "writ rollback",
+            Self::BreakGlass => "writ break-glass",
         }
     }
 }
@@ -123,8 +134,9 @@ impl SignedOrder {
         });
         if let Some(fields) = statement.as_object_mut() {
             fields.insert(self.kind.field().to_owned(), json!(self.about));
-            let OrderKind::Rollback { nonce } = &self.kind;
-            fields.insert("nonce".to_owned(), json!(nonce));
+            if let OrderKind::Rollback { nonce } = &self.kind {
+                fields.insert("nonce".to_owned(), json!(nonce));
+            }
         }
         statement
     }
@@ -148,8 +160,9 @@ impl SignedOrder {
                 return Err(self.invalid(format!("it is for {found}"), &format!("one for {needed}")));
             }
         }
-        let OrderKind::Rollback { nonce } = &self.kind;
-        if !(1..=MAX_NONCE_BYTES).contains(&nonce.len()) {
+        if let OrderKind::Rollback { nonce } = &self.kind
+            && !(1..=MAX_NONCE_BYTES).contains(&nonce.len())
+        {
             return Err(self.invalid(format!("its nonce has {} bytes", nonce.len()), "1 to 128"));
         }
         let (now, end) = (seen.now, self.not_after);
@@ -173,7 +186,7 @@ impl SignedOrder {
 
     /// Too few stand for it, or they may not: with why other signatures count for nothing.
     pub(crate) fn unauthorised(&self, finding: Finding, signers: &Signers) -> Finding {
-        let mut found = format!("to order it: {}", finding.found);
+        let mut found = format!("to order it: {}", finding.found.replacen(" changed ", " signed for ", 1));
         for reason in signers.reasons.iter().take(TOLD) {
             found = format!("{found}; {reason}");
         }

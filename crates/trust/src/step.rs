@@ -10,6 +10,7 @@ use crate::{
     approval::{Approvals, Bound},
     declared_kinds::{Definitions, judge_kinds, over_budget},
     instants::Instants,
+    judge::is_waivable,
     merge_credit::MergeCredit,
     ref_binding::{has_trailer, unbound},
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
@@ -41,6 +42,10 @@ pub(crate) struct Step<'a> {
     pub(crate) definitions: &'a Definitions,
     /// The trust file that the step brings, if it changes it.
     pub(crate) brought: Option<Brought>,
+    /// Whether an order waives who must stand for its changes.
+    pub(crate) waives: bool,
+    /// What was waived.
+    pub(crate) waived: OnceCell<Finding>,
 }
 
 /// A new trust file with the signatures beside it.
@@ -62,8 +67,19 @@ impl Step<'_> {
         let approvals = OnceCell::new();
         self.bound_to_ref(&approvals)?;
         let signer = Credit::of_author(&verified.signer().principal);
-        self.authorise(&signer, &approvals, &sides)?;
+        self.waive(self.authorise(&signer, &approvals, &sides))?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
+    }
+
+    /// A refusal that is waived is kept as what was waived.
+    fn waive(&self, verdict: Result<(), Finding>) -> Result<(), Finding> {
+        match verdict {
+            Err(finding) if self.waives && is_waivable(&finding) => {
+                self.waived.get_or_init(|| finding);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// What it brings along besides itself.
@@ -152,10 +168,11 @@ impl Step<'_> {
             let object = read_commit(self.history, side)?;
             payload_in_force(&object, self.policy)?;
             if self.policy.history.ancestry == Ancestry::AllSigned {
-                self.side_commit(&object).map_err(|finding| Finding {
+                let side = self.side_commit(&object).map_err(|finding| Finding {
                     needed: format!("{} (history.ancestry is allSigned)", finding.needed),
                     ..finding
-                })?;
+                });
+                self.waive(side)?;
             }
         }
         Ok(sides)

@@ -86,11 +86,11 @@ fn who_may_change_the_folder_may_have_it_as_it_was() {
     case.by = vec!["bob", "carol", "bob"];
     check(&case.verdict(), "ok bob carol");
     case.by = vec!["alice"];
-    check(&case.verdict(), "W302: to order it: alice changed apps/web.yaml");
+    check(&case.verdict(), "W302: to order it: alice signed for apps/web.yaml");
     case.by = vec!["mallory"];
-    check(&case.verdict(), "W302: to order it: nobody changed apps/web.yaml; key SHA256:");
+    check(&case.verdict(), "W302: to order it: nobody signed for apps/web.yaml; key SHA256:");
     case.by = vec![];
-    check(&case.verdict(), "W302: to order it: nobody changed apps/web.yaml");
+    check(&case.verdict(), "W302: to order it: nobody signed for apps/web.yaml");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn every_file_that_differs_counts_and_no_other_does() {
     check(&case.verdict(), "ok bob");
     // The whole repository: notes are covered by no rule; policies are never a Sync's.
     case.folder = "";
-    check(&case.verdict(), "W302: to order it: bob changed docs/notes.txt, which no rule covers");
+    check(&case.verdict(), "W302: to order it: bob signed for docs/notes.txt, which no rule covers");
     case.folder = "docs";
     check(&case.verdict(), "W302");
     case.folder = "elsewhere";
@@ -228,7 +228,7 @@ fn what_is_in_force_is_changed_by_those_who_may_change_it() {
     (case.verified, case.in_force) = (case.accepted, case.accepted);
     check(&case.verdict(), "ok bob");
     case.in_force = first;
-    check(&case.verdict(), "W302: to order it: bob changed secure/a.txt");
+    check(&case.verdict(), "W302: to order it: bob signed for secure/a.txt");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn the_trust_file_of_today_judges() {
     let without_bob = policy(2, &[("sre: [bob, carol]", "sre: [carol]")]);
     case.verified =
         case.world.push(case.accepted, Some("alice"), |tree| put_policy(tree, &without_bob, &["alice", "dave"]));
-    check(&case.verdict(), "W302: to order it: bob changed");
+    check(&case.verdict(), "W302: to order it: bob signed for");
     case.by = vec!["carol"];
     check(&case.verdict(), "ok carol");
     case.world.now = memory::BASE + 600 * 86_400;
@@ -271,7 +271,7 @@ fn what_is_revoked_stays_away() {
         policy(2, &[(&format!("ssh: \"{public}\""), &format!("ssh: \"{public}\", notAfter: 2026-01-01T00:30:00Z"))])
     };
     let found = verdict("carol", &end);
-    check(&found, "W302: to order it: nobody changed apps/web.yaml; key SHA256:");
+    check(&found, "W302: to order it: nobody signed for apps/web.yaml; key SHA256:");
     assert!(found.contains("of carol ended 2026-01-01T00:30:00Z"), "{found}");
 }
 

@@ -1,5 +1,5 @@
-//! `writ rollback`: an order that people sign outside of Git, as the manifest that puts it before the cluster. Whoever is
-//! first makes it, the others add their signatures to the file.
+//! `writ rollback` and `writ break-glass`: orders that people sign outside of Git, as manifests that put them before the
+//! cluster. Whoever is first makes one, the others add their signatures to the file.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use cluster::crd::{Custom, CustomSpec, DetachedSignature, GROUP, RollbackRequestSpec, VERSION};
+use cluster::crd::{BreakGlassSpec, Custom, CustomSpec, DetachedSignature, GROUP, RollbackRequestSpec, VERSION};
 use jiff::Timestamp;
 use manifest::RepoPath;
 use rand::TryRngCore as _;
@@ -27,7 +27,7 @@ use crate::{
 const EXPIRES_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Largest manifest of an order: 16 signatures of 16 KiB, and as much again for indentation and escapes.
 const MAX_ORDER_BYTES: usize = 1 << 19;
-/// Digits of the nonce in the name of the object.
+/// Digits of the nonce, or of the commit, in the name of the object.
 const NAME_DIGITS: usize = 8;
 
 /// What all orders are made from.
@@ -66,6 +66,19 @@ pub(crate) struct RollbackArgs {
     order: OrderArgs,
 }
 
+/// Arguments of `writ break-glass`.
+#[derive(Debug, Args)]
+pub(crate) struct BreakGlassArgs {
+    /// The GitSource.
+    #[arg(value_name = "NAMESPACE/NAME", required_unless_present = "add", conflicts_with = "add")]
+    source: Option<String>,
+    /// The commit to let through: the head of the branch.
+    #[arg(long, value_name = "REV", required_unless_present = "add", conflicts_with = "add")]
+    commit: Option<String>,
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
 /// The spec of a kind of order.
 trait Order: CustomSpec + std::fmt::Debug + Clone + PartialEq {
     /// What is signed.
@@ -74,6 +87,16 @@ trait Order: CustomSpec + std::fmt::Debug + Clone + PartialEq {
 }
 
 impl Order for RollbackRequestSpec {
+    fn order(&self, namespace: &str) -> anyhow::Result<SignedOrder> {
+        Ok(Self::order(self, namespace)?)
+    }
+
+    fn signatures(&mut self) -> &mut Vec<DetachedSignature> {
+        &mut self.signatures
+    }
+}
+
+impl Order for BreakGlassSpec {
     fn order(&self, namespace: &str) -> anyhow::Result<SignedOrder> {
         Ok(Self::order(self, namespace)?)
     }
@@ -114,6 +137,27 @@ pub(crate) fn rollback(args: &RollbackArgs) -> anyhow::Result<Outcome> {
         signatures: Vec::new(),
     };
     let object = format!("{name}-{}", nonce.get(..NAME_DIGITS).unwrap_or(&nonce));
+    finish(&args.order, &repository, namespace, &object, spec)
+}
+
+/// Runs `writ break-glass`.
+pub(crate) fn break_glass(args: &BreakGlassArgs) -> anyhow::Result<Outcome> {
+    let repository = open(&args.order.repo)?;
+    let (Some(source), Some(commit), Some(reason)) = (&args.source, &args.commit, &args.order.reason) else {
+        return add::<BreakGlassSpec>(&args.order, &repository);
+    };
+    let (namespace, name) = split(source)?;
+    let commit = resolve(&repository, commit)?;
+    let spec = BreakGlassSpec {
+        repo_id: repo_id(&args.order, &repository)?,
+        source: name.to_owned(),
+        commit: commit.to_string(),
+        payload_sha256: payload(&repository, &commit)?,
+        reason: reason.clone(),
+        not_after: until(&args.order)?.to_string(),
+        signatures: Vec::new(),
+    };
+    let object = format!("{name}-{}", spec.commit.get(..NAME_DIGITS).unwrap_or(&spec.commit));
     finish(&args.order, &repository, namespace, &object, spec)
 }
 

@@ -207,11 +207,11 @@ const BREAK_GLASS: Definition = Definition {
     labels: &[],
     columns: &[
         Column("Source", "string", ".spec.source", Width::Always),
-        Column("Until", "string", ".spec.until", Width::Always),
+        Column("Until", "string", ".spec.notAfter", Width::Always),
         READY,
         AGE,
     ],
-    rules: &[Rule { rule: "!has(self.reason)", message: "BreakGlass is not supported yet", field: ".reason" }],
+    rules: &[IMMUTABLE],
     keywords: &[],
 };
 

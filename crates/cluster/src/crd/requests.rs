@@ -1,5 +1,5 @@
-//! PauseRequest, RollbackRequest, BreakGlass: the kinds exist with their whole schema; PauseRequest and BreakGlass are
-//! refused as not supported yet.
+//! PauseRequest, RollbackRequest, BreakGlass: the kinds exist with their whole schema; PauseRequest is refused as not
+//! supported yet.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -102,27 +102,52 @@ impl RollbackRequestSpec {
     }
 }
 
+impl BreakGlassSpec {
+    /// What its signatures are over, as the spec of an object in this namespace.
+    ///
+    /// # Errors
+    /// When a field is not what the schema asks for.
+    pub fn order(&self, namespace: &str) -> Result<SignedOrder, OrderError> {
+        Ok(SignedOrder {
+            kind: OrderKind::BreakGlass,
+            repo_id: self.repo_id.clone(),
+            about: format!("{namespace}/{}", self.source),
+            commit: read("commit", &self.commit)?,
+            payload_sha256: read("payloadSha256", &self.payload_sha256)?,
+            reason: self.reason.clone(),
+            not_after: read::<Timestamp>("notAfter", &self.not_after)?,
+        })
+    }
+}
+
 fn read<T: std::str::FromStr<Err: std::fmt::Display>>(field: &'static str, text: &str) -> Result<T, OrderError> {
     text.parse().map_err(|error: T::Err| OrderError { field, reason: error.to_string() })
 }
 
-/// Spec of a BreakGlass: waives authorisation, never signatures or history, for at most 4 hours.
+/// Spec of a BreakGlass: lets one commit through that those who made it may not make; waives nothing else. `writ
+/// break-glass` prints it. What is signed is all of it but the signatures, with the namespace of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BreakGlassSpec {
+    /// The repository: `repoId` of its TrustRoot.
+    #[schemars(length(min = 1, max = 253))]
+    pub repo_id: String,
     /// The GitSource of the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub source: String,
     /// The commit that is let through, by its full id.
     #[schemars(length(max = 64), regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$"))]
     pub commit: String,
-    /// When it ends, RFC 3339.
-    #[schemars(length(max = 64), extend("format" = "date-time"))]
-    pub until: String,
+    /// SHA-256 of what was signed of that commit.
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub payload_sha256: String,
     /// Why.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// Detached signatures.
+    /// Until when the commit may be let through, RFC 3339; at most 4 hours after the object is made.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub not_after: String,
+    /// Detached signatures over it, namespace `writ-breakglass@1`, of as many people as a change of the trust file takes.
     #[schemars(length(min = 1, max = 16))]
     pub signatures: Vec<DetachedSignature>,
 }

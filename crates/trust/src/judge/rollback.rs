@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use manifest::{Finding, RepoPath};
 
-use super::{Judge, State};
+use super::{Judge, State, Waivers};
 use crate::{
     Change, CommitId, Credit, History, Seen, SignatureCache, SignedOrder, Start, TrustRootSpec,
     declared_kinds::{Definitions, judge_kinds},
@@ -58,8 +58,18 @@ pub fn judge_rollback(
     // What is in force says what is revoked, over the whole mainline.
     let start = Start::Introduction;
     let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
-    let now = rollback.seen.now;
-    let judge = Judge { history, root, start: &start, now, head: order.commit, definitions, verifier, told: None };
+    let (now, waivers) = (rollback.seen.now, Waivers::default());
+    let judge = Judge {
+        history,
+        root,
+        start: &start,
+        now,
+        head: order.commit,
+        definitions,
+        verifier,
+        told: None,
+        waivers: &waivers,
+    };
     judge.rollback(rollback)
 }
 

@@ -32,7 +32,7 @@ impl Judge<'_> {
         let (mut payloads, mut skipped) = (vec![payload], vec![first]);
         for later in chain.iter().skip(at.saturating_add(1)).take(MAX_SKIPPED) {
             if self.is_skipped(state, later, above, &payloads) {
-                return self.step(state, *later, above, &skipped).map(|good| Taken { good, skipped });
+                return self.step(state, *later, above, &skipped);
             }
             let Some(payload) = self.payload(later) else { break };
             payloads.push(payload);

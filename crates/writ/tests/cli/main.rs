@@ -4,6 +4,7 @@
 mod audit_log;
 mod commands;
 mod hooks;
+mod orders;
 mod pasted;
 mod signatures;
 mod support;
