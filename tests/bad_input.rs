@@ -4,14 +4,14 @@
 mod authority;
 mod cluster;
 mod commits;
-mod content;
-mod git_server;
+pub(crate) mod content;
+pub(crate) mod git_server;
 mod history;
 mod manifests;
 mod offline;
-mod orders;
+pub(crate) mod orders;
 mod start;
-mod trees;
+pub(crate) mod trees;
 mod trust_file;
 
 use std::ops::{Deref, DerefMut};
@@ -23,51 +23,81 @@ use testkit::wait_until;
 
 use crate::stage::{Owner, Setup, Stage, Story, Test, View, WITHIN};
 
-/// Stages that wait for their next test. What is refused changes nothing, so one stage serves many tests, one after the other.
-static POOL: Mutex<Vec<Stage<'static>>> = Mutex::new(Vec::new());
+/// What waits for its next test. What is refused changes nothing, so one stage serves many tests, one after the other.
+pub(crate) trait Pooled: Sized + 'static {
+    /// What waits.
+    fn pool() -> &'static Mutex<Vec<Self>>;
+    /// Another one.
+    fn make() -> Result<Self>;
+    /// The branch is at the last good commit, which is applied, and nothing is held.
+    fn restore(&mut self) -> Result<()>;
+}
 
-/// A stage of the pool, given back at the end of the test.
-struct Lent(Option<Stage<'static>>);
+static STAGES: Mutex<Vec<Stage<'static>>> = Mutex::new(Vec::new());
 
-impl Lent {
-    /// A stage whose branch is at the first commit, which is applied, and where nothing is held.
-    fn stage() -> Result<Self> {
-        let waiting = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(mut stage) = waiting
-            && stage.restore().is_ok()
-        {
-            return Ok(Self(Some(stage)));
-        }
-        // None was free, or the test before left one that cannot be used any more.
-        Ok(Self(Some(Setup::shared()?.start()?)))
+impl Pooled for Stage<'static> {
+    fn pool() -> &'static Mutex<Vec<Self>> {
+        &STAGES
+    }
+
+    fn make() -> Result<Self> {
+        Setup::shared()?.start()
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        Stage::restore(self)
     }
 }
 
-impl Deref for Lent {
-    type Target = Stage<'static>;
+/// A stage of a pool, given back at the end of the test.
+pub(crate) struct Lent<T: Pooled>(Option<T>);
 
-    fn deref(&self) -> &Self::Target {
+impl Lent<Stage<'static>> {
+    /// The usual team's.
+    pub(crate) fn stage() -> Result<Self> {
+        Self::take()
+    }
+}
+
+impl<T: Pooled> Lent<T> {
+    /// One that waits, or another one.
+    pub(crate) fn take() -> Result<Self> {
+        let waiting = T::pool().lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(mut pooled) = waiting
+            && pooled.restore().is_ok()
+        {
+            return Ok(Self(Some(pooled)));
+        }
+        // None was free, or the test before left one that cannot be used any more.
+        Ok(Self(Some(T::make()?)))
+    }
+}
+
+impl<T: Pooled> Deref for Lent<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
         self.0.as_ref().unwrap()
     }
 }
 
-impl DerefMut for Lent {
-    fn deref_mut(&mut self) -> &mut Self::Target {
+impl<T: Pooled> DerefMut for Lent<T> {
+    fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().unwrap()
     }
 }
 
-impl Drop for Lent {
+impl<T: Pooled> Drop for Lent<T> {
     fn drop(&mut self) {
-        if let Some(stage) = self.0.take().filter(|_| !std::thread::panicking()) {
-            POOL.lock().unwrap_or_else(PoisonError::into_inner).push(stage);
+        if let Some(pooled) = self.0.take().filter(|_| !std::thread::panicking()) {
+            T::pool().lock().unwrap_or_else(PoisonError::into_inner).push(pooled);
         }
     }
 }
 
 /// Whether `writ verify` can tell the same offline.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Offline {
+pub(crate) enum Offline {
     /// It can: the verdict is about commits.
     Told,
     /// It cannot: the verdict needs the cluster or the server.
@@ -75,7 +105,14 @@ enum Offline {
 }
 
 /// Waits until `commit`, which was just pushed, is refused with `code`, and checks and tells everything that a person sees.
-fn refused(stage: &mut Stage<'_>, mut story: Story, owner: Owner, commit: &str, code: &str, offline: Offline) -> Test {
+pub(crate) fn refused(
+    stage: &mut Stage<'_>,
+    mut story: Story,
+    owner: Owner,
+    commit: &str,
+    code: &str,
+    offline: Offline,
+) -> Test {
     told(stage, &mut story, owner, commit, code)?;
     if offline == Offline::Told {
         story.verify(stage, commit)?;
@@ -101,7 +138,7 @@ pub(crate) fn told(stage: &mut Stage<'_>, story: &mut Story, owner: Owner, commi
 }
 
 /// What a person can see of a refusal elsewhere than in the status `resource`: event, log line and entry of the audit log.
-fn noticed(stage: &mut Stage<'_>, owner: Owner, resource: &Value, commit: &str, code: &str) -> Test {
+pub(crate) fn noticed(stage: &mut Stage<'_>, owner: Owner, resource: &Value, commit: &str, code: &str) -> Test {
     let held = &resource["status"]["heldRevision"];
     ensure!(held["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "no fix in {held}");
     // Notes are shortened at 1 KiB.
@@ -144,7 +181,7 @@ fn in_ready(stage: &mut Stage<'_>, story: &mut Story, code: &str, reason: &str) 
 }
 
 /// What was accepted is what is there, and a hand edit of it is still reverted.
-fn unharmed(stage: &mut Stage<'_>, story: &mut Story) -> Test {
+pub(crate) fn unharmed(stage: &mut Stage<'_>, story: &mut Story) -> Test {
     let value = stage.view.config_map("settings")?["data"]["value"].clone();
     ensure!(value == "good", "the refused commit reached the cluster: {value}");
     let applied = stage.view.sync(crate::stage::SYNC)?;

@@ -6,6 +6,7 @@
 //! | does a signed commit reach the cluster, and nothing else | `main_path` |
 //! | what happens to a hand edit | `drift` |
 //! | what is refused, and how a person learns why | `bad_input` |
+//! | which known attack is stopped by what | `attacks` |
 //! | what is deleted, and what is not | `prune` |
 //! | what becomes of a roll-out that is not complete | `incomplete` |
 //! | what happened while writ was down | `restart` |
@@ -18,6 +19,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
+mod attacks;
 mod bad_input;
 mod drift;
 mod faults;

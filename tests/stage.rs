@@ -106,15 +106,25 @@ impl Stage<'_> {
 
     /// Approves a commit as a person does: `writ trust approve`, then the notes are pushed; nothing is pushed to the branch.
     pub(crate) fn approve(&mut self, commit: &str, key: &SigningKey) -> Result<()> {
+        let statement = self.approval(commit, key)?;
+        self.attach(commit, &statement)?;
+        self.poke()
+    }
+
+    /// What `writ trust approve --print` prints.
+    pub(crate) fn approval(&self, commit: &str, key: &SigningKey) -> Result<String> {
         let (repo, key) = (self.repo.path().display().to_string(), key.private_file().display().to_string());
+        let printed = writ_ok(&["trust", "approve", commit, "--repo", &repo, "--key", &key, "--print"])?;
+        Ok(printed.trim().to_owned())
+    }
+
+    /// Attaches a text to a commit as its approval on the server, whatever it is.
+    pub(crate) fn attach(&self, commit: &str, statement: &str) -> Result<()> {
         let identity = ["-c", "user.name=approver", "-c", "user.email=approver@example.com"];
-        let finished = writ(&["trust", "approve", commit, "--repo", &repo, "--key", &key, "--print"])?;
-        ensure!(finished.code == Some(0), "{}", finished.stderr);
-        let note = ["notes", "--ref", "writ-approvals", "append", "-m", finished.stdout.trim(), commit];
+        let note = ["notes", "--ref", "writ-approvals", "append", "-m", statement, commit];
         self.repo.git(&[identity.as_slice(), &note].concat())?;
         let notes = "refs/notes/writ-approvals:refs/notes/writ-approvals";
-        self.repo.push(&self.git.remote(REPOSITORY), notes, Push::FastForward)?;
-        self.poke()
+        self.repo.push(&self.git.remote(REPOSITORY), notes, Push::FastForward)
     }
 
     /// Pushes `revision` to another branch of the server.

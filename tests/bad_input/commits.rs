@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use testkit::{Push, Signing};
 
-use super::{Lent, Offline, noticed, refused};
+use super::{Lent, Offline, refused};
 use crate::stage::{Owner, Stage, Story, Test, config_map};
 
 /// The commit that every mutant is made of: good in itself, on no branch of the server that writ reads.
@@ -75,45 +75,6 @@ fn signer_outside_the_paths_rule() -> Test {
 }
 
 #[test]
-fn kind_outside_the_rule() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "kind-outside-the-rule", "A kind that the path's rule does not allow")?;
-    story.done("sam adds a ClusterRoleBinding below apps/, whose rule allows namespaced kinds only; git push");
-    let name = format!("{}-owns-all", stage.view.namespace);
-    stage.names.call(&name, "binding");
-    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
-    stage.repo.write(
-        "apps/role.yaml",
-        format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: {name}\nroleRef:\n  \
-             apiGroup: rbac.authorization.k8s.io\n  kind: ClusterRole\n  name: cluster-admin\nsubjects: []\n"
-        ),
-    )?;
-    let commit = stage.commit("more rights")?;
-    refused(&mut stage, story, Owner::Source, &commit, "W305", Offline::Told)
-}
-
-#[test]
-fn trust_file_changed_and_used_in_one_commit() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story =
-        Story::begin(&stage, "trust-file-used-at-once", "A trust file that is changed and used in one commit")?;
-    story.done("one commit names mallory in the trust file, signed by ruth as it must be, and changes apps/settings.yaml; mallory signs the commit");
-    let people = &stage.people;
-    let file = crate::stage::team(people, &format!("urn:writ:{}", stage.view.namespace))
-        .version(2)
-        .principal("mallory", testkit::PrincipalKind::Human, &[&people.stranger])
-        .role("guests", &["mallory"])
-        .rule("guests", &["apps/**"], &[("guests", 1)], &[]);
-    stage.repo.write(".writ/trust.yaml", file.text())?;
-    stage.repo.sign_trust_file(&stage.people.root)?;
-    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
-    let commit = stage.repo.commit_signed(&stage.people.stranger, "welcome mallory")?;
-    stage.push(Push::FastForward)?;
-    refused(&mut stage, story, Owner::Source, &commit, "W202", Offline::Told)
-}
-
-#[test]
 fn policy_and_workload_changed_in_one_commit() -> Test {
     let mut stage = Lent::stage()?;
     let mut story = Story::begin(&stage, "policy-and-workload", "A policy and a workload in one commit")?;
@@ -123,58 +84,6 @@ fn policy_and_workload_changed_in_one_commit() -> Test {
     let commit = stage.repo.commit_signed(&stage.people.security, "policy and workload")?;
     stage.push(Push::FastForward)?;
     refused(&mut stage, story, Owner::Source, &commit, "W308", Offline::Told)
-}
-
-/// The 13 mutants of one good commit: each carries its signature, none is it.
-#[test]
-fn the_13_mutants() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "mutants", "Thirteen commits that are almost a signed one")?;
-    story.done("a signed commit is edited byte by byte in the ways that parsers read differently; each becomes the head of main");
-    let good = good_child(&stage)?;
-    for (name, raw, code) in mutants(&String::from_utf8(good).context("a commit is not UTF-8")?)? {
-        let commit = stage.repo.write_object("commit", &raw)?;
-        stage.names.call_commit(&commit, &format!("mutant: {name}"));
-        stage.force_head(&commit)?;
-        let source = stage.held(Owner::Source, &commit, code)?;
-        let held = |field: &str| source["status"]["heldRevision"][field].as_str().unwrap_or_default();
-        story.seen(
-            &format!("kubectl get gitsource config  # {name}"),
-            &format!("{} {}\nfix: {}", held("code"), held("message"), held("fix")),
-        );
-        noticed(&mut stage, Owner::Source, &source, &commit, code).with_context(|| name.to_owned())?;
-        let verified = stage.verify(&commit, &[])?;
-        ensure!(verified.code == Some(1), "{name}: writ verify: {verified:?}");
-    }
-    super::unharmed(&mut stage, &mut story)?;
-    story.end(&stage)
-}
-
-fn mutants(good: &str) -> Result<Vec<(&'static str, Vec<u8>, &'static str)>> {
-    let end = "-----END SSH SIGNATURE-----\n";
-    let from = good.find("gpgsig ").context("no signature")?;
-    let to = good.find(end).context("no end of the signature")? + end.len();
-    let header = good.get(from..to).context("not on a boundary")?.to_owned();
-    let unsigned = good.replace(&header, "");
-    let tree = format!("{}\n", good.lines().next().context("an empty commit")?);
-    let attacker = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n";
-    let with = |old: &str, new: String| good.replacen(old, &new, 1).into_bytes();
-    let message = header.trim_start_matches("gpgsig ").replace("\n ", "\n");
-    Ok(vec![
-        ("an extra header gpgsigX", with(&header, format!("{header}gpgsigX junk\n")), "W102"),
-        ("junk gpgsig-sha256 before", with(&header, format!("gpgsig-sha256 junk\n{header}")), "W102"),
-        ("junk gpgsig-sha256 after", with(&header, format!("{header}gpgsig-sha256 junk\n")), "W102"),
-        ("gpgsig twice", with(&header, header.repeat(2)), "W102"),
-        ("garbage second", with(&header, format!("{header}gpgsig garbage\n")), "W102"),
-        ("garbage first", with(&header, format!("gpgsig garbage\n{header}")), "W102"),
-        ("signature in the message", format!("{unsigned}{message}").into_bytes(), "W301"),
-        ("NUL and more after the message", [good.as_bytes(), b"\0unsigned"].concat(), "W103"),
-        ("a second tree, the attacker's first", with(&tree, format!("{attacker}{tree}")), "W101"),
-        ("a second tree, the attacker's second", with(&tree, format!("{tree}{attacker}")), "W101"),
-        ("a blank after the armour", with("END SSH SIGNATURE-----", "END SSH SIGNATURE----- ".to_owned()), "W101"),
-        ("gpgsig before author", unsigned.replacen("author ", &format!("{header}author "), 1).into_bytes(), "W101"),
-        ("an extra blank continuation line", with(&header, format!("{header} \n")), "W101"),
-    ])
 }
 
 /// `history.ancestry` decides about unsigned commits that are merged: with `firstParent` the merge answers for them.

@@ -73,7 +73,7 @@ fn kind_that_the_cluster_does_not_know() -> Test {
 }
 
 /// A ValidatingAdmissionPolicy over ConfigMaps with its binding.
-pub(super) fn policy(name: &str, expression: &str) -> String {
+pub(crate) fn policy(name: &str, expression: &str) -> String {
     format!(
         "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata:\n  name: {name}\nspec:\n  \
          failurePolicy: Fail\n  matchConstraints:\n    resourceRules:\n      - apiGroups: [\"\"]\n        apiVersions: [v1]\n        \

@@ -20,43 +20,8 @@ fn git_server_stalled() -> Test {
 }
 
 #[test]
-fn git_server_redirecting() -> Test {
-    faulty(
-        "git-server-redirecting",
-        "The Git server redirects to another address",
-        "W605",
-        Fault::Redirect("https://127.0.0.1:1/elsewhere.git".to_owned()),
-    )
-}
-
-#[test]
-fn git_server_with_the_wrong_certificate() -> Test {
-    faulty(
-        "git-server-wrong-certificate",
-        "The Git server shows a certificate that nobody signed",
-        "W602",
-        Fault::WrongCertificate,
-    )
-}
-
-#[test]
 fn git_server_with_the_wrong_password() -> Test {
     faulty("git-server-wrong-password", "The Git server refuses the password", "W606", Fault::Unauthorized)
-}
-
-/// Somebody deletes the branch on the server: what was accepted from it stays.
-#[test]
-fn git_server_without_the_branch() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "git-server-without-the-branch", "The branch is gone from the Git server")?;
-    story.done("git push --delete origin main");
-    let server = stage.server_repository();
-    stage.repo.git(&["-C", &server.to_string_lossy(), "update-ref", "-d", "refs/heads/main"])?;
-    stage.poke()?;
-    no_verdict(&mut stage, &mut story, "W608")?;
-    stage.restore()?;
-    story.then("the branch is pushed again: nothing is held, and the GitSource is ready.");
-    story.end(&stage)
 }
 
 /// A Secret whose CA is no certificate: nothing is asked of a server that nobody could tell from another.
@@ -92,24 +57,6 @@ fn secret_with_an_unknown_key() -> Test {
     story.end(&stage)
 }
 
-/// The Secret of the GitSource is deleted: nothing is asked of the server without it.
-#[test]
-fn secret_that_is_missing() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "secret-missing", "The Secret of the GitSource is gone")?;
-    story.done("kubectl delete secret git; writ polls");
-    let mut secret = stage.view.object("api/v1/secrets", "git")?;
-    stage.tenant.kubectl(&["delete", "secret", "git"])?;
-    stage.poke()?;
-    let outcome = no_verdict(&mut stage, &mut story, "A141");
-    secret["metadata"] = json!({ "name": "git" });
-    stage.tenant.apply(&secret.to_string())?;
-    outcome?;
-    stage.restore()?;
-    story.then("the Secret is there again: nothing is held, and the GitSource is ready.");
-    story.end(&stage)
-}
-
 fn certificate(stage: &Stage<'_>, text: &str) -> Test {
     patch_secret(stage, &json!({ "stringData": { "ca.crt": text } }))
 }
@@ -118,25 +65,8 @@ fn patch_secret(stage: &Stage<'_>, patch: &Value) -> Test {
     stage.tenant.kubectl(&["patch", "secret", "git", "--type=merge", "-p", &patch.to_string()]).map(drop)
 }
 
-/// Somebody who can write to the state volume puts a replace ref into the mirror: one commit would look like another.
-#[test]
-fn mirror_that_somebody_wrote_to() -> Test {
-    let mut stage = Setup::shared()?.start()?;
-    let mut story = Story::begin(&stage, "mirror-foreign-refs", "A mirror that somebody else wrote to")?;
-    story.done("somebody makes refs/replace in the mirror on the state volume; writ polls");
-    let mirror = stage.state().join("mirror").join(format!("{}.config", stage.view.namespace));
-    std::fs::create_dir(mirror.join("refs/replace")).context("cannot write to the mirror")?;
-    stage.poke()?;
-    no_verdict(&mut stage, &mut story, "W604")?;
-    story.done("rm -r of the mirror, as the fix says; sam pushes a signed commit");
-    std::fs::remove_dir_all(&mirror).context("cannot remove the mirror")?;
-    stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
-    story.then("the repository is fetched anew, and the commit applied.");
-    story.end(&stage)
-}
-
 /// No verdict is no refusal: the revision stays, its age is told, and the next answer ends it.
-fn faulty(name: &'static str, title: &str, code: &str, fault: Fault) -> Test {
+pub(crate) fn faulty(name: &'static str, title: &str, code: &str, fault: Fault) -> Test {
     let mut stage = Lent::stage()?;
     let mut story = Story::begin(&stage, name, title)?;
     story.done(&format!("{title}; writ polls"));
@@ -151,7 +81,7 @@ fn faulty(name: &'static str, title: &str, code: &str, fault: Fault) -> Test {
 }
 
 /// Status, event and log tell `code` and its fix; nothing is held, and what was accepted is healed.
-fn no_verdict(stage: &mut Stage<'_>, story: &mut Story, code: &str) -> Test {
+pub(crate) fn no_verdict(stage: &mut Stage<'_>, story: &mut Story, code: &str) -> Test {
     let reason = stage.wait(&format!("the GitSource tells {code}"), |view| {
         let source = view.source()?;
         let (ready, reason, message) = View::condition(&source, "Ready");
@@ -164,24 +94,6 @@ fn no_verdict(stage: &mut Stage<'_>, story: &mut Story, code: &str) -> Test {
     story.events(stage, Owner::Source, &reason)?;
     story.log(stage, code)?;
     unharmed(stage, story)
-}
-
-#[test]
-fn repository_larger_than_the_limit_of_one_object() -> Test {
-    // A stage of its own: what was fetched would stay in the mirror of those that come after.
-    let mut stage = Setup::shared()?.start()?;
-    let disk = |last: u8| [vec![0_u8; DISK_BYTES], vec![last]].concat();
-    stage.repo.write("images/disk.img", disk(0))?;
-    let mut story = Story::begin(&stage, "object-too-large", "An object that is larger than one may be")?;
-    story.done("a signed commit changes apps/settings.yaml and one byte of a file of 40 MiB, which is sent as the difference to the old one; git push");
-    stage.repo.commit_signed(&stage.people.sre, "a disk image")?;
-    stage.repo.write("images/disk.img", disk(1))?;
-    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
-    stage.repo.commit_signed(&stage.people.sre, "another disk image")?;
-    // One pack, in which the second image is a difference to the first.
-    stage.repo.git(&["repack", "-a", "-d", "-f", "-q", "--depth=10", "--window=10"])?;
-    too_large(&mut stage, &mut story)?;
-    story.end(&stage)
 }
 
 /// Nobody has to sign for this: whoever may push can do it, and 65 kB are sent.
@@ -231,13 +143,13 @@ fn repository_larger_than_the_limit_of_bytes() -> Test {
 }
 
 /// Pushes, and waits until the GitSource tells that the fetch was given up.
-fn too_large(stage: &mut Stage<'_>, story: &mut Story) -> Test {
+pub(crate) fn too_large(stage: &mut Stage<'_>, story: &mut Story) -> Test {
     stage.push(Push::FastForward)?;
     no_verdict(stage, story, "W603")
 }
 
 /// More than the 32 MiB that one object may have which arrives as a difference to another.
-const DISK_BYTES: usize = 40 << 20;
+pub(crate) const DISK_BYTES: usize = 40 << 20;
 /// More than the 1 MiB that a commit may have.
 const MESSAGE_BYTES: usize = 64 << 20;
 /// Less than that, and together more than the 256 MiB that one fetch may bring.

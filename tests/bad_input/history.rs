@@ -3,21 +3,7 @@
 use testkit::Push;
 
 use super::{Lent, Offline, refused};
-use crate::stage::{Owner, Setup, Story, Test, config_map};
-
-#[test]
-fn force_push_to_an_older_signed_commit() -> Test {
-    let mut stage = Setup::shared()?.start()?;
-    let older = stage.roll_out("apps/settings.yaml", &config_map("settings", "older"))?;
-    stage.names.call_commit(&older, "older commit");
-    let newer = stage.roll_out("apps/settings.yaml", &config_map("settings", "good"))?;
-    stage.names.call_commit(&newer, "accepted commit");
-    let mut story = Story::begin(&stage, "force-push-to-older", "A force-push to an older commit that was good once")?;
-    story.done("git push --force <older commit>:main, a commit that was accepted before the present one");
-    stage.repo.reset(&older)?;
-    stage.push(Push::Force)?;
-    refused(&mut stage, story, Owner::Source, &older, "W401", Offline::Told)
-}
+use crate::stage::{Owner, Story, Test, config_map};
 
 #[test]
 fn unrelated_history() -> Test {

@@ -31,25 +31,6 @@ fn history_that_is_not_there() -> Test {
     story.end(&stage)
 }
 
-/// What the TrustRoot says of the introduction is not what stands under its id: as if somebody had made two commits of one id.
-#[test]
-fn introduction_that_is_another() -> Test {
-    let mut stage = Setup::shared()?.prepare()?;
-    let mut story = Story::begin(&stage, "object-id-mismatch", "An introduction of other bytes under the same id")?;
-    story.done("the TrustRoot names the introduction by its id and by the SHA-256 of what was signed; the latter is that of another commit");
-    let file = stage.trust_root_file();
-    let text = std::fs::read_to_string(&file).context("cannot read the TrustRoot")?;
-    let said = text.split("payloadSha256: ").nth(1).and_then(|rest| rest.lines().next()).context("no digest")?;
-    let said = said.trim_matches(['"', '\'']).to_owned();
-    let other = "ab".repeat(32);
-    std::fs::write(&file, text.replace(&said, &other)).context("cannot write the TrustRoot")?;
-    stage.names.call(&said, "digest of the introduction");
-    stage.names.call(&other, "digest in the TrustRoot");
-    let path = stage.repo.path();
-    verify(&stage, &mut story, &path, 1, "W106")?;
-    story.end(&stage)
-}
-
 #[test]
 fn trust_root_file_with_an_unknown_field() -> Test {
     let stage = Setup::shared()?.prepare()?;

@@ -62,7 +62,7 @@ fn sync_without_a_service_account() -> Test {
 }
 
 /// As the usual team, but the SRE may declare anything of writ as well.
-fn any_order(people: &People, repo_id: &str) -> TrustFile {
+pub(crate) fn any_order(people: &People, repo_id: &str) -> TrustFile {
     people_and_roles(people, repo_id).rule(
         "apps",
         &["apps/**"],

@@ -6,39 +6,6 @@ use testkit::{Push, RawEntry, Signing};
 use super::{Lent, Offline, refused};
 use crate::stage::{Owner, Stage, Story, Test, config_map};
 
-#[test]
-fn symlink() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "symlink", "A symbolic link")?;
-    story.done("apps/token.yaml is a symbolic link to /var/run/secrets/kubernetes.io/serviceaccount/token; sam signs; git push");
-    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
-    stage.repo.symlink("apps/token.yaml", "/var/run/secrets/kubernetes.io/serviceaccount/token")?;
-    let commit = stage.commit("a link")?;
-    refused(&mut stage, story, Owner::Source, &commit, "W105", Offline::Told)
-}
-
-#[test]
-fn submodule() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "submodule", "A submodule")?;
-    story.done("apps/vendor is a submodule; sam signs; git push");
-    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
-    let head = stage.repo.head()?;
-    stage.repo.submodule("apps/vendor", &head)?;
-    let commit = stage.commit("a submodule")?;
-    refused(&mut stage, story, Owner::Source, &commit, "W105", Offline::Told)
-}
-
-#[test]
-fn dot_dot() -> Test {
-    hostile_name("dot-dot", "A name that climbs out of its folder", &[b".."])
-}
-
-#[test]
-fn case_colliding_names() -> Test {
-    hostile_name("case-colliding-names", "Two names that some file systems take for one", &[b"Web.yaml", b"web.yaml"])
-}
-
 /// What git shows of it is not what would be applied.
 #[test]
 fn names_out_of_order() -> Test {
@@ -54,21 +21,11 @@ fn names_out_of_order() -> Test {
 }
 
 /// A signed commit whose folder `apps` holds files of these names, besides a changed settings.yaml.
-fn hostile_name(name: &'static str, title: &str, names: &[&[u8]]) -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, name, title)?;
-    let shown: Vec<_> = names.iter().map(|name| format!("apps/{}", String::from_utf8_lossy(name))).collect();
-    story.done(&format!(
-        "a tree object with {} is written by hand; sam signs the commit; git push",
-        shown.join(" and ")
-    ));
-    let commit = hostile_commit(&stage, names, |_| ())?;
-    stage.repo.set_main(&commit)?;
-    stage.push(Push::FastForward)?;
-    refused(&mut stage, story, Owner::Source, &commit, "W104", Offline::Told)
-}
-
-fn hostile_commit(stage: &Stage<'_>, names: &[&[u8]], arrange: impl FnOnce(&mut [RawEntry<'_>])) -> Result<String> {
+pub(crate) fn hostile_commit(
+    stage: &Stage<'_>,
+    names: &[&[u8]],
+    arrange: impl FnOnce(&mut [RawEntry<'_>]),
+) -> Result<String> {
     let settings = stage.repo.write_object("blob", config_map("settings", "bad").as_bytes())?;
     let other = stage.repo.write_object("blob", config_map("other", "bad").as_bytes())?;
     let mut entries: Vec<RawEntry<'_>> =

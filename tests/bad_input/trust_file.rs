@@ -1,6 +1,6 @@
 //! Trust files that are not obeyed, and one that is.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testkit::{PrincipalKind, Push, TrustFile};
 
 use super::{Lent, Offline, refused};
@@ -45,17 +45,6 @@ fn bad_file(
 }
 
 #[test]
-fn trust_file_removed() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "trust-file-removed", "The trust file is removed")?;
-    story.done("git rm .writ/trust.yaml; ruth signs the commit; git push");
-    stage.repo.remove(".writ/trust.yaml")?;
-    let commit = stage.repo.commit_signed(&stage.people.root, "trust everybody")?;
-    stage.push(Push::FastForward)?;
-    refused(&mut stage, story, Owner::Source, &commit, "W501", Offline::Told)
-}
-
-#[test]
 fn trust_file_with_an_unknown_field() -> Test {
     let done = "the new trust file has a field `delegations`, which is not supported yet; ruth signs file and commit";
     bad_file(
@@ -95,23 +84,6 @@ fn trust_file_of_another_branch() -> Test {
     bad_file("trust-file-other-ref", "A trust file of another branch", done, "W507", Signed::ByRoot, |file| {
         file.git_ref("refs/heads/other").text()
     })
-}
-
-/// Taken over whole from another use: the signature is good, but made for something else.
-#[test]
-fn signature_made_for_another_purpose() -> Test {
-    let mut stage = Lent::stage()?;
-    let mut story = Story::begin(&stage, "signature-wrong-namespace", "A signature that was made for another purpose")?;
-    story.done("sam signs the bytes of the commit with `ssh-keygen -Y sign -n file`, and the signature is put into the commit; git push");
-    stage.repo.write("apps/settings.yaml", config_map("settings", "bad"))?;
-    let unsigned = stage.repo.commit_unsigned("change settings")?;
-    stage.push_aside("main", "aside")?;
-    let payload = String::from_utf8(stage.repo.read_object("commit", &unsigned)?).context("a commit is not UTF-8")?;
-    let armour = stage.people.sre.sign("file", payload.as_bytes())?;
-    let header = format!("gpgsig {}\n\n", armour.trim_end().replace('\n', "\n "));
-    let commit = stage.repo.write_object("commit", payload.replacen("\n\n", &format!("\n{header}"), 1).as_bytes())?;
-    stage.force_head(&commit)?;
-    refused(&mut stage, story, Owner::Source, &commit, "W207", Offline::Told)
 }
 
 /// A new principal counts from the commit after the one that names them.

@@ -289,6 +289,12 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     let known = Some(&*job.signatures);
     let judgement = judge_waiving(history, &job.root, &start, &judged.head, now, known, &waivers);
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
+    // Before anything of it is accepted: it must be possible to judge it again.
+    for (commit, envelopes) in judgement.approvals() {
+        if let Err(error) = history.approvals.keep(commit, envelopes) {
+            return SourceOutcome::Unreachable(GitError::from(error).finding());
+        }
+    }
     let mut outcome = conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally);
     if let SourceOutcome::Accepted { by_order, .. } = &mut outcome {
         *by_order = good.and_then(|good| Override::of(good, &judgement, now)).map(Box::new);

@@ -10,6 +10,7 @@ use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, 
 use crate::{
     error::GitError,
     fetch::FetchChild,
+    kept::Kept,
     mirror::{Mirror, MirrorError},
     objects::{Objects, Reading},
     poll::Polled,
@@ -28,9 +29,10 @@ const MAX_NOTE_BYTES: u64 = 256 * 1024;
 const MAX_FANOUT: usize = 20;
 
 /// The mirrors of the refs of approvals, beside that of their branch. Nothing of them is ever accepted, so nothing is
-/// pinned: each has what was fetched last.
+/// pinned: each has what was fetched last. What made a step accepted is kept besides.
 pub struct Approvals {
     mirrors: [(BranchRef, Mirror); 2],
+    kept: Kept,
 }
 
 /// The objects of a branch, with what lies beside its commits.
@@ -50,9 +52,18 @@ impl Approvals {
         let [notes, tree] = BranchRef::of_approvals();
         let beside = |ending: &str| {
             let name = mirror.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Mirror::open(&mirror.with_file_name(format!("{name}@{ending}")))
+            mirror.with_file_name(format!("{name}@{ending}"))
         };
-        Ok(Self { mirrors: [(notes, beside("notes")?), (tree, beside("approvals")?)] })
+        let mirrors = [(notes, Mirror::open(&beside("notes"))?), (tree, Mirror::open(&beside("approvals"))?)];
+        Ok(Self { mirrors, kept: Kept::new(beside("kept")) })
+    }
+
+    /// Keeps what made a step accepted, whatever becomes of the refs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, commit: &CommitId, envelopes: &[Vec<u8>]) -> Result<(), MirrorError> {
+        self.kept.add(commit, envelopes)
     }
 
     /// What was fetched last.
@@ -80,8 +91,14 @@ impl Approvals {
     fn envelopes(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
         let [notes, files] = self.tips().map_err(|error| HistoryError::Read { reason: error.to_string() })?;
         let [(_, of_notes), (_, of_files)] = &self.mirrors;
-        let mut found = of_notes.objects().in_notes(notes.as_ref(), commit)?;
-        found.extend(of_files.objects().in_folder(files.as_ref(), tree)?);
+        // First what counted before: nothing that is put beside a commit later pushes it out.
+        let mut found = self.kept.read(commit)?;
+        let fetched = of_notes.objects().in_notes(notes.as_ref(), commit)?.into_iter();
+        for envelope in fetched.chain(of_files.objects().in_folder(files.as_ref(), tree)?) {
+            if !found.contains(&envelope) {
+                found.push(envelope);
+            }
+        }
         Ok(found)
     }
 }

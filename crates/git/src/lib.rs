@@ -23,6 +23,7 @@ mod folders;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
+mod kept;
 mod library;
 mod memory;
 mod mirror;

@@ -164,29 +164,27 @@ impl<'w> Walk<'w> {
         self.open = self.queue.iter().map(|(_made, id)| *id).filter(|id| is_open(until, marks(id))).collect();
     }
 
-    /// Goes on until it is certain which of the roots, and of what descends from them, the mainline reaches: when every
-    /// commit of the mainline whose parents were not looked at is an ancestor of all of them, none of them can be
-    /// behind it. Ends early at a root that is reached.
+    /// Goes on until it is certain which of the roots (at most [`MAX_ROOTS`]), and of what descends from them, the mainline
+    /// reaches: when every commit of the mainline whose parents were not looked at is an ancestor of all of them, none of
+    /// them can be behind it. What is behind such a commit is one as well, so what is certain stays so when the walk goes
+    /// on for other roots. Ends early at a root that is reached.
     fn prove(&mut self, roots: &[CommitId]) -> Result<(), HistoryError> {
         let all_roots = !(MAINLINE | STEP);
         self.marks.values_mut().for_each(|marks| *marks &= !all_roots);
         let mut wanted = 0;
-        if roots.len() <= MAX_ROOTS {
-            for (index, root) in roots.iter().enumerate() {
-                wanted |= FIRST_ROOT << index;
-                let parents = match self.ancestry.known(root, self.read) {
-                    Ok(known) => known.parents,
-                    // Then nothing is known to be its ancestor.
-                    Err(HistoryError::Missing { .. }) => Arc::default(),
-                    Err(error) => return Err(error),
-                };
-                for parent in parents.iter() {
-                    self.mark(parent, FIRST_ROOT << index)?;
-                }
+        for (index, root) in roots.iter().enumerate().take(MAX_ROOTS) {
+            wanted |= FIRST_ROOT << index;
+            let parents = match self.ancestry.known(root, self.read) {
+                Ok(known) => known.parents,
+                // Then nothing is known to be its ancestor.
+                Err(HistoryError::Missing { .. }) => Arc::default(),
+                Err(error) => return Err(error),
+            };
+            for parent in parents.iter() {
+                self.mark(parent, FIRST_ROOT << index)?;
             }
         }
-        // Too many roots to tell apart: then all that is behind the mainline is looked at.
-        self.go_on(if wanted == 0 { Until::Exhausted } else { Until::Roots(wanted) });
+        self.go_on(Until::Roots(wanted));
         while !roots.iter().any(|root| self.has(root, MAINLINE)) && self.step()?.is_some() {}
         Ok(())
     }
@@ -376,18 +374,18 @@ mod tests {
             let next = put(&mut graph, new + 3, &[merge]);
             let took = put(&mut graph, new + 4, &[second, merge]);
             let again = put(&mut graph, new + 5, &[next, took]);
-            let tips: Vec<u32> = (0..16).map(|number| put(&mut graph, new + 10 + number, &[head - number])).collect();
-            let octopus = put(&mut graph, new + 30, &[[head].as_slice(), &tips].concat());
+            let tips: Vec<u32> = (0..100).map(|number| put(&mut graph, new + 10 + number, &[head - number])).collect();
+            let octopus = put(&mut graph, new + 130, &[[head].as_slice(), &tips].concat());
             // Takes from the mainline now and then, was merged, and goes on.
-            let mut old = put(&mut graph, new + 40, &[1]);
+            let mut old = put(&mut graph, new + 140, &[1]);
             for number in (1..10).map(|tenth| length / 10 * tenth) {
-                old = put(&mut graph, new + 40 + number, &[old, number]);
+                old = put(&mut graph, new + 140 + number, &[old, number]);
             }
-            let lately = put(&mut graph, new * 2 + 50, &[old, head - 9]);
-            let merged = put(&mut graph, new * 2 + 51, &[head, lately]);
-            let more = put(&mut graph, new * 2 + 52, &[lately]);
-            let lived = put(&mut graph, new * 2 + 53, &[merged, more]);
-            let sides = [(head, merge, 2), (next, again, 1), (head, octopus, 16), (merged, lived, 1)];
+            let lately = put(&mut graph, new * 2 + 150, &[old, head - 9]);
+            let merged = put(&mut graph, new * 2 + 151, &[head, lately]);
+            let more = put(&mut graph, new * 2 + 152, &[lately]);
+            let lived = put(&mut graph, new * 2 + 153, &[merged, more]);
+            let sides = [(head, merge, 2), (next, again, 1), (head, octopus, 100), (merged, lived, 1)];
             let sides = sides.map(|(mainline, step, count)| {
                 let (side, cost) = graph.cost(|graph| graph.side(mainline, step, 1_000).unwrap());
                 assert_eq!(side.len(), count, "{step}");
@@ -400,7 +398,7 @@ mod tests {
         });
         assert_eq!(costs[0], costs[1]);
         let (sides, negative, positive) = costs[1];
-        assert!(sides.into_iter().chain([negative, positive]).all(|cost| cost < 60), "{costs:?}");
+        assert!(sides.into_iter().chain([negative, positive]).all(|cost| cost < 250), "{costs:?}");
     }
 
     proptest! {

@@ -352,6 +352,12 @@ fn approvals_are_fetched_beside_the_branch() {
     setting.push_ref(":refs/notes/writ-approvals");
     fetch().unwrap();
     assert_eq!(found(), 2);
+    // Notes that are written anew without what was kept.
+    approvals.keep(&first, &[b"{\"n\":1}".to_vec()]).unwrap();
+    setting.repo.git(&["update-ref", "-d", "refs/notes/writ-approvals"]).unwrap();
+    note("{\"n\":3}");
+    fetch().unwrap();
+    assert_eq!(found(), 2, "the one that is kept, and the new one");
     // Too much of it.
     note(&"x".repeat(2 << 20));
     let error = fetch().unwrap_err();

@@ -90,7 +90,7 @@ fn text_event(text: &str) -> Event {
 
 /// True for text that needs no quotes in any reader: starts with a letter or `/`, holds nothing that YAML uses, and is
 /// none of the words of YAML 1.1.
-fn is_unmistakable(text: &str) -> bool {
+pub(crate) fn is_unmistakable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
         && !text.eq_ignore_ascii_case("null")

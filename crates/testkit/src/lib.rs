@@ -13,6 +13,7 @@ pub mod measured {
 mod authority;
 mod control_plane;
 mod git_server;
+mod gpg;
 mod keys;
 mod metrics;
 mod ports;
@@ -29,6 +30,7 @@ mod writ_process;
 pub use authority::{Authority, Issued};
 pub use control_plane::{Component, ControlPlane, PROGRAMS_VARIABLE, Profile};
 pub use git_server::{Fault, GitRequest, GitServer};
+pub use gpg::Gpg;
 pub use keys::{KeyType, Keys, SigningKey, allowed_signers};
 pub use metrics::{Metrics, RequestFilter, RequestTotals, Sample};
 pub use process::{Server, hermetic_command, run, spawn};

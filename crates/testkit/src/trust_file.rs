@@ -26,6 +26,8 @@ pub enum PrincipalKind {
     Human,
     /// A machine: counts only where a role names it.
     Robot,
+    /// A server that signs for whoever presses its buttons: counts nowhere.
+    Forge,
 }
 
 impl TrustFile {
@@ -104,6 +106,7 @@ impl TrustFile {
         let kind = match kind {
             PrincipalKind::Human => "human",
             PrincipalKind::Robot => "robot",
+            PrincipalKind::Forge => "forge",
         };
         let keys: Vec<String> = keys
             .iter()
@@ -113,6 +116,14 @@ impl TrustFile {
             })
             .collect();
         self.principals.push(format!("{name}: {{kind: {kind}, keys: [{}]}}", keys.join(", ")));
+        self
+    }
+
+    /// Adds a person with an OpenPGP key, whose certificate is the file `.writ/keys/NAME.asc` with this SHA-256 in hex.
+    #[must_use]
+    pub fn openpgp(mut self, name: &str, fingerprint: &str, sha256: &str) -> Self {
+        let pin = format!("{{fingerprint: \"{fingerprint}\", certFile: .writ/keys/{name}.asc, sha256: \"{sha256}\"}}");
+        self.principals.push(format!("{name}: {{kind: human, keys: [{{openpgp: {pin}}}]}}"));
         self
     }
 
@@ -140,8 +151,14 @@ impl TrustFile {
 
     /// Sets `history.ancestry`: `firstParent` or `allSigned`.
     #[must_use]
-    pub fn ancestry(mut self, ancestry: &str) -> Self {
-        self.history = Some(format!("{{ancestry: {ancestry}}}"));
+    pub fn ancestry(self, ancestry: &str) -> Self {
+        self.history(&format!("{{ancestry: {ancestry}}}"))
+    }
+
+    /// Sets `history` to a flow mapping such as `{refBinding: trailer}`.
+    #[must_use]
+    pub fn history(mut self, flow_mapping: &str) -> Self {
+        self.history = Some(flow_mapping.to_owned());
         self
     }
 

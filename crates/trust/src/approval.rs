@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CommitId, CommitObject, History, TreeId, TrustFile, TrustRootSpec, detached::Keys, instants::Instants,
-    signature_cache::Verifier,
+    signature_cache::Verifier, signed_by::SignedBy,
 };
 
 /// The namespace of signatures over approvals.
@@ -237,7 +237,12 @@ pub(crate) struct Bound<'a> {
     pub(crate) object: &'a CommitObject,
     pub(crate) instants: &'a Instants,
     pub(crate) verifier: Verifier<'a>,
+    /// Why what made a signature counts for nothing any more, by what is known after the step.
+    pub(crate) withdrawn: Option<Withdrawn<'a>>,
 }
+
+/// Gives the reason, if there is one.
+pub(crate) type Withdrawn<'a> = &'a dyn Fn(&SignedBy) -> Option<String>;
 
 /// Who approved a step.
 #[derive(Debug, Default)]
@@ -248,6 +253,10 @@ pub(crate) struct Approvals {
     pub(crate) skips: BTreeMap<Vec<Digest>, BTreeSet<String>>,
     /// The principals who vouch for the tree.
     pub(crate) vouching: BTreeSet<String>,
+    /// The envelopes with at least one signature that counts.
+    pub(crate) counted: Vec<Vec<u8>>,
+    /// What was approved with keys that are withdrawn, and why they are.
+    pub(crate) withdrawn: Vec<(Approval, String)>,
     /// Principals who signed something that does not count for this step.
     pub(crate) other: BTreeSet<String>,
     /// Why the rest does not count.
@@ -282,17 +291,30 @@ impl Approvals {
             Err(error) => return self.reasons.push(error.to_string()),
         };
         let message = envelope_message(&payload);
+        let mut counts = false;
         for signature in &envelope.signatures {
             match signer(&signature.sig, &message, step) {
                 Err(reason) => self.reasons.push(reason),
-                Ok(principal) => match approval.bound(step) {
-                    Ok(()) => _ = self.said(&approval).insert(principal),
-                    Err(reason) => {
-                        self.reasons.push(format!("approval of {principal}: {reason}"));
-                        self.other.insert(principal);
+                Ok((principal, signed)) => {
+                    if let Some(why) = step.withdrawn.and_then(|withdrawn| withdrawn(&signed)) {
+                        self.withdrawn.push((approval.clone(), format!("approved by {principal}: {why}")));
+                        continue;
                     }
-                },
+                    match approval.bound(step) {
+                        Ok(()) => {
+                            self.said(&approval).insert(principal);
+                            counts = true;
+                        }
+                        Err(reason) => {
+                            self.reasons.push(format!("approval of {principal}: {reason}"));
+                            self.other.insert(principal);
+                        }
+                    }
+                }
             }
+        }
+        if counts {
+            self.counted.push(text.to_vec());
         }
     }
 
@@ -333,7 +355,7 @@ fn open(text: &[u8]) -> Result<(Vec<u8>, Envelope), ApprovalError> {
     Ok((payload, envelope))
 }
 
-fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<String, String> {
+fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<(String, SignedBy), String> {
     let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
     let by = Keys { policy: step.policy, instants: step.instants, verifier: step.verifier };
     by.signer(&armoured, message, NAMESPACE_APPROVAL)

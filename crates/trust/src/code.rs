@@ -99,7 +99,7 @@ manifest::codes! {
         /// Key or payload was revoked.
         W304 = "Revoked" {
             meaning: "The key of the signature, its certificate or its authority, or the content of the commit, is revoked.",
-            action: "Make the change again and sign it with a key that is not revoked.",
+            action: "Make the change again and sign it with a key that is not revoked; `writ trust add PRINCIPAL --key FILE` gives somebody a new one.",
             example: "W304 Revoked: commit 3f1c2a9d0b7e: key SHA256:Zx… of mallory is revoked (compromised); needed: a key in force",
         },
         /// An object of a kind that the rule does not allow.
@@ -173,25 +173,25 @@ manifest::codes! {
         /// The trust file does not parse, or uses what is not supported.
         W502 = "TrustFileInvalid" {
             meaning: "The trust file does not parse strictly, uses a field that is unknown or not supported yet, or pins a certificate that is not there as it is pinned.",
-            action: "Correct the line or the file that is named.",
+            action: "Correct the line or the file that is named; `writ trust lint` reads them as the cluster does.",
             example: "W502 TrustFileInvalid: .writ/trust.yaml:12:5: field override is not supported yet; needed: a file without it",
         },
         /// The version does not follow the predecessor's.
         W503 = "TrustVersionJump" {
             meaning: "The version of the trust file is not the predecessor's plus one, or is below the minimum of the TrustRoot.",
-            action: "Set `version` to the predecessor's plus one and have the file signed again.",
+            action: "Set `version` to the predecessor's plus one and have the file signed again. The commands that edit the file (`writ trust add` and the like) set it.",
             example: "W503 TrustVersionJump: commit 3f1c2a9d0b7e: version 44 after 42; needed: 43",
         },
         /// Too few good signatures of root principals.
         W504 = "TrustSignaturesMissing" {
             meaning: "The trust file does not carry enough good signatures of root principals: of people, each counted once whatever keys they have. The one of the introduction needs the root keys of the TrustRoot, and what its own rules ask for.",
-            action: "Have root principals sign the exact bytes: `ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml`, or whose key there is an OpenPGP one, `gpg --armor --detach-sign -o .writ/trust.yaml.sigs/PRINCIPAL.asc .writ/trust.yaml`.",
+            action: "Have root principals sign the exact bytes: `writ trust sign --key KEY_FILE`, or whose key there is an OpenPGP one, `writ trust sign --openpgp FINGERPRINT`; it says how many are missing. Without writ: `ssh-keygen -Y sign -n writ-trust@1 -f KEY .writ/trust.yaml`, or `gpg --armor --detach-sign -o .writ/trust.yaml.sigs/PRINCIPAL.asc .writ/trust.yaml`.",
             example: "W504 TrustSignaturesMissing: commit 3f1c2a9d0b7e: 1 of 2 (alice); needed: one more of dave, erin",
         },
         /// A revocation disappeared.
         W505 = "RevocationRemoved" {
             meaning: "The trust file lacks a revocation that its predecessor holds. Revocations are never taken back.",
-            action: "Put the revocation back; give the principal a new key instead.",
+            action: "Put the revocation back; give the principal a new key instead (`writ trust add`).",
             example: "W505 RevocationRemoved: commit 3f1c2a9d0b7e: key SHA256:Zx… is no longer revoked; needed: all revocations of the predecessor",
         },
         /// Nobody could change the file any more.

@@ -172,22 +172,21 @@ impl CommitId {
     pub fn of(format: ObjectFormat, raw: &[u8]) -> Result<Self, Sha1Collision> {
         let header = format!("commit {}\0", raw.len());
         match format {
-            ObjectFormat::Sha1 => {
-                let mut hash = sha1_checked::Sha1::new();
-                hash.update(header.as_bytes());
-                hash.update(raw);
-                let result = hash.try_finalize();
-                if result.has_collision() {
-                    return Err(Sha1Collision);
-                }
-                Ok(Self(Bytes::Sha1((*result.hash()).into())))
-            }
+            ObjectFormat::Sha1 => sha1(&[header.as_bytes(), raw]).map(Bytes::Sha1).map(Self),
             ObjectFormat::Sha256 => {
                 let hash = Sha256::new().chain_update(header.as_bytes()).chain_update(raw);
                 Ok(Self(Bytes::Sha256(hash.finalize().into())))
             }
         }
     }
+}
+
+/// The SHA-1 of these bytes one after the other, unless they bear the marks of a collision.
+fn sha1(parts: &[&[u8]]) -> Result<[u8; 20], Sha1Collision> {
+    let mut hash = sha1_checked::Sha1::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let result = hash.try_finalize();
+    if result.has_collision() { Err(Sha1Collision) } else { Ok((*result.hash()).into()) }
 }
 
 #[cfg(test)]
@@ -211,5 +210,26 @@ mod tests {
             assert!(text.parse::<CommitId>().is_err(), "{text:?}");
         }
         assert!(CommitId::from_bytes(&[0; 21]).is_err());
+    }
+
+    /// The first 320 bytes of one of the two files of "The first collision for full SHA-1" (2017): the first five blocks,
+    /// after which both have the same state.
+    const SHATTERED: &str = "255044462d312e330a25e2e3cfd30a0a0a312030206f626a0a3c3c2f57696474682032203020522f48656967687420332030\
+        20522f547970652034203020522f537562747970652035203020522f46696c7465722036203020522f436f6c6f7253706163\
+        652037203020522f4c656e6774682038203020522f42697473506572436f6d706f6e656e7420383e3e0a73747265616d0aff\
+        d8fffe00245348412d3120697320646561642121212121852fec092339759c39b1a1c63c4c97e1fffe017346dc9166b67e11\
+        8f029ab621b2560ff9ca67cca8c7f85ba84c79030c2b3de218f86db3a90901d5df45c14f26fedfb3dc38e96ac22fe7bd728f\
+        0e45bce046d23c570feb141398bb552ef5a0a82be331fea48037b8b5d71f0e332edf93ac3500eb4ddc0decc1a864790c782c\
+        76215660dd309791d06bd0af3f98cda4bc4629b1";
+
+    #[test]
+    fn a_collision_is_refused() {
+        let shattered = hex::decode(SHATTERED).unwrap();
+        assert_eq!(sha1(&[&shattered]), Err(Sha1Collision));
+        assert_eq!(sha1(&[&shattered, b"whatever follows"]), Err(Sha1Collision));
+        // It is the state that collides: after other bytes it is data like any.
+        assert!(sha1(&[b"commit 320\0", &shattered]).is_ok());
+        assert_eq!(hex::encode(sha1(&[b"ab", b"c"]).unwrap()), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        assert!(sha1(&[&shattered[..319]]).is_ok());
     }
 }

@@ -1,8 +1,9 @@
-//! Which certificates an OpenPGP key belongs to.
+//! Which certificates an OpenPGP key belongs to, and which authority of SSH a key is that of.
 //!
-//! A signature names the key that made it, often a subkey; a revocation may name the certificate. Which of them belong
-//! together is said by the certificates, and the trust file in force may pin the one in question no longer, or a later form
-//! of it. So those of all trust files of the mainline are asked. One that was never in force can add to them: then more
+//! A signature names the key that made it, often a subkey, or that of an authority; a revocation may name the certificate,
+//! or the authority as the trust file calls it. Which of them belong together is said by the certificates and by trust
+//! files, and the one in force may pin the certificate in question no longer, or a later form of it, or have a new key for
+//! the authority. So those of all trust files of the mainline are asked. One that was never in force can add to them: then more
 //! is taken for revoked, never less.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,16 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitId, History, KeyFingerprint, TrustFile,
+    CommitId, Fingerprint, History, KeyFingerprint, TrustFile,
     openpgp::{Certificate, OpenPgpFingerprint},
     refusal::unreadable,
     trust_file::trust_file_path,
 };
 
-/// The certificates of each key.
-#[derive(Debug, Default)]
+/// The certificates of each key, and the keys of each authority.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Issuers {
     certificates: BTreeMap<OpenPgpFingerprint, BTreeSet<OpenPgpFingerprint>>,
+    authorities: BTreeMap<String, BTreeSet<Fingerprint>>,
     /// Object ids of the trust files that were read.
     files: BTreeSet<String>,
     /// Digests of the certificates that were read.
@@ -36,6 +38,9 @@ impl Issuers {
         }
         let bytes = history.read(commit, &path).map_err(fail)?.unwrap_or_default();
         let Ok(file) = TrustFile::parse(&bytes) else { return Ok(()) };
+        for (name, authority) in &file.authorities {
+            self.authorities.entry(name.clone()).or_default().insert(authority.key.fingerprint());
+        }
         for pin in file.principals.values().flat_map(|principal| &principal.pinned) {
             if self.pins.contains(&pin.sha256) {
                 continue;
@@ -51,6 +56,11 @@ impl Issuers {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is, or was, the key of the authority of this name.
+    pub(crate) fn is_authority(&self, name: &str, key: &Fingerprint) -> bool {
+        self.authorities.get(name).is_some_and(|keys| keys.contains(key))
     }
 
     /// These keys, and the certificates that they belong to.

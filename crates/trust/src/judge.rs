@@ -5,6 +5,7 @@
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
 mod break_glass;
+mod holds;
 mod introduction;
 mod mainline;
 mod predecessor;
@@ -21,17 +22,14 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    AuthorizedCommit, CommitId, CommitObject, History, Revoked, Signer, TrustCode, TrustFile, TrustRootSpec,
-    VerifiedCommit,
+    AuthorizedCommit, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
-    issuers::Issuers,
     refusal::{mend_signature, refuse},
     repair::Place,
     signature_cache::{SignatureCache, Verifier},
     step::{Brought, Step, changes, payload_in_force, read_commit},
-    still_holds::{Made, StillHolds},
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -71,6 +69,7 @@ pub struct Judgement {
     broken: Option<Finding>,
     unreadable: Option<String>,
     judged: u64,
+    approvals: Vec<(CommitId, Vec<Vec<u8>>)>,
 }
 
 /// The verdict on one step.
@@ -109,6 +108,13 @@ impl Judgement {
         self.broken.as_ref()
     }
 
+    /// What lay beside listed steps and made them accepted, each with its commit: envelopes with at least one signature that
+    /// counts. Whoever keeps them can have these steps judged again, whatever becomes of where they lay.
+    #[must_use]
+    pub fn approvals(&self) -> &[(CommitId, Vec<Vec<u8>>)] {
+        &self.approvals
+    }
+
     /// How many steps were judged, also those up to a floor that are not listed.
     #[must_use]
     pub const fn judged(&self) -> u64 {
@@ -135,7 +141,8 @@ pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &
     judge_with(history, root, start, head, now, None)
 }
 
-/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again.
+/// Judges `head` as [`judge`] does, with the same verdict; signatures that `known` has are not verified again, and what
+/// was looked through for revoked commits is not looked through again.
 #[must_use]
 pub fn judge_with(
     history: &dyn History,
@@ -162,7 +169,7 @@ pub(crate) fn judge_and_tell(
 ) -> Judgement {
     let watched = Watched::new(history);
     let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, told, waivers };
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told, waivers };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -221,6 +228,8 @@ struct Taken {
     skipped: Vec<CommitId>,
     /// What an order waives.
     waived: Option<Finding>,
+    /// What lay beside it and was needed.
+    approvals: Vec<Vec<u8>>,
 }
 
 /// A refusal with what is known of the commit.
@@ -234,6 +243,8 @@ struct Judge<'a> {
     head: CommitId,
     definitions: Definitions,
     verifier: Verifier<'a>,
+    /// What earlier judgements left.
+    known: Option<&'a SignatureCache>,
     /// Who wants to know why.
     told: Option<&'a Told<'a>>,
     /// What is let through.
@@ -268,6 +279,7 @@ impl Judge<'_> {
             broken: None,
             unreadable: None,
             judged: 0,
+            approvals: Vec::new(),
         };
         let (mut state, accepted) = match state {
             Ok(start) => start,
@@ -303,11 +315,12 @@ impl Judge<'_> {
                     break;
                 }
             };
-            let Taken { good: (next, authorized), skipped, waived } = taken;
+            let Taken { good: (next, authorized), skipped, waived, approvals } = taken;
             let predecessor = state.commit;
             judgement.waived.extend(waived.map(|finding| WaivedStep { commit, predecessor, finding }));
             at = at.saturating_add(skipped.len()).saturating_add(1);
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
+                judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
                 judgement.steps.push(StepVerdict {
                     commit: next.commit,
                     payload_sha256: authorized.payload_sha256,
@@ -324,66 +337,6 @@ impl Judge<'_> {
         }
         judgement.broken = self.still_holds(&state).err();
         judgement
-    }
-
-    /// W304 if what is in force no longer holds under its own revocations. Looked at is the whole mainline from the
-    /// introduction, or from where the caller says that it is accepted.
-    fn still_holds(&self, state: &State) -> Result<(), Finding> {
-        if state.policy.revoked.is_empty() {
-            return Ok(());
-        }
-        let introduction = self.root.introduction.commit;
-        let (before, until) = match self.start {
-            Start::Accepted(commit) => (Some(*commit), *commit),
-            Start::Introduction | Start::Above(_) | Start::Resumed(_) => (None, introduction),
-        };
-        let mut steps = Vec::new();
-        let mut at = state.commit;
-        loop {
-            if before == Some(at) {
-                break;
-            }
-            let object = read_commit(self.history, &at)?;
-            steps.push(Made {
-                commit: at,
-                payload: object.payload_sha256,
-                keys: object.claimed_keys(),
-                is_merge: object.parents.len() > 1,
-            });
-            match object.parents.first() {
-                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = *parent,
-                _ => break,
-            }
-        }
-        steps.reverse();
-        let issuers = self.issuers(&state.policy, before.iter().chain(steps.iter().map(|step| &step.commit)))?;
-        let instants = Instants { committer: state.made, first_sight: Some(self.now) };
-        let asked = StillHolds {
-            history: self.history,
-            root: self.root,
-            policy: &state.policy,
-            before,
-            steps: &steps,
-            issuers: &issuers,
-            instants,
-            verifier: self.verifier,
-        };
-        asked.judge()
-    }
-
-    /// Whose the keys of OpenPGP signatures are, if that decides anything.
-    fn issuers<'c>(
-        &self,
-        policy: &TrustFile,
-        mainline: impl Iterator<Item = &'c CommitId>,
-    ) -> Result<Issuers, Finding> {
-        let mut issuers = Issuers::default();
-        if policy.revoked.keys().any(|revoked| matches!(revoked, Revoked::Certificate(_))) {
-            for commit in mainline {
-                issuers.add(self.history, commit)?;
-            }
-        }
-        Ok(issuers)
     }
 
     fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Taken, Refused> {
@@ -419,6 +372,7 @@ impl Judge<'_> {
             // What the log has counts for what it has as accepted, and for nothing new.
             waives: if above { self.waivers.head } else { self.waivers.before.contains(&id) },
             waived: OnceCell::new(),
+            approved: OnceCell::new(),
         };
         if let Some(told) = self.told {
             told.tell(&step, author);
@@ -432,7 +386,9 @@ impl Judge<'_> {
         // One that was let through before is no news.
         let waived = step.waived.take().filter(|_| !self.waivers.before.contains(&id));
         let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
-        Ok(Taken { good: (State { commit: id, made, policy, digest }, authorized), skipped: skipped.to_vec(), waived })
+        let approvals = step.approved.take().map(|approvals| approvals.counted).unwrap_or_default();
+        let good = (State { commit: id, made, policy, digest }, authorized);
+        Ok(Taken { good, skipped: skipped.to_vec(), waived, approvals })
     }
 
     /// W503 if what is accepted stands on a policy older than the TrustRoot demands; then nothing is accepted.

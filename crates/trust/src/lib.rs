@@ -33,6 +33,7 @@ mod root;
 mod rules;
 mod signature_cache;
 mod signature_only;
+mod signed_by;
 mod signed_order;
 mod signer;
 mod ssh;
@@ -87,9 +88,11 @@ pub use signed_order::{
 };
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
-    Ancestry, Authority, CERTIFICATES, CertifiedName, HistoryRules, ImportedRevocations, MAX_CERTIFICATES_BYTES,
-    MAX_ITEMS, MAX_PATTERNS, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, PinnedCertificate, Principal,
-    PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule, TRUST_FILE, TRUST_SIGNATURES, TrustFile,
-    signature_path,
+    Ancestry, Authority, CERTIFICATES, CertificateToImport, CertifiedName, HistoryRules, ImportTerms,
+    ImportedRevocations, ImportedSigners, KeyListError, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS,
+    MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, MergeCreditMode, NewAuthority, NewKey, NewKeyMaterial, NewPrincipal,
+    NewRevocation, PinnedCertificate, Principal, PrincipalKey, PrincipalKind, Revocation, Revoked, RoleThreshold, Rule,
+    TRUST_FILE, TRUST_SIGNATURES, TrustEditError, TrustEditor, TrustFile, certificate_path, key_list,
+    openpgp_signature_path, signature_path,
 };
 pub use verified::{AuthorizedCommit, VerifiedCommit, trust_digest};

@@ -31,6 +31,7 @@ mod verify;
 pub use certificate::{
     Certificate, MAX_CERTIFICATE_BYTES, MAX_PACKETS, MAX_SELF_SIGNATURES, MAX_SUBKEYS, MAX_USER_IDS,
 };
+pub use certificate_file::split_keyring;
 pub use error::{CertificateError, OpenPgpError};
 pub use fingerprint::{OpenPgpFingerprint, OpenPgpFingerprintError};
 pub use keyring::{Keyring, MAX_CERTIFICATES, MAX_KEYRING_BYTES};

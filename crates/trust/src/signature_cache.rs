@@ -17,9 +17,10 @@ use std::{
 use manifest::{Digest, Finding};
 
 use crate::{
-    CommitObject, Crypto, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
+    CommitId, CommitObject, Crypto, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
     instants::Instants,
     openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
+    still_holds::Looked,
     verify_sshsig,
 };
 
@@ -37,11 +38,20 @@ const SHARED: usize = 32;
 /// OpenPGP knows no namespaces; none of SSH is this one.
 const OPENPGP: &str = "OpenPGP";
 
-/// Remembers which signatures were verified. One for each TrustRoot, for as long as the process runs.
+/// Remembers which signatures were verified, and how far a mainline was looked through for what is revoked. One for each
+/// TrustRoot, for as long as the process runs.
 #[derive(Default)]
 pub struct SignatureCache {
     kept: Mutex<Kept>,
     verified: AtomicU64,
+    looked: Mutex<Option<LookedUnder>>,
+}
+
+/// What was found under the trust of this digest, from the introduction or from a commit that the caller names.
+struct LookedUnder {
+    trust: Digest,
+    before: Option<CommitId>,
+    looked: Arc<Looked>,
 }
 
 #[derive(Default)]
@@ -70,6 +80,20 @@ impl SignatureCache {
     #[must_use]
     pub fn verified(&self) -> u64 {
         self.verified.load(Ordering::Relaxed)
+    }
+
+    /// What was found before, from the same start and under the same trust.
+    pub(crate) fn looked(&self, trust: &Digest, before: Option<CommitId>) -> Option<Arc<Looked>> {
+        let known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|one| one.trust == *trust && one.before == before).map(|one| Arc::clone(&one.looked))
+    }
+
+    /// Takes what was found for the last time: what a branch needs that goes on.
+    pub(crate) fn keep_looked(&self, trust: Digest, before: Option<CommitId>, looked: Arc<Looked>) {
+        if looked.is_whole() {
+            let mut known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = Some(LookedUnder { trust, before, looked });
+        }
     }
 
     /// The answer of SSH that is known for this question, or the one that `verify` gives.

@@ -146,7 +146,7 @@ impl SignedOrder {
         let (payload, mut signers) = (self.payload(), Signers::default());
         for signature in signatures.iter().take(MAX_ORDER_SIGNATURES) {
             match keys.signer(signature.as_bytes(), &payload, self.kind.namespace()) {
-                Ok(principal) => _ = signers.good.insert(principal),
+                Ok((principal, _key)) => _ = signers.good.insert(principal),
                 Err(reason) => signers.reasons.push(reason),
             }
         }

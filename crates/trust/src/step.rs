@@ -46,6 +46,8 @@ pub(crate) struct Step<'a> {
     pub(crate) waives: bool,
     /// What was waived.
     pub(crate) waived: OnceCell<Finding>,
+    /// What was approved of it, if its signer alone is not enough.
+    pub(crate) approved: OnceCell<Approvals>,
 }
 
 /// A new trust file with the signatures beside it.
@@ -63,12 +65,15 @@ impl Step<'_> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
         not_expired(self.policy, &self.instants, commit, &self.changes)?;
-        let sides = self.sides()?;
-        let approvals = OnceCell::new();
-        self.bound_to_ref(&approvals)?;
-        let signer = Credit::of_author(&verified.signer().principal);
-        self.waive(self.authorise(&signer, &approvals, &sides))?;
+        self.stands(&verified.signer().principal)?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
+    }
+
+    /// Whether enough people stand for it: who signed it, who approved it, who made what it merges; unless that is waived.
+    pub(crate) fn stands(&self, signer: &str) -> Result<(), Finding> {
+        let sides = self.sides()?;
+        self.bound_to_ref(&self.approved)?;
+        self.waive(self.authorise(&Credit::of_author(signer), &self.approved, &sides))
     }
 
     /// A refusal that is waived is kept as what was waived.
@@ -97,6 +102,7 @@ impl Step<'_> {
                 object: self.object,
                 instants: &self.instants,
                 verifier: self.verifier,
+                withdrawn: None,
             };
             Approvals::of(self.history, &bound)
         })

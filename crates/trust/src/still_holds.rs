@@ -3,22 +3,30 @@
 //! A revocation works backwards: a hard one says that nothing this key ever signed can be believed, a soft one nothing
 //! after a commit of the mainline, one of a payload that this content is refused. The step that brings it is accepted (else
 //! the key would stay in force), and what revoked steps brought into the tree is looked at: a file that is still as such a
-//! step left it does not hold, until a step by somebody else changes it or people who may change it vouch for the tree.
+//! step left it does not hold, until a step by somebody else changes it or people who may change it vouch for the tree. A
+//! step that was accepted because somebody approved it is looked at in the same way if the approval was signed with what
+//! is revoked.
+
+mod approvals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revoked, TrustCode, TrustFile, TrustRootSpec,
+    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revocation, Revoked, TreeId, TrustCode, TrustFile,
+    TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
     issuers::Issuers,
     refusal::{refuse, unreadable},
     repair::Place,
     signature_cache::Verifier,
+    signed_by::{Certified, SignedBy},
     step::{MAX_SIDE_COMMITS, changes, read_commit},
 };
+
+pub(crate) use approvals::Policies;
 
 /// Most files that are compared step by step: 200 revoked files over 1,000 later steps; at 10 µs, 2 s. Beyond them a file is
 /// taken for what the revoked step left.
@@ -30,22 +38,51 @@ const TOLD: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
+    pub(crate) tree: TreeId,
     pub(crate) payload: manifest::Digest,
-    /// The key that signed it, and the one that certified that, as the signature has it.
-    pub(crate) keys: Vec<KeyFingerprint>,
+    /// Who signed it, as the signature has it.
+    pub(crate) signed: SignedBy,
     /// Whether it brings other commits along.
     pub(crate) is_merge: bool,
 }
 
 /// What a revoked step left at a path.
+#[derive(Debug, Clone)]
 struct Left {
-    /// The place of the step among all.
-    step: usize,
+    /// The place of the step among those that are looked at; `None` if it is before them.
+    step: Option<usize>,
     entry: Option<Entry>,
     why: String,
 }
 
-/// What is asked: the steps of the mainline, oldest first, and the policy that is in force after the last.
+/// What was found on a mainline up to a commit: it is not looked for again when later commits are judged under the same
+/// trust.
+#[derive(Debug, Clone)]
+pub(crate) struct Looked {
+    /// The commit.
+    pub(crate) last: CommitId,
+    pub(crate) issuers: Issuers,
+    /// What is still as a revoked step left it.
+    left: BTreeMap<RepoPath, Left>,
+    /// Whether that is all of it. Where a limit cut the search short, what a later search finds depends on where it begins.
+    is_whole: bool,
+}
+
+impl Looked {
+    /// Nothing yet.
+    pub(crate) fn none(last: CommitId) -> Self {
+        Self { last, issuers: Issuers::default(), left: BTreeMap::new(), is_whole: true }
+    }
+
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+}
+
+/// The places of the steps at which soft revocations begin.
+type Ends = BTreeMap<CommitId, usize>;
+
+/// What is asked: steps of the mainline, oldest first, and the policy that is in force after the last.
 pub(crate) struct StillHolds<'a> {
     pub(crate) history: &'a dyn History,
     pub(crate) root: &'a TrustRootSpec,
@@ -53,64 +90,91 @@ pub(crate) struct StillHolds<'a> {
     /// What the first of `steps` follows, if anything.
     pub(crate) before: Option<CommitId>,
     pub(crate) steps: &'a [Made],
-    pub(crate) issuers: &'a Issuers,
+    /// The last of them, or what they would follow if there are none.
+    pub(crate) last: CommitId,
     pub(crate) instants: Instants,
     pub(crate) verifier: Verifier<'a>,
+    pub(crate) policies: Policies,
 }
 
 impl StillHolds<'_> {
+    /// Goes on with what was found before these steps.
+    pub(crate) fn look(&self, before: Looked) -> Result<Looked, Finding> {
+        let Looked { issuers, mut left, is_whole, .. } = before;
+        left.values_mut().for_each(|left| left.step = None);
+        self.left_by_revoked(&issuers, &mut left)?;
+        let was_whole = self.drop_what_was_made_anew(&mut left)?;
+        Ok(Looked { last: self.last, issuers, left, is_whole: is_whole && was_whole })
+    }
+
     /// W304 for the last step if files in it are as revoked steps left them.
-    pub(crate) fn judge(&self) -> Result<(), Finding> {
-        if self.policy.revoked.is_empty() {
-            return Ok(());
-        }
-        let Some(last) = self.steps.last() else { return Ok(()) };
-        let mut left = self.left_by_revoked()?;
-        self.drop_what_was_made_anew(&mut left, &last.commit)?;
+    pub(crate) fn verdict(&self, looked: &Looked) -> Result<(), Finding> {
+        let mut left: BTreeMap<&RepoPath, &Left> = looked.left.iter().collect();
         if left.is_empty() {
             return Ok(());
         }
-        let vouched = self.vouched(&last.commit)?;
-        left.retain(|path, _| self.policy.authorise(&last.commit, path, &vouched).is_err());
-        if left.is_empty() { Ok(()) } else { Err(self.finding(&last.commit, &left)) }
+        let vouched = self.vouched()?;
+        left.retain(|path, _| self.policy.authorise(&self.last, path, &vouched).is_err());
+        if left.is_empty() { Ok(()) } else { Err(self.finding(&left)) }
     }
 
     /// Why a step counts for nothing, if it does. `place` is its place among the steps.
-    fn revoked(&self, place: usize, step: &Made, ends: &BTreeMap<CommitId, usize>) -> Option<String> {
+    fn revoked(&self, place: usize, step: &Made, issuers: &Issuers, ends: &Ends) -> Option<String> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        let revoked = |key: KeyFingerprint| {
-            let revocation = self.policy.revoked.get(&key.into())?;
-            let is_before = revocation.after.is_some_and(|after| match ends.get(&after) {
-                Some(end) => place <= *end,
-                // The end lies before all that is judged here.
-                None => false,
-            });
-            (!is_before).then(|| format!("key {key} is revoked ({revocation})"))
-        };
-        // One that is revoked only after this step says nothing about the others.
-        self.issuers.with_certificates(&step.keys).into_iter().find_map(revoked)
+        self.withdrawn(place, &step.signed, issuers, ends)
     }
 
-    fn left_by_revoked(&self) -> Result<BTreeMap<RepoPath, Left>, Finding> {
+    /// Why what made a signature counts for nothing at this place, if it does.
+    fn withdrawn(&self, place: usize, signed: &SignedBy, issuers: &Issuers, ends: &Ends) -> Option<String> {
+        // One that is revoked only after this step says nothing about the others. An end that is not among the steps lies
+        // before all that is judged here.
+        let hits = |revocation: &Revocation| {
+            let is_before = revocation.after.is_some_and(|after| ends.get(&after).is_some_and(|end| place <= *end));
+            !is_before
+        };
+        let by_key = |key: KeyFingerprint| {
+            let revocation = self.policy.revoked.get(&key.into()).filter(|one| hits(one))?;
+            Some(format!("key {key} is revoked ({revocation})"))
+        };
+        let by_name = |certified: &Certified| {
+            let is_meant = |revoked: &Revoked| match revoked {
+                Revoked::Serials { ca, from, to } => {
+                    issuers.is_authority(ca, &certified.authority) && (*from..=*to).contains(&certified.serial)
+                }
+                Revoked::KeyId { ca, key_id } => {
+                    issuers.is_authority(ca, &certified.authority) && *key_id == certified.key_id
+                }
+                Revoked::Key(_) | Revoked::Certificate(_) | Revoked::Payload(_) => false,
+            };
+            let mut found = self.policy.revoked.iter().filter(|(what, revocation)| is_meant(what) && hits(revocation));
+            found.next().map(|(what, revocation)| format!("{what} is revoked ({revocation})"))
+        };
+        let keys = issuers.with_certificates(&signed.keys);
+        keys.into_iter().find_map(by_key).or_else(|| signed.certificate.as_ref().and_then(by_name))
+    }
+
+    fn left_by_revoked(&self, issuers: &Issuers, left: &mut BTreeMap<RepoPath, Left>) -> Result<(), Finding> {
         let ends: BTreeSet<CommitId> = self.policy.revoked.values().filter_map(|revocation| revocation.after).collect();
         let places = self.steps.iter().enumerate().filter(|(_, step)| ends.contains(&step.commit));
-        let places: BTreeMap<CommitId, usize> = places.map(|(place, step)| (step.commit, place)).collect();
-        let mut left = BTreeMap::new();
+        let places: Ends = places.map(|(place, step)| (step.commit, place)).collect();
         let mut before = self.before;
         for (place, step) in self.steps.iter().enumerate() {
-            if let Some(why) = self.revoked(place, step, &places) {
+            if let Some(why) = self.revoked(place, step, issuers, &places) {
                 let why = format!("commit {:.12}: {why}", step.commit.to_string());
                 for change in changes(self.history, before.as_ref(), &step.commit, Place::Below)? {
-                    left.insert(change.path, Left { step: place, entry: change.after, why: why.clone() });
+                    left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
                 }
-            } else if let Some(before) = before.filter(|_| step.is_merge) {
-                self.left_by_sides(place, step, &before, &mut left)?;
+            } else if let Some(before) = before {
+                if step.is_merge {
+                    self.left_by_sides(place, step, &before, issuers, left)?;
+                }
+                self.left_by_approvals(place, before, &|signed| self.withdrawn(place, signed, issuers, &places), left)?;
             }
             before = Some(step.commit);
         }
-        Ok(left)
+        Ok(())
     }
 
     /// What a merge took over from commits with a revoked key, unless its own signer may answer for it alone.
@@ -119,40 +183,47 @@ impl StillHolds<'_> {
         place: usize,
         step: &Made,
         before: &CommitId,
+        issuers: &Issuers,
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
-        let merger = step.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
+        let merger = step.signed.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
         let answers = |path: &RepoPath| {
             merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
         };
         for side in sides.map_err(|error| unreadable(&step.commit, &error))? {
             let object = read_commit(self.history, &side)?;
-            let made =
-                Made { commit: side, payload: object.payload_sha256, keys: object.claimed_keys(), is_merge: false };
-            let Some(why) = self.revoked(place, &made, &BTreeMap::new()) else { continue };
+            let made = Made {
+                commit: side,
+                tree: object.tree,
+                payload: object.payload_sha256,
+                signed: SignedBy::of_commit(&object),
+                is_merge: false,
+            };
+            let Some(why) = self.revoked(place, &made, issuers, &Ends::new()) else { continue };
             for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
                 if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {
                     let why = format!("commit {:.12}: {why}", side.to_string());
-                    left.insert(change.path, Left { step: place, entry: change.after, why });
+                    left.insert(change.path, Left { step: Some(place), entry: change.after, why });
                 }
             }
         }
         Ok(())
     }
 
-    /// Forgets what is no longer as the revoked step left it, and what a later step, which is not revoked, changed.
-    fn drop_what_was_made_anew(&self, left: &mut BTreeMap<RepoPath, Left>, last: &CommitId) -> Result<(), Finding> {
+    /// Forgets what is no longer as the revoked step left it, and what a later step, which is not revoked, changed. Whether
+    /// everything was compared.
+    fn drop_what_was_made_anew(&self, left: &mut BTreeMap<RepoPath, Left>) -> Result<bool, Finding> {
         let mut lookups = 0_usize;
         let mut remaining = BTreeMap::new();
         for (path, was) in std::mem::take(left) {
-            if self.entry(last, &path)? != was.entry {
+            if self.entry(&self.last, &path)? != was.entry {
                 continue;
             }
             let mut entry = was.entry.clone();
             let mut is_anew = false;
             // No revoked step changed it later, or it would be that one that left it.
-            for step in self.steps.iter().skip(was.step.saturating_add(1)) {
+            for step in self.steps.iter().skip(was.step.map_or(0, |step| step.saturating_add(1))) {
                 lookups = lookups.saturating_add(1);
                 if lookups > MAX_LOOKUPS {
                     break;
@@ -169,13 +240,13 @@ impl StillHolds<'_> {
             }
         }
         *left = remaining;
-        Ok(())
+        Ok(lookups <= MAX_LOOKUPS)
     }
 
     /// Who vouches for the tree as it is.
-    fn vouched(&self, last: &CommitId) -> Result<Credit, Finding> {
-        let object = read_commit(self.history, last)?;
-        let predecessor = object.parents.first().copied().unwrap_or(*last);
+    fn vouched(&self) -> Result<Credit, Finding> {
+        let object = read_commit(self.history, &self.last)?;
+        let predecessor = object.parents.first().copied().unwrap_or(self.last);
         let bound = Bound {
             root: self.root,
             policy: self.policy,
@@ -183,6 +254,7 @@ impl StillHolds<'_> {
             object: &object,
             instants: &self.instants,
             verifier: self.verifier,
+            withdrawn: None,
         };
         let approvals = Approvals::of(self.history, &bound);
         Ok(Credit::by(None, approvals.vouching))
@@ -192,7 +264,8 @@ impl StillHolds<'_> {
         self.history.entry(commit, path).map_err(|error: HistoryError| unreadable(commit, &error))
     }
 
-    fn finding(&self, last: &CommitId, left: &BTreeMap<RepoPath, Left>) -> Finding {
+    fn finding(&self, left: &BTreeMap<&RepoPath, &Left>) -> Finding {
+        let last = &self.last;
         let mut told: Vec<String> =
             left.iter().take(TOLD).map(|(path, left)| format!("{path} ({})", left.why)).collect();
         if let Some(more) = left.len().checked_sub(TOLD).filter(|more| *more > 0) {

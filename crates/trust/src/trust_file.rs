@@ -3,12 +3,16 @@
 //! It is read strictly: a field that is unknown, or not supported yet, refuses the file, by name and with its place.
 //! Every mistake is reported at once. Sub-modules: `reader` (positioned access to YAML), `read` (YAML to types),
 //! `check` (what fields mean together, and against the predecessor), `signatures` (of the root principals), `authority`
-//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `import` (revocations from elsewhere).
+//! (SSH certificates), `certificates` (OpenPGP keys, which are files of their own), `import` and
+//! `import_signers` (revocations and signers from elsewhere),
+//! `edit` (changes of its text).
 
 mod authority;
 mod certificates;
 mod check;
+mod edit;
 mod import;
+mod import_signers;
 mod read;
 mod read_authority;
 mod read_user;
@@ -31,9 +35,13 @@ use crate::{
 pub use authority::{Authority, CertifiedName};
 pub(crate) use certificates::load_certificates;
 pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};
+pub use edit::{NewKey, NewKeyMaterial, NewPrincipal, NewRevocation, TrustEditError, TrustEditor};
 pub use import::ImportedRevocations;
+pub use import_signers::{
+    CertificateToImport, ImportTerms, ImportedSigners, KeyListError, NewAuthority, certificate_path, key_list,
+};
 pub(crate) use signatures::SignatureFile;
-pub use signatures::{MAX_SIGNATURE_FILES, signature_path};
+pub use signatures::{MAX_SIGNATURE_FILES, openpgp_signature_path, signature_path};
 
 /// Path of the trust file.
 pub const TRUST_FILE: &str = ".writ/trust.yaml";
@@ -111,6 +119,18 @@ pub enum PrincipalKind {
     Robot,
     /// A server that signs in the name of whoever presses its buttons. It may carry merges and counts for nothing.
     Forge,
+}
+
+impl PrincipalKind {
+    /// As the file has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Robot => "robot",
+            Self::Forge => "forge",
+        }
+    }
 }
 
 /// A key of a principal.

@@ -71,6 +71,25 @@ fn two_principals_stand_for_a_change_that_takes_two() {
     assert_eq!(world.code(step), "ok");
 }
 
+/// What a gate keeps, so that the step can be judged again whatever becomes of the notes.
+#[test]
+fn what_made_a_step_accepted_is_told() {
+    let (mut world, step) = pending();
+    let good = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+    let junk = signed(&of(&world, step), "mallory", NAMESPACE_APPROVAL);
+    world.memory.notes.insert(step, vec![b"{}".to_vec(), junk, good.clone()]);
+    // Where nobody else was needed, nothing is.
+    let alone = world.put(step, "bob", "apps/web.yaml", &memory::config_map("web", 2));
+    let approval = signed(&of(&world, alone), "carol", NAMESPACE_APPROVAL);
+    world.memory.notes.insert(alone, vec![approval]);
+    let judgement = world.judge(&Start::Introduction, alone);
+    assert_eq!(judgement.approvals(), [(step, vec![good])]);
+    world.memory.notes = judgement.approvals().iter().cloned().collect();
+    assert_eq!(world.judge(&Start::Introduction, alone), judgement);
+    // What is only passed by was told when it was accepted.
+    assert_eq!(world.judge(&Start::Above(step), alone).approvals(), []);
+}
+
 /// Attack 29: one person with two keys, or the author again, is one.
 #[test]
 fn the_author_is_not_two() {

@@ -363,6 +363,39 @@ fn thresholds_count_who_can_be_certified() {
     );
 }
 
+/// By what an authority called a certificate, also where it has another key by now.
+#[test]
+fn a_revocation_of_certificates_works_backwards() {
+    let mut world = World::with(&certified(1, &[]));
+    let commit = put(&mut world, |payload| sign(&fields(), "ca", NAMESPACE_GIT, payload));
+    let (old, new) = (public("ca"), public("another ca"));
+    let mut broken = |revoked: &str, edits: &[(&str, &str)]| {
+        let revoked = format!("revoked: [{revoked}]");
+        let text = certified(2, &[&[("revoked: []", revoked.as_str())], edits].concat());
+        let step = world.push(commit, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+        let judgement = world.judge(&Start::Introduction, step);
+        assert_eq!(memory::code(&judgement), "ok");
+        judgement.broken().map_or_else(|| "holds".to_owned(), |finding| finding.found.clone())
+    };
+    let names = [
+        ("serial: 5", "certificate 5"),
+        ("serial: 4-9", "certificates 4 to 9"),
+        ("keyId: laptop", "certificate \"laptop\""),
+    ];
+    for (item, told) in names {
+        for edits in [&[][..], &[(old.as_str(), new.as_str())]] {
+            let found = broken(&format!("{{ca: ssh-ca, {item}}}"), edits);
+            assert!(
+                found.contains(&format!("{told} of ssh-ca is revoked")) && found.contains("apps/web.yaml"),
+                "{found}"
+            );
+        }
+    }
+    for item in ["serial: 6", "serial: 6-9", "keyId: desktop"] {
+        assert_eq!(broken(&format!("{{ca: ssh-ca, {item}}}"), &[]), "holds");
+    }
+}
+
 /// Revocations of certificates are kept like all others.
 #[test]
 fn a_revocation_of_certificates_is_never_taken_back() {

@@ -8,8 +8,10 @@ mod memory;
 use std::cell::Cell;
 
 use manifest::RepoPath;
-use memory::{BASE, World, at, code, config_map, path};
-use trust::{Change, CommitId, Entry, History, HistoryError, MAX_STEPS, Start, TreeId, judge};
+use memory::{BASE, World, at, code, config_map, path, person, policy, put_policy};
+use trust::{
+    Change, CommitId, Entry, History, HistoryError, MAX_STEPS, SignatureCache, Start, TreeId, judge, judge_with,
+};
 
 /// A history without end above an introduction: every commit has another parent.
 struct Endless<'a>(&'a World);
@@ -53,41 +55,52 @@ impl History for Endless<'_> {
     }
 }
 
-/// Counts the files that are read.
-struct Counting<'a>(&'a World, Cell<usize>);
+/// Counts the commits and the files that are read.
+struct Counting<'a> {
+    world: &'a World,
+    commits: Cell<usize>,
+    files: Cell<usize>,
+}
+
+impl<'a> Counting<'a> {
+    fn new(world: &'a World) -> Self {
+        Self { world, commits: Cell::new(0), files: Cell::new(0) }
+    }
+}
 
 impl History for Counting<'_> {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
-        self.0.memory.commit(id)
+        self.commits.set(self.commits.get() + 1);
+        self.world.memory.commit(id)
     }
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
-        self.0.memory.changes(from, to, limit)
+        self.world.memory.changes(from, to, limit)
     }
 
     fn read(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Vec<u8>>, HistoryError> {
-        self.1.set(self.1.get() + 1);
-        self.0.memory.read(commit, path)
+        self.files.set(self.files.get() + 1);
+        self.world.memory.read(commit, path)
     }
 
     fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
-        self.0.memory.entry(commit, path)
+        self.world.memory.entry(commit, path)
     }
 
     fn attestations(&self, commit: &CommitId, tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
-        self.0.memory.attestations(commit, tree)
+        self.world.memory.attestations(commit, tree)
     }
 
     fn list(&self, commit: &CommitId, folder: &RepoPath) -> Result<Vec<RepoPath>, HistoryError> {
-        self.0.memory.list(commit, folder)
+        self.world.memory.list(commit, folder)
     }
 
     fn side_commits(&self, mainline: &CommitId, step: &CommitId, limit: usize) -> Result<Vec<CommitId>, HistoryError> {
-        self.0.memory.side_commits(mainline, step, limit)
+        self.world.memory.side_commits(mainline, step, limit)
     }
 
     fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, HistoryError> {
-        self.0.memory.is_ancestor(ancestor, of)
+        self.world.memory.is_ancestor(ancestor, of)
     }
 }
 
@@ -108,12 +121,59 @@ fn definitions_are_looked_for_in_what_changed() {
         let gadget = format!("apiVersion: x.io/v1\nkind: Gadget\nmetadata: {{name: a{number}}}\n");
         head = world.put(head, "bob", "apps/gadget.yaml", &gadget);
     }
-    let counting = Counting(&world, Cell::new(0));
+    let counting = Counting::new(&world);
     let judgement = judge(&counting, &world.root, &Start::Introduction, &head, at(BASE + 86_400));
     assert_eq!(code(&judgement), "ok");
     // The tree once; of each step its file, as it was, and again where it is looked at for definitions.
     let once = FILES + STEPS * 3 + 8;
-    assert!(counting.1.get() <= once, "{} files were read, not {once}", counting.1.get());
+    assert!(counting.files.get() <= once, "{} files were read, not {once}", counting.files.get());
+}
+
+/// With a revocation in force the mainline is looked through for what its key signed: once, and then what is new.
+#[test]
+fn what_was_looked_through_for_revoked_commits_is_not_looked_through_again() {
+    let revoked = format!("revoked: [{{key: \"{}\", kind: hard, reason: stolen}}]", person("bob").fingerprint());
+    let costs = [20, 100].map(|length| {
+        let mut world = World::new();
+        world.now = BASE + 86_400;
+        let cache = SignatureCache::default();
+        let bobs = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+        let text = policy(2, &[("revoked: []", &revoked)]);
+        let mut head = world.push(bobs, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+        for number in 0..length {
+            head = world.put(head, "carol", "apps/other.yaml", &config_map("other", number));
+        }
+        let judge = |world: &World, start: &Start, head: CommitId| {
+            let counting = Counting::new(world);
+            let judgement = judge_with(&counting, &world.root, start, &head, at(world.now), Some(&cache));
+            assert_eq!(judgement, world.judge(start, head));
+            assert_eq!(code(&judgement), "ok");
+            (judgement, counting.commits.get(), counting.files.get())
+        };
+        let (first, _, _) = judge(&world, &Start::Introduction, head);
+        assert_eq!(first.broken().map(|finding| finding.code.code), Some("W304"));
+        let start = Start::Resumed(first.accepted().unwrap().clone());
+        // Nothing new; then what bob left is made anew; then another step.
+        let mut costs = Vec::new();
+        for (change, broken) in [(None, true), (Some("apps/x.yaml"), true), (Some("apps/web.yaml"), false)] {
+            if let Some(file) = change {
+                head = world.put(head, "carol", file, &config_map("web", 3));
+            }
+            let (judgement, commits, files) = judge(&world, &start, head);
+            assert_eq!(judgement.broken().is_some(), broken, "{change:?}");
+            costs.push((commits, files));
+        }
+        // What bob brought there was made anew, and stays so with the old value in place.
+        head = world.put(head, "carol", "apps/web.yaml", &config_map("web", 2));
+        assert_eq!(judge(&world, &start, head).0.broken(), None);
+        // Another branch, from before: the whole mainline is looked through.
+        let other = world.put(bobs, "carol", "apps/web.yaml", &config_map("web", 4));
+        let other = world.push(other, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+        assert_eq!(judge(&world, &Start::Introduction, other).0.broken(), None);
+        assert!(judge(&world, &start, head).0.broken().is_none());
+        costs
+    });
+    assert_eq!(costs[0], costs[1]);
 }
 
 #[test]

@@ -5,7 +5,6 @@
 mod memory;
 
 use memory::{Tree, World, path, person, policy};
-use proptest::prelude::*;
 use trust::{CommitId, Start};
 
 /// Where side signers stand for what a merge takes over, and only signed commits come along.
@@ -209,99 +208,6 @@ fn a_commit_for_another_ref_is_not_taken_for_this_one() {
         ] {
             let commit = world.say(world.introduction, "bob", message, |tree| text(tree, "apps/x.txt", "bob's"));
             assert_eq!(world.code(commit), wanted, "{message:?}");
-        }
-    }
-}
-
-/// One random history: a mainline and a branch, files changed and merged in all ways.
-#[derive(Debug, Clone)]
-enum Act {
-    Put { side: bool, who: u8, file: u8, value: u8 },
-    Merge { into_side: bool, who: u8, keep: [u8; 3] },
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    prop_oneof![
-        (any::<bool>(), 0_u8..4, 0_u8..3, 0_u8..3).prop_map(|(side, who, file, value)| Act::Put {
-            side,
-            who,
-            file,
-            value
-        }),
-        (any::<bool>(), 0_u8..4, any::<[u8; 3]>()).prop_map(|(into_side, who, keep)| Act::Merge {
-            into_side,
-            who,
-            keep
-        }),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Accepted means: every value of a file that the mainline took on was written by somebody who may write it, and
-    /// judging a range at once or in any split gives the same verdicts.
-    #[test]
-    fn accepted_changes_have_credit(acts in proptest::collection::vec(act(), 1..12), all_signed in any::<bool>()) {
-        const WHO: [&str; 4] = ["bob", "carol", "alice", "relbot"];
-        let files = ["apps/a.txt", "apps/b.txt", "apps/c.txt"];
-        let mut world = world(if all_signed { "allSigned" } else { "firstParent" });
-        let (mut main, mut side) = (world.introduction, world.introduction);
-        // Who wrote which value, anywhere: a value says by whom it was written.
-        let mut chain = vec![main];
-        for act in &acts {
-            match act {
-                Act::Put { side: is_side, who, file, value } => {
-                    let at = if *is_side { &mut side } else { &mut main };
-                    let who = WHO[usize::from(*who)];
-                    *at = world.put(*at, who, files[usize::from(*file)], &format!("{who} {value}"));
-                }
-                Act::Merge { into_side, who, keep } => {
-                    let (into, from) = if *into_side { (side, main) } else { (main, side) };
-                    let other = world.memory.tree(&from);
-                    let who = WHO[usize::from(*who)];
-                    let merged = merge(&mut world, &[into, from], who, |tree| {
-                        for (file, keep) in files.iter().zip(keep) {
-                            // Ours, theirs, or something made up.
-                            match keep % 4 {
-                                0 | 1 => if let Some(value) = other.get(&path(file)) {
-                                    tree.insert(path(file), value.clone());
-                                },
-                                2 => {}
-                                _ => text(tree, file, &format!("{who} merged")),
-                            }
-                        }
-                    });
-                    if *into_side { side = merged } else { main = merged }
-                }
-            }
-            if *chain.last().unwrap() != main {
-                chain.push(main);
-            }
-        }
-        let judgement = world.judge(&Start::Introduction, main);
-        let accepted = judgement.accepted().unwrap().id();
-        let upto = chain.iter().position(|id| *id == accepted).unwrap();
-        for pair in chain[..=upto].windows(2) {
-            let (before, after) = (world.memory.tree(&pair[0]), world.memory.tree(&pair[1]));
-            for file in files {
-                let (old, new) = (before.get(&path(file)), after.get(&path(file)));
-                if let Some(value) = new.filter(|_| old != new) {
-                    let value = String::from_utf8_lossy(value);
-                    let signer = judgement.steps.iter().find(|step| step.commit == pair[1]).unwrap();
-                    let signer = signer.signer.as_ref().unwrap().principal.clone();
-                    let may = |who: &str| who != "alice";
-                    let author = value.split(' ').next().unwrap();
-                    prop_assert!(may(&signer) || may(author), "{signer} brought {value:?} of {file}");
-                }
-            }
-        }
-        // In any split.
-        for (at, start) in chain[..=upto].iter().enumerate() {
-            let rest = world.judge(&Start::Accepted(*start), main);
-            let verdicts: Vec<_> = judgement.steps.iter().skip(at).map(|step| (step.commit, &step.verdict)).collect();
-            let again: Vec<_> = rest.steps.iter().map(|step| (step.commit, &step.verdict)).collect();
-            prop_assert_eq!(verdicts, again);
         }
     }
 }

@@ -240,6 +240,17 @@ fn approvals_are_signed_by_certificates() {
     let (code, found) = approved(&bob, &[], by_other);
     assert_eq!(code, "W303");
     assert!(found.ends_with("which belongs to no certificate"), "{found}");
+    // Over a digest that does not count, and by a key that had ended when the approval was looked at.
+    let weak =
+        |message: &[u8]| String::from_utf8(bob.gpg.sign(&bob.subkey, &["--digest-algo", "SHA1"], message)).unwrap();
+    let (code, found) = approved(&bob, &[], weak);
+    assert!(code == "W303" && found.ends_with("a signature over SHA-1"), "{code} {found}");
+    let elsewhere = Bench::new();
+    let ended = Bob::until(&elsewhere, "2025-12-01");
+    let early =
+        |message: &[u8]| String::from_utf8(ended.gpg.sign_at("20251101T000000", &ended.subkey, &[], message)).unwrap();
+    let (code, found) = approved(&ended, &[], early);
+    assert!(code == "W303" && found.contains("ended 2025-12-01"), "{code} {found}");
     // Revoked by the trust file.
     for key in [&bob.primary, &bob.subkey] {
         let hard = revoking(key, "kind: hard");

@@ -160,6 +160,63 @@ fn people_who_may_change_it_vouch_for_it() {
     assert!(vouch(&["frank"], Decision::Vouch).starts_with("W304"));
 }
 
+/// Puts an approval of a step beside it, of the whole change since `from`.
+fn approve(world: &mut World, step: CommitId, from: CommitId, policy_version: u64, names: &[&str]) {
+    let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
+    let payload = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from,
+        to_tree: object.tree,
+        policy_version,
+        expires: at(world.now + 3_600),
+        decision: Decision::Approve,
+        skipped: Vec::new(),
+    }
+    .payload();
+    let sign = |name: &&str| {
+        let signature = person(name).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+        envelope(&payload, &[(name, &signature)]).into_bytes()
+    };
+    world.memory.notes.insert(step, names.iter().map(sign).collect());
+}
+
+#[test]
+fn what_was_approved_with_a_revoked_key_does_not_hold() {
+    let two = [
+        ("{role: security, threshold: 1}", "{role: security, threshold: 2}"),
+        ("security: [alice, frank]", "security: [alice, erin, frank]"),
+    ];
+    // Who approves alice's change, what is revoked, and what of it holds.
+    let judged = |edits: &[(&str, &str)], approvers: &[&str], revoked: &dyn Fn(CommitId, CommitId) -> String| {
+        let mut world = World::with(&policy(1, edits));
+        let introduction = world.introduction;
+        let step = world.put(introduction, "alice", "policies/limits.txt", "1");
+        approve(&mut world, step, introduction, 1, approvers);
+        assert_eq!(world.code(step), "ok");
+        let items = format!("revoked: [{}]", revoked(introduction, step));
+        let text = policy(2, &[edits, &[("revoked: []", items.as_str())]].concat());
+        let last = trust(&mut world, step, &text);
+        let found = broken(&world, last);
+        if found != "holds" {
+            assert!(found.contains("policies/limits.txt") && found.contains("approved by frank: key"), "{found}");
+            let anew = world.put(last, "alice", "policies/limits.txt", "2");
+            approve(&mut world, anew, last, 2, &["erin"]);
+            assert_eq!(broken(&world, anew), "holds");
+        }
+        found
+    };
+    let stolen = |_: CommitId, _: CommitId| hard("frank");
+    assert!(judged(&two, &["frank"], &stolen).starts_with("W304"));
+    // Enough others, or nobody else was needed.
+    assert_eq!(judged(&two, &["frank", "erin"], &stolen), "holds");
+    assert_eq!(judged(&[], &["frank"], &stolen), "holds");
+    assert_eq!(judged(&two, &["erin"], &stolen), "holds");
+    // Up to the step, or only before it.
+    assert_eq!(judged(&two, &["frank"], &|_, step| soft("frank", step)), "holds");
+    assert!(judged(&two, &["frank"], &|before, _| soft("frank", before)).starts_with("W304"));
+}
+
 /// Attack 8.
 #[test]
 fn revocations_are_never_taken_back() {

@@ -6,12 +6,15 @@
 mod memory;
 
 use manifest::Digest;
-use memory::{World, at, path, person};
+use memory::{World, at, path, person, policy, put_policy};
 use trust::{Approval, CommitId, CommitObject, Decision, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
 
 /// A good commit, two that are refused, and one by bob that mends it: `left` is what is still different then.
 fn stuck(left: &str) -> (World, CommitId, Vec<CommitId>, CommitId) {
-    let mut world = World::new();
+    stuck_in(World::new(), left)
+}
+
+fn stuck_in(mut world: World, left: &str) -> (World, CommitId, Vec<CommitId>, CommitId) {
     let good = world.put(world.introduction, "bob", "apps/a.txt", "good");
     let unsigned = world.push(good, None, |tree| {
         tree.insert(path("apps/a.txt"), b"bad".to_vec());
@@ -66,6 +69,7 @@ fn root_principals_have_refused_commits_left_out() {
     assert_eq!(judgement.accepted().unwrap().id(), fix);
     let steps: Vec<CommitId> = judgement.steps.iter().map(|step| step.commit).collect();
     assert_eq!((steps, &judgement.steps[1].skipped), (vec![good, fix], &bad));
+    assert_eq!(judgement.approvals(), [(fix, world.memory.notes[&fix].clone())], "what is kept to judge it again");
     // From any start, and with more on top.
     assert_eq!(memory::code(&world.judge(&Start::Accepted(good), fix)), "ok");
     let more = world.put(fix, "carol", "apps/c.txt", "x");
@@ -110,4 +114,25 @@ fn only_exactly_what_is_named_is_left_out() {
     // An approval is no order to leave something out, and the other way round.
     assert_eq!(with(&|order| order.decision = Decision::Approve, &root), "W301");
     drop(world);
+}
+
+/// Whoever had them left out must be believed later as well.
+#[test]
+fn what_is_left_out_by_a_revoked_key_does_not_hold() {
+    let root = [("root: [alice, dave]", "root: [alice, dave, erin]")];
+    for (who, holds) in [(["alice", "dave"].as_slice(), false), (&["alice", "dave", "erin"], true)] {
+        let (mut world, good, bad, fix) = stuck_in(World::with(&policy(1, &root)), "");
+        let payloads = bad.iter().map(|id| world.memory.payload(id)).collect();
+        let order = skip(&world, good, payloads, fix);
+        say(&mut world, fix, &order, who);
+        let hard = format!("revoked: [{{key: \"{}\", kind: hard, reason: stolen}}]", person("dave").fingerprint());
+        let text = policy(2, &[root[0], ("revoked: []", &hard)]);
+        let revoked = world.push(fix, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
+        let judgement = world.judge(&Start::Introduction, revoked);
+        assert_eq!(memory::code(&judgement), "ok");
+        assert_eq!(judgement.broken().is_none(), holds, "{:?}", judgement.broken());
+        if let Some(finding) = judgement.broken() {
+            assert!(finding.found.contains("apps/a.txt (commit") && finding.found.contains("approved by dave"));
+        }
+    }
 }

@@ -15,7 +15,17 @@ use crate::{
     orders::{self, BreakGlassArgs, RollbackArgs},
     output::Format,
     report::ReportFormat,
-    signatures, trust_approve, trust_init, trust_lint, trust_root, trust_show, verify,
+    signatures,
+    signing::SigningKey,
+    trust_approve,
+    trust_import::{self, TrustImportArgs},
+    trust_init,
+    trust_keys::{self, TrustAddArgs, TrustRemoveArgs, TrustRotateArgs},
+    trust_lint,
+    trust_revoke::{self, TrustRevokeArgs},
+    trust_root, trust_show,
+    trust_sign::{self, TrustSignArgs},
+    verify,
 };
 
 /// GitOps for Kubernetes that obeys only signed orders.
@@ -37,7 +47,7 @@ enum Command {
     /// Refuse in Git what the cluster would refuse: hooks for servers and clones.
     #[command(subcommand)]
     Hook(HookCommand),
-    /// Begin to trust a repository: its trust file, its trust root.
+    /// Begin to trust a repository, and change whom it trusts: its trust file, its trust root.
     #[command(subcommand)]
     Trust(TrustCommand),
     /// Order a Sync back to a revision that it accepted earlier: sign the order, and print it for `kubectl apply -f -`.
@@ -173,9 +183,21 @@ enum TrustCommand {
     Init(TrustInitArgs),
     /// Check that a revision carries a valid, signed trust file; prints TrustRoot, GitSource and first Sync.
     Root(TrustRootArgs),
+    /// Add a principal to the trust file of the work tree, or keys and roles to one that is there.
+    Add(TrustAddArgs),
+    /// Take a principal, or a key, out of the trust file. Refused where nobody could change it any more.
+    Remove(TrustRemoveArgs),
+    /// Give a principal a new key, then take the old one away: two steps, so that nobody is locked out in between.
+    Rotate(TrustRotateArgs),
+    /// Revoke keys, commits or all that a revocation file names, for ever.
+    Revoke(TrustRevokeArgs),
+    /// Sign the trust file of the work tree as a root principal.
+    Sign(TrustSignArgs),
+    /// Take over allowed signers, lists of keys, OpenPGP certificates or revocation lists.
+    Import(TrustImportArgs),
     /// Approve a commit that somebody else made, or vouch for its tree after a revocation.
     Approve(TrustApproveArgs),
-    /// Check the trust file of the work tree as the cluster would.
+    /// Check the trust file of the work tree, and the certificates that it pins, as the cluster would.
     Lint(TrustLintArgs),
     /// Show who may do what, by the trust file of a revision.
     Show(TrustShowArgs),
@@ -192,9 +214,8 @@ pub(crate) struct TrustApproveArgs {
     /// The repository.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) repo: PathBuf,
-    /// The private key that signs, or the public one of a key that an agent holds.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    #[command(flatten)]
+    pub(crate) signing: SigningKey,
     /// Until when it counts (RFC 3339); default: for a week.
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<String>,
@@ -456,6 +477,12 @@ impl Cli {
             Command::Hook(command) => hook::run(&command),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),
+            Command::Trust(TrustCommand::Add(args)) => trust_keys::add(&args),
+            Command::Trust(TrustCommand::Remove(args)) => trust_keys::remove(&args),
+            Command::Trust(TrustCommand::Rotate(args)) => trust_keys::rotate(&args),
+            Command::Trust(TrustCommand::Revoke(args)) => trust_revoke::run(&args),
+            Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(&args),
+            Command::Trust(TrustCommand::Import(args)) => trust_import::run(&args),
             Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),
             Command::Trust(TrustCommand::Lint(args)) => trust_lint::run(&args),
             Command::Trust(TrustCommand::Show(args)) => trust_show::show(&args),

@@ -16,16 +16,23 @@ mod hook;
 mod hook_install;
 mod hook_push;
 mod input;
+mod key_argument;
 mod orders;
 mod output;
 mod report;
 mod signatures;
 mod signing;
 mod trust_approve;
+mod trust_import;
 mod trust_init;
+mod trust_keys;
 mod trust_lint;
+mod trust_revoke;
 mod trust_root;
 mod trust_show;
+mod trust_sign;
+mod trust_tree;
+mod trust_vouched;
 mod verify;
 
 fn main() -> ExitCode {

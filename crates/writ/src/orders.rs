@@ -19,7 +19,7 @@ use trust::{CommitId, CommitObject, History as _, SignedOrder};
 use crate::{
     exit::{Outcome, UsageError},
     input, output,
-    signing::{sign, trust_file},
+    signing::{SigningKey, trust_file},
     verify::{open, resolve},
 };
 
@@ -42,9 +42,8 @@ pub(crate) struct OrderArgs {
     /// Add a signature to the order in this file instead of making one.
     #[arg(long, value_name = "FILE")]
     add: Option<PathBuf>,
-    /// The private key that signs, or the public one of a key that an agent holds.
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    signing: SigningKey,
     /// The repository.
     #[arg(long, value_name = "DIR", default_value = ".")]
     repo: PathBuf,
@@ -195,7 +194,7 @@ fn finish<S: Order>(
 ) -> anyhow::Result<Outcome> {
     let order = spec.order(namespace)?;
     let file = trust_file(repository, &resolve(repository, &args.trust)?)?;
-    let (principal, signature) = sign(&file, &args.key, order.kind.namespace(), &order.payload())?;
+    let (principal, signature) = args.signing.sign_as(&file, ("order", order.kind.namespace()), &order.payload())?;
     let signatures = spec.signatures();
     signatures.retain(|known| known.principal != principal);
     signatures.push(DetachedSignature { principal: principal.clone(), signature });

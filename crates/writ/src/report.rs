@@ -33,13 +33,13 @@ pub(crate) enum ReportFormat {
     Json,
     /// The same as YAML.
     Yaml,
-    /// SARIF 2.1.0, for code scanning: what was refused.
+    /// SARIF 2.1.0, for code scanning: what was refused or is held.
     Sarif,
-    /// JUnit XML: a test case for each commit.
+    /// JUnit XML: a test case for each commit, and one for what is held.
     Junit,
     /// A Markdown table, for a comment or a summary.
     Markdown,
-    /// Workflow commands of GitHub Actions: an annotation for each refusal.
+    /// Workflow commands of GitHub Actions: an annotation for each refusal, and for what is held.
     Github,
 }
 
@@ -78,6 +78,11 @@ struct Held {
     reason: &'static str,
     message: String,
     fix: String,
+    /// What is held.
+    #[serde(skip)]
+    commit: CommitId,
+    #[serde(skip)]
+    entry: &'static CodeEntry,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -135,10 +140,11 @@ struct Place {
     column: Option<u32>,
 }
 
-/// A refused step with what is known of every refusal.
+/// What is refused, or held, with what is known of every refusal.
 #[derive(Debug, Clone, Copy)]
 struct Refusal<'a> {
-    step: &'a Step,
+    commit: CommitId,
+    place: Option<&'a Place>,
     entry: &'static CodeEntry,
     message: &'a str,
     fix: &'a str,
@@ -158,6 +164,8 @@ impl Verification {
                 reason: finding.code.reason,
                 message: finding.message(),
                 fix: finding.fix.clone(),
+                commit: judgement.accepted().map_or(judgement.to, trust::AuthorizedCommit::id),
+                entry: finding.code,
             }),
         }
     }
@@ -209,8 +217,27 @@ impl Verification {
         })
     }
 
-    fn refusals(&self) -> impl Iterator<Item = Refusal<'_>> {
-        self.steps.iter().filter_map(Step::refusal)
+    /// What is refused; then what is held.
+    fn findings(&self) -> impl Iterator<Item = Refusal<'_>> {
+        self.steps.iter().filter_map(Step::refusal).chain(self.held())
+    }
+
+    fn held(&self) -> Option<Refusal<'_>> {
+        self.held.as_ref().map(|held| Refusal {
+            commit: held.commit,
+            place: None,
+            entry: held.entry,
+            message: &held.message,
+            fix: &held.fix,
+        })
+    }
+
+    /// The verdict in a word or two.
+    const fn word(&self) -> &'static str {
+        match (self.verdict, &self.held) {
+            (Verdict::Accepted, Some(_)) => "accepted, but held",
+            (verdict, _) => verdict.word(),
+        }
     }
 }
 
@@ -258,17 +285,22 @@ impl Step {
     }
 
     fn short_id(&self) -> String {
-        self.commit.to_string().chars().take(SHORT_ID).collect()
+        short(&self.commit)
     }
 
     fn refusal(&self) -> Option<Refusal<'_>> {
         Some(Refusal {
-            step: self,
+            commit: self.commit,
+            place: self.place.as_ref(),
             entry: self.entry?,
             message: self.message.as_deref().unwrap_or_default(),
             fix: self.fix.as_deref().unwrap_or_default(),
         })
     }
+}
+
+fn short(commit: &CommitId) -> String {
+    commit.to_string().chars().take(SHORT_ID).collect()
 }
 
 impl Refusal<'_> {
@@ -329,6 +361,21 @@ mod tests {
             step(3, Some(finding(TrustCode::W502, file, "a mistake"))),
         ];
         Verification::of_signatures(&steps)
+    }
+
+    /// A good commit that brings a revocation, by which files in it hold no longer.
+    pub(super) fn held() -> Verification {
+        let mut verification = Verification::of_signatures(&[step(1, None)]);
+        let broken = finding(TrustCode::W304, Subject::Commit("01".repeat(20)), "it still holds what is revoked");
+        verification.held = Some(Held {
+            code: broken.code.code,
+            reason: broken.code.reason,
+            message: broken.message(),
+            fix: broken.fix.clone(),
+            commit: "01".repeat(20).parse().unwrap(),
+            entry: broken.code,
+        });
+        verification
     }
 
     /// A refusal whose words come from whoever pushes.

@@ -1,58 +1,101 @@
-//! How a person signs with a key of theirs: by `ssh-keygen`, so that the key stays with it or with the agent.
+//! Signatures of people: made by `ssh-keygen` and `gpg`, so that keys stay with them or with their agents.
 
 use std::{
     io::Write as _,
-    path::Path,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use git::Objects;
-use manifest::RepoPath;
-use trust::{CommitId, History as _, TRUST_FILE, TrustFile, verify_sshsig};
+use jiff::Timestamp;
+use trust::{CommitId, Instants, TRUST_FILE, TrustFile, verify_sshsig};
 
-/// The trust file of a commit.
+/// What signs.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SigningKey {
+    /// The private SSH key that signs, or the public one of a key that an agent holds.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The OpenPGP key that signs, as `gpg --local-user` takes it: best its fingerprint.
+    #[arg(long, value_name = "FINGERPRINT")]
+    openpgp: Option<String>,
+}
+
+impl SigningKey {
+    /// Whether it is an OpenPGP key.
+    pub(crate) const fn is_openpgp(&self) -> bool {
+        self.openpgp.is_some()
+    }
+
+    /// An armoured signature over a message, in this namespace if it is by an SSH key.
+    pub(crate) fn sign(&self, namespace: &str, message: &[u8]) -> anyhow::Result<String> {
+        match (&self.key, &self.openpgp) {
+            (Some(key), _) => {
+                let mut command = Command::new("ssh-keygen");
+                command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
+                run(command, "ssh-keygen", "OpenSSH", &key.display().to_string(), message)
+            }
+            (None, Some(key)) => {
+                let mut command = Command::new("gpg");
+                command.args(["--quiet", "--armor", "--detach-sign", "--local-user", key]);
+                run(command, "gpg", "GnuPG", key, message)
+            }
+            (None, None) => bail!("no key is given"),
+        }
+    }
+}
+
+impl SigningKey {
+    /// As [`sign`](Self::sign), for what is called `what`, with the principal whose key it is. A signature of nobody's key would count for nothing, which
+    /// is better said here.
+    pub(crate) fn sign_as(
+        &self,
+        file: &TrustFile,
+        (what, namespace): (&str, &str),
+        message: &[u8],
+    ) -> anyhow::Result<(String, String)> {
+        let signature = self.sign(namespace, message)?;
+        if self.is_openpgp() {
+            let instants = Instants { committer: Timestamp::now(), first_sight: None };
+            let holder = file.openpgp_signer(signature.as_bytes(), message, &instants).map(str::to_owned);
+            let holder = holder.map_err(|reason| anyhow::anyhow!("the {what} would not count: {reason}"))?;
+            return Ok((holder, signature));
+        }
+        let verified = verify_sshsig(signature.as_bytes(), message, namespace, &file.crypto)?;
+        match file.signer_of(&verified) {
+            Some(principal) => Ok((principal.to_owned(), signature)),
+            None => bail!(
+                "key {} belongs to no principal of {TRUST_FILE}, so its {what} would not count",
+                verified.key().fingerprint()
+            ),
+        }
+    }
+}
+
+/// The trust file of a commit, with the certificates that it pins.
 pub(crate) fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFile> {
-    let path: RepoPath = TRUST_FILE.parse()?;
-    let bytes = repository.read(commit, &path)?.with_context(|| format!("{commit} has no {TRUST_FILE}"))?;
-    TrustFile::parse(&bytes).map_err(|findings| {
+    TrustFile::of_commit(repository, commit).map_err(|findings| {
         let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
     })
 }
 
-/// Signs a message for this purpose; the principal whose key it was, and the armoured signature. One of nobody's key would
-/// count for nothing, which is better said here.
-pub(crate) fn sign(file: &TrustFile, key: &Path, namespace: &str, message: &[u8]) -> anyhow::Result<(String, String)> {
-    let signature = by_ssh_keygen(key, namespace, message)?;
-    let verified = verify_sshsig(signature.as_bytes(), message, namespace, &file.crypto)?;
-    match file.signer_of(&verified) {
-        Some(principal) => Ok((principal.to_owned(), signature)),
-        None => bail!(
-            "key {} belongs to no principal of {TRUST_FILE}, so its signature would not count",
-            verified.key().fingerprint()
-        ),
-    }
-}
-
-fn by_ssh_keygen(key: &Path, namespace: &str, message: &[u8]) -> anyhow::Result<String> {
-    let mut child = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", namespace, "-f"])
-        .arg(key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run ssh-keygen, which signs; install OpenSSH")?;
-    // One statement is smaller than a pipe holds.
-    child
-        .stdin
-        .take()
-        .context("ssh-keygen takes no input")?
-        .write_all(message)
-        .context("cannot write to ssh-keygen")?;
-    let output = child.wait_with_output().context("cannot wait for ssh-keygen")?;
+/// What a program makes of the message.
+fn run(mut command: Command, program: &str, package: &str, key: &str, message: &[u8]) -> anyhow::Result<String> {
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.with_context(|| format!("cannot run {program}, which signs; install {package}"))?;
+    // Both read all of a message before they write.
+    let mut stdin = child.stdin.take().with_context(|| format!("{program} takes no input"))?;
+    let written = stdin.write_all(message);
+    drop(stdin);
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for {program}"))?;
+    // A program that does not sign may not read either: what it says itself is on the terminal already.
     if !output.status.success() {
-        bail!("ssh-keygen did not sign with {}", key.display());
+        bail!("{program} did not sign with {key}");
     }
-    String::from_utf8(output.stdout).context("ssh-keygen wrote no text")
+    written.with_context(|| format!("cannot write to {program}"))?;
+    String::from_utf8(output.stdout).with_context(|| format!("{program} wrote no text"))
 }

@@ -1,5 +1,5 @@
-//! `writ trust approve`: a principal stands for a commit that somebody else made. The approval is signed by `ssh-keygen`
-//! and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
+//! `writ trust approve`: a principal stands for a commit that somebody else made. The approval is signed by `ssh-keygen` or
+//! `gpg` and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
 
 use std::{
     io::Write as _,
@@ -21,7 +21,7 @@ use crate::{
     cli::TrustApproveArgs,
     exit::{Outcome, UsageError},
     output,
-    signing::{sign, trust_file},
+    signing::trust_file,
     verify::{open, resolve},
 };
 
@@ -70,7 +70,8 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         skipped,
     };
     let payload = approval.payload();
-    let (principal, signature) = sign(&file, &args.key, NAMESPACE_APPROVAL, &envelope_message(&payload))?;
+    let (principal, signature) =
+        args.signing.sign_as(&file, ("approval", NAMESPACE_APPROVAL), &envelope_message(&payload))?;
     let line = envelope(&payload, &[(&principal, &signature)]);
     if args.print {
         output::text(&format!("{line}\n"))?;

@@ -1,4 +1,7 @@
-//! `writ trust lint`: the trust file of the work tree, read by the parser that the cluster judges with.
+//! `writ trust lint`: the trust file of the work tree, with the certificates that it pins, read by the parser that the cluster
+//! judges with.
+
+use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -9,6 +12,7 @@ use crate::{
     cli::TrustLintArgs,
     exit::Outcome,
     input, output,
+    trust_tree::certificates,
     verify::{open, resolve},
 };
 
@@ -21,11 +25,17 @@ pub(crate) fn run(args: &TrustLintArgs) -> anyhow::Result<Outcome> {
     let mut findings = Vec::new();
     match TrustFile::parse(&bytes) {
         Err(mistakes) => findings = mistakes,
-        Ok(file) => {
+        Ok(mut file) => {
+            let now = Timestamp::now();
+            findings.extend(file.load_from(&certificates(&args.repo, &file, &BTreeMap::new())?));
+            // What is not loaded is a finding already, and says nothing about who can sign.
+            if findings.is_empty() {
+                findings.extend(file.out_of_reach(now));
+            }
             if let Some(revision) = &args.against {
                 findings.extend(against(args, revision, &file)?);
             }
-            for word in warnings(&file, Timestamp::now()) {
+            for word in warnings(&file, now) {
                 eprintln!("note: {word}");
             }
         }
@@ -61,6 +71,7 @@ fn warnings(file: &TrustFile, now: Timestamp) -> Vec<String> {
     if file.expires <= soon {
         words.push(format!("it expires {}; a week later only .writ/ may change", file.expires));
     }
+    words.extend(file.ailing_certificates(now, soon));
     if file.history.ref_binding == RefBinding::None {
         words.push(
             "history.refBinding is not set: a signed commit of another branch that descends from the mainline is accepted if the branch is moved to it"

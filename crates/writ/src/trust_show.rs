@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::Timestamp;
 use manifest::RepoPath;
 use serde::Serialize;
-use trust::{CommitId, KeyFingerprint, Principal, PrincipalKind, Revoked, Rule, TRUST_FILE, TrustFile};
+use trust::{CommitId, KeyFingerprint, Principal, Revoked, Rule, TRUST_FILE, TrustFile};
 
 use crate::{
     cli::{TrustShowArgs, TrustWhoArgs},
@@ -145,7 +145,7 @@ fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
     };
     let principals = file.principals.iter().map(|(name, principal)| ShownPrincipal {
         name: name.clone(),
-        kind: kind(principal.kind),
+        kind: principal.kind.as_str(),
         keys: shown_keys(file, principal),
         roles: roles(name),
     });
@@ -205,14 +205,6 @@ fn shown_rule(file: &TrustFile, rule: &Rule) -> ShownRule {
         kinds: rule.kinds.to_string(),
         namespaces: rule.namespaces.to_string(),
         r#override: rule.replaces.clone(),
-    }
-}
-
-const fn kind(kind: PrincipalKind) -> &'static str {
-    match kind {
-        PrincipalKind::Human => "human",
-        PrincipalKind::Robot => "robot",
-        PrincipalKind::Forge => "forge",
     }
 }
 

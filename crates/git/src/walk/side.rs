@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trust::{CommitId, HistoryError};
 
-use super::{Ancestry, MAINLINE, ReadCommit, STEP, Until, Walk};
+use super::{Ancestry, MAINLINE, MAX_ROOTS, ReadCommit, STEP, Until, Walk};
 
 impl Ancestry {
     /// Reachable from `step`, not from `mainline`, without `step`; in order of ids.
@@ -57,8 +57,9 @@ impl Walk<'_> {
             if side.is_empty() {
                 return Ok(Some(side));
             }
-            let roots = self.roots(&side)?;
-            self.prove(&roots)?;
+            for roots in self.roots(&side)?.chunks(MAX_ROOTS) {
+                self.prove(roots)?;
+            }
             if side.iter().all(|one| self.is_side(one)) {
                 return Ok(Some(side));
             }

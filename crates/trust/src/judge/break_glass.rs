@@ -98,6 +98,7 @@ pub fn judge_break_glass(
         head: order.commit,
         definitions,
         verifier,
+        known: None,
         told: None,
         waivers: &waivers,
     };

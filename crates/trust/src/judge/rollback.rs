@@ -67,6 +67,7 @@ pub fn judge_rollback(
         head: order.commit,
         definitions,
         verifier,
+        known: None,
         told: None,
         waivers: &waivers,
     };

@@ -31,8 +31,10 @@ impl Judge<'_> {
         };
         let (mut payloads, mut skipped) = (vec![payload], vec![first]);
         for later in chain.iter().skip(at.saturating_add(1)).take(MAX_SKIPPED) {
-            if self.is_skipped(state, later, above, &payloads) {
-                return self.step(state, *later, above, &skipped);
+            if let Some(orders) = self.orders_to_skip(state, later, above, &payloads) {
+                let mut taken = self.step(state, *later, above, &skipped)?;
+                taken.approvals.extend(orders);
+                return Ok(taken);
             }
             let Some(payload) = self.payload(later) else { break };
             payloads.push(payload);
@@ -41,11 +43,16 @@ impl Judge<'_> {
         Err(refused)
     }
 
-    /// Whether those who may change the trust file have these payloads left out before `later`.
-    fn is_skipped(&self, state: &State, later: &CommitId, above: bool, payloads: &[Digest]) -> bool {
-        let Ok(object) = read_commit(self.history, later) else { return false };
-        let Ok(committer) = made_at(&object) else { return false };
-        let instants = Instants { committer, first_sight: above.then_some(self.now) };
+    /// The envelopes in which enough of those who may change the trust file have these payloads left out before `later`.
+    fn orders_to_skip(
+        &self,
+        state: &State,
+        later: &CommitId,
+        above: bool,
+        payloads: &[Digest],
+    ) -> Option<Vec<Vec<u8>>> {
+        let object = read_commit(self.history, later).ok()?;
+        let instants = Instants { committer: made_at(&object).ok()?, first_sight: above.then_some(self.now) };
         let bound = Bound {
             root: self.root,
             policy: &state.policy,
@@ -53,12 +60,12 @@ impl Judge<'_> {
             object: &object,
             instants: &instants,
             verifier: self.verifier,
+            withdrawn: None,
         };
         let approvals = Approvals::of(self.history, &bound);
-        approvals.skips.get(payloads).is_some_and(|principals| {
-            let credit = Credit::by(None, principals.iter().cloned());
-            state.policy.authorise(later, &trust_file_path(), &credit).is_ok()
-        })
+        let credit = Credit::by(None, approvals.skips.get(payloads)?.iter().cloned());
+        let enough = state.policy.authorise(later, &trust_file_path(), &credit).is_ok();
+        enough.then_some(approvals.counted)
     }
 
     /// SHA-256 of what was signed; of the whole body of a commit that does not parse; nothing if it cannot be read.

@@ -4,11 +4,56 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::CertificateError;
+use pgp::types::Tag;
+
+use super::{CertificateError, packets::Packets};
 
 const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
 const PRIVATE: &str = "-----BEGIN PGP PRIVATE KEY BLOCK-----";
+
+/// How many digits of armour are on a line, as gpg writes it.
+const ARMOR_COLUMNS: usize = 64;
+
+/// The certificates of a keyring, each armoured on its own.
+///
+/// # Errors
+/// Another form. What is in the certificates is not looked at.
+pub fn split_keyring(bytes: &[u8]) -> Result<Vec<String>, CertificateError> {
+    let mut certificates = Vec::new();
+    for block in blocks(bytes)? {
+        let mut current: Vec<u8> = Vec::new();
+        let mut packets = Packets::of(&block);
+        loop {
+            let before = packets.rest();
+            let Some(packet) = packets.next() else { break };
+            let packet = packet.map_err(|_malformed| CertificateError::Packets("not of known length"))?;
+            if packet.tag() == Tag::PublicKey && !current.is_empty() {
+                certificates.push(armored(&current));
+                current.clear();
+            }
+            let length = before.len().saturating_sub(packets.rest().len());
+            current.extend_from_slice(before.get(..length).unwrap_or_default());
+        }
+        certificates.push(armored(&current));
+    }
+    Ok(certificates)
+}
+
+fn armored(packets: &[u8]) -> String {
+    let digits = STANDARD.encode(packets);
+    let mut text = format!("{BEGIN}\n\n");
+    let mut rest = digits.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at_checked(ARMOR_COLUMNS).unwrap_or((rest, ""));
+        text.push_str(line);
+        text.push('\n');
+        rest = more;
+    }
+    text.push_str(END);
+    text.push('\n');
+    text
+}
 
 /// The packets of each block.
 pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
@@ -61,6 +106,17 @@ mod tests {
         assert_eq!(blocks(one.as_bytes()), Ok(vec![vec![0x98, 0x33, 4, 0]]));
         assert_eq!(blocks(format!("\n{one}\n{one}").replace('\n', "\r\n").as_bytes()).map(|all| all.len()), Ok(2));
         assert_eq!(blocks(&[0x98, 0]), Ok(vec![vec![0x98, 0]]));
+    }
+
+    #[test]
+    fn a_keyring_is_split_at_primary_keys() {
+        // Of old form, length in one byte: public key (tag 6), user id (13), public key.
+        let packets = [0x98, 1, 7, 0xb4, 2, 8, 9, 0x98, 1, 6];
+        let split = split_keyring(&packets).unwrap();
+        let found: Vec<_> = split.iter().flat_map(|one| blocks(one.as_bytes()).unwrap()).collect();
+        assert_eq!(found, [packets[..7].to_vec(), packets[7..].to_vec()]);
+        assert_eq!(split_keyring(split.concat().as_bytes()), Ok(split));
+        assert_eq!(split_keyring(&[0x98, 9, 7]), Err(CertificateError::Packets("not of known length")));
     }
 
     #[test]

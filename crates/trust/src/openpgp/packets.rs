@@ -30,6 +30,11 @@ impl<'a> Packets<'a> {
         Self { rest: bytes }
     }
 
+    /// What has not been split yet.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     fn split(&mut self) -> Result<Packet<'a>, Malformed> {
         let mut rest = self.rest;
         let header = PacketHeader::try_from_reader(&mut rest).map_err(|_error| Malformed)?;

@@ -30,6 +30,13 @@ pub(super) struct Statement {
     ends: Option<Timestamp>,
 }
 
+impl Statement {
+    /// The last second of the key.
+    pub(super) const fn ends(&self) -> Option<Timestamp> {
+        self.ends
+    }
+}
+
 /// Why a key is not one of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unbound {

@@ -204,11 +204,36 @@ impl Certificate {
     /// Whether any of its keys can sign at a time.
     #[must_use]
     pub fn can_sign(&self, crypto: &Crypto, at: Timestamp) -> bool {
+        self.signs_until(crypto, at).is_ok()
+    }
+
+    /// Until when one of its keys signs that is in force at a time; `None`: without an end.
+    ///
+    /// # Errors
+    /// Why none of them does.
+    pub fn signs_until(&self, crypto: &Crypto, at: Timestamp) -> Result<Option<Timestamp>, OpenPgpError> {
         let instants = Instants { committer: at, first_sight: None };
-        let in_force = |key: &Key| {
-            let statement = key.standing.check(key.fingerprint, key.created, at, &instants).ok()?;
-            key.material.check(crypto).ok().map(|()| statement.signs)
+        let check = |key: &Key| {
+            let statement = key.standing.check(key.fingerprint, key.created, at, &instants)?;
+            if !statement.signs {
+                return Ok(None);
+            }
+            key.material.check(crypto)?;
+            Ok(Some(statement.ends()))
         };
-        in_force(&self.primary).is_some_and(|signs| signs || self.subkeys.iter().any(|key| in_force(key) == Some(true)))
+        let primary = &self.primary;
+        let whole = primary.standing.check(primary.fingerprint, primary.created, at, &instants)?.ends();
+        primary.material.check(crypto)?;
+        let mut reason = OpenPgpError::NotSigning(primary.fingerprint);
+        let mut ends = Vec::new();
+        for key in std::iter::once(primary).chain(&self.subkeys) {
+            match check(key) {
+                Ok(end) => ends.extend(end),
+                // What is wrong with a key that is for signing says more than that there is none.
+                Err(error) => reason = error,
+            }
+        }
+        let latest = ends.into_iter().max_by_key(|end| end.unwrap_or(Timestamp::MAX));
+        latest.map(|end| [end, whole].into_iter().flatten().min()).ok_or(reason)
     }
 }

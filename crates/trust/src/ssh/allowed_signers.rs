@@ -19,9 +19,9 @@ pub(crate) struct Line {
     /// The first principal that is not negated: whom a key is said to be of.
     pub(crate) principal: String,
     /// The pattern list, which principals of certificates must match.
-    principals: String,
+    pub(crate) principals: String,
     /// Whether the key signs certificates, and nothing else.
-    cert_authority: bool,
+    pub(crate) cert_authority: bool,
     pub(crate) key: PublicKey,
     namespaces: Option<String>,
     pub(crate) valid_after: Option<Timestamp>,
@@ -105,6 +105,11 @@ impl AllowedSigners {
     /// The keys of all lines, those of authorities too.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.lines.iter().map(|line| &line.key)
+    }
+
+    /// All lines, in the order of the file.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter()
     }
 
     /// The lines that hold this key.

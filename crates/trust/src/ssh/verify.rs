@@ -215,6 +215,13 @@ pub(crate) fn claimed_keys(armored: &[u8]) -> Vec<Fingerprint> {
     }
 }
 
+/// The certificate that a signature came with, whether or not it fits.
+pub(crate) fn claimed_certificate(armored: &[u8]) -> Option<Box<Certificate>> {
+    let bytes = armor::dearmor(armored).ok()?;
+    let blob = Blob::parse(&bytes).ok()?;
+    key_and_certificate(blob.public_key).ok()?.1
+}
+
 /// What a blob says about who signed.
 fn key_and_certificate(blob: &[u8]) -> Result<(PublicKey, Option<Box<Certificate>>), SshsigError> {
     if !is_certificate(blob) {

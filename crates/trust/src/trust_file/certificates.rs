@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use manifest::{Digest, Finding, RepoPath, Subject};
+use manifest::{Digest, Finding, Position, RepoPath, Subject};
 
-use super::{Principal, Revoked, TrustFile};
+use super::{Principal, Revoked, TRUST_FILE, TrustFile, trust_file_path};
 use crate::{
     ArmorFormat, Change, CommitId, CommitObject, Crypto, History, Instants, TrustCode,
     instants::committer_time,
@@ -37,6 +37,7 @@ pub struct PinnedCertificate {
     pub not_before: Option<Timestamp>,
     /// When it ends as a key of this principal, whatever it says itself.
     pub not_after: Option<Timestamp>,
+    pub(crate) place: Position,
 }
 
 /// Certificates by fingerprint, as far as they have been loaded.
@@ -51,23 +52,28 @@ pub(crate) fn load_certificates(history: &dyn History, commit: &CommitId, file: 
     let mut total = 0_usize;
     for pin in file.principals.values().flat_map(|principal| &principal.pinned) {
         let bytes = history.read(commit, &pin.file).map_err(|error| unreadable(commit, &error))?;
-        let bytes = bytes.ok_or_else(|| refuse(pin, "not there".to_owned()))?;
-        total = total.saturating_add(bytes.len());
-        if bytes.len() > MAX_CERTIFICATE_BYTES || total > MAX_CERTIFICATES_BYTES {
-            return Err(refuse(pin, format!("{} bytes, of certificates {total} bytes", bytes.len())));
-        }
-        let digest = Digest::of(&bytes);
-        if digest != pin.sha256 {
-            return Err(refuse(pin, format!("a file of sha256 {digest}")));
-        }
-        let certificate = Certificate::parse(&bytes).map_err(|error| refuse(pin, error.to_string()))?;
-        if certificate.fingerprint() != pin.fingerprint {
-            return Err(refuse(pin, format!("the certificate {}", certificate.fingerprint())));
-        }
-        loaded.insert(pin.fingerprint, certificate);
+        loaded.insert(pin.fingerprint, pinned(pin, bytes.as_deref(), &mut total)?);
     }
     file.certificates = loaded;
     Ok(())
+}
+
+/// The certificate in a file, if it is the one that is pinned.
+fn pinned(pin: &PinnedCertificate, bytes: Option<&[u8]>, total: &mut usize) -> Result<Certificate, Finding> {
+    let bytes = bytes.ok_or_else(|| refuse(pin, "not there".to_owned()))?;
+    *total = total.saturating_add(bytes.len());
+    if bytes.len() > MAX_CERTIFICATE_BYTES || *total > MAX_CERTIFICATES_BYTES {
+        return Err(refuse(pin, format!("{} bytes, of certificates {total} bytes", bytes.len())));
+    }
+    let digest = Digest::of(bytes);
+    if digest != pin.sha256 {
+        return Err(refuse(pin, format!("a file of sha256 {digest}")));
+    }
+    let certificate = Certificate::parse(bytes).map_err(|error| refuse(pin, error.to_string()))?;
+    if certificate.fingerprint() != pin.fingerprint {
+        return Err(refuse(pin, format!("the certificate {}", certificate.fingerprint())));
+    }
+    Ok(certificate)
 }
 
 fn refuse(pin: &PinnedCertificate, found: String) -> Finding {
@@ -132,6 +138,48 @@ impl TrustFile {
         self.certificates.values()
     }
 
+    /// The OpenPGP keys of all principals, each with its holder.
+    pub fn pins(&self) -> impl Iterator<Item = (&str, &PinnedCertificate)> {
+        self.principals.iter().flat_map(|(name, one)| one.pinned.iter().map(move |pin| (name.as_str(), pin)))
+    }
+
+    /// Loads the certificates that the file pins from these files, as far as they are what is pinned. The findings have
+    /// the place in the trust file.
+    pub fn load_from(&mut self, files: &BTreeMap<RepoPath, Vec<u8>>) -> Vec<Finding> {
+        let (mut loaded, mut findings, mut total) = (Certificates::new(), Vec::new(), 0);
+        for (_name, pin) in self.pins() {
+            match pinned(pin, files.get(&pin.file).map(Vec::as_slice), &mut total) {
+                Ok(certificate) => _ = loaded.insert(pin.fingerprint, certificate),
+                Err(finding) => {
+                    let Position { line, column } = pin.place;
+                    let path = trust_file_path();
+                    let subject = Subject::Path { path, line: Some(line), column: Some(column) };
+                    findings.push(Finding { subject, found: format!("{} is {}", pin.file, finding.found), ..finding });
+                }
+            }
+        }
+        self.certificates = loaded;
+        findings
+    }
+
+    /// What is wrong with certificates that are loaded, or soon will be, and does not refuse the file: each with its place.
+    #[must_use]
+    pub fn ailing_certificates(&self, now: Timestamp, soon: Timestamp) -> Vec<String> {
+        let mut ailing = Vec::new();
+        for (name, pin) in self.pins() {
+            let Some(certificate) = self.certificates.get(&pin.fingerprint) else { continue };
+            let what = match certificate.signs_until(&self.crypto, now) {
+                Err(error) => format!("cannot sign: {error}"),
+                Ok(Some(end)) if end <= soon => format!("signs until {end}"),
+                Ok(_) => continue,
+            };
+            let Position { line, column } = pin.place;
+            let place = format!("{TRUST_FILE}:{line}:{column}");
+            ailing.push(format!("{place}: certificate {} of {name} {what}", pin.fingerprint));
+        }
+        ailing
+    }
+
     /// Whether any principal has an OpenPGP key.
     #[must_use]
     pub fn has_certificates(&self) -> bool {
@@ -167,19 +215,28 @@ impl TrustFile {
         self.principals.iter().filter(move |(_, principal)| able(principal)).map(|(name, _)| name.as_str())
     }
 
-    /// Whose signature this is, by a key in force. People and machines alike: what counts is judged elsewhere.
+    /// Whose OpenPGP signature over `message` this is, by a key in force.
+    ///
+    /// # Errors
+    /// Why it counts for nobody.
+    pub fn openpgp_signer(&self, armoured: &[u8], message: &[u8], instants: &Instants) -> Result<&str, String> {
+        self.signed_by_certificate(armoured, message, instants, Verifier::new(None)).map(|(name, _signature)| name)
+    }
+
+    /// Whose signature this is, by a key in force, and what it says. People and machines alike: what counts is judged elsewhere.
     pub(crate) fn signed_by_certificate(
         &self,
         armoured: &[u8],
         message: &[u8],
         instants: &Instants,
         verifier: Verifier<'_>,
-    ) -> Result<&str, String> {
+    ) -> Result<(&str, OpenPgpSignature), String> {
         let certificates = verifier.openpgp_of_message(self);
         let signature = certificates
             .verify_openpgp(armoured, message, &self.crypto, instants)
             .map_err(|error| error.to_string())?;
-        self.certificate_in_window(&signature, instants).map(|(name, _pin)| name).map_err(|(_code, reason)| reason)
+        let (name, _pin) = self.certificate_in_window(&signature, instants).map_err(|(_code, reason)| reason)?;
+        Ok((name, signature))
     }
 
     /// The holder of the certificate of a good signature, unless the trust file itself has revoked or ended it.

@@ -88,7 +88,8 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
 
 impl TrustFile {
     /// W506 for each threshold that the keys in force at a time cannot reach. Parsing has looked at all keys.
-    pub(crate) fn out_of_reach(&self, at: Timestamp) -> Vec<Finding> {
+    #[must_use]
+    pub fn out_of_reach(&self, at: Timestamp) -> Vec<Finding> {
         check(self, Some(at))
     }
 

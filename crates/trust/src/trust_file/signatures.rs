@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
     CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat, SshSignature,
-    TrustCode, TrustRootSpec, UserCheck, instants::Instants, refusal::unreadable, signature_cache::Verifier,
+    TrustCode, TrustRootSpec, UserCheck,
+    instants::Instants,
+    refusal::unreadable,
+    repair::{Place, amend, in_place},
+    signature_cache::Verifier,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -35,8 +40,16 @@ pub fn signature_path(principal: &str) -> RepoPath {
 }
 
 /// Where the OpenPGP signature of a principal lies.
-pub(super) fn openpgp_signature_path(principal: &str) -> RepoPath {
+#[must_use]
+pub fn openpgp_signature_path(principal: &str) -> RepoPath {
     format!("{TRUST_SIGNATURES}/{principal}.asc").parse().unwrap_or_default()
+}
+
+/// Whose signature a file is, and in which format, by its name.
+fn named(name: &str) -> Option<(&str, SignatureFormat)> {
+    let of = |ending, format| Some((name.strip_suffix(ending)?, format));
+    let named = of(".sig", SignatureFormat::Ssh).or_else(|| of(".asc", SignatureFormat::OpenPgp));
+    named.filter(|(principal, _)| !principal.contains('/'))
 }
 
 impl SignatureFile {
@@ -48,7 +61,11 @@ impl SignatureFile {
             rule: None,
             found,
             needed,
-            fix: format!("git rm -- {}", manifest::shell_quote(path.as_str())),
+            fix: in_place(
+                &format!("git rm -- {} && {}", manifest::shell_quote(path.as_str()), amend()),
+                commit,
+                Place::Below,
+            ),
         };
         let folder = signatures_folder();
         let paths = history.list(commit, &folder).map_err(|error| unreadable(commit, &error))?;
@@ -59,9 +76,7 @@ impl SignatureFile {
         let mut files = Vec::new();
         for path in paths {
             let name = path.as_str().strip_prefix(TRUST_SIGNATURES).and_then(|rest| rest.strip_prefix('/'));
-            let of = |ending, format| name.and_then(|name| Some((name.strip_suffix(ending)?, format)));
-            let named = of(".sig", SignatureFormat::Ssh).or_else(|| of(".asc", SignatureFormat::OpenPgp));
-            let Some((principal, format)) = named.filter(|(name, _)| !name.contains('/')) else {
+            let Some((principal, format)) = name.and_then(named) else {
                 let needed = format!("only {TRUST_SIGNATURES}/<principal>.sig and .asc there");
                 return Err(refuse(&path, "not a signature".to_owned(), needed));
             };
@@ -129,6 +144,24 @@ impl TrustFile {
         signatures
     }
 
+    /// Whose signature over `message` each of these files of [`TRUST_SIGNATURES`] is, by a key of *this* file that is in
+    /// force at a time; or why it counts for nobody. OpenPGP keys count as far as their certificates are loaded.
+    #[must_use]
+    pub fn signatures(
+        &self,
+        message: &[u8],
+        files: &[(String, Vec<u8>)],
+        at: Timestamp,
+    ) -> Vec<Result<String, String>> {
+        let instants = Instants { committer: at, first_sight: None };
+        let judge = |(name, bytes): &(String, Vec<u8>)| {
+            let (principal, format) = named(name).ok_or_else(|| format!("{name}: not <principal>.sig or .asc"))?;
+            let file = SignatureFile { principal: principal.to_owned(), format, armoured: bytes.clone() };
+            self.stands(&file, message, &instants, Verifier::new(None)).map(|()| principal.to_owned())
+        };
+        files.iter().map(judge).collect()
+    }
+
     /// Whether the signature is by a key in force of the principal whose name the file bears; else why not.
     fn stands(
         &self,
@@ -140,7 +173,7 @@ impl TrustFile {
         let (name, shown) = (&file.principal, file.name());
         if file.format == SignatureFormat::OpenPgp {
             return match self.signed_by_certificate(&file.armoured, message, instants, verifier) {
-                Ok(holder) if holder == name => Ok(()),
+                Ok((holder, _signature)) if holder == name => Ok(()),
                 Ok(_other) => Err(format!("{shown}: not by a key of {name}")),
                 Err(reason) => Err(format!("{shown}: {reason}")),
             };

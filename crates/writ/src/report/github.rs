@@ -1,5 +1,5 @@
 //! Workflow commands of GitHub Actions
-//! (<https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>): one annotation for each refusal.
+//! (<https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>): one annotation for each refusal, and for what is held.
 
 use std::fmt::{Error, Write as _};
 
@@ -11,9 +11,9 @@ use crate::output::printable;
 /// The commands, and a line that is none.
 pub(super) fn report(verification: &Verification) -> Result<String, Error> {
     let mut text = String::new();
-    for refusal in verification.refusals() {
+    for refusal in verification.findings() {
         text.push_str("::error ");
-        if let Some(place) = &refusal.step.place {
+        if let Some(place) = refusal.place {
             write!(text, "file={},", property(&place.path))?;
             if let Some(line) = place.line {
                 write!(text, "line={line},")?;
@@ -22,11 +22,11 @@ pub(super) fn report(verification: &Verification) -> Result<String, Error> {
                 write!(text, "col={column},")?;
             }
         }
-        let message = format!("commit {}: {}", refusal.step.commit, refusal.text());
+        let message = format!("commit {}: {}", refusal.commit, refusal.text());
         writeln!(text, "title={}::{}", property(&refusal.title()), data(&message))?;
     }
     let commits = counted(verification.steps.len() as u64, "commit");
-    writeln!(text, "{}: {commits} judged", verification.verdict.word())?;
+    writeln!(text, "{}: {commits} judged", verification.word())?;
     Ok(text)
 }
 
@@ -43,7 +43,7 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{hostile, sample},
+        super::tests::{held, hostile, sample},
         *,
     };
 
@@ -56,6 +56,16 @@ mod tests {
              refused: 3 commits judged\n"
         );
         assert_eq!(report(&sample()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_held_is_an_annotation() {
+        let one = "01".repeat(20);
+        let expected = format!(
+            "::error title=W304 Revoked::commit {one}: commit 010101010101: it still holds what is revoked; needed: a signature%0Afix: git x && y\n\
+             accepted, but held: 1 commit judged\n"
+        );
+        assert_eq!(report(&held()).unwrap(), expected);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! JUnit XML, as test reports of CI systems read it: each commit is a test case.
+//! JUnit XML, as test reports of CI systems read it: each commit is a test case, and what is held is one more.
 
 use std::fmt::{Error, Write as _};
 
-use super::Verification;
+use super::{Refusal, Verification};
 use crate::output::printable;
 
 /// The document.
 pub(super) fn report(verification: &Verification) -> Result<String, Error> {
-    let (tests, failures) = (verification.steps.len(), verification.refusals().count());
+    let (tests, failures) =
+        (verification.steps.len() + usize::from(verification.held().is_some()), verification.findings().count());
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     writeln!(text, "<testsuites tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">")?;
     writeln!(
@@ -21,17 +22,22 @@ pub(super) fn report(verification: &Verification) -> Result<String, Error> {
         }
         text.push_str(">\n");
         if let Some(refusal) = step.refusal() {
-            let (code, title) = (refusal.entry.code, escaped(&refusal.title()));
-            writeln!(
-                text,
-                "      <failure type=\"{code}\" message=\"{title}\">{}</failure>",
-                escaped(&refusal.text())
-            )?;
+            failure(&mut text, &refusal)?;
         }
         writeln!(text, "      <system-out>{}</system-out>\n    </testcase>", escaped(&step.who()))?;
     }
+    if let Some(held) = verification.held() {
+        writeln!(text, "    <testcase classname=\"writ.verify.held\" name=\"{}\">", held.commit)?;
+        failure(&mut text, &held)?;
+        text.push_str("    </testcase>\n");
+    }
     text.push_str("  </testsuite>\n</testsuites>\n");
     Ok(text)
+}
+
+fn failure(text: &mut String, refusal: &Refusal<'_>) -> Result<(), Error> {
+    let (code, title, found) = (refusal.entry.code, escaped(&refusal.title()), escaped(&refusal.text()));
+    writeln!(text, "      <failure type=\"{code}\" message=\"{title}\">{found}</failure>")
 }
 
 /// Text for content and attributes. What XML 1.0 cannot hold at all is spelled out.
@@ -55,7 +61,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{hostile, sample},
+        super::tests::{held, hostile, sample},
         *,
     };
 
@@ -82,6 +88,17 @@ mod tests {
 "#
         );
         assert_eq!(report(&sample()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_held_is_a_test_case_that_fails() {
+        let text = report(&held()).unwrap();
+        assert!(text.contains("<testsuites tests=\"2\" failures=\"1\" errors=\"0\">"), "{text}");
+        let case = format!(
+            "    <testcase classname=\"writ.verify.held\" name=\"{}\">\n      <failure type=\"W304\" message=\"W304 Revoked\">",
+            "01".repeat(20)
+        );
+        assert!(text.contains(&case), "{text}");
     }
 
     #[test]

@@ -4,13 +4,16 @@ use std::fmt::{Error, Write as _};
 
 use manifest::counted;
 
-use super::Verification;
+use super::{Refusal, Verification, short};
 use crate::output::printable;
 
 /// The verdict and a row for each commit.
 pub(super) fn report(verification: &Verification) -> Result<String, Error> {
     let commits = counted(verification.steps.len() as u64, "commit");
-    let mut text = format!("**writ verify: {}** ({commits} judged)\n", verification.verdict.word());
+    let mut text = format!("**writ verify: {}** ({commits} judged)\n", verification.word());
+    if let Some(held) = verification.held() {
+        writeln!(text, "\nheld at `{}`: {}", short(&held.commit), told(&held))?;
+    }
     if verification.steps.is_empty() {
         return Ok(text);
     }
@@ -20,16 +23,16 @@ pub(super) fn report(verification: &Verification) -> Result<String, Error> {
             || "none".to_owned(),
             |signer| format!("{}<br>{}", cell(&signer.principal), cell(&signer.key)),
         );
-        let found = match step.refusal() {
-            None => String::new(),
-            Some(refusal) if refusal.fix.is_empty() => format!("**{}**<br>{}", refusal.title(), cell(refusal.message)),
-            Some(refusal) => {
-                format!("**{}**<br>{}<br>fix: {}", refusal.title(), cell(refusal.message), cell(refusal.fix))
-            }
-        };
+        let found = step.refusal().as_ref().map_or_else(String::new, told);
         writeln!(text, "| `{}` | {} | {signer} | {found} |", step.short_id(), step.verdict.word())?;
     }
     Ok(text)
+}
+
+/// Code, what was found, and what mends it.
+fn told(refusal: &Refusal<'_>) -> String {
+    let found = format!("**{}**<br>{}", refusal.title(), cell(refusal.message));
+    if refusal.fix.is_empty() { found } else { format!("{found}<br>fix: {}", cell(refusal.fix)) }
 }
 
 /// Text that is shown as it is: every sign that could mean something is written as its number, which Markdown never takes
@@ -53,7 +56,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{hostile, sample},
+        super::tests::{held, hostile, sample},
         *,
     };
 
@@ -69,6 +72,14 @@ mod tests {
 | `030303030303` | refused | none | **W502 TrustFileInvalid**<br><code>&#46;writ/a file&#46;yaml&#58;3&#58;7&#58; a mistake&#59; needed&#58; a signature</code><br>fix: <code>git x &#38;&#38; y</code> |
 ";
         assert_eq!(report(&sample()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_held_is_told_above_the_table() {
+        let text = report(&held()).unwrap();
+        let lines: Vec<&str> = text.lines().take(4).collect();
+        let expected = "held at `010101010101`: **W304 Revoked**<br><code>commit 010101010101&#58; it still holds what is revoked&#59; needed&#58; a signature</code><br>fix: <code>git x &#38;&#38; y</code>";
+        assert_eq!(lines, ["**writ verify: accepted, but held** (1 commit judged)", "", expected, ""]);
     }
 
     #[test]

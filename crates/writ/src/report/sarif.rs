@@ -1,12 +1,12 @@
-//! SARIF 2.1.0 (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>): the refusals, with the register of codes
-//! as rules.
+//! SARIF 2.1.0 (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>): what is refused or held, with the register
+//! of codes as rules.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use manifest::CodeEntry;
 use serde_json::{Value, json};
 
-use super::{Place, Refusal, Verification};
+use super::{Place, Refusal, Verification, short};
 use crate::output::printable;
 
 /// Where the register of codes is read.
@@ -16,10 +16,10 @@ const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os
 /// The document.
 pub(super) fn report(verification: &Verification) -> Result<String, serde_json::Error> {
     let rules: BTreeMap<&str, &CodeEntry> =
-        verification.refusals().map(|refusal| (refusal.entry.code, refusal.entry)).collect();
+        verification.findings().map(|refusal| (refusal.entry.code, refusal.entry)).collect();
     let index = |code: &str| rules.keys().position(|known| *known == code);
     let results: Vec<Value> =
-        verification.refusals().map(|refusal| result(&refusal, index(refusal.entry.code))).collect();
+        verification.findings().map(|refusal| result(&refusal, index(refusal.entry.code))).collect();
     let rules: Vec<Value> = rules.values().map(|entry| rule(entry)).collect();
     let document = json!({
         "$schema": SCHEMA,
@@ -48,11 +48,11 @@ fn rule(entry: &CodeEntry) -> Value {
 }
 
 fn result(refusal: &Refusal<'_>, index: Option<usize>) -> Value {
-    let step = refusal.step;
+    let id = refusal.commit.to_string();
     let mut location = json!({
-        "logicalLocations": [{"name": step.short_id(), "fullyQualifiedName": step.commit.to_string(), "kind": "commit"}],
+        "logicalLocations": [{"name": short(&refusal.commit), "fullyQualifiedName": id, "kind": "commit"}],
     });
-    if let (Some(place), Some(fields)) = (&step.place, location.as_object_mut()) {
+    if let (Some(place), Some(fields)) = (refusal.place, location.as_object_mut()) {
         fields.insert("physicalLocation".to_owned(), physical(place));
     }
     json!({
@@ -61,7 +61,7 @@ fn result(refusal: &Refusal<'_>, index: Option<usize>) -> Value {
         "level": "error",
         "message": {"text": printable(&refusal.text())},
         "locations": [location],
-        "partialFingerprints": {"commit/v1": step.commit.to_string()},
+        "partialFingerprints": {"commit/v1": id},
     })
 }
 
@@ -92,7 +92,7 @@ fn reference(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{hostile, sample},
+        super::tests::{held, hostile, sample},
         *,
     };
 
@@ -126,6 +126,15 @@ mod tests {
             },
         ]);
         assert_eq!(run["results"], expected);
+    }
+
+    #[test]
+    fn what_is_held_is_a_result() {
+        let document: Value = serde_json::from_str(&report(&held()).unwrap()).unwrap();
+        let results = document["runs"][0]["results"].as_array().unwrap();
+        let [result] = results.as_slice() else { panic!("{results:?}") };
+        assert_eq!((&result["ruleId"], &result["level"]), (&json!("W304"), &json!("error")));
+        assert_eq!(result["partialFingerprints"]["commit/v1"], "01".repeat(20));
     }
 
     /// The headings of the register are what the anchors name.

@@ -3,10 +3,14 @@
 
 mod audit_log;
 mod commands;
+mod documented;
 mod hooks;
+mod openpgp;
 mod orders;
 mod pasted;
+mod pasted_trust;
 mod signatures;
 mod support;
+mod trust_edits;
 mod trust_files;
 mod verify;

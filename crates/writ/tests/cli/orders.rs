@@ -31,7 +31,7 @@ fn an_order_is_made_by_one_and_signed_by_others() {
         let head = |text: &str| text.split("signatures:").next().unwrap().to_owned();
         assert_eq!(head(&both.stdout), head(&made.stdout));
         assert!(add(2, &key(&world.stranger())).stderr.contains("belongs to no principal"));
-        std::fs::write(&file, made.stdout.replace("repoId: urn:test", "repoId: urn:other")).unwrap();
+        std::fs::write(&file, made.stdout.replace("urn:test", "urn:other")).unwrap();
         assert!(add(2, &alice).stderr.contains("the order is for urn:other, and this repository is urn:test"));
         std::fs::write(&file, made.stdout.replace(kind, "Sync")).unwrap();
         assert!(add(2, &alice).stderr.contains(&format!("is a Sync, not a {kind}")));

@@ -7,7 +7,7 @@ use crate::support::{World, paste};
 
 /// The fix of the last step, which is refused with this code.
 #[track_caller]
-fn fix(world: &World, code: &str) -> String {
+pub(crate) fn fix(world: &World, code: &str) -> String {
     let found = world.verify(1, &[]);
     let step = found.get("steps").and_then(Value::as_array).unwrap().last().unwrap();
     assert_eq!(step["code"], code, "{step}");

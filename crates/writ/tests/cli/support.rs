@@ -74,6 +74,14 @@ impl World {
         Self::of(keys, team, &trust)
     }
 
+    /// As [`World::for_anything_by_frank`], where commits say which ref they are for.
+    pub(crate) fn bound_to_its_ref() -> Self {
+        let keys = Keys::new().unwrap();
+        let frank = keys.generate("frank", KeyType::Ed25519).unwrap();
+        let trust = TrustFile::team("urn:test", &frank, &frank, &frank).history("{refBinding: trailer}");
+        Self::of(keys, [frank.clone(), frank.clone(), frank], &trust)
+    }
+
     /// As [`World::new`], where bob's key ends then.
     pub(crate) fn with_bob_until(end: &str) -> Self {
         let keys = Keys::new().unwrap();
@@ -105,10 +113,28 @@ impl World {
         Self::of(keys, [alice, frank, bob], &trust)
     }
 
+    /// As [`World::new`], where the trust file takes two of alice and frank.
+    pub(crate) fn with_two_roots() -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::new("urn:test")
+            .principal("alice", PrincipalKind::Human, &[&alice])
+            .principal("frank", PrincipalKind::Human, &[&frank])
+            .principal("bob", PrincipalKind::Human, &[&bob])
+            .role("root", &["alice", "frank"])
+            .role("sre", &["bob"])
+            .rule("trust", &[".writ/**"], &[("root", 2)], &[])
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
+        Self::of(keys, [alice, frank, bob], &trust)
+    }
+
     fn of(keys: Keys, [alice, frank, bob]: [SigningKey; 3], trust: &TrustFile) -> Self {
         let repo = SignedRepo::new().unwrap();
         repo.write(".writ/trust.yaml", trust.text()).unwrap();
         repo.sign_trust_file(&alice).unwrap();
+        if trust.text().contains("role: root, threshold: 2") {
+            repo.sign_trust_file(&frank).unwrap();
+        }
         let introduction = repo.commit_signed(&alice, "introduce").unwrap();
         let world = Self { keys, alice, frank, bob, repo, introduction, folder: tempfile::tempdir().unwrap() };
         let printed = expect(0, &["trust", "root", "--repo", &world.path(), "--url", "https://git.example.com/r.git"]);
@@ -132,7 +158,16 @@ impl World {
     }
 
     pub(crate) fn stranger(&self) -> SigningKey {
-        self.keys.generate("mallory", KeyType::Ed25519).unwrap()
+        self.key("mallory")
+    }
+
+    /// A new key of somebody.
+    pub(crate) fn key(&self, name: &str) -> SigningKey {
+        self.key_of_type(name, KeyType::Ed25519)
+    }
+
+    pub(crate) fn key_of_type(&self, name: &str, key_type: KeyType) -> SigningKey {
+        self.keys.generate(name, key_type).unwrap()
     }
 
     /// A commit of bob's that is accepted.

@@ -87,5 +87,6 @@ fn certificate(reader: &mut Reader, node: &Node, what: &str, window: Window) -> 
     let digest = sha256.1.parse().ok();
     parsed(sha256, digest.is_none(), "64 lower-case hex digits, as sha256sum prints them");
     let (not_before, not_after) = window;
-    Some(PinnedCertificate { fingerprint: key?, file: path?, sha256: digest?, not_before, not_after })
+    let place = node.position;
+    Some(PinnedCertificate { fingerprint: key?, file: path?, sha256: digest?, not_before, not_after, place })
 }

@@ -1,0 +1,85 @@
+//! Whether what is in force still holds under its own revocations.
+
+use std::sync::Arc;
+
+use manifest::Finding;
+
+use super::{Judge, MAX_STEPS, State};
+use crate::{
+    Revoked, Start, TrustFile,
+    instants::Instants,
+    signed_by::SignedBy,
+    step::read_commit,
+    still_holds::{Looked, Made, Policies, StillHolds},
+};
+
+impl Judge<'_> {
+    /// W304 if it does not. Looked at is the whole mainline from the introduction, or from where the caller says that it is
+    /// accepted; of what was looked through before under the same trust, what it left.
+    pub(super) fn still_holds(&self, state: &State) -> Result<(), Finding> {
+        if state.policy.revoked.is_empty() {
+            return Ok(());
+        }
+        let (before, until) = match self.start {
+            Start::Accepted(commit) => (Some(*commit), *commit),
+            Start::Introduction | Start::Above(_) | Start::Resumed(_) => (None, self.root.introduction.commit),
+        };
+        let known = self.known.and_then(|known| known.looked(&state.digest, before));
+        let (mut steps, mut at, mut looked) = (Vec::new(), state.commit, None);
+        loop {
+            if let Some(known) = known.as_deref().filter(|known| known.last == at) {
+                looked = Some(known.clone());
+                break;
+            }
+            if before == Some(at) {
+                break;
+            }
+            let object = read_commit(self.history, &at)?;
+            steps.push(Made {
+                commit: at,
+                tree: object.tree,
+                payload: object.payload_sha256,
+                signed: SignedBy::of_commit(&object),
+                is_merge: object.parents.len() > 1,
+            });
+            match object.parents.first() {
+                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = *parent,
+                _ => break,
+            }
+        }
+        steps.reverse();
+        let from = looked.as_ref().map(|looked| looked.last).or(before);
+        let mut looked = looked.unwrap_or_else(|| Looked::none(state.commit));
+        if asks_for_issuers(&state.policy) {
+            for commit in from.iter().chain(steps.iter().map(|step| &step.commit)) {
+                looked.issuers.add(self.history, commit)?;
+            }
+        }
+        let instants = Instants { committer: state.made, first_sight: Some(self.now) };
+        let asked = StillHolds {
+            history: self.history,
+            root: self.root,
+            policy: &state.policy,
+            before: from,
+            steps: &steps,
+            last: state.commit,
+            instants,
+            verifier: self.verifier,
+            policies: Policies::default(),
+        };
+        let looked = asked.look(looked)?;
+        let verdict = asked.verdict(&looked);
+        if let Some(known) = self.known {
+            known.keep_looked(state.digest, before, Arc::new(looked));
+        }
+        verdict
+    }
+}
+
+/// Whether something is revoked that signatures do not name themselves.
+fn asks_for_issuers(policy: &TrustFile) -> bool {
+    policy.revoked.keys().any(|revoked| match revoked {
+        Revoked::Certificate(_) | Revoked::Serials { .. } | Revoked::KeyId { .. } => true,
+        Revoked::Key(_) | Revoked::Payload(_) => false,
+    })
+}

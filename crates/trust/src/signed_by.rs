@@ -1,0 +1,59 @@
+//! What made a signature, by its own account: for what was verified before, and is revoked now.
+
+use crate::{
+    CommitObject, Fingerprint, KeyFingerprint, SshSignature,
+    openpgp::OpenPgpSignature,
+    ssh::{Certificate, claimed_certificate},
+};
+
+/// Keys, and the certificate of an SSH authority if one came with them.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedBy {
+    /// The key that signed, then whatever says whose it is: the authority's key, the OpenPGP certificate.
+    pub(crate) keys: Vec<KeyFingerprint>,
+    pub(crate) certificate: Option<Certified>,
+}
+
+/// What revocations name a certificate by.
+#[derive(Debug, Clone)]
+pub(crate) struct Certified {
+    pub(crate) authority: Fingerprint,
+    pub(crate) serial: u64,
+    pub(crate) key_id: String,
+}
+
+impl SignedBy {
+    pub(crate) fn of_commit(object: &CommitObject) -> Self {
+        let keys = object.claimed_keys();
+        // Only with an authority's signature beside it there is a second key of SSH.
+        let armoured = object.signature.as_deref().filter(|_signature| keys.len() > 1);
+        let certificate = armoured.and_then(claimed_certificate);
+        Self { keys, certificate: certificate.as_deref().map(Certified::of) }
+    }
+}
+
+impl From<&SshSignature> for SignedBy {
+    fn from(signature: &SshSignature) -> Self {
+        let certificate = signature.certificate().map(Certified::of);
+        let authority = certificate.as_ref().map(|certificate| certificate.authority);
+        let keys = std::iter::once(signature.key().fingerprint()).chain(authority).map(KeyFingerprint::Ssh);
+        Self { keys: keys.collect(), certificate }
+    }
+}
+
+impl From<&OpenPgpSignature> for SignedBy {
+    fn from(signature: &OpenPgpSignature) -> Self {
+        let keys = [signature.key(), signature.certificate()].map(KeyFingerprint::OpenPgp);
+        Self { keys: keys.to_vec(), certificate: None }
+    }
+}
+
+impl Certified {
+    fn of(certificate: &Certificate) -> Self {
+        Self {
+            authority: certificate.authority().fingerprint(),
+            serial: certificate.serial(),
+            key_id: certificate.key_id().to_owned(),
+        }
+    }
+}

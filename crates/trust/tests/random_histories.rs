@@ -1,0 +1,408 @@
+//! Random histories against a model that knows nothing of how judging works, and random commits against the real git.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
+
+mod memory;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use memory::{Tree, World, path, person, policy};
+use proptest::{
+    prelude::*,
+    test_runner::{FileFailurePersistence, TestRunner},
+};
+use support::{Bench, KEY_TYPES, Repository, parse};
+use trust::{AllowedSigners, CommitId, Judgement, KnownSigners, Start, verify_signature_only};
+
+/// Who acts. Nobody knows mallory; `None` does not sign.
+const WHO: [Option<&str>; 8] =
+    [Some("alice"), Some("bob"), Some("carol"), Some("frank"), Some("dave"), Some("relbot"), Some("mallory"), None];
+/// Nobody may write the last one.
+const FILES: [&str; 4] = ["apps/a.txt", "apps/b.txt", "policies/p.txt", "other/o.txt"];
+
+/// One thing that somebody does.
+#[derive(Debug, Clone)]
+enum Act {
+    /// Writes a file on the mainline or on the side branch.
+    Put { side: bool, who: usize, file: usize, value: u8 },
+    /// Merges one into the other: as git would, but for one file of `apps/` and perhaps for another one.
+    Merge { into_side: bool, who: usize, keep: [Keep; 2], other: usize },
+    /// Begins the side branch anew from the mainline.
+    Branch,
+    /// A new trust file on the mainline, signed by some, which names these people as SREs.
+    Trust { who: usize, signers: usize, sre: usize, skip: bool },
+}
+
+/// Who signs a trust file, and who is an SRE by one.
+const SIGNERS: [&[&str]; 4] = [&["alice", "dave"], &["alice"], &["dave"], &[]];
+const SRE: [&[&str]; 3] = [&["bob", "carol"], &["carol"], &["bob", "dave"]];
+
+fn act() -> impl Strategy<Value = Act> {
+    // Mostly those who may, and what two may write.
+    let who = || prop::sample::select(vec![0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5, 5, 6, 7]);
+    let file = prop::sample::select(vec![0, 0, 0, 0, 1, 1, 1, 1, 2, 3]);
+    let keep =
+        prop::sample::select(vec![Keep::Clean, Keep::Clean, Keep::Clean, Keep::Theirs, Keep::Ours, Keep::MadeUp]);
+    prop_oneof![
+        8 => (any::<bool>(), who(), file, 0_u8..3).prop_map(|(side, who, file, value)| Act::Put { side, who, file, value }),
+        4 => (prop::bool::weighted(0.3), who(), [keep.clone(), keep], 0..FILES.len())
+            .prop_map(|(into_side, who, keep, other)| Act::Merge { into_side, who, keep, other }),
+        1 => Just(Act::Branch),
+        1 => (who(), 0..SIGNERS.len(), 0..SRE.len(), prop::bool::weighted(0.1))
+            .prop_map(|(who, signers, sre, skip)| Act::Trust { who, signers, sre, skip }),
+    ]
+}
+
+/// Which value of a file a merge keeps.
+#[derive(Debug, Clone, Copy)]
+enum Keep {
+    /// Theirs if only they changed it, else ours.
+    Clean,
+    Theirs,
+    Ours,
+    MadeUp,
+}
+
+/// What the model knows of a commit.
+#[derive(Clone)]
+struct Known {
+    parents: Vec<CommitId>,
+    tree: Tree,
+    who: Option<&'static str>,
+    /// For a commit that brings a trust file: its version, who signed it, who is an SRE by it.
+    trust: Option<(u64, usize, usize)>,
+}
+
+/// A history, and what the model says of it.
+struct Model {
+    world: World,
+    known: BTreeMap<CommitId, Known>,
+    /// The mainline from the introduction on.
+    chain: Vec<CommitId>,
+    side: CommitId,
+    history: &'static str,
+}
+
+impl Model {
+    fn new(history: &'static str) -> Self {
+        let world = World::with(&trust_file(history, 1, 0));
+        let first = world.introduction;
+        let tree = world.memory.tree(&first);
+        let known = Known { parents: Vec::new(), tree, who: Some("alice"), trust: Some((1, 0, 0)) };
+        Self { world, known: BTreeMap::from([(first, known)]), chain: vec![first], side: first, history }
+    }
+
+    fn main(&self) -> CommitId {
+        *self.chain.last().unwrap()
+    }
+
+    /// The trust file in force after a commit of the mainline: version, and who is an SRE.
+    fn in_force(&self, at: CommitId) -> (u64, usize) {
+        let mut at = at;
+        loop {
+            let known = &self.known[&at];
+            if let Some((version, _signers, sre)) = known.trust {
+                return (version, sre);
+            }
+            at = known.parents[0];
+        }
+    }
+
+    fn store(&mut self, side: bool, known: Known) {
+        let time = known.parents.iter().map(|parent| self.world.memory.time(parent)).max().unwrap() + 60;
+        let signer = known.who.map(person);
+        let id = self.world.memory.store(&known.parents, known.tree.clone(), signer.as_ref(), time);
+        self.known.insert(id, known);
+        if side { self.side = id } else { self.chain.push(id) }
+    }
+
+    fn act(&mut self, number: usize, act: &Act) {
+        let main = self.main();
+        match act {
+            Act::Put { side, who, file, value } => {
+                let parent = if *side { self.side } else { main };
+                let mut tree = self.known[&parent].tree.clone();
+                tree.insert(path(FILES[*file]), format!("{value}").into_bytes());
+                self.store(*side, Known { parents: vec![parent], tree, who: WHO[*who], trust: None });
+            }
+            Act::Merge { into_side, who, keep, other } => {
+                let (into, from) = if *into_side { (self.side, main) } else { (main, self.side) };
+                let (mut tree, theirs) = (self.known[&into].tree.clone(), self.known[&from].tree.clone());
+                let base = self.partings(into, from).first().map(|base| self.known[base].tree.clone());
+                let base = base.unwrap_or_default();
+                for (at, name) in FILES.iter().enumerate() {
+                    let file = path(name);
+                    let keep = if at == 0 {
+                        keep[0]
+                    } else if at == *other {
+                        keep[1]
+                    } else {
+                        Keep::Clean
+                    };
+                    let keep = match keep {
+                        Keep::Clean if base.get(&file) == tree.get(&file) => Keep::Theirs,
+                        other => other,
+                    };
+                    match keep {
+                        Keep::Theirs => _ = theirs.get(&file).map(|value| tree.insert(file, value.clone())),
+                        Keep::MadeUp => _ = tree.insert(file, format!("made up {number}").into_bytes()),
+                        Keep::Clean | Keep::Ours => {}
+                    }
+                }
+                self.store(*into_side, Known { parents: vec![into, from], tree, who: WHO[*who], trust: None });
+            }
+            Act::Branch => self.side = main,
+            Act::Trust { who, signers, sre, skip } => {
+                let version = self.in_force(main).0 + if *skip { 2 } else { 1 };
+                let mut tree = self.known[&main].tree.clone();
+                memory::put_policy(&mut tree, &trust_file(self.history, version, *sre), SIGNERS[*signers]);
+                let trust = Some((version, *signers, *sre));
+                self.store(false, Known { parents: vec![main], tree, who: WHO[*who], trust });
+            }
+        }
+    }
+
+    fn reachable(&self, from: CommitId) -> BTreeSet<CommitId> {
+        let (mut seen, mut queue) = (BTreeSet::new(), vec![from]);
+        while let Some(id) = queue.pop() {
+            if seen.insert(id) {
+                queue.extend(&self.known[&id].parents);
+            }
+        }
+        seen
+    }
+
+    /// The newest commits that both have in their history.
+    fn partings(&self, one: CommitId, other: CommitId) -> Vec<CommitId> {
+        let (one, other) = (self.reachable(one), self.reachable(other));
+        let common: Vec<_> = one.intersection(&other).copied().collect();
+        let is_newest = |at: &CommitId| common.iter().all(|other| other == at || !self.reachable(*other).contains(at));
+        common.iter().copied().filter(is_newest).collect()
+    }
+
+    /// Everybody who can be said to stand for what a step makes of a file: who signed it; and where merges carry credit, whoever
+    /// made exactly that of it on the side, unless the mainline changed it since the two parted.
+    fn credit(&self, before: CommitId, step: CommitId, file: &str) -> BTreeSet<&'static str> {
+        let file = path(file);
+        let known = &self.known[&step];
+        let mut credit: BTreeSet<_> = known.who.into_iter().collect();
+        if !self.history.contains("transitive") {
+            return credit;
+        }
+        let (mainline, value) = (self.reachable(before), known.tree.get(&file));
+        for side in known.parents.iter().skip(1) {
+            let unchanged = |one: &CommitId| self.known[one].tree.get(&file) == self.known[&before].tree.get(&file);
+            if !self.partings(before, *side).iter().all(unchanged) {
+                continue;
+            }
+            let theirs = self.reachable(*side);
+            for made in theirs.difference(&mainline).map(|id| &self.known[id]) {
+                let had = made.parents.iter().any(|parent| self.known[parent].tree.get(&file) == value);
+                if made.tree.get(&file) == value && !had {
+                    credit.extend(made.who);
+                }
+            }
+        }
+        credit
+    }
+
+    /// Whether all that a step changes has credit by the rules of the trust file before it.
+    fn credited(&self, before: CommitId, step: CommitId) -> Result<(), String> {
+        let (version, sre) = self.in_force(before);
+        let known = &self.known[&step];
+        known.who.filter(|who| *who != "mallory").ok_or("signed by nobody who is known")?;
+        if self.history.contains("allSigned") {
+            let sides = self.reachable(step);
+            for side in sides.difference(&self.reachable(before)) {
+                self.known[side].who.filter(|who| *who != "mallory").ok_or("a side commit of nobody")?;
+            }
+        }
+        for (file, allowed) in FILES.iter().zip([SRE[sre], SRE[sre], &["alice", "frank"], &[]]) {
+            if self.known[&before].tree.get(&path(file)) == known.tree.get(&path(file)) {
+                continue;
+            }
+            let robots: &[&str] = if file.starts_with("apps/") { &["relbot"] } else { &[] };
+            let credit = self.credit(before, step, file);
+            if !credit.iter().any(|who| allowed.contains(who) || robots.contains(who)) {
+                return Err(format!("{file} by {credit:?}"));
+            }
+        }
+        if let Some((next, signers, _sre)) = known.trust {
+            // All signers are of the role root; who made the commit is not asked.
+            if SIGNERS[signers].len() < 2 || next != version + 1 {
+                return Err(format!("trust file {next} after {version} by {:?}", SIGNERS[signers]));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn trust_file(history: &str, version: u64, sre: usize) -> String {
+    let sre = format!("sre: [{}]", SRE[sre].join(", "));
+    policy(version, &[("history: {ancestry: firstParent}", history), ("sre: [bob, carol]", &sre)])
+}
+
+fn verdicts(judgement: &Judgement) -> Vec<(CommitId, Result<(), &'static str>)> {
+    let code = |finding: &manifest::Finding| finding.code.code;
+    judgement.steps.iter().map(|step| (step.commit, step.verdict.as_ref().map(drop).map_err(code))).collect()
+}
+
+fn history() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        1 => Just("history: {ancestry: firstParent}"),
+        1 => Just("history: {ancestry: allSigned}"),
+        3 => Just("history: {ancestry: firstParent, mergeCredit: transitive}"),
+        3 => Just("history: {ancestry: allSigned, mergeCredit: transitive}"),
+    ]
+}
+
+fn config(cases: u32, regressions: &'static str) -> ProptestConfig {
+    let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(regressions)) as _);
+    ProptestConfig { cases, failure_persistence, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(192, "tests/random_histories.regressions"))]
+
+    /// What is accepted had credit, path by path, by the trust file before it; what one person did without a merge is accepted
+    /// if it had. And in whatever portions a range is judged, the verdicts are the same.
+    #[test]
+    fn accepted_changes_had_credit(acts in prop::collection::vec(act(), 1..32), history in history()) {
+        let mut model = Model::new(history);
+        let mut refused = None;
+        for (number, act) in acts.iter().enumerate() {
+            let before = model.main();
+            model.act(number, act);
+            let step = model.main();
+            if step == before {
+                continue;
+            }
+            let verdict = verdicts(&model.world.judge(&Start::Accepted(before), step)).pop().unwrap().1;
+            let credited = model.credited(before, step);
+            if verdict.is_ok() {
+                prop_assert!(credited.is_ok(), "accepted: {credited:?}");
+            } else {
+                if model.known[&step].parents.len() == 1 {
+                    prop_assert!(credited.is_err(), "refused with {verdict:?}");
+                }
+                // The history goes on without it, as after a force-push.
+                refused = model.chain.pop();
+            }
+        }
+        let good = model.chain.len() - 1;
+        let head = model.main();
+        model.chain.extend(refused.filter(|refused| model.known[refused].parents[0] == head));
+        let all = verdicts(&model.world.judge(&Start::Introduction, model.main()));
+        prop_assert_eq!(all.iter().filter(|(_, verdict)| verdict.is_ok()).count(), good);
+        for (at, start) in model.chain.iter().enumerate().take(good + 1) {
+            let first = model.world.judge(&Start::Introduction, *start);
+            prop_assert_eq!(&verdicts(&first), &all[..at], "up to {}", at);
+            for start in [Start::Accepted(*start), Start::Resumed(first.accepted().unwrap().clone())] {
+                prop_assert_eq!(&verdicts(&model.world.judge(&start, model.main())), &all[at..], "from {} on", at);
+            }
+        }
+    }
+}
+
+/// What is done to the bytes of a commit, by shares of their length.
+#[derive(Debug, Clone)]
+enum Edit {
+    /// A line is left out.
+    Drop(prop::sample::Index),
+    /// A line comes twice.
+    Double(prop::sample::Index),
+    /// Two lines change places.
+    Swap(prop::sample::Index, prop::sample::Index),
+    /// One more line, as git or somebody else writes it.
+    Line(prop::sample::Index, usize),
+    /// Bytes are put in.
+    Bytes(prop::sample::Index, Vec<u8>),
+    /// A byte is another.
+    Flip(prop::sample::Index, u8),
+}
+
+const LINES: [&str; 10] = [
+    "encoding ISO-8859-1",
+    "mergetag object 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    " a line that goes on",
+    "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "committer Eve <eve@example.com> 1767225600 +0000",
+    "gpgsig garbage",
+    "gpgsig-sha256 garbage",
+    "change-id abc",
+    "",
+];
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        at().prop_map(Edit::Drop),
+        at().prop_map(Edit::Double),
+        (at(), at()).prop_map(|(one, other)| Edit::Swap(one, other)),
+        (at(), 0..LINES.len()).prop_map(|(place, line)| Edit::Line(place, line)),
+        (at(), prop::collection::vec(any::<u8>(), 1..4)).prop_map(|(place, bytes)| Edit::Bytes(place, bytes)),
+        (at(), 1_u8..).prop_map(|(place, bits)| Edit::Flip(place, bits)),
+    ]
+}
+
+fn edited(raw: &[u8], edit: &Edit) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = raw.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let (count, mut raw) = (lines.len(), raw.to_vec());
+    match edit {
+        Edit::Drop(place) => drop(lines.remove(place.index(count))),
+        Edit::Double(place) => lines.insert(place.index(count), lines[place.index(count)].clone()),
+        Edit::Swap(one, other) => lines.swap(one.index(count), other.index(count)),
+        Edit::Line(place, line) => lines.insert(place.index(count), format!("{}\n", LINES[*line]).into_bytes()),
+        Edit::Bytes(place, bytes) => {
+            let place = place.index(raw.len());
+            raw.splice(place..place, bytes.iter().copied());
+            return raw;
+        }
+        Edit::Flip(place, bits) => {
+            let place = place.index(raw.len());
+            raw[place] ^= bits;
+            return raw;
+        }
+    }
+    lines.concat()
+}
+
+/// Puts a signature behind the headers, or at the end where nothing follows them.
+fn signed(payload: &[u8]) -> Vec<u8> {
+    let armour = person("alice").sign("git", payload);
+    let header = format!("gpgsig {}\n", armour.trim_end().replace('\n', "\n "));
+    let end = payload.windows(2).position(|pair| pair == b"\n\n").map_or(payload.len(), |place| place + 1);
+    let (headers, message) = payload.split_at(end);
+    [headers, header.as_bytes(), message].concat()
+}
+
+/// Commits of every form, signed as they are, and changed after that: what git calls bad or unsigned is never accepted, and
+/// some of what it accepts is.
+#[test]
+fn no_commit_that_git_refuses_is_accepted() {
+    let bench = Bench::new();
+    let repository: Repository<'_> = bench.repository("repository", &bench.key("key", KEY_TYPES[0]), "sha1");
+    let payload = repository.commit(&["-m", "first"]).1;
+    let signers = format!("alice {}\n", person("alice").public());
+    repository.allow(&signers);
+    let known =
+        KnownSigners { allowed_signers: Some(AllowedSigners::parse(&signers).unwrap()), ..KnownSigners::default() };
+    let edits = |most: usize| prop::collection::vec(edit(), 0..=most);
+    let counts = std::cell::Cell::new([0_u32; 2]);
+    let mut runner = TestRunner::new(config(96, "tests/random_commits.regressions"));
+    let outcome = runner.run(&(edits(2), edits(1)), |(before, after)| {
+        let payload = before.iter().fold(payload.clone(), |raw, edit| edited(&raw, edit));
+        let raw = after.iter().fold(signed(&payload), |raw, edit| edited(&raw, edit));
+        let ours = parse(&raw).and_then(|commit| verify_signature_only(&commit, &known)).is_ok();
+        let by_git = repository.git_verifies(&repository.plant(&raw));
+        prop_assert!(by_git || !ours, "git refuses it: {}", String::from_utf8_lossy(&raw));
+        let [accepted, by_git_alone] = counts.get();
+        counts.set([accepted + u32::from(ours), by_git_alone + u32::from(by_git && !ours)]);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(counts.get().iter().all(|count| *count > 0), "the edits show nothing: {counts:?}");
+}

@@ -1,0 +1,97 @@
+//! `writ trust sign`: a root principal signs the trust file of the work tree.
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+use trust::{
+    Instants, NAMESPACE_TRUST, TrustEditError, TrustFile, openpgp_signature_path, signature_path, verify_sshsig,
+};
+
+use crate::{
+    exit::{Outcome, UsageError},
+    output::Format,
+    signing::SigningKey,
+    trust_tree::{EditArgs, WorkTree, concluded},
+};
+
+/// Arguments of `writ trust sign`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustSignArgs {
+    #[command(flatten)]
+    signing: SigningKey,
+    /// Whose signature it is; default: whose key it is.
+    #[arg(long = "as", value_name = "PRINCIPAL")]
+    principal: Option<String>,
+    #[command(flatten)]
+    common: EditArgs,
+}
+
+/// Runs `writ trust sign`.
+pub(crate) fn run(args: &TrustSignArgs) -> anyhow::Result<Outcome> {
+    concluded(args.common.output, sign(args, args.common.output))
+}
+
+fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
+    let tree = WorkTree::open(&args.common.repo)?;
+    let mut file = TrustFile::parse(tree.text.as_bytes()).map_err(TrustEditError::Refused)?;
+    let now = Timestamp::now();
+    let mut findings = file.load_from(&tree.certificates(&file, &std::collections::BTreeMap::new())?);
+    findings.extend(file.out_of_reach(now));
+    if let Some(before) = tree.before.as_ref().filter(|before| before.digest() != file.digest()) {
+        findings.extend(file.against_predecessor(before));
+    }
+    if !findings.is_empty() {
+        return Err(TrustEditError::Refused(findings).into());
+    }
+    let signature = args.signing.sign(NAMESPACE_TRUST, tree.text.as_bytes())?;
+    // In a rotation of root keys the people of both files sign.
+    let judges: Vec<&TrustFile> = [Some(&file), tree.before.as_ref()].into_iter().flatten().collect();
+    let found: Vec<anyhow::Result<String>> =
+        judges.iter().map(|judge| signer(judge, args, tree.text.as_bytes(), &signature, now)).collect();
+    let principal = found.into_iter().reduce(|one, other| one.or(other)).context("there is no trust file")??;
+    if let Some(other) = args.principal.as_ref().filter(|wanted| **wanted != principal) {
+        let message = format!("the key is one of {principal}, so its signature as {other} would count for nobody");
+        return Err(UsageError(message).into());
+    }
+    let path = if args.signing.is_openpgp() { openpgp_signature_path(&principal) } else { signature_path(&principal) };
+    tree.replace(&path, signature.as_bytes())?;
+    eprintln!("signed version {} as {principal}: {path}", file.version);
+    let dropped = drop_others(&tree, &judges, now)?;
+    tree.report(&file, &tree.text, &[format!("signed as {principal}")], &dropped, format)
+}
+
+/// Whose key it was. A signature that counts for nobody is better refused here.
+fn signer(
+    judge: &TrustFile,
+    args: &TrustSignArgs,
+    message: &[u8],
+    signature: &str,
+    now: Timestamp,
+) -> anyhow::Result<String> {
+    if args.signing.is_openpgp() {
+        let instants = Instants { committer: now, first_sight: None };
+        let holder = judge.openpgp_signer(signature.as_bytes(), message, &instants);
+        return holder.map(str::to_owned).map_err(|reason| anyhow::anyhow!("the signature would not count: {reason}"));
+    }
+    let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_TRUST, &judge.crypto)?;
+    let holder = judge.signer_of(&verified).map(str::to_owned);
+    holder.with_context(|| {
+        format!("key {} belongs to no principal, so its signature would not count", verified.key().fingerprint())
+    })
+}
+
+/// Drops the signatures that count for nobody: those over other bytes.
+fn drop_others(tree: &WorkTree, judges: &[&TrustFile], now: Timestamp) -> anyhow::Result<Vec<String>> {
+    let files = tree.signatures()?;
+    let verdicts: Vec<Vec<Result<String, String>>> =
+        judges.iter().map(|judge| judge.signatures(tree.text.as_bytes(), &files, now)).collect();
+    let mut dropped = Vec::new();
+    for (index, (name, _bytes)) in files.iter().enumerate() {
+        let each: Vec<_> = verdicts.iter().filter_map(|all| all.get(index)).collect();
+        if let Some(Err(reason)) = each.first().filter(|_first| each.iter().all(|one| one.is_err())) {
+            tree.remove_signature(name)?;
+            dropped.push(format!("dropped a signature that does not count: {reason}"));
+        }
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,179 @@
+//! Who has signed a trust file, who has to, and the commands for it.
+
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+
+use jiff::Timestamp;
+use manifest::{GIT_SIGN, RepoPath, shell_quote};
+use serde::Serialize;
+use trust::{PrincipalKind, RefBinding, TRUST_FILE, TrustFile};
+
+use crate::trust_tree::repo_option;
+
+/// The signatures over a trust file, as the rules of the file in force and its own see them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Vouched {
+    /// What has to be satisfied.
+    needed: Vec<Need>,
+    /// The principals whose signatures count by some rule.
+    signed: BTreeSet<String>,
+    /// Why the others count for nothing.
+    bad: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Need {
+    /// Whose rule it is.
+    by: &'static str,
+    rule: String,
+    any_of: Vec<Alternative>,
+    satisfied: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alternative {
+    role: String,
+    threshold: u32,
+    distinct_from_author: bool,
+    signed: Vec<String>,
+    missing: Vec<String>,
+}
+
+impl Vouched {
+    /// Judges signature files over these bytes.
+    pub(crate) fn of(
+        before: Option<&TrustFile>,
+        file: &TrustFile,
+        bytes: &[u8],
+        files: &[(String, Vec<u8>)],
+        at: Timestamp,
+    ) -> Self {
+        let mut vouched = Self { needed: Vec::new(), signed: BTreeSet::new(), bad: Vec::new() };
+        let judges = before.map(|before| ("the file in force", before)).into_iter().chain([("its own rules", file)]);
+        let mut verdicts: Vec<Vec<Result<String, String>>> = Vec::new();
+        for (by, judge) in judges {
+            let found = judge.signatures(bytes, files, at);
+            let good: BTreeSet<&str> = found.iter().flatten().map(String::as_str).collect();
+            vouched.needed.extend(needs(by, judge, &good));
+            vouched.signed.extend(good.into_iter().map(str::to_owned));
+            verdicts.push(found);
+        }
+        // One that counts by either is not bad.
+        for index in 0..files.len() {
+            let each: Vec<&Result<String, String>> = verdicts.iter().filter_map(|all| all.get(index)).collect();
+            if each.iter().all(|one| one.is_err()) {
+                vouched.bad.extend(each.last().and_then(|one| one.as_ref().err().cloned()));
+            }
+        }
+        vouched
+    }
+
+    /// Whether nobody has to sign any more.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.needed.iter().all(|need| need.satisfied)
+    }
+
+    /// A line for each rule.
+    pub(crate) fn in_words(&self) -> String {
+        let mut text = String::new();
+        for need in &self.needed {
+            let any_of: Vec<String> = need
+                .any_of
+                .iter()
+                .map(|one| {
+                    let author = if one.distinct_from_author { ", besides who commits" } else { "" };
+                    let who = if one.signed.is_empty() { "nobody".to_owned() } else { one.signed.join(", ") };
+                    format!("{} of {} of {} have signed ({who}){author}", one.signed.len(), one.threshold, one.role)
+                })
+                .collect();
+            // Writing to a string cannot fail.
+            let _ok = writeln!(text, "by {}, rule {}: {}", need.by, need.rule, any_of.join(", or "));
+        }
+        for bad in &self.bad {
+            let _ok = writeln!(text, "does not count: {bad}");
+        }
+        text
+    }
+
+    /// Who can still sign so that it becomes enough.
+    fn missing(&self) -> String {
+        let wanted: Vec<String> = self
+            .needed
+            .iter()
+            .filter(|need| !need.satisfied)
+            .map(|need| {
+                let any_of = need.any_of.iter().map(|one| {
+                    let more = usize::try_from(one.threshold).unwrap_or(usize::MAX).saturating_sub(one.signed.len());
+                    format!("{more} of {}", one.missing.join(", "))
+                });
+                any_of.collect::<Vec<_>>().join(" or ")
+            })
+            .collect();
+        let mut unique = Vec::new();
+        for one in wanted {
+            if !unique.contains(&one) {
+                unique.push(one);
+            }
+        }
+        unique.join(", and ")
+    }
+}
+
+/// What the rules of one file for a change of it need.
+fn needs(by: &'static str, judge: &TrustFile, good: &BTreeSet<&str>) -> Vec<Need> {
+    let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
+    let is_person = |name: &str| judge.principals.get(name).is_some_and(|one| one.kind == PrincipalKind::Human);
+    let need = |rule: &trust::Rule| {
+        let any_of: Vec<Alternative> = rule
+            .any_of
+            .iter()
+            .map(|item| {
+                let people = judge.roles.get(&item.role).into_iter().flatten().filter(|name| is_person(name)).cloned();
+                let (signed, missing) = people.partition(|name| good.contains(name.as_str()));
+                Alternative {
+                    role: item.role.clone(),
+                    threshold: item.threshold,
+                    distinct_from_author: item.distinct_from_author,
+                    signed,
+                    missing,
+                }
+            })
+            .collect();
+        let enough = |one: &Alternative| u32::try_from(one.signed.len()).unwrap_or(u32::MAX) >= one.threshold;
+        Need { by, rule: rule.name.clone(), satisfied: any_of.iter().any(enough), any_of }
+    };
+    judge.rules_for(&path).into_iter().map(need).collect()
+}
+
+/// What is to be run next: signatures as far as they are missing, and the commit.
+pub(crate) fn next_commands(
+    dir: &Path,
+    before: Option<&TrustFile>,
+    file: &TrustFile,
+    vouched: &Vouched,
+) -> Vec<String> {
+    let mut commands = Vec::new();
+    if !vouched.is_enough() {
+        commands.push(format!("writ trust sign{} --key KEY_FILE # as {}", repo_option(dir), vouched.missing()));
+    }
+    let binding = before.unwrap_or(file);
+    let trailer = match binding.history.ref_binding {
+        RefBinding::None => String::new(),
+        RefBinding::Trailer | RefBinding::Attestation => {
+            let trailer = format!("Writ-Ref: {} {}", binding.repo_id, binding.git_ref);
+            format!(" --trailer {}", shell_quote(&trailer))
+        }
+    };
+    let commit = format!(
+        "git add .writ && git {GIT_SIGN} commit --gpg-sign -m 'Trust file, version {}'{trailer} -- .writ",
+        file.version
+    );
+    commands.push(if dir == Path::new(".") {
+        commit
+    } else {
+        format!("(cd {} && {commit})", shell_quote(&dir.display().to_string()))
+    });
+    commands
+}
