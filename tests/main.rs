@@ -11,6 +11,7 @@
 //! | what becomes of a roll-out that is not complete | `incomplete` |
 //! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
+//! | what do orders do that people sign outside of Git | `signed_orders` |
 //! | do printed commands work when pasted | `fixes` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
@@ -28,4 +29,5 @@ mod main_path;
 mod prune;
 mod restart;
 mod secrets;
+mod signed_orders;
 mod stage;

@@ -108,6 +108,11 @@ impl Story {
         Ok(())
     }
 
+    /// The conditions of any custom resource as a person reads them.
+    pub(crate) fn conditions(&mut self, stage: &Stage<'_>, kind: &str, name: &str, resource: &Value) {
+        self.seen(&format!("kubectl describe {kind} {name}"), &described(&resource["status"], stage));
+    }
+
     /// The newest Event since the story began about a custom resource with a reason; it comes shortly after the status.
     pub(crate) fn events(&mut self, stage: &Stage<'_>, owner: Owner, reason: &str) -> Result<()> {
         let newest = wait_until(&format!("an Event with reason {reason}"), WITHIN, || {
@@ -235,6 +240,12 @@ fn described(status: &Value, stage: &Stage<'_>) -> String {
             if let Some(value) = held.get(name).and_then(Value::as_str) {
                 writeln!(text, "  {name}: {value}").unwrap();
             }
+        }
+    }
+    if let Some(order) = status["rolledBack"].as_object() {
+        writeln!(text, "rolledBack:").unwrap();
+        for (name, value) in order {
+            writeln!(text, "  {name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap();
         }
     }
     for name in ["objects", "drifted"] {

@@ -18,8 +18,8 @@ use trust::TrustRootSpec;
 pub use condition::{Condition, ConditionStatus, set_condition};
 pub use definition::{CrdError, crds, crds_yaml};
 pub use git_source::{GitSourceSpec, LocalName};
-pub use requests::{BreakGlassSpec, DetachedSignature, PauseRequestSpec, RollbackRequestSpec, Target};
-pub use status::{GitSourceStatus, HeldRevision, LogAnchor, OverrideStatus, SyncStatus, TrustRootStatus};
+pub use requests::{BreakGlassSpec, DetachedSignature, OrderError, PauseRequestSpec, RollbackRequestSpec, Target};
+pub use status::{GitSourceStatus, HeldRevision, LogAnchor, OverrideStatus, RolledBack, SyncStatus, TrustRootStatus};
 
 use crate::Resource;
 

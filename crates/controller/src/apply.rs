@@ -149,7 +149,7 @@ impl State {
         }
         let action = match plan.origin {
             PlanOrigin::Drift => "reverted",
-            PlanOrigin::Advance | PlanOrigin::Removal => "applied",
+            PlanOrigin::Advance | PlanOrigin::Rollback | PlanOrigin::Removal => "applied",
         };
         let failed = report.failures.len() as u64;
         let count =
@@ -161,7 +161,7 @@ impl State {
         }
         match plan.origin {
             PlanOrigin::Drift => self.reverted(sync, &report, plan),
-            PlanOrigin::Advance => self.advanced(sync, &report, plan, now),
+            PlanOrigin::Advance | PlanOrigin::Rollback => self.advanced(sync, &report, plan, now),
             PlanOrigin::Removal => self.removed(sync, &report, plan),
         }
         self.dirty.insert(Dirty::Sync(sync.clone()));

@@ -168,7 +168,11 @@ fn sync_ready<'a>(
     }
     match (&state.accepted, &state.applied) {
         (Some(accepted), Some(applied)) if accepted.commit().id() == applied.commit().id() => {
-            Verdict::yes("Ready", "Applied", format!("applied {}", applied.commit().id()))
+            let text = format!("applied {}", applied.commit().id());
+            match &state.rolled_back {
+                None => Verdict::yes("Ready", "Applied", text),
+                Some(order) => Verdict::yes("Ready", "RolledBack", format!("{text}, {}", order.words())),
+            }
         }
         (Some(accepted), _) => Verdict::unknown("Ready", "Progressing", format!("applying {}", accepted.commit().id())),
         (None, _) => Verdict::unknown("Ready", "Pending", "no revision is accepted yet"),

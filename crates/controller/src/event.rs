@@ -12,6 +12,7 @@ use crate::{
     holds::Logged,
     removal::Dropped,
     resume::{ObeyedSource, ResumedSource, ResumedSync},
+    rollback_gate::RollbackVerdict,
     source_run::GateAnswer,
     state::Key,
     sync_gate::Prepared,
@@ -63,6 +64,20 @@ pub(crate) enum Event {
         sync: SyncRef,
         /// The candidate, or why it does not render.
         outcome: Result<Prepared, Vec<Finding>>,
+    },
+    /// A candidate declares for the Sync what the commit did that it was rolled back from.
+    Kept {
+        /// The Sync.
+        sync: SyncRef,
+    },
+    /// An order to take a Sync back was judged.
+    RollbackJudged {
+        /// The Sync.
+        sync: SyncRef,
+        /// The RollbackRequest.
+        request: Key,
+        /// The verdict.
+        verdict: Box<RollbackVerdict>,
     },
     /// An advance was written to the log, or not.
     Recorded {

@@ -3,6 +3,8 @@
 //! An identical refusal is logged once; of very many reverts of one object, or holds of one owner, some have
 //! an entry and the rest is counted ([`crate::revert_counts`], [`crate::holds`]).
 
+mod orders;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

@@ -8,6 +8,8 @@
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
+//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate` |
+//! | what lets a commit through that those who made it may not make | `break_glass` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
@@ -26,9 +28,11 @@ mod apply;
 #[cfg(test)]
 mod approval_tests;
 mod beside;
+mod break_glass;
 mod claims;
 mod code;
 mod conditions;
+mod dirty;
 mod drift;
 mod event;
 mod expected;
@@ -46,6 +50,8 @@ mod logged_refusal;
 mod metrics;
 mod mirrors;
 mod options;
+#[cfg(test)]
+mod order_tests;
 mod outbox;
 mod prune_trailer;
 mod remember;
@@ -58,6 +64,8 @@ mod restart;
 mod resume;
 mod revert_counts;
 mod revert_failures;
+mod rollback_gate;
+mod rollbacks;
 mod rollout;
 mod run;
 mod schedule;

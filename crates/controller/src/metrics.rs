@@ -128,6 +128,10 @@ pub(crate) struct Metrics {
     pub drifted: Family<OwnerLabels, Gauge>,
     /// Objects of a Sync whose drift could not be reverted.
     pub unreverted: Family<OwnerLabels, Gauge>,
+    /// 1 while something is in force that an order let through.
+    pub(crate) break_glass_active: Family<OwnerLabels, Gauge>,
+    /// 1 while a signed order holds a Sync to an earlier revision.
+    pub(crate) rolled_back: Family<OwnerLabels, Gauge>,
     /// Managed objects of a Sync.
     pub objects: Family<OwnerLabels, Gauge>,
     /// Objects that carry our label and that no accepted revision declared.
@@ -174,6 +178,8 @@ impl Default for Metrics {
             shown: Mutex::default(),
             drifted: Family::default(),
             unreverted: Family::default(),
+            break_glass_active: Family::default(),
+            rolled_back: Family::default(),
             objects: Family::default(),
             unclaimed: Gauge::default(),
             polls: Family::default(),
@@ -214,6 +220,16 @@ impl Metrics {
         );
         scope.register("drifted_objects", "Objects that are drifted now", metrics.drifted.clone());
         scope.register("unreverted_objects", "Objects whose drift could not be reverted", metrics.unreverted.clone());
+        scope.register(
+            "break_glass_active",
+            "1 while something is in force that a BreakGlass let through and that nobody who may has made anew",
+            metrics.break_glass_active.clone(),
+        );
+        scope.register(
+            "rolled_back",
+            "1 while a signed order holds a Sync to an earlier revision",
+            metrics.rolled_back.clone(),
+        );
         scope.register("managed_objects", "Objects that are managed", metrics.objects.clone());
         scope.register(
             "unclaimed_objects",

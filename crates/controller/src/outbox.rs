@@ -32,6 +32,10 @@ pub(crate) enum Status {
     Source(Box<crd::GitSource>, Box<crd::GitSourceStatus>),
     /// Of a Sync.
     Sync(Box<crd::Sync>, Box<crd::SyncStatus>),
+    /// Of a RollbackRequest.
+    Rollback(Box<crd::RollbackRequest>, Box<crd::OverrideStatus>),
+    /// Of a BreakGlass.
+    BreakGlass(Box<crd::BreakGlass>, Box<crd::OverrideStatus>),
 }
 
 /// Which custom resource a status belongs to.
@@ -50,6 +54,8 @@ impl Status {
             Self::Root(object, _) => ("TrustRoot", object.namespace(), object.name()),
             Self::Source(object, _) => ("GitSource", object.namespace(), object.name()),
             Self::Sync(object, _) => ("Sync", object.namespace(), object.name()),
+            Self::Rollback(object, _) => ("RollbackRequest", object.namespace(), object.name()),
+            Self::BreakGlass(object, _) => ("BreakGlass", object.namespace(), object.name()),
         };
         Target { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() }
     }

@@ -396,6 +396,6 @@ fn file_of(rendered: &Rendered) -> Option<&RepoPath> {
 }
 
 /// The folders with a meaning of their own declare nothing to apply.
-fn is_ours(path: &RepoPath) -> bool {
+pub(crate) fn is_ours(path: &RepoPath) -> bool {
     matches!(path.segments().next(), Some(".writ" | "policies" | "waivers"))
 }

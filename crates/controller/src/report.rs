@@ -223,6 +223,8 @@ impl Courier {
             Message::Status(Status::Root(object, status)) => drop(statuses.write(cluster, object, status).await?),
             Message::Status(Status::Source(object, status)) => drop(statuses.write(cluster, object, status).await?),
             Message::Status(Status::Sync(object, status)) => drop(statuses.write(cluster, object, status).await?),
+            Message::Status(Status::Rollback(object, status)) => drop(statuses.write(cluster, object, status).await?),
+            Message::Status(Status::BreakGlass(object, status)) => drop(statuses.write(cluster, object, status).await?),
         }
         Ok(())
     }
@@ -297,11 +299,17 @@ impl State {
         self.announce(&regarding, findings, action, words);
     }
 
-    fn announce(&self, regarding: &Regarding, findings: &[Finding], action: &'static str, words: Option<&str>) {
+    pub(crate) fn announce(
+        &self,
+        regarding: &Regarding,
+        findings: &[Finding],
+        action: &'static str,
+        words: Option<&str>,
+    ) {
         self.tell(regarding, findings.iter().map(|finding| Note::of(finding, action, words)));
     }
 
-    fn tell(&self, regarding: &Regarding, notes: impl IntoIterator<Item = Note>) {
+    pub(crate) fn tell(&self, regarding: &Regarding, notes: impl IntoIterator<Item = Note>) {
         let at = Timestamp::now();
         for note in notes.into_iter().take(MAX_ANNOUNCED) {
             self.reporter.event(Announcement { regarding: regarding.clone(), note, at });
@@ -309,7 +317,8 @@ impl State {
     }
 }
 
-fn regarding(kind: &str, namespace: Option<&str>, name: &str, uid: Option<String>) -> Regarding {
+/// What an Event is about.
+pub(crate) fn regarding(kind: &str, namespace: Option<&str>, name: &str, uid: Option<String>) -> Regarding {
     Regarding {
         api_version: format!("{}/{}", crd::GROUP, crd::VERSION),
         kind: kind.to_owned(),

@@ -17,7 +17,7 @@ use crate::{
 /// The annotation by which people ask for a reconcile at once.
 pub(crate) const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// The kinds that the controller itself obeys.
+/// The kinds whose objects must all be known before anything is done. Without signed orders all else goes on.
 #[must_use]
 pub(crate) fn own_kinds() -> [GroupKind; 3] {
     [crd::TrustRoot::resource_kind(), crd::GitSource::resource_kind(), crd::Sync::resource_kind()]
@@ -66,6 +66,23 @@ impl State {
             ("Sync", WatchEvent::Deleted { reference, .. }) => {
                 self.sync_deleted(&sync_of(&reference));
                 Orders::MayDiffer
+            }
+            ("RollbackRequest", WatchEvent::Applied(seen)) => {
+                self.rollback_seen(&seen);
+                Orders::Same
+            }
+            ("BreakGlass", WatchEvent::Applied(seen)) => {
+                self.break_glass_seen(&seen);
+                Orders::Same
+            }
+            ("BreakGlass", WatchEvent::Deleted { reference, .. }) => {
+                self.break_glasses.remove(&key_of(&reference));
+                Orders::Same
+            }
+            ("RollbackRequest", WatchEvent::Deleted { reference, .. }) => {
+                // What was obeyed stays in force.
+                self.rollbacks.remove(&key_of(&reference));
+                Orders::Same
             }
             _ => Orders::Same,
         };
@@ -189,6 +206,12 @@ impl State {
             "TrustRoot" => self.roots.retain(|name, _| named.contains(&(None, name.as_str()))),
             "GitSource" => {
                 self.sources.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+            }
+            "BreakGlass" => {
+                self.break_glasses.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+            }
+            "RollbackRequest" => {
+                self.rollbacks.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
             }
             _ => {
                 let there = |sync: &SyncRef| named.contains(&(Some(sync.namespace.as_str()), sync.name.as_str()));
@@ -424,7 +447,7 @@ fn only_status_differs(before: &cluster::ObjectMeta, after: &cluster::ObjectMeta
         && before.deletion_timestamp == after.deletion_timestamp
 }
 
-fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
+pub(crate) fn label<'a>(metadata: &'a cluster::ObjectMeta, name: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(name).map(String::as_str)
 }
 

@@ -131,6 +131,7 @@ impl State {
             Ok(resumed) => {
                 source.resume = Resume::Done;
                 source.floor = resumed.floor;
+                source.overrides = resumed.overrides;
                 // What was verified before stays in force if the mirror has lost it since.
                 source.verified = resumed.verified.map(Arc::new).or(source.verified.take());
                 if source.held.as_ref().is_some_and(|held| held.revision.is_empty()) {
@@ -326,6 +327,7 @@ impl State {
             cluster: self.cluster.id().clone(),
             discovery: self.cluster.discovery(),
             present: Arc::new(HashSet::new()),
+            rolled_back_from: self.rolled_back_from(sync),
             since: state.applied.as_ref().map(|applied| applied.commit().id()),
             cache: state.cache.clone(),
         })
@@ -354,6 +356,7 @@ impl State {
         state.logged_spec = resumed.spec;
         state.advance = resumed.advance;
         state.accepted.clone_from(&resumed.accepted);
+        state.rolled_back = resumed.rolled_back;
         state.applied.clone_from(&resumed.applied);
         // What was accepted and not completed may be there in part.
         let applied = resumed.applied.as_ref().map(|applied| applied.commit().id());

@@ -1,5 +1,9 @@
 //! After a restart: what the log proves was accepted, and nothing else, is believed. Blocking.
 
+mod break_glass;
+mod rollback;
+mod since_applied;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
@@ -9,18 +13,25 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
-use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec, Verifiers};
+use trust::{
+    AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_waiving,
+};
 
 use crate::{
+    break_glass::Overrides,
     floor::{self, Owner, disputed, lost},
     journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
     removal::Dropped,
-    rollout::MAX_PARTIAL,
+    rollbacks::RolledBack,
     source_gate::{Verified, keyless, read_verified},
     state::{Held, Key},
     sync_gate::{self, SyncJob},
 };
+
+use since_applied::{Since, since_applied};
+
+pub(crate) use rollback::{RollbackEntry, accepted_before, rollback_with};
 
 /// What the log knows of a source.
 #[derive(Debug, Default)]
@@ -35,6 +46,8 @@ pub(crate) struct ResumedSource {
     pub problem: Option<Finding>,
     /// The head that was refused last, if nothing was accepted since.
     pub refused: Option<Held>,
+    /// What orders let through.
+    pub overrides: Overrides,
 }
 
 /// What was obeyed when a source was accepted last: the body of its newest advance.
@@ -58,6 +71,8 @@ pub(crate) struct ResumedSync {
     pub partial: Vec<Arc<DesiredState>>,
     /// The accepted revision, if its roll-out was begun and not completed, and met nobody else's object.
     pub interrupted: Option<Arc<DesiredState>>,
+    /// The order by which the accepted revision is an earlier one.
+    pub rolled_back: Option<RolledBack>,
     /// Why some of their objects do not render any more: those are neither healed nor pruned.
     pub missing: Vec<Finding>,
     /// Digest of the spec that it was accepted with.
@@ -113,14 +128,15 @@ pub(crate) fn source(
     };
     let floor = prove(journal, &found, root)?;
     let under = obeyed(journal, &found)?.map(|obeyed| obeyed.root);
+    let overrides = break_glass::overrides(journal, root)?;
     // Without a mirror the floor stands all the same; the history is fetched again.
-    let (verified, problem) = match read_floor(mirror, root, &floor, now) {
+    let (verified, problem) = match read_floor(mirror, root, &floor, &overrides, now) {
         Ok(verified) => (Some(verified), None),
         Err(finding) => (None, Some(finding)),
     };
     let after = newest_of_source(journal, source)?.map(|found| found.index);
     let refused = refusal(journal.log(), &format!("GitSource {source}"), after);
-    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused })
+    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused, overrides })
 }
 
 /// The Syncs that accepted commits removed and whose objects are not gone yet.
@@ -157,15 +173,17 @@ pub(crate) fn read_floor(
     mirror: &Path,
     root: &TrustRootSpec,
     floor: &AuthorizedCommit,
+    overrides: &Overrides,
     now: Timestamp,
 ) -> Result<Verified, Finding> {
     let opened = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
+    let waivers = Waivers { before: overrides.commits.clone(), head: false };
     // What was accepted may have been broken by its own revocations already.
     let approvals = Approvals::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     let history = Attested { objects: opened.objects(), approvals: &approvals };
     let keyless = keyless(root);
     let with = Verifiers { known: None, keyless: keyless.as_ref().map(|one| one as _) };
-    let judgement = trust::judge_with(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now, with);
+    let judgement = judge_waiving(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now, with, &waivers);
     let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
         let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)
@@ -225,7 +243,10 @@ fn newest(journal: &Journal, root: &TrustRootSpec) -> Result<Option<Indexed>, Fi
 /// The newest acceptance of a Sync; `None` if it ended since.
 fn newest_of_sync(log: &Log, sync: &SyncRef) -> Result<Option<Indexed>, Finding> {
     let name = sync.to_string();
-    let found = latest(log, EntryKind::Advance, &[("gate", "sync"), ("sync", &name)])?;
+    let subject = [("gate", "sync"), ("sync", name.as_str())];
+    let advance = latest(log, EntryKind::Advance, &subject)?;
+    let rollback = latest(log, EntryKind::Rollback, &subject)?;
+    let found = advance.into_iter().chain(rollback).max_by_key(|found| found.index);
     let Some(found) = found else { return Ok(None) };
     let superseded = latest(log, EntryKind::Hold, &[("sync", &name), ("result", SUPERSEDED)])?;
     let found = match superseded.filter(|superseded| superseded.index > found.index) {
@@ -247,7 +268,9 @@ fn acted_on(log: &Log, name: &str) -> Result<Option<Indexed>, Finding> {
         let found = found.map_err(|error| unreadable(&error.to_string()))?;
         let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
         match found.entry.kind {
-            EntryKind::Advance if says("sync", name) && says("gate", "sync") => before = newest.replace(found),
+            EntryKind::Advance | EntryKind::Rollback if says("sync", name) && says("gate", "sync") => {
+                before = newest.replace(found);
+            }
             EntryKind::Hold if says("sync", name) && says("result", SUPERSEDED) => newest = before.take(),
             _ => {}
         }
@@ -286,20 +309,25 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
         rendered => rendered?,
     };
     let (accepted, mut missing) = rendered;
+    let rolled_back = rollback::of_entry(journal, &found)?;
+    // The log knows of everything up to what was rolled back.
+    let newest = rolled_back.as_ref().map_or(commit.id(), |order| order.over);
     let ahead = match question.known.as_deref().filter(|shown| **shown != commit.id().to_string()) {
         None => false,
-        Some(shown) => standing(job, shown, &commit.id(), question.verified.as_ref(), &root, owner)? == Standing::Ahead,
+        Some(shown) => standing(job, shown, &newest, question.verified.as_ref(), &root, owner)? == Standing::Ahead,
     };
     let spec = spec_of(journal, &found)?.and_then(|spec| spec.digest().ok());
     let digest = |name: &str| found.entry.digests.get(name).and_then(|text| text.parse().ok());
     let (policy, plan) = (digest("policy"), digest("plan"));
-    let current = policy.map(|policy_digest| Current { trust_digest: commit.trust_digest(), policy_digest });
+    // That of a rollback was another than when its commit was accepted.
+    let trust = digest("trust").unwrap_or(commit.trust_digest());
+    let current = policy.map(|policy_digest| Current { trust_digest: trust, policy_digest });
     if ahead {
         // Never back to what the log has: the verified revision, which is not below what is shown,
         // is rolled out; what the log has is only what may have to be pruned.
         return Ok(ResumedSync { applied: Some(accepted), missing, spec, current, refused, ..ResumedSync::default() });
     }
-    let Since { applied, begun, met_others } = since_applied(journal.log(), &job.sync, found.index)?;
+    let Since { applied, at, begun, met_others } = since_applied(journal.log(), &job.sync, found.index)?;
     // What does not render is only what may have to be pruned: what is accepted is healed all the same.
     let mut take = |rendered: Result<(Arc<DesiredState>, Vec<Finding>), Finding>| match rendered {
         Ok((state, also_missing)) => {
@@ -312,7 +340,9 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
             None
         }
     };
-    let applied = match applied {
+    // A rollback to what was applied last has to undo what was begun since.
+    let is_old = |revision: &String| rolled_back.is_some() && at < found.index && *revision == commit.id().to_string();
+    let applied = match applied.filter(|revision| !is_old(revision)) {
         Some(revision) if revision == commit.id().to_string() => Some(accepted.clone()),
         Some(revision) => take(advanced_to(journal, job, &revision, &root, owner)),
         None => None,
@@ -325,54 +355,12 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     let is_applied = applied.as_ref().is_some_and(|applied: &Arc<DesiredState>| applied.commit().id() == commit.id());
     let interrupted = (!is_applied && !met_others).then(|| accepted.clone());
     let accepted = Some(accepted);
-    Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused })
-}
-
-/// What became of a Sync since a revision of it was applied completely.
-struct Since {
-    /// That commit; `None` if there was none since the Sync began.
-    applied: Option<String>,
-    /// Acceptances since then, each commit once, at most [`MAX_PARTIAL`].
-    begun: Vec<Indexed>,
-    /// Whether the newest outcome since then names an object of somebody else: that is not ours because of what it says.
-    met_others: bool,
+    Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused, rolled_back })
 }
 
 /// Whether this code says that an object is somebody else's.
 pub(crate) fn names_others(code: &str) -> bool {
     [ClusterCode::A102, ClusterCode::A107].iter().any(|of_others| of_others.entry().code == code)
-}
-
-/// Reads the log back to the last complete roll-out. `accepted` is the newest acceptance.
-fn since_applied(log: &Log, sync: &SyncRef, accepted: u64) -> Result<Since, Finding> {
-    let name = sync.to_string();
-    let outcome = latest(log, EntryKind::Outcome, &[("sync", &name), ("result", "applied")])?;
-    let from = outcome.as_ref().map_or(0, |outcome| outcome.index);
-    let last = latest(log, EntryKind::Outcome, &[("sync", &name)])?;
-    let mut since = Since {
-        applied: outcome.and_then(|found| found.entry.subject.get("commit").cloned()),
-        begun: Vec::new(),
-        met_others: last
-            .is_some_and(|last| last.index > from && last.entry.codes.iter().any(|code| names_others(code))),
-    };
-    for found in log.entries(from..accepted) {
-        let found = found.map_err(|error| unreadable(&error.to_string()))?;
-        let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
-        if !says("sync", &name) {
-            continue;
-        }
-        if says("result", ENDED) {
-            since = Since { applied: None, begun: Vec::new(), ..since };
-        } else if found.entry.kind == EntryKind::Advance && says("gate", "sync") {
-            let commit = found.entry.subject.get("commit");
-            since.begun.retain(|before| before.entry.subject.get("commit") != commit);
-            if since.begun.len() >= MAX_PARTIAL {
-                since.begun.remove(0);
-            }
-            since.begun.push(found);
-        }
-    }
-    Ok(since)
 }
 
 fn advanced_to(
@@ -458,7 +446,12 @@ fn latest(log: &Log, kind: EntryKind, subject: &[(&str, &str)]) -> Result<Option
 /// As [`prove`], whatever repository the entry is about: it is the Sync's own.
 fn prove_own(journal: &Journal, found: &Indexed, root: &TrustRootSpec) -> Result<AuthorizedCommit, Finding> {
     let repo_id = found.entry.subject.get("repoId").unwrap_or(&root.repo_id).clone();
-    prove(journal, found, &TrustRootSpec { repo_id, ..root.clone() })
+    let root = TrustRootSpec { repo_id, ..root.clone() };
+    match rollback::went_back_to(journal, found)? {
+        // The commit of a rollback was accepted by an entry of its own.
+        Some(accepted) => prove(journal, &accepted, &root),
+        None => prove(journal, found, &root),
+    }
 }
 
 fn prove(journal: &Journal, found: &Indexed, root: &TrustRootSpec) -> Result<AuthorizedCommit, Finding> {

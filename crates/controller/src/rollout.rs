@@ -51,6 +51,9 @@ impl State {
         if state.resume != Resume::Done || state.gone {
             return;
         }
+        if self.judge_rollback(sync) {
+            return;
+        }
         // The cheap question first: this is asked at every turn.
         let Some((verified, key)) = self.to_judge(sync) else { return self.give_up_waiting(sync) };
         if !self.is_observed(sync) {
@@ -64,7 +67,11 @@ impl State {
         state.requests.begin();
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
-            move || Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
+            move || match sync_gate::is_kept(&job, &verified) {
+                Ok(true) => Event::Kept { sync },
+                Ok(false) => Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
+                Err(findings) => Event::Prepared { sync, outcome: Err(findings) },
+            },
             move |why| Event::Broken { sync: failed, begun: None, why },
         );
     }
@@ -104,7 +111,7 @@ impl State {
         kinds.into_iter().all(|kind| self.is_synced(kind.0) || !is_served(kind))
     }
 
-    fn verdict_key(&self, sync: &SyncRef) -> Option<(Arc<Verified>, VerdictKey)> {
+    pub(crate) fn verdict_key(&self, sync: &SyncRef) -> Option<(Arc<Verified>, VerdictKey)> {
         let spec = self.syncs.get(sync)?.obeyed.clone()?;
         let verified = self.source_of(sync)?.1.verified.clone()?;
         let key = VerdictKey {
@@ -355,7 +362,7 @@ impl State {
             Ok(receipt) => receipt,
             Err(error) => {
                 self.log_failed(&error);
-                if plan.origin() == PlanOrigin::Advance {
+                if plan.origin() != PlanOrigin::Removal {
                     self.unclaim(&sync, desired);
                 }
                 return self.try_later(&sync);
@@ -370,14 +377,14 @@ impl State {
             }
             return self.idle(&sync);
         }
-        self.metrics.decided("advance", "");
+        self.metrics.decided(plan.origin().name(), "");
         let counts = plan.counts();
         tracing::info!(
             sync = %sync, commit = %plan.revision(), entry = receipt.index(), created = counts.created,
             configured = counts.configured, pruned = counts.pruned, unchanged = counts.unchanged, "accepted"
         );
         let current = self.current(&sync);
-        if plan.origin() == PlanOrigin::Advance && current.is_none_or(|current| !is_judged_by(&plan, current)) {
+        if current.is_none_or(|current| !is_judged_by(&plan, current)) {
             return self.superseded(&sync, &plan, desired);
         }
         let before = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
@@ -393,6 +400,7 @@ impl State {
                 state.partial.push(desired.clone());
             }
             state.accepted = Some(desired.clone());
+            state.rolled_back = state.rolling_back.take();
             state.held = None;
             let looks = state.obeyed.as_ref().is_some_and(|spec| spec.drift.mode != DriftMode::Off);
             // Drift of what this revision leaves as it was is still there, if anybody looks.
@@ -409,6 +417,7 @@ impl State {
         self.judge_orders();
         self.dirty.insert(Dirty::Sync(sync.clone()));
         self.removals_by(&sync);
+        self.tell_rollback(&sync, &plan);
         self.start(plan, receipt);
     }
 
@@ -419,6 +428,7 @@ impl State {
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.superseded = Some(plan.revision().to_string());
         state.settled = None;
+        state.rolling_back = None;
         state.phase = Phase::Idle;
         self.unclaim(sync, desired);
         self.consider(sync);

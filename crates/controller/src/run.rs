@@ -183,6 +183,8 @@ fn new_state(
         turns: Arc::default(),
         mirrors: Mirrors::default(),
         syncs: BTreeMap::new(),
+        rollbacks: BTreeMap::new(),
+        break_glasses: BTreeMap::new(),
         live: LiveTable::default(),
         watches: BTreeMap::new(),
         synced: BTreeSet::new(),
@@ -214,10 +216,16 @@ async fn drive(
     started: Instant,
     stop: impl Future<Output = ()>,
 ) {
-    let _own: Vec<_> = [crd::TrustRoot::target(), crd::GitSource::target(), crd::Sync::target()]
-        .into_iter()
-        .map(|target| state.cluster.watch(target, state.events.clone()))
-        .collect();
+    let _own: Vec<_> = [
+        crd::TrustRoot::target(),
+        crd::GitSource::target(),
+        crd::Sync::target(),
+        crd::RollbackRequest::target(),
+        crd::BreakGlass::target(),
+    ]
+    .into_iter()
+    .map(|target| state.cluster.watch(target, state.events.clone()))
+    .collect();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = Instant::now();
@@ -287,6 +295,8 @@ impl State {
             Event::SyncResumed { sync, outcome } => self.sync_resumed(&sync, outcome, now),
             Event::SpecResumed { sync, outcome } => self.spec_resumed(&sync, outcome, now),
             Event::Prepared { sync, outcome } => self.prepared(&sync, outcome, now),
+            Event::Kept { sync } => self.kept(&sync, now),
+            Event::RollbackJudged { sync, request, verdict } => self.rollback_judged(&sync, &request, *verdict, now),
             Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),

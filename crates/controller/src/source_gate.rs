@@ -15,10 +15,11 @@ use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
 use trust::{
     AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
-    Verifiers, judge_with,
+    Verifiers, Waivers, judge_waiving,
 };
 
 use crate::{
+    break_glass::{self, GateOrder, Override, Overrides},
     fault::FaultPoint,
     floor::{Floors, Owner, unreadable},
     schedule::backoff,
@@ -47,6 +48,10 @@ pub(crate) struct SourceJob {
     pub floors: Floors,
     /// Digest of the GitSource's obeyed spec.
     pub spec: Digest,
+    /// Orders to let a commit through.
+    pub(crate) orders: Vec<GateOrder>,
+    /// What orders let through before.
+    pub(crate) overrides: Overrides,
     /// What was judged last; the same again needs no judgement.
     pub judged: Option<Judged>,
     /// Whether what the floor puts in force was read.
@@ -73,6 +78,8 @@ pub(crate) struct Judged {
     pub spec: Digest,
     /// What lay beside the commits: where the refs of approvals were.
     pub approvals: [Option<CommitId>; 2],
+    /// Digest of the orders to let a commit through.
+    pub orders: Digest,
 }
 
 /// What was judged last, and until when the verdict holds.
@@ -189,6 +196,8 @@ pub(crate) enum SourceOutcome {
         judged: Judged,
         /// The accepted head.
         verified: Box<Verified>,
+        /// The order that let it through, if it took one.
+        by_order: Option<Box<Override>>,
         /// What it cost.
         tally: Tally,
     },
@@ -237,7 +246,13 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
     let head = polled.head.ok_or_else(|| Box::new(missing_ref(remote)))?;
     let approvals = approvals(job, remote, &polled)?;
     let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;
-    let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec, approvals: beside };
+    let judged = Judged {
+        head,
+        root: Digest::of(&job.root.canonical()),
+        spec: job.spec,
+        approvals: beside,
+        orders: break_glass::digest(&job.orders),
+    };
     let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
     // A mirror that was removed is fetched again, also if somebody who reads has made an empty one meanwhile.
     let fetched = is_incoming(&mirror, &head);
@@ -283,7 +298,9 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     let started = Instant::now();
     let keyless = keyless(&job.root);
     let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
-    let judgement = judge_with(history, &job.root, &start, &judged.head, now, with);
+    let good = break_glass::good(job, history, &judged.head, now);
+    let waivers = Waivers { before: job.overrides.commits.clone(), head: good.is_some() };
+    let judgement = judge_waiving(history, &job.root, &start, &judged.head, now, with, &waivers);
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {
@@ -291,7 +308,11 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
             return SourceOutcome::Unreachable(GitError::from(error).finding());
         }
     }
-    conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally)
+    let mut outcome = conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally);
+    if let SourceOutcome::Accepted { by_order, .. } = &mut outcome {
+        *by_order = good.and_then(|good| Override::of(good, &judgement, now)).map(Box::new);
+    }
+    outcome
 }
 
 /// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
@@ -324,7 +345,7 @@ fn conclude(
     match (verified, judgement.broken()) {
         // Its trust file counts, so that the revocation does; its content waits.
         (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
-        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), tally },
+        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), by_order: None, tally },
         (Err(findings), _) => refuse(commit.id(), findings, None),
     }
 }

@@ -10,9 +10,10 @@ use cluster::{Cluster, crd::GitSourceSpec};
 use git::Remote;
 use jiff::Timestamp;
 use manifest::Finding;
-use trust::TrustRootSpec;
+use trust::{CommitId, TrustRootSpec};
 
 use crate::{
+    break_glass::{self, OrderAnswer, Override},
     code::ControllerCode,
     fault::FaultPoint,
     journal::Journal,
@@ -57,11 +58,15 @@ pub(crate) struct GateAnswer {
     pub recorded: Result<(), LogError>,
     /// What the floor puts in force, if the mirror had lost it.
     pub restored: Option<Result<Verified, Finding>>,
+    /// What was said of each order to let a commit through.
+    pub orders: Vec<OrderAnswer>,
+    /// The commits that orders let through and that are over.
+    pub over: Vec<CommitId>,
 }
 
 impl GateAnswer {
     fn of(root: Arc<TrustRootSpec>, outcome: SourceOutcome) -> Self {
-        Self { root, remote: None, outcome, recorded: Ok(()), restored: None }
+        Self { root, remote: None, outcome, recorded: Ok(()), restored: None, orders: Vec::new(), over: Vec::new() }
     }
 }
 
@@ -107,14 +112,23 @@ fn gate(
         _ => None,
     };
     if let Some(verified) = accepted {
-        match record(job, journal, acceptance, key, spec, verified, now) {
-            Ok(Recorded::Done(recorded)) => answer.recorded = recorded,
+        let by_order = match &answer.outcome {
+            SourceOutcome::Accepted { by_order, .. } => by_order.as_deref(),
+            _ => None,
+        };
+        match record(job, journal, acceptance, key, spec, (verified, by_order), now) {
+            Ok(Recorded::Done(recorded)) => {
+                answer.recorded = recorded;
+                answer.over = break_glass::over(job, journal, key, verified.commit.id(), now);
+            }
             Ok(Recorded::Overtaken) => answer.outcome = SourceOutcome::Overtaken,
             Err(finding) => answer.outcome = SourceOutcome::Unreachable(finding),
         }
     } else if let (SourceOutcome::Refused { .. }, Some(floor)) = (&answer.outcome, &job.floors.log) {
         match job.in_force {
-            InForce::Lost => answer.restored = Some(resume::read_floor(&job.mirror, &job.root, floor, now)),
+            InForce::Lost => {
+                answer.restored = Some(resume::read_floor(&job.mirror, &job.root, floor, &job.overrides, now));
+            }
             // The mirror may have been removed and fetched anew: what is refused must not be all that keeps it there.
             InForce::Known => {
                 if let Err(finding) = resume::pin(&job.mirror, floor) {
@@ -122,6 +136,9 @@ fn gate(
                 }
             }
         }
+    }
+    if let SourceOutcome::Accepted { judged, .. } | SourceOutcome::Refused { judged, .. } = &answer.outcome {
+        answer.orders = break_glass::answers(job, &judged.head, now);
     }
     answer
 }
@@ -142,7 +159,7 @@ pub(crate) fn record(
     acceptance: &Mutex<()>,
     key: &Key,
     spec: &GitSourceSpec,
-    verified: &Verified,
+    (verified, by_order): (&Verified, Option<&Override>),
     now: Timestamp,
 ) -> Result<Recorded, Finding> {
     // Nothing is kept under the lock: a panic elsewhere leaves nothing half done.
@@ -155,6 +172,11 @@ pub(crate) fn record(
     let known = job.floors.log.as_ref() == Some(&verified.commit);
     if known && resume::obeyed_source(journal, key)?.is_some_and(|last| last.spec == *spec && last.root == *job.root) {
         return Ok(Recorded::Done(Ok(())));
+    }
+    if let Some(by_order) = by_order
+        && let Err(error) = journal.overridden(now, &key.to_string(), &job.root, by_order)
+    {
+        return Ok(Recorded::Done(Err(error)));
     }
     let obeyed = serde_json::json!({ "spec": spec, "trustRoot": &*job.root });
     let policies = verified.policies.digest();

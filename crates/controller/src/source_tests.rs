@@ -17,6 +17,7 @@ use trust::{
 };
 
 use crate::{
+    break_glass::Overrides,
     floor::Floors,
     journal::Journal,
     metrics::Metrics,
@@ -121,6 +122,8 @@ impl World {
             signatures: Arc::clone(&self.signatures),
             floors,
             spec: spec().digest().unwrap(),
+            orders: Vec::new(),
+            overrides: Overrides::default(),
             judged: None,
             in_force: InForce::Known,
         }
@@ -132,7 +135,7 @@ impl World {
         let job = self.job("a", floors);
         let head = id(&self.repo.head().unwrap());
         let root = Digest::of(&job.root.canonical());
-        let judged = Judged { head, root, spec: job.spec, approvals: [None; 2] };
+        let judged = Judged { head, root, spec: job.spec, approvals: [None; 2], orders: Digest::of(b"") };
         let (mirror, approvals) = (Mirror::open(&job.mirror).unwrap(), Approvals::open(&job.mirror).unwrap());
         verdict(&job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, Timestamp::now())
     }
@@ -148,7 +151,7 @@ impl World {
 
     pub(crate) fn record(&self, source: &str, floors: Floors, verified: &crate::source_gate::Verified) -> Recorded {
         let job = self.job(source, floors);
-        record(&job, &self.journal, &Mutex::new(()), &key(source), &spec(), verified, Timestamp::now()).unwrap()
+        record(&job, &self.journal, &Mutex::new(()), &key(source), &spec(), (verified, None), Timestamp::now()).unwrap()
     }
 
     fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
@@ -270,7 +273,8 @@ fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
     world.repo.commit_unsigned("unsigned").unwrap();
     let outcome = world.judge(Floors { log: Some(floor.clone()), ..Floors::default() });
     assert_eq!(code(&outcome), "W301");
-    let restored = resume::read_floor(&world.mirror("a"), &world.root, &floor, Timestamp::now()).unwrap();
+    let restored =
+        resume::read_floor(&world.mirror("a"), &world.root, &floor, &Overrides::default(), Timestamp::now()).unwrap();
     assert_eq!(restored.commit.id(), first.id());
     let pins = Mirror::open(&world.mirror("a")).unwrap().pins().unwrap();
     assert!(pins.iter().any(|(_, pinned)| *pinned == first.id()), "{pins:?}");
@@ -456,8 +460,9 @@ fn stalled_servers_do_not_keep_another_source_from_being_recorded() {
     let world = World::new();
     let SourceOutcome::Accepted { verified, .. } = world.judge(Floors::default()) else { panic!("not accepted") };
     let (job, journal) = (world.job("a", Floors::default()), world.journal.clone());
-    let recorded = turns
-        .run("shop", move || record(&job, &journal, &Mutex::new(()), &key("a"), &spec(), &verified, Timestamp::now()));
+    let recorded = turns.run("shop", move || {
+        record(&job, &journal, &Mutex::new(()), &key("a"), &spec(), (&verified, None), Timestamp::now())
+    });
     let recorded = runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(60), recorded).await });
     assert!(matches!(recorded.unwrap().unwrap(), Ok(Recorded::Done(Ok(())))));
     assert!(resume::obeyed_source(&world.journal, &key("a")).unwrap().is_some());

@@ -62,6 +62,7 @@ impl State {
         let followed = self.last_roots.get(key).and_then(|last| last.resume_from);
         let admin = root.resume_from.filter(|vouched| followed != Some(*vouched));
         let mirror = self.mirror_of(key);
+        let orders = self.orders_about(key);
         let Some(source) = self.sources.get_mut(key) else { return };
         let Ok(digest) = spec.digest() else { return };
         self.mirrors.take(key);
@@ -82,6 +83,8 @@ impl State {
                 signatures,
                 floors: Floors { log: source.floor.clone(), status, admin },
                 spec: digest,
+                orders,
+                overrides: source.overrides.clone(),
                 judged: last.map(|last| last.judged.clone()),
                 in_force: if source.floor.is_some() && source.verified.is_none() {
                     InForce::Lost
@@ -107,7 +110,7 @@ impl State {
 
     /// One run of the gate ended.
     pub(crate) fn source_judged(&mut self, key: &Key, answer: GateAnswer, now: Timestamp) {
-        let GateAnswer { root, remote, outcome, recorded, restored } = answer;
+        let GateAnswer { root, remote, outcome, recorded, restored, orders, over } = answer;
         let random = self.jitter.draw();
         let current = self.root_of(key).is_some_and(|current| current == root);
         self.mirrors.give_back(key);
@@ -143,21 +146,21 @@ impl State {
                 source.resume = Resume::Needed;
                 source.due = Instant::now();
             }
-            SourceOutcome::Accepted { verified, .. } if !current => {
+            SourceOutcome::Accepted { verified, by_order, .. } if !current => {
+                self.overridden(key, by_order, &root);
                 // It is in the log, hence the floor; whether it is in force, the present TrustRoot says.
                 self.raise_floor(key, &verified.commit, &root);
             }
             SourceOutcome::Refused { prefix, .. } if !current => {
-                if let Some(verified) = prefix {
-                    self.raise_floor(key, &verified.commit, &root);
-                }
+                prefix.into_iter().for_each(|verified| self.raise_floor(key, &verified.commit, &root));
             }
-            SourceOutcome::Accepted { judged, verified, .. } => {
+            SourceOutcome::Accepted { judged, verified, by_order, .. } => {
                 tracing::info!(source = %key, commit = %verified.commit.id(), policies = verified.policies.policies().len(), "verified");
                 source.held = None;
                 source.head = Some(judged.head);
                 source.judged = Some(LastJudged::of(judged));
                 self.refusals.clear(&format!("GitSource {key}"));
+                self.overridden(key, by_order, &root);
                 self.in_force(key, *verified, &root);
             }
             SourceOutcome::Refused { judged, findings, signer, commit, prefix, .. } => {
@@ -179,6 +182,7 @@ impl State {
             }
         }
         self.restored(key, restored);
+        self.orders_answered(key, orders, &over, &root);
         self.dirty.insert(Dirty::Source(key.clone()));
         self.resume_syncs();
     }
@@ -213,17 +217,21 @@ impl State {
 
     /// A commit is in the log: every source of the repository is judged from there.
     fn raise_floor(&mut self, key: &Key, commit: &AuthorizedCommit, root: &Arc<TrustRootSpec>) {
-        let same = |other: &Key| {
-            other == key
-                || self.root_of(other).is_some_and(|spec| spec.repo_id == root.repo_id && spec.r#ref == root.r#ref)
-        };
-        let sources: Vec<Key> = self.sources.keys().filter(|other| same(other)).cloned().collect();
-        for other in sources {
+        for other in self.of_repository(key, root) {
             self.last_roots.insert(other.clone(), root.clone());
             if let Some(source) = self.sources.get_mut(&other) {
                 source.floor = Some(commit.clone());
             }
         }
+    }
+
+    /// The sources of the repository and ref of this one.
+    pub(crate) fn of_repository(&self, key: &Key, root: &TrustRootSpec) -> Vec<Key> {
+        let same = |other: &Key| {
+            other == key
+                || self.root_of(other).is_some_and(|spec| spec.repo_id == root.repo_id && spec.r#ref == root.r#ref)
+        };
+        self.sources.keys().filter(|other| same(other)).cloned().collect()
     }
 
     /// An accepted commit is in force for a source.

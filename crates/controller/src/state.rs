@@ -16,6 +16,7 @@ use trust::{AuthorizedCommit, CommitId, SignatureCache, TrustRootSpec};
 
 use crate::{
     absence::Absences,
+    break_glass::{BreakGlassState, Overrides},
     event::Event,
     expected::ExpectedStore,
     fights::Fights,
@@ -34,12 +35,15 @@ use crate::{
     resume::names_others,
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
+    rollbacks::{RollbackState, RolledBack},
     schedule::Jitter,
     source_gate::{LastJudged, Verified},
     source_remote::KeptRemote,
     source_turns::Turns,
     upkeep::Upkeep,
 };
+
+pub(crate) use crate::dirty::Dirty;
 
 /// Namespace and name of a GitSource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +168,8 @@ pub(crate) struct SourceState {
     pub floor: Option<AuthorizedCommit>,
     /// The verified revision.
     pub verified: Option<Arc<Verified>>,
+    /// What orders let through.
+    pub(crate) overrides: Overrides,
     /// The head, if it is refused.
     pub held: Option<Held>,
     /// Why there is no verdict.
@@ -190,6 +196,7 @@ impl SourceState {
             judged: None,
             floor: None,
             verified: None,
+            overrides: Overrides::default(),
             held: None,
             unreachable: None,
             head: None,
@@ -264,6 +271,10 @@ pub(crate) struct SyncState {
     pub applied: Option<Arc<DesiredState>>,
     /// Revisions accepted since then whose objects may have been applied in part, oldest first.
     pub(crate) partial: Vec<Arc<DesiredState>>,
+    /// The order by which `accepted` is an earlier revision.
+    pub(crate) rolled_back: Option<RolledBack>,
+    /// Such an order on its way into the log.
+    pub(crate) rolling_back: Option<RolledBack>,
     /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
     pub(crate) interrupted: Option<Arc<DesiredState>>,
     /// The candidate, if it is refused.
@@ -349,6 +360,8 @@ impl SyncState {
             accepted: None,
             applied: None,
             partial: Vec::new(),
+            rolled_back: None,
+            rolling_back: None,
             interrupted: None,
             held: None,
             failures: Vec::new(),
@@ -409,6 +422,10 @@ pub(crate) struct State {
     pub(crate) mirrors: Mirrors,
     /// Syncs.
     pub syncs: BTreeMap<SyncRef, SyncState>,
+    /// Orders to take a Sync back.
+    pub(crate) rollbacks: BTreeMap<Key, RollbackState>,
+    /// Orders to let a commit through.
+    pub(crate) break_glasses: BTreeMap<Key, BreakGlassState>,
     /// Managed objects.
     pub live: LiveTable,
     /// Watches of managed kinds: one for each version that is declared.
@@ -451,17 +468,6 @@ pub(crate) struct State {
     pub(crate) holds: Holds,
     /// The log takes no more entries.
     pub log_problem: Option<Finding>,
-}
-
-/// A custom resource whose status may have changed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Dirty {
-    /// A TrustRoot.
-    Root(String),
-    /// A GitSource.
-    Source(Key),
-    /// A Sync.
-    Sync(SyncRef),
 }
 
 impl State {

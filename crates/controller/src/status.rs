@@ -8,6 +8,7 @@ use crate::{
     conditions::{held_revision, of_root, of_source, of_sync, set},
     metrics::OwnerLabels,
     outbox::Status,
+    rollbacks::RolledBack,
     state::{Dirty, Key, Phase, Resume, State},
 };
 
@@ -20,6 +21,8 @@ impl State {
                 Dirty::Root(name) => self.write_root(&name, now),
                 Dirty::Source(key) => self.write_source(&key, now),
                 Dirty::Sync(sync) => self.write_sync(&sync, now),
+                Dirty::Rollback(key) => self.write_rollback(&key, now),
+                Dirty::BreakGlass(key) => self.write_break_glass(&key, now),
             }
         }
     }
@@ -69,6 +72,13 @@ impl State {
         status.last_handled_reconcile_at = source.requests.answered().cloned();
         let verdicts = of_source(source).into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
         set(&mut status.conditions, verdicts, generation, now);
+        // Until the log was asked nobody knows.
+        if source.resume == Resume::Done {
+            let active = source.overrides.active.len() as i64;
+            self.metrics.break_glass_active.get_or_create(&OwnerLabels::source(key)).set(active.min(1));
+            let verdict = source.overrides.condition(&status.conditions);
+            set(&mut status.conditions, verdict, generation, now);
+        }
         self.reporter.status(Status::Source(source.resource.clone(), Box::new(status)));
     }
 
@@ -96,6 +106,7 @@ impl State {
         if !still_held {
             status.held_revision = state.held.as_ref().map(held_revision);
         }
+        status.rolled_back = state.rolled_back.as_ref().map(RolledBack::shown);
         status.objects = Some(objects as u64);
         let mode = state.obeyed.as_ref().map(|spec| spec.drift.mode);
         let drifted = if mode == Some(DriftMode::Flag) { state.flagged.len() } else { drifted };
@@ -106,6 +117,7 @@ impl State {
         if !still_held {
             self.metrics.hold(&labels, state.held.as_ref());
         }
+        self.metrics.rolled_back.get_or_create(&labels).set(i64::from(state.rolled_back.is_some()));
         self.metrics.objects.get_or_create(&labels).set(objects as i64);
         self.metrics.drifted.get_or_create(&labels).set(drifted as i64);
         self.metrics.unreverted.get_or_create(&labels).set(unreverted.len() as i64);

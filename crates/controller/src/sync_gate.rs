@@ -19,7 +19,7 @@ use trust::{AuthorizedCommit, CommitId, DeclaredObject};
 use crate::{
     fault::FaultPoint,
     prune_trailer::{self, Asked},
-    render_cache::RenderCache,
+    render_cache::{RenderCache, is_ours},
     source_gate::Verified,
 };
 
@@ -46,6 +46,8 @@ pub(crate) struct SyncJob {
     pub present: Arc<HashSet<ObjectRef>>,
     /// The revision that was applied last: commits since then may speak of pruning.
     pub(crate) since: Option<CommitId>,
+    /// The commit that the Sync was rolled back from: what declares the same for it changes nothing.
+    pub(crate) rolled_back_from: Option<CommitId>,
     /// Files that were rendered before.
     pub cache: Arc<Mutex<RenderCache>>,
 }
@@ -73,6 +75,31 @@ pub(crate) fn prepare(job: &SyncJob, verified: &Verified) -> Result<Prepared, Ve
     let trailer = trailer(job, verified)?;
     FaultPoint::Prepared.pass();
     Ok(Prepared { desired: Arc::new(desired), findings, trailer })
+}
+
+/// Whether the Sync was rolled back, and what it would apply is as it was in the commit that it was rolled back from.
+///
+/// # Errors
+/// When the mirror cannot be read.
+pub(crate) fn is_kept(job: &SyncJob, verified: &Verified) -> Result<bool, Vec<Finding>> {
+    let Some(from) = &job.rolled_back_from else { return Ok(false) };
+    let head = verified.commit.id();
+    let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()])?;
+    let changes = mirror.objects().changes_below(Some(from), &head, &job.spec.path);
+    let changes = changes.map_err(|error| vec![crate::floor::unreadable(&head, &error)])?;
+    Ok(changes.iter().all(|change| is_ours(&change.path)))
+}
+
+/// Renders a commit that was accepted before, and judges it by what is verified now.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_again(
+    job: &SyncJob,
+    commit: &AuthorizedCommit,
+    verified: &Verified,
+) -> Result<(Arc<DesiredState>, Vec<Finding>), Vec<Finding>> {
+    render(job, commit, Some(verified)).map(|(desired, findings)| (Arc::new(desired), findings))
 }
 
 fn trailer(job: &SyncJob, verified: &Verified) -> Result<PruneTrailer, Vec<Finding>> {

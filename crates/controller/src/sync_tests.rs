@@ -32,13 +32,13 @@ use crate::{
 };
 
 /// A repository whose folder `shop/` may declare any kind, and a Sync for it.
-struct Shop {
-    world: World,
+pub(crate) struct Shop {
+    pub(crate) world: World,
     floor: Option<AuthorizedCommit>,
-    spec: Arc<SyncSpec>,
+    pub(crate) spec: Arc<SyncSpec>,
 }
 
-fn config_map(name: &str, value: &str) -> String {
+pub(crate) fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  value: \"{value}\"\n")
 }
 
@@ -73,7 +73,7 @@ fn serves_orders() -> Discovery {
     std::iter::once(resource).collect()
 }
 
-fn sync() -> SyncRef {
+pub(crate) fn sync() -> SyncRef {
     SyncRef { namespace: "shop".to_owned(), name: "web".to_owned() }
 }
 
@@ -88,12 +88,12 @@ fn codes(findings: &[Finding]) -> Vec<&str> {
     findings.iter().map(|finding| finding.code.code).collect()
 }
 
-fn names(state: Option<&Arc<DesiredState>>) -> Vec<&str> {
+pub(crate) fn names(state: Option<&Arc<DesiredState>>) -> Vec<&str> {
     state.into_iter().flat_map(|state| state.iter()).map(|object| object.reference.name.as_str()).collect()
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new();
         let shop = |key: &SigningKey| {
             let file = TrustFile::team("urn:shop", &world.root_key, &world.root_key, &world.sre).version(2);
@@ -114,7 +114,7 @@ impl Shop {
         *verified
     }
 
-    fn change(&mut self, files: &[(&str, String)]) -> Verified {
+    pub(crate) fn change(&mut self, files: &[(&str, String)]) -> Verified {
         for (path, text) in files {
             self.world.repo.write(path, text).unwrap();
         }
@@ -129,7 +129,7 @@ impl Shop {
     }
 
     /// With nothing rendered before.
-    fn job(&self, discovery: Discovery) -> SyncJob {
+    pub(crate) fn job(&self, discovery: Discovery) -> SyncJob {
         SyncJob {
             mirror: self.world.mirror("a"),
             sync: sync(),
@@ -141,12 +141,13 @@ impl Shop {
             discovery: Arc::new(discovery),
             present: Arc::default(),
             since: None,
+            rolled_back_from: None,
             cache: Arc::default(),
         }
     }
 
     /// Records `verified` as the Sync's accepted revision.
-    fn advance(&self, verified: &Verified, discovery: Discovery) {
+    pub(crate) fn advance(&self, verified: &Verified, discovery: Discovery) {
         let prepared = sync_gate::prepare(&self.job(discovery), verified).unwrap();
         let inputs = VerdictInputs {
             trust_digest: verified.commit.trust_digest(),
@@ -177,12 +178,12 @@ impl Shop {
         self.world.journal.advance(Timestamp::now(), &self.world.root, &verified.commit, &plan, &spec).unwrap();
     }
 
-    fn applied(&self, revision: &str) {
+    pub(crate) fn applied(&self, revision: &str) {
         let journal = &self.world.journal;
         journal.outcome(Timestamp::now(), &sync(), revision, RolloutResult::Applied, &[]).unwrap();
     }
 
-    fn question(&self) -> SyncQuestion {
+    pub(crate) fn question(&self) -> SyncQuestion {
         let source = Key { namespace: "shop".to_owned(), name: "a".to_owned() };
         let verified = self.floor.as_ref().map(AuthorizedCommit::id);
         SyncQuestion {
@@ -194,7 +195,7 @@ impl Shop {
         }
     }
 
-    fn resume(&self, discovery: Discovery, question: &SyncQuestion) -> ResumedSync {
+    pub(crate) fn resume(&self, discovery: Discovery, question: &SyncQuestion) -> ResumedSync {
         resume::sync(&self.world.journal, &self.job(discovery), question).unwrap()
     }
 }

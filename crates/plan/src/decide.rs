@@ -1,4 +1,4 @@
-//! The one decision: push, drift and removal are judged by the same function.
+//! The one decision: push, drift, removal and rollback are judged by the same function.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +41,18 @@ pub enum Question<'a> {
         /// The objects to look at.
         objects: &'a [ObjectRef],
     },
+    /// A signed order takes the Sync back: may this earlier revision be applied, and what would change? No commit speaks of
+    /// pruning here.
+    Rollback {
+        /// The earlier revision.
+        target: &'a DesiredState,
+        /// As for [`Question::Advance`].
+        applied: Option<&'a DesiredState>,
+        /// As for [`Question::Advance`].
+        partial: &'a [Arc<DesiredState>],
+        /// As for [`Question::Advance`].
+        interrupted: Option<&'a DesiredState>,
+    },
     /// The Sync was removed by an accepted commit and its policy says `Delete`.
     Removal {
         /// What it applied.
@@ -78,7 +90,12 @@ pub struct Inputs<'a> {
 pub fn decide(inputs: &Inputs<'_>) -> Decision {
     match inputs.question {
         Question::Advance { candidate, applied, partial, interrupted, trailer } => {
-            advance(inputs, candidate, applied, (partial, interrupted), trailer)
+            let rollout = Rollout { origin: PlanOrigin::Advance, applied, partial, interrupted, trailer };
+            roll_out(inputs, candidate, rollout)
+        }
+        Question::Rollback { target, applied, partial, interrupted } => {
+            let (origin, trailer) = (PlanOrigin::Rollback, PruneTrailer::default());
+            roll_out(inputs, target, Rollout { origin, applied, partial, interrupted, trailer })
         }
         Question::Drift { accepted, applied, interrupted, objects } => {
             drift(inputs, accepted, (applied, interrupted), objects)
@@ -87,23 +104,29 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
     }
 }
 
-fn advance(
-    inputs: &Inputs<'_>,
-    candidate: &DesiredState,
-    applied: Option<&DesiredState>,
-    (partial, interrupted): (&[Arc<DesiredState>], Option<&DesiredState>),
+/// How a whole revision is rolled out; see [`Question::Advance`].
+#[derive(Clone, Copy)]
+struct Rollout<'a> {
+    origin: PlanOrigin,
+    applied: Option<&'a DesiredState>,
+    partial: &'a [Arc<DesiredState>],
+    interrupted: Option<&'a DesiredState>,
     trailer: PruneTrailer,
-) -> Decision {
+}
+
+fn roll_out(inputs: &Inputs<'_>, candidate: &DesiredState, rollout: Rollout<'_>) -> Decision {
+    let Rollout { origin, applied, partial, interrupted, trailer } = rollout;
     let mut findings = inputs.findings.to_vec();
     findings.extend(service_account(inputs));
     findings.extend(candidate.iter().filter_map(|object| ownership(inputs, object)));
     let leaving = leaving(inputs, candidate, applied, partial);
     let references = leaving.iter().map(|object| &object.reference);
-    findings.extend(guard::check(inputs.sync, inputs.spec, count(applied, partial), references, trailer));
+    let guarded = guard::check(inputs.sync, inputs.spec, count(applied, partial), references, trailer);
+    findings.extend(guarded.map(|finding| if origin == PlanOrigin::Rollback { by_commit(&finding) } else { finding }));
     if !findings.is_empty() {
         return refuse(inputs, candidate, findings);
     }
-    let mut draft = Draft::new(PlanOrigin::Advance, interrupted);
+    let mut draft = Draft::new(origin, interrupted);
     for (object, before) in candidate.beside(applied) {
         if let Some(object) = object {
             draft.apply(inputs, object, before);
@@ -113,6 +136,19 @@ fn advance(
         draft.prune(inputs, object);
     }
     draft.approve(inputs, candidate, Decision::Apply)
+}
+
+/// What the prune guard says of a rollback: the signed order has no place for a count.
+fn by_commit(finding: &Finding) -> Finding {
+    Finding {
+        found: finding.found.replacen("the commit", "the rollback", 1),
+        needed: finding
+            .needed
+            .replacen("the trailer", "a signed commit that restores the folder, with the trailer", 1)
+            .replacen(" in the commit message", "", 1),
+        fix: "restore the folder by a signed commit with that trailer".to_owned(),
+        ..finding.clone()
+    }
 }
 
 /// How many objects these revisions declare.

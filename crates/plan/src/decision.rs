@@ -92,6 +92,8 @@ pub enum PlanOrigin {
     Drift,
     /// The Sync was removed by an accepted commit and its policy is `Delete`.
     Removal,
+    /// A signed order takes the Sync back to a revision that it accepted earlier.
+    Rollback,
 }
 
 impl PlanOrigin {
@@ -102,6 +104,7 @@ impl PlanOrigin {
             Self::Advance => "advance",
             Self::Drift => "drift",
             Self::Removal => "removal",
+            Self::Rollback => "rollback",
         }
     }
 }
@@ -267,7 +270,7 @@ impl ApprovedPlan {
     }
 }
 
-/// The answer to push, drift and removal alike.
+/// The answer to push, drift, removal and rollback alike.
 #[derive(Debug, Clone)]
 pub enum Decision {
     /// Apply this. The list of changes may be empty: the revision advances all the same.

@@ -30,8 +30,8 @@ pub fn lint(plan: &ApprovedPlan) -> Vec<String> {
         match (&change.action, plan.origin) {
             // An accepted object that its roll-out did not bring is created while its successor is held.
             (Action::Revert | Action::Create { .. }, PlanOrigin::Drift)
-            | (Action::Prune { .. }, PlanOrigin::Advance | PlanOrigin::Removal) => {}
-            (_, PlanOrigin::Advance) => {}
+            | (Action::Prune { .. }, PlanOrigin::Removal)
+            | (_, PlanOrigin::Advance | PlanOrigin::Rollback) => {}
             _ => rule(false, "its action does not fit the origin of the plan"),
         }
         if let Action::Prune { uid, resource_version } = &change.action {

@@ -1,4 +1,4 @@
-//! What is decided on push, drift and removal.
+//! What is decided on push, drift, removal and rollback.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use manifest::{Digest, Finding, Subject};
 use plan::{
-    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, Lifecycle, Live, PruneTrailer,
-    Question, SyncRef,
+    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, Lifecycle, Live, PlanOrigin,
+    PruneTrailer, Question, SyncRef,
 };
 use support::{
     Case, commits, config, configs, drift, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
@@ -228,6 +228,53 @@ fn nothing_is_created_in_a_terminating_namespace() {
         ],
     );
     check(&case.advance(&state, None), &["apply: 2 waiting"]);
+}
+
+// -- rollback -------------------------------------------------------------------------------------------
+
+#[test]
+fn a_rollback_is_a_roll_out_of_an_earlier_revision() {
+    let (before, after) =
+        (state(0, &(config("a", "1") + &config("b", "1"))), state(1, &(config("a", "2") + &config("c", "1"))));
+    let case = || Case::new("Revert").with(&after);
+    let decision = case().roll_back(&before, Some(&after));
+    check(
+        &decision,
+        &[
+            "apply: 1 created, 1 configured, 1 pruned",
+            "configuration configured ConfigMap shop/a",
+            r#"  data.k: "2" → "1""#,
+            "configuration created ConfigMap shop/b unforced",
+            "delete-configuration pruned ConfigMap shop/c u1@7",
+        ],
+    );
+    let plan = plan_of(decision);
+    assert_eq!((plan.revision(), plan.origin()), (commits()[0].id(), PlanOrigin::Rollback));
+    // The same as an advance is another plan: a receipt of one is none of the other.
+    assert_ne!(plan.digest(), plan_of(case().advance(&before, Some(&after))).digest());
+}
+
+#[test]
+fn no_commit_speaks_of_pruning_in_a_rollback() {
+    let (before, after) = (state(0, &configs(0..2)), state(1, &configs(0..50)));
+    let mut case = Case::new("Revert").with(&after);
+    case.trailer = Some(48);
+    let refused = lines(&case.roll_back(&before, Some(&after)));
+    assert_eq!(refused[0], "refuse");
+    assert!(refused[1].starts_with("A120 Sync shop/web: the rollback prunes 48 of 50 objects"), "{refused:?}");
+    assert!(
+        refused[1].ends_with("needed: a signed commit that restores the folder, with the trailer `Writ-Prune: 48`"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn what_policies_find_refuses_a_rollback() {
+    let (before, after) = (state(0, &config("a", "1")), state(1, &config("a", "2")));
+    let mut case = Case::new("Revert").with(&after);
+    case.spec.service_account_name = None;
+    let refused = lines(&case.roll_back(&before, Some(&after)));
+    assert!(refused[1].starts_with("A123"), "{refused:?}");
 }
 
 // -- prune ----------------------------------------------------------------------------------------------

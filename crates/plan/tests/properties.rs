@@ -149,11 +149,15 @@ impl Situation {
         case.ask(Question::Removal { applied, partial: &case.partial, trailer: PruneTrailer(said) })
     }
 
-    /// The answers to all three questions.
+    /// The answers to all questions.
     fn answers(&self) -> Vec<(Case, Decision)> {
         let (case, before, after) = self.case();
-        let decisions =
-            [case.advance(&after, Some(&before)), case.drift(&before), self.removal(&case, &before, self.trailer)];
+        let decisions = [
+            case.advance(&after, Some(&before)),
+            case.roll_back(&after, Some(&before)),
+            case.drift(&before),
+            self.removal(&case, &before, self.trailer),
+        ];
         decisions.into_iter().map(|decision| (self.case().0, decision)).collect()
     }
 }

@@ -13,8 +13,8 @@ use manifest::{Digest, canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, History, MAX_ARMOR_BYTES, Revoked, TreeId, TrustFile, TrustRootSpec,
-    instants::Instants, signature_cache::Verifier, signed_by::SignedBy,
+    CommitId, CommitObject, History, TreeId, TrustFile, TrustRootSpec, detached::Keys, instants::Instants,
+    signature_cache::Verifier, signed_by::SignedBy,
 };
 
 /// The namespace of signatures over approvals.
@@ -355,37 +355,8 @@ fn open(text: &[u8]) -> Result<(Vec<u8>, Envelope), ApprovalError> {
     Ok((payload, envelope))
 }
 
-/// The principal who signed a message with a key in force, and with which.
 fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<(String, SignedBy), String> {
     let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
-    if armoured.len() > MAX_ARMOR_BYTES {
-        return Err(format!("a signature of {} bytes", armoured.len()));
-    }
-    if ArmorFormat::of(&armoured) == Some(ArmorFormat::OpenPgp) {
-        let (principal, signature) =
-            step.policy.signed_by_certificate(&armoured, message, step.instants, step.verifier)?;
-        return Ok((principal.to_owned(), SignedBy::from(&signature)));
-    }
-    let settings = step.policy.digest();
-    let verified = step
-        .verifier
-        .message(&armoured, message, NAMESPACE_APPROVAL, &step.policy.crypto, settings)
-        .map_err(|error| error.to_string())?;
-    let key = verified.key().fingerprint();
-    if let Some(certificate) = verified.certificate() {
-        let certified = step.policy.certified(&verified, certificate, step.instants);
-        let principal = certified.map_err(|refused| refused.found)?;
-        return Ok((principal.to_owned(), SignedBy::from(&verified)));
-    }
-    let Some((principal, held)) = step.policy.holder(&key) else {
-        return Err(format!("key {key} belongs to no principal"));
-    };
-    if let Some(reason) = step.policy.revoked.get(&Revoked::Key(key)) {
-        return Err(format!("key {key} of {principal} is revoked ({reason})"));
-    }
-    step.instants.holds(held).map_err(|reason| format!("key {key} of {principal} {reason}"))?;
-    if let Some(unproven) = held.user.unproven(verified.assertion()) {
-        return Err(format!("key {key} of {principal} {}", unproven.found));
-    }
-    Ok((principal.to_owned(), SignedBy::from(&verified)))
+    let by = Keys { policy: step.policy, instants: step.instants, verifier: step.verifier };
+    by.signer(&armoured, message, NAMESPACE_APPROVAL)
 }

@@ -1,5 +1,5 @@
 //! The codes of this crate: `W1xx` object, `W2xx` signature, `W3xx` authority, `W4xx` history,
-//! `W5xx` trust file.
+//! `W5xx` trust file, `W7xx` override.
 
 manifest::codes! {
     /// Codes of everything that is decided about commits, signatures, authority, history and trust files.
@@ -223,6 +223,25 @@ manifest::codes! {
             meaning: "The trust file expired more than a week before this commit, so nobody stands by it any more. Only `.writ/` may change until it is renewed; what runs is healed as before.",
             action: "Set a later `expires`, raise `version`, have the file signed again, and commit that alone.",
             example: "W508 TrustFileExpired: commit 3f1c2a9d0b7e: apps/web.yaml changed 2027-07-02T09:00:00Z, the trust file expired 2027-06-01T00:00:00Z; needed: a trust file that has not expired",
+        },
+
+        /// A commit is in force that those who made it may not make.
+        W701 = "BreakGlassActive" {
+            meaning: "A commit was let through by a BreakGlass although those who made it may not make it, and something of it is still as it brought it. Who signed the order and why is in the audit log for ever.",
+            action: "Have everything that the commit changed made anew by those who may, or approved: `writ trust approve`.",
+            example: "W701 BreakGlassActive: commit 3f1c2a9d0b7e: let through by alice, dave (the shop is down) although W302: bob changed infra/web.yaml; needed: a commit that changes infra/web.yaml by those who may. Fix: writ trust approve 3f1c2a9d0b7e --key KEY_FILE",
+        },
+        /// An order to break the glass that is not obeyed.
+        W702 = "BreakGlassInvalid" {
+            meaning: "A BreakGlass is not obeyed: it is for another repository, GitSource or content, its time is over or lies too far ahead, its commit is not the head, or those who signed it may not change the trust file.",
+            action: "Sign a new order, by as many people as a change of `.writ/trust.yaml` takes: `writ break-glass`.",
+            example: "W702 BreakGlassInvalid: commit 3f1c2a9d0b7e: 1 of 2 for .writ/trust.yaml (alice); needed: 1 more of dave. Fix: writ break-glass --add FILE --key KEY_FILE # by 1 more of dave",
+        },
+        /// An order to go back that is not obeyed, whoever signed it.
+        W703 = "RollbackInvalid" {
+            meaning: "A RollbackRequest cannot be obeyed, whoever signed it: it is for another repository, Sync or content, its time is over or lies too far ahead, it was used before, or its commit is not one that the Sync accepted earlier.",
+            action: "Sign a new order: `writ rollback`.",
+            example: "W703 RollbackInvalid: commit 3f1c2a9d0b7e: it expired 2026-07-02T09:00:00Z, and it is 2026-07-02T10:00:00Z; needed: one whose time is not over. Fix: writ rollback --help # then sign a new order",
         },
     }
 }

@@ -12,6 +12,7 @@ use manifest::{Finding, RepoPath};
 
 use crate::{
     Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec, Verifiers,
+    Waivers,
     judge::judge_and_tell,
     merge_credit::MergeCredit,
     step::{Step, authorise_all, is_writ},
@@ -109,7 +110,7 @@ pub fn explain(
     with: Verifiers<'_>,
 ) -> (Judgement, Vec<StepReasons>) {
     let told = Told { path, steps: RefCell::default() };
-    let judgement = judge_and_tell(history, root, start, head, now, with, Some(&told));
+    let judgement = judge_and_tell(history, root, start, head, now, with, Some(&told), &Waivers::default());
     let mut steps = told.steps.into_inner();
     let listed = judgement.steps.iter().filter_map(|step| steps.remove(&step.commit)).collect();
     (judgement, listed)

@@ -4,10 +4,17 @@
 //! Equal floor, equal verdict: a key's end is compared with `now` only above the floor (what the caller says was
 //! accepted, or `resumeFrom`); below it, and where there is no floor, with the committer time alone.
 
+mod break_glass;
 mod holds;
 mod introduction;
 mod mainline;
+mod predecessor;
+mod rollback;
 mod skip;
+
+pub(crate) use break_glass::is_waivable;
+pub use break_glass::{BreakGlass, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
+pub use rollback::{Rollback, judge_rollback};
 
 use std::{cell::OnceCell, rc::Rc};
 
@@ -15,16 +22,14 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec,
-    VerifiedCommit,
+    AuthorizedCommit, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
-    refusal::{mend_signature, refuse, sign_again},
+    refusal::{mend_signature, refuse},
     repair::Place,
     signature_cache::{SignatureCache, Verifier, Verifiers},
-    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
-    trust_file::load_certificates,
+    step::{Brought, Step, changes, payload_in_force, read_commit},
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -60,6 +65,7 @@ pub struct Judgement {
     /// one of the introduction for the introduction.
     pub steps: Vec<StepVerdict>,
     accepted: Option<AuthorizedCommit>,
+    waived: Vec<WaivedStep>,
     broken: Option<Finding>,
     unreadable: Option<String>,
     judged: u64,
@@ -87,6 +93,12 @@ impl Judgement {
     #[must_use]
     pub const fn accepted(&self) -> Option<&AuthorizedCommit> {
         self.accepted.as_ref()
+    }
+
+    /// The steps that were let through by the order about the head.
+    #[must_use]
+    pub fn waived(&self) -> &[WaivedStep] {
+        &self.waived
     }
 
     /// Why what is accepted holds no longer: files in it are as steps left them that are revoked by now. The acceptance
@@ -141,10 +153,11 @@ pub fn judge_with<'a>(
     now: Timestamp,
     with: impl Into<Verifiers<'a>>,
 ) -> Judgement {
-    judge_and_tell(history, root, start, head, now, with.into(), None)
+    judge_and_tell(history, root, start, head, now, with.into(), None, &Waivers::default())
 }
 
 /// Judges `head`, and tells why.
+#[expect(clippy::too_many_arguments, reason = "what a range is judged by, each of another kind")]
 pub(crate) fn judge_and_tell(
     history: &dyn History,
     root: &TrustRootSpec,
@@ -153,10 +166,11 @@ pub(crate) fn judge_and_tell(
     now: Timestamp,
     with: Verifiers<'_>,
     told: Option<&Told<'_>>,
+    waivers: &Waivers,
 ) -> Judgement {
     let watched = Watched::new(history);
     let (definitions, verifier, known) = (Definitions::default(), Verifier::new(with), with.known);
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told };
+    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told, waivers };
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -213,6 +227,8 @@ struct Taken {
     good: Good,
     /// The commits before it that were left out.
     skipped: Vec<CommitId>,
+    /// What an order waives.
+    waived: Option<Finding>,
     /// What lay beside it and was needed.
     approvals: Vec<Vec<u8>>,
 }
@@ -232,6 +248,8 @@ struct Judge<'a> {
     known: Option<&'a SignatureCache>,
     /// Who wants to know why.
     told: Option<&'a Told<'a>>,
+    /// What is let through.
+    waivers: &'a Waivers,
 }
 
 impl Judge<'_> {
@@ -258,6 +276,7 @@ impl Judge<'_> {
             to: self.head,
             steps: Vec::new(),
             accepted: None,
+            waived: Vec::new(),
             broken: None,
             unreadable: None,
             judged: 0,
@@ -297,7 +316,9 @@ impl Judge<'_> {
                     break;
                 }
             };
-            let Taken { good: (next, authorized), skipped, approvals } = taken;
+            let Taken { good: (next, authorized), skipped, waived, approvals } = taken;
+            let predecessor = state.commit;
+            judgement.waived.extend(waived.map(|finding| WaivedStep { commit, predecessor, finding }));
             at = at.saturating_add(skipped.len()).saturating_add(1);
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
                 judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
@@ -317,30 +338,6 @@ impl Judge<'_> {
         }
         judgement.broken = self.still_holds(&state).err();
         judgement
-    }
-
-    /// What is in force at a commit that was accepted before.
-    fn resume(&self, id: &CommitId, proven: Option<&AuthorizedCommit>) -> Result<State, Refused> {
-        let object = read_commit(self.history, id).map_err(|finding| self.about(*id, finding))?;
-        let refused = |finding| refusal_of(&object, None, finding);
-        if let Some(proven) = proven
-            && (proven.tree != object.tree || proven.payload_sha256 != object.payload_sha256)
-        {
-            let found = format!("tree {} and payload {} differ from the log", object.tree, object.payload_sha256);
-            let needed = format!("tree {} and payload {}", proven.tree, proven.payload_sha256);
-            let fix = "fetch again from a server you trust".to_owned();
-            return Err(refused(refuse(TrustCode::W106, id, found, needed, fix)));
-        }
-        let bytes = read_trust_file(self.history, id).map_err(refused)?;
-        let mut policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
-        load_certificates(self.history, id, &mut policy).map_err(refused)?;
-        let findings = policy.against_root(self.root);
-        if !findings.is_empty() {
-            return Err(refused(joined(findings)));
-        }
-        let made = made_at(&object).map_err(refused)?;
-        let digest = trust_digest(self.root, &policy, self.verifier.basis());
-        Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
     fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Taken, Refused> {
@@ -373,6 +370,9 @@ impl Judge<'_> {
             skipped,
             definitions: &self.definitions,
             brought,
+            // What the log has counts for what it has as accepted, and for nothing new.
+            waives: if above { self.waivers.head } else { self.waivers.before.contains(&id) },
+            waived: OnceCell::new(),
             approved: OnceCell::new(),
         };
         if let Some(told) = self.told {
@@ -384,28 +384,12 @@ impl Judge<'_> {
         };
         let authorized =
             AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest).map_err(refused)?;
+        // One that was let through before is no news.
+        let waived = step.waived.take().filter(|_| !self.waivers.before.contains(&id));
         let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
         let approvals = step.approved.take().map(|approvals| approvals.counted).unwrap_or_default();
         let good = (State { commit: id, made, policy, digest }, authorized);
-        Ok(Taken { good, skipped: skipped.to_vec(), approvals })
-    }
-
-    /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.
-    fn time(&self, state: &State, object: &CommitObject, place: Place) -> Result<Timestamp, Finding> {
-        let made = made_at(object)?;
-        let earliest = state.made.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
-        let latest = self.now.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
-        if (earliest..=latest).contains(&made) {
-            return Ok(made);
-        }
-        let (relation, needed) = if made < earliest {
-            ("before its predecessor", format!("not before {}", state.made))
-        } else {
-            ("in the future", format!("not after {}", self.now))
-        };
-        let again = sign_again(Some(&state.commit), place);
-        let fix = format!("{again} # once the clock of the machine is right");
-        Err(refuse(TrustCode::W406, &object.id, format!("made {made}, {relation}"), needed, fix))
+        Ok(Taken { good, skipped: skipped.to_vec(), waived, approvals })
     }
 
     /// W503 if what is accepted stands on a policy older than the TrustRoot demands; then nothing is accepted.

@@ -12,6 +12,7 @@ mod commit_id;
 mod commit_object;
 mod credit;
 mod declared_kinds;
+mod detached;
 mod explain;
 mod glob;
 mod history;
@@ -34,6 +35,7 @@ mod rules;
 mod signature_cache;
 mod signature_only;
 mod signed_by;
+mod signed_order;
 mod signer;
 mod ssh;
 mod step;
@@ -72,7 +74,10 @@ pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standin
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
-pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge, judge_with};
+pub use judge::{
+    BreakGlass, Judgement, MAX_STEPS, Rollback, Start, StepVerdict, WaivedStep, Waivers, judge, judge_break_glass,
+    judge_rollback, judge_waiving, judge_with, still_waived,
+};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
@@ -82,6 +87,10 @@ pub use root::{
     RootKeys, TrustLimits, TrustMode, TrustOrders, TrustRootError, TrustRootSpec,
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
+pub use signed_order::{
+    MAX_BREAK_GLASS_AHEAD, MAX_NONCE_BYTES, MAX_ORDER_SIGNATURES, MAX_ROLLBACK_AHEAD, NAMESPACE_BREAK_GLASS,
+    NAMESPACE_ROLLBACK, OrderKind, Seen, SignedOrder,
+};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
 pub use trust_file::{
     Ancestry, Authority, CERTIFICATES, CertificateToImport, CertifiedName, HistoryRules, ImportTerms,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Declared, Finding, GroupKind, RepoPath, Scope};
+use manifest::{Declared, Finding, GroupKind, RepoPath, Scope, shell_quote};
 
 use crate::{
     CommitId, Credit, KindVerdict, PrincipalKind, Rule, TrustCode, TrustFile, namespaces::namespace_of,
@@ -29,8 +29,8 @@ pub struct DeclaredObject<'a> {
     pub scope: Option<Scope>,
 }
 
-/// True for paths on which machines never count.
-fn people_only(path: &RepoPath) -> bool {
+/// True for paths of what judges, on which machines never count.
+pub(crate) fn people_only(path: &RepoPath) -> bool {
     matches!(path.segments().next(), Some(".writ" | "policies" | "waivers"))
 }
 
@@ -154,7 +154,8 @@ impl TrustFile {
     }
 
     /// Whether an object may be declared in a file, by every rule that holds for the file: its kind, and the namespace
-    /// that it is in or is. writ's own kinds, and the definitions of them, need a rule that names them.
+    /// that it is in or is. writ's own kinds, and the definitions of them, need a rule that names them; orders that people
+    /// sign outside of Git have no place there at all.
     ///
     /// # Errors
     /// W305.
@@ -165,6 +166,12 @@ impl TrustFile {
         object: &DeclaredObject<'_>,
     ) -> Result<(), Finding> {
         let DeclaredObject { kind, namespace, name, scope } = *object;
+        if is_signed_order(kind) {
+            let found = format!("{path} declares {kind} {name}, which is never obeyed from a repository");
+            let needed = "an order that people sign, and that is applied to the cluster by hand".to_owned();
+            let fix = format!("git rm -- {} # or move the document out of the repository", shell_quote(path.as_str()));
+            return Err(refuse(TrustCode::W305, commit, found, needed, fix));
+        }
         let rules = self.rules_for(path);
         let refuse_kind = |rule: &Rule, found: String, needed: String| {
             let fix = format!("move the object to a path whose rule allows {kind}, or have rule {} changed", rule.name);
@@ -232,6 +239,11 @@ fn is_own(kind: &GroupKind, name: &str) -> bool {
     let own = |group: &str| group.strip_suffix(OWN_GROUP).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     let definition = kind.group == "apiextensions.k8s.io" && kind.kind == "CustomResourceDefinition";
     own(&kind.group) || (definition && name.split_once('.').is_some_and(|(_plural, group)| own(group)))
+}
+
+/// Orders that override what the repository says: what is in it must not bring them.
+fn is_signed_order(kind: &GroupKind) -> bool {
+    kind.group == OWN_GROUP && matches!(kind.kind.as_str(), "RollbackRequest" | "BreakGlass")
 }
 
 /// How others stand for a commit that is there already.

@@ -10,6 +10,7 @@ use crate::{
     approval::{Approvals, Bound},
     declared_kinds::{Definitions, judge_kinds, over_budget},
     instants::Instants,
+    judge::is_waivable,
     merge_credit::MergeCredit,
     ref_binding::{has_trailer, unbound},
     refusal::{mend_signature, refuse, unreadable, unreadable_at},
@@ -41,6 +42,10 @@ pub(crate) struct Step<'a> {
     pub(crate) definitions: &'a Definitions,
     /// The trust file that the step brings, if it changes it.
     pub(crate) brought: Option<Brought>,
+    /// Whether an order waives who must stand for its changes.
+    pub(crate) waives: bool,
+    /// What was waived.
+    pub(crate) waived: OnceCell<Finding>,
     /// What was approved of it, if its signer alone is not enough.
     pub(crate) approved: OnceCell<Approvals>,
 }
@@ -59,16 +64,27 @@ impl Step<'_> {
     pub(crate) fn judge(&self, verified: &VerifiedCommit) -> Result<(), Finding> {
         let commit = &self.object.id;
         mixed(commit, self.place, &self.changes)?;
-        self.expired()?;
+        not_expired(self.policy, &self.instants, commit, &self.changes)?;
         self.stands(&verified.signer().principal)?;
         judge_kinds(self.history, self.policy, self.predecessor, commit, &self.changes, self.definitions)
     }
 
-    /// Whether enough people stand for it: who signed it, who approved it, who made what it merges.
+    /// Whether enough people stand for it: who signed it, who approved it, who made what it merges; unless that is waived.
     pub(crate) fn stands(&self, signer: &str) -> Result<(), Finding> {
         let sides = self.sides()?;
         self.bound_to_ref(&self.approved)?;
-        self.authorise(&Credit::of_author(signer), &self.approved, &sides)
+        self.waive(self.authorise(&Credit::of_author(signer), &self.approved, &sides))
+    }
+
+    /// A refusal that is waived is kept as what was waived.
+    fn waive(&self, verdict: Result<(), Finding>) -> Result<(), Finding> {
+        match verdict {
+            Err(finding) if self.waives && is_waivable(&finding) => {
+                self.waived.get_or_init(|| finding);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// What it brings along besides itself.
@@ -142,22 +158,6 @@ impl Step<'_> {
         Err(Finding { code, found, ..finding })
     }
 
-    /// W508: after `expires` and a grace only `.writ/` may change.
-    fn expired(&self) -> Result<(), Finding> {
-        let Some(other) = self.changes.iter().map(|change| &change.path).find(|path| !is_writ(path)) else {
-            return Ok(());
-        };
-        let expires = self.policy.expires;
-        let end = expires.checked_add(EXPIRY_GRACE).unwrap_or(jiff::Timestamp::MAX);
-        if self.instants.latest() <= end {
-            return Ok(());
-        }
-        let found = format!("{other} changed {}, the trust file expired {expires}", self.instants.latest());
-        let needed = "a trust file that has not expired; until then only .writ/ may change".to_owned();
-        let fix = "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".to_owned();
-        Err(refuse(TrustCode::W508, &self.object.id, found, needed, fix))
-    }
-
     /// The commits a merge brings along: always read strictly; with `allSigned` each is judged by the policy of the
     /// mainline, not by the policy of its own parents.
     fn side_commits(&self) -> Result<Vec<CommitId>, Finding> {
@@ -174,10 +174,11 @@ impl Step<'_> {
             let object = read_commit(self.history, side)?;
             payload_in_force(&object, self.policy)?;
             if self.policy.history.ancestry == Ancestry::AllSigned {
-                self.side_commit(&object).map_err(|finding| Finding {
+                let side = self.side_commit(&object).map_err(|finding| Finding {
                     needed: format!("{} (history.ancestry is allSigned)", finding.needed),
                     ..finding
-                })?;
+                });
+                self.waive(side)?;
             }
         }
         Ok(sides)
@@ -306,6 +307,27 @@ pub(crate) fn authorise_all(
         policy.authorise(commit, &change.path, credit)?;
     }
     Ok(())
+}
+
+/// W508: after `expires` and a grace only `.writ/` may change.
+pub(crate) fn not_expired(
+    policy: &TrustFile,
+    instants: &Instants,
+    commit: &CommitId,
+    changes: &[Change],
+) -> Result<(), Finding> {
+    let Some(other) = changes.iter().map(|change| &change.path).find(|path| !is_writ(path)) else {
+        return Ok(());
+    };
+    let expires = policy.expires;
+    let end = expires.checked_add(EXPIRY_GRACE).unwrap_or(jiff::Timestamp::MAX);
+    if instants.latest() <= end {
+        return Ok(());
+    }
+    let found = format!("{other} changed {}, the trust file expired {expires}", instants.latest());
+    let needed = "a trust file that has not expired; until then only .writ/ may change".to_owned();
+    let fix = "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".to_owned();
+    Err(refuse(TrustCode::W508, commit, found, needed, fix))
 }
 
 /// W308: policies and waivers change in steps of their own, so that no commit brings its own permission.

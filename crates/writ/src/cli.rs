@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::{
     audit_key, audit_show, audit_verify, controller, exit, generate,
     hook::{self, HookCommand},
+    orders::{self, BreakGlassArgs, RollbackArgs},
     output::Format,
     report::ReportFormat,
     signatures,
@@ -49,6 +50,17 @@ enum Command {
     /// Begin to trust a repository, and change whom it trusts: its trust file, its trust root.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Order a Sync back to a revision that it accepted earlier: sign the order, and print it for `kubectl apply -f -`.
+    ///
+    /// It is judged as a commit would be that restores the Sync's folder: it takes the signatures of as many people. It
+    /// holds until the Sync accepts a commit that changes its folder.
+    Rollback(RollbackArgs),
+    /// Let one commit through that those who made it may not make: sign the order, and print it for `kubectl apply -f -`.
+    ///
+    /// It takes the signatures of those who may change the trust file, and counts for at most four hours. Who must stand for
+    /// a change is waived, and nothing else: no signature, no history, no revocation, no kind, no policy. It is in the audit log
+    /// for ever, and shown until those who may have made everything anew, or approved it.
+    BreakGlass(BreakGlassArgs),
     /// Read and verify the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -488,6 +500,8 @@ impl Cli {
             Command::Trust(TrustCommand::Lint(args)) => trust_lint::run(&args),
             Command::Trust(TrustCommand::Show(args)) => trust_show::show(&args),
             Command::Trust(TrustCommand::Who(args)) => trust_show::who(&args),
+            Command::Rollback(args) => orders::rollback(&args),
+            Command::BreakGlass(args) => orders::break_glass(&args),
             Command::Audit(AuditCommand::Verify(args)) => audit_verify::run(&args),
             Command::Audit(AuditCommand::Show(args)) => audit_show::run(&args),
             Command::Audit(AuditCommand::Key(args)) => audit_key::run(&args),

@@ -17,6 +17,7 @@ mod hook_install;
 mod hook_push;
 mod input;
 mod key_argument;
+mod orders;
 mod output;
 mod report;
 mod signatures;

@@ -8,6 +8,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use git::Objects;
+use jiff::Timestamp;
+use trust::{CommitId, Instants, TRUST_FILE, TrustFile, verify_sshsig};
 
 /// What signs.
 #[derive(Debug, Args)]
@@ -43,6 +46,41 @@ impl SigningKey {
             (None, None) => bail!("no key is given"),
         }
     }
+}
+
+impl SigningKey {
+    /// As [`sign`](Self::sign), for what is called `what`, with the principal whose key it is. A signature of nobody's key would count for nothing, which
+    /// is better said here.
+    pub(crate) fn sign_as(
+        &self,
+        file: &TrustFile,
+        (what, namespace): (&str, &str),
+        message: &[u8],
+    ) -> anyhow::Result<(String, String)> {
+        let signature = self.sign(namespace, message)?;
+        if self.is_openpgp() {
+            let instants = Instants { committer: Timestamp::now(), first_sight: None };
+            let holder = file.openpgp_signer(signature.as_bytes(), message, &instants).map(str::to_owned);
+            let holder = holder.map_err(|reason| anyhow::anyhow!("the {what} would not count: {reason}"))?;
+            return Ok((holder, signature));
+        }
+        let verified = verify_sshsig(signature.as_bytes(), message, namespace, &file.crypto)?;
+        match file.signer_of(&verified) {
+            Some(principal) => Ok((principal.to_owned(), signature)),
+            None => bail!(
+                "key {} belongs to no principal of {TRUST_FILE}, so its {what} would not count",
+                verified.key().fingerprint()
+            ),
+        }
+    }
+}
+
+/// The trust file of a commit, with the certificates that it pins.
+pub(crate) fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFile> {
+    TrustFile::of_commit(repository, commit).map_err(|findings| {
+        let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
+    })
 }
 
 /// What a program makes of the message.

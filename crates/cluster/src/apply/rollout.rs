@@ -41,7 +41,9 @@ pub(super) async fn run<T: From<Outcome> + Send>(
     let listed = match plan.origin() {
         // The Sync is gone, and its inventory with it.
         PlanOrigin::Removal => Ok(()),
-        PlanOrigin::Advance | PlanOrigin::Drift => inventory.extend(cluster, sync, &kinds, &namespaces).await,
+        PlanOrigin::Advance | PlanOrigin::Rollback | PlanOrigin::Drift => {
+            inventory.extend(cluster, sync, &kinds, &namespaces).await
+        }
     };
     match listed {
         Ok(()) => refused.extend(foreign::find(&context, plan.changes(), &resources.known).await),

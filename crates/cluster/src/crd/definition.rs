@@ -26,6 +26,13 @@ struct Rule {
     field: &'static str,
 }
 
+/// What was signed does not change.
+const IMMUTABLE: Rule = Rule {
+    rule: "self == oldSelf",
+    message: "spec is signed and cannot be changed; make another object, of another name",
+    field: "",
+};
+
 /// A column of `kubectl get`.
 struct Column(&'static str, &'static str, &'static str, Width);
 
@@ -189,7 +196,7 @@ const ROLLBACK_REQUEST: Definition = Definition {
         READY,
         AGE,
     ],
-    rules: &[Rule { rule: "!has(self.reason)", message: "RollbackRequest is not supported yet", field: ".reason" }],
+    rules: &[IMMUTABLE],
     keywords: &[],
 };
 
@@ -200,11 +207,11 @@ const BREAK_GLASS: Definition = Definition {
     labels: &[],
     columns: &[
         Column("Source", "string", ".spec.source", Width::Always),
-        Column("Until", "string", ".spec.until", Width::Always),
+        Column("Until", "string", ".spec.notAfter", Width::Always),
         READY,
         AGE,
     ],
-    rules: &[Rule { rule: "!has(self.reason)", message: "BreakGlass is not supported yet", field: ".reason" }],
+    rules: &[IMMUTABLE],
     keywords: &[],
 };
 
@@ -256,7 +263,11 @@ where
     }
     if let Value::Object(spec) = &mut spec {
         let rules = extra.rules.iter().map(|rule| {
-            json!({"rule": rule.rule, "message": rule.message, "fieldPath": rule.field, "reason": "FieldValueForbidden"})
+            let mut said = json!({"rule": rule.rule, "message": rule.message, "reason": "FieldValueForbidden"});
+            if let Some(said) = said.as_object_mut().filter(|_| !rule.field.is_empty()) {
+                said.insert("fieldPath".to_owned(), json!(rule.field));
+            }
+            said
         });
         spec.insert("x-kubernetes-validations".to_owned(), rules.collect());
     }

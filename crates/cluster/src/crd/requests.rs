@@ -1,8 +1,10 @@
-//! PauseRequest, RollbackRequest, BreakGlass: the kinds exist with their whole schema, and each is
-//! refused as not supported yet.
+//! PauseRequest, RollbackRequest, BreakGlass: the kinds exist with their whole schema; PauseRequest is refused as not
+//! supported yet.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use trust::{OrderKind, SignedOrder};
 
 /// Spec of a PauseRequest: stops reverts for a bounded time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,41 +45,109 @@ pub struct Target {
     pub name: String,
 }
 
-/// Spec of a RollbackRequest: a signed order for an earlier accepted revision.
+/// Spec of a RollbackRequest: a signed order for an earlier accepted revision, as `writ rollback` prints it. What is signed
+/// is all of it but the signatures, with the namespace of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RollbackRequestSpec {
+    /// The repository: `repoId` of its TrustRoot.
+    #[schemars(length(min = 1, max = 253))]
+    pub repo_id: String,
     /// The Sync of the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub sync: String,
     /// The accepted commit to go back to, by its full id.
     #[schemars(length(max = 64), regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$"))]
     pub to: String,
+    /// SHA-256 of what was signed of that commit.
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub payload_sha256: String,
     /// Why.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// Detached signatures, namespace `writ-rollback@1`.
+    /// Until when it may be obeyed, RFC 3339; at most a day after the object is made. What was obeyed stays in force.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub not_after: String,
+    /// Makes it an order that works once.
+    #[schemars(length(min = 1, max = 128))]
+    pub nonce: String,
+    /// Detached signatures over it, namespace `writ-rollback@1`, of as many people as a commit would need.
     #[schemars(length(min = 1, max = 16))]
     pub signatures: Vec<DetachedSignature>,
 }
 
-/// Spec of a BreakGlass: waives authorisation, never signatures or history, for at most 4 hours.
+/// A field of a signed order cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("spec.{field}: {reason}")]
+pub struct OrderError {
+    field: &'static str,
+    reason: String,
+}
+
+impl RollbackRequestSpec {
+    /// What its signatures are over, as the spec of an object in this namespace.
+    ///
+    /// # Errors
+    /// When a field is not what the schema asks for.
+    pub fn order(&self, namespace: &str) -> Result<SignedOrder, OrderError> {
+        Ok(SignedOrder {
+            kind: OrderKind::Rollback { nonce: self.nonce.clone() },
+            repo_id: self.repo_id.clone(),
+            about: format!("{namespace}/{}", self.sync),
+            commit: read("to", &self.to)?,
+            payload_sha256: read("payloadSha256", &self.payload_sha256)?,
+            reason: self.reason.clone(),
+            not_after: read::<Timestamp>("notAfter", &self.not_after)?,
+        })
+    }
+}
+
+impl BreakGlassSpec {
+    /// What its signatures are over, as the spec of an object in this namespace.
+    ///
+    /// # Errors
+    /// When a field is not what the schema asks for.
+    pub fn order(&self, namespace: &str) -> Result<SignedOrder, OrderError> {
+        Ok(SignedOrder {
+            kind: OrderKind::BreakGlass,
+            repo_id: self.repo_id.clone(),
+            about: format!("{namespace}/{}", self.source),
+            commit: read("commit", &self.commit)?,
+            payload_sha256: read("payloadSha256", &self.payload_sha256)?,
+            reason: self.reason.clone(),
+            not_after: read::<Timestamp>("notAfter", &self.not_after)?,
+        })
+    }
+}
+
+fn read<T: std::str::FromStr<Err: std::fmt::Display>>(field: &'static str, text: &str) -> Result<T, OrderError> {
+    text.parse().map_err(|error: T::Err| OrderError { field, reason: error.to_string() })
+}
+
+/// Spec of a BreakGlass: lets one commit through that those who made it may not make; waives nothing else. `writ
+/// break-glass` prints it. What is signed is all of it but the signatures, with the namespace of the object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BreakGlassSpec {
+    /// The repository: `repoId` of its TrustRoot.
+    #[schemars(length(min = 1, max = 253))]
+    pub repo_id: String,
     /// The GitSource of the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub source: String,
     /// The commit that is let through, by its full id.
     #[schemars(length(max = 64), regex(pattern = r"^([0-9a-f]{40}|[0-9a-f]{64})$"))]
     pub commit: String,
-    /// When it ends, RFC 3339.
-    #[schemars(length(max = 64), extend("format" = "date-time"))]
-    pub until: String,
+    /// SHA-256 of what was signed of that commit.
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub payload_sha256: String,
     /// Why.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// Detached signatures.
+    /// Until when the commit may be let through, RFC 3339; at most 4 hours after the object is made.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
+    pub not_after: String,
+    /// Detached signatures over it, namespace `writ-breakglass@1`, of as many people as a change of the trust file takes.
     #[schemars(length(min = 1, max = 16))]
     pub signatures: Vec<DetachedSignature>,
 }

@@ -86,6 +86,22 @@ pub struct GitSourceStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// A signed order that a Sync follows instead of its newest revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolledBack {
+    /// The newest revision that the Sync had accepted.
+    pub from: String,
+    /// The RollbackRequest; it may be gone.
+    pub request: String,
+    /// Who signed it.
+    pub signers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
 /// Status of a Sync. Never holds per-object state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -105,6 +121,9 @@ pub struct SyncStatus {
     /// The candidate, if it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_revision: Option<HeldRevision>,
+    /// The order by which it is held to an earlier revision, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBack>,
     /// How many objects it manages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,

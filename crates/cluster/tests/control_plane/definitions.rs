@@ -86,18 +86,21 @@ fn what_is_not_supported_is_refused_by_name() {
     ] {
         check(kind, &spec, pointer, value, &format!("{name} is not supported yet"));
     }
+    let spec = json!({"sync": "web", "until": "2030-01-01T00:00:00Z"});
+    check("PauseRequest", &spec, "/reason", json!("because"), "PauseRequest is not supported yet");
+}
+
+#[test]
+fn what_was_signed_cannot_be_changed() {
     let signatures = json!([{"principal": "alice", "signature": "x"}]);
-    let commit = "1".repeat(40);
-    for (kind, spec) in [
-        ("PauseRequest", json!({"sync": "web", "until": "2030-01-01T00:00:00Z"})),
-        ("RollbackRequest", json!({"sync": "web", "to": commit, "signatures": signatures})),
-        (
-            "BreakGlass",
-            json!({"source": "shop", "commit": commit, "until": "2030-01-01T00:00:00Z", "signatures": signatures}),
-        ),
-    ] {
-        check(kind, &spec, "/reason", json!("because"), &format!("{kind} is not supported yet"));
-    }
+    let spec = json!({
+        "repoId": "urn:writ:test", "sync": "web", "to": "1".repeat(40), "payloadSha256": "2".repeat(64), "reason": "because",
+        "notAfter": "2030-01-01T00:00:00Z", "nonce": "n1", "signatures": signatures,
+    });
+    assert_eq!(refusal("RollbackRequest", spec.clone(), "/nonce", json!("n2")), None);
+    check("RollbackRequest", &spec, "/nonce", Value::Null, "nonce");
+    check("RollbackRequest", &spec, "/notAfter", json!("tomorrow"), "notAfter");
+    check("RollbackRequest", &spec, "/to", json!("main"), "spec.to");
 }
 
 #[test]

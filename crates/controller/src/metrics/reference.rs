@@ -39,7 +39,15 @@ impl Metrics {
         drop(self.held_since.get_or_create(&HeldLabels::default()));
         drop(self.polls.get_or_create(&PollLabels::default()));
         drop(self.verifications.get_or_create(&VerificationLabels::default()));
-        for of_an_owner in [&self.held, &self.drifted, &self.unreverted, &self.objects, &self.polled_at] {
+        for of_an_owner in [
+            &self.held,
+            &self.rolled_back,
+            &self.break_glass_active,
+            &self.drifted,
+            &self.unreverted,
+            &self.objects,
+            &self.polled_at,
+        ] {
             drop(of_an_owner.get_or_create(&OwnerLabels::default()));
         }
         for of_a_source in [&self.refused_commits, &self.verified_at] {

@@ -193,6 +193,11 @@ impl Case {
         self.ask(Question::Advance { candidate, applied, partial: &self.partial, interrupted, trailer })
     }
 
+    pub fn roll_back(&self, target: &DesiredState, applied: Option<&DesiredState>) -> Decision {
+        let interrupted = self.interrupted.as_deref();
+        self.ask(Question::Rollback { target, applied, partial: &self.partial, interrupted })
+    }
+
     /// All of it was applied.
     pub fn drift(&self, accepted: &DesiredState) -> Decision {
         self.drift_since(accepted, Some(accepted))

@@ -122,6 +122,8 @@ impl StillHolds<'_> {
             definitions,
             brought,
             approved: OnceCell::from(approvals),
+            waives: false,
+            waived: OnceCell::new(),
         };
         if asked.stands(signer).is_ok() {
             return Ok(Vec::new());

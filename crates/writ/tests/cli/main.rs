@@ -7,6 +7,7 @@ mod documented;
 mod hooks;
 mod keyless;
 mod openpgp;
+mod orders;
 mod pasted;
 mod pasted_trust;
 mod signatures;

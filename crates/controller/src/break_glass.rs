@@ -1,0 +1,461 @@
+//! Orders to let a commit through that those who made it may not make: seen, judged, in force, over.
+//!
+//! What an order let through is in the log for ever, and with it every later judgement lets it through as well. It is shown
+//! until nothing of it is as it was brought: those who may have made it anew, or approved it.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use cluster::{Sighting, crd};
+use git::{Approvals, Attested, Mirror};
+use jiff::Timestamp;
+use manifest::{Digest, Finding, Subject, canonical_json};
+use plan::INSTANCE_LABEL;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use trust::{
+    BreakGlass, CommitId, History, Judgement, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
+    judge_break_glass, still_waived,
+};
+
+use crate::{
+    code::ControllerCode,
+    conditions::{Verdict, set},
+    journal::{Journal, Refused},
+    outbox::Status,
+    report::regarding,
+    resources::{finding, key_of, label},
+    source_gate::{SourceJob, keyless},
+    state::{Dirty, Key, State},
+};
+
+/// `result` of the entry that says that nothing of an override is left.
+pub(crate) const OVER: &str = "over";
+/// The condition of a GitSource.
+const CONDITION: &str = "BreakGlass";
+/// How many files are told in one message.
+const TOLD: usize = 5;
+
+/// A step that was let through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OverriddenStep {
+    /// The step.
+    pub commit: CommitId,
+    /// What it followed.
+    pub predecessor: CommitId,
+    /// Code of the refusal that was waived.
+    pub code: String,
+    /// What was found.
+    pub found: String,
+}
+
+/// A commit that an order let through, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Override {
+    /// The BreakGlass, as `namespace/name`.
+    pub request: String,
+    /// The head that was let through.
+    pub commit: CommitId,
+    /// What was waived.
+    pub steps: Vec<OverriddenStep>,
+    /// Who signed it.
+    pub signers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// What was signed.
+    pub order: Value,
+    /// The signatures.
+    pub signatures: Vec<String>,
+}
+
+/// What orders let through in a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Overrides {
+    /// What is still as they left it, oldest first.
+    pub active: Vec<Override>,
+    /// Every step that was ever let through.
+    pub commits: BTreeSet<CommitId>,
+}
+
+/// An order about a source, for the gate.
+#[derive(Debug, Clone)]
+pub(crate) struct GateOrder {
+    /// The BreakGlass.
+    pub key: Key,
+    /// What was signed.
+    pub order: SignedOrder,
+    /// The signatures.
+    pub signatures: Vec<String>,
+    /// When it was seen first.
+    pub first_seen: Timestamp,
+}
+
+/// What the gate says of an order.
+#[derive(Debug)]
+pub(crate) struct OrderAnswer {
+    key: Key,
+    verdict: Result<(), Finding>,
+}
+
+/// A good order.
+pub(crate) struct GoodOrder<'a> {
+    order: &'a GateOrder,
+    signers: Vec<String>,
+}
+
+impl Override {
+    /// What an order let through; nothing if the head was accepted without it.
+    pub(crate) fn of(good: GoodOrder<'_>, judgement: &Judgement, now: Timestamp) -> Option<Self> {
+        let steps: Vec<OverriddenStep> = judgement
+            .waived()
+            .iter()
+            .map(|step| OverriddenStep {
+                commit: step.commit,
+                predecessor: step.predecessor,
+                code: step.finding.code.code.to_owned(),
+                found: step.finding.found.clone(),
+            })
+            .collect();
+        let GoodOrder { order, signers } = good;
+        (!steps.is_empty()).then(|| Self {
+            request: order.key.to_string(),
+            commit: order.order.commit,
+            steps,
+            signers,
+            reason: order.order.reason.clone(),
+            since: now,
+            order: order.order.statement(),
+            signatures: order.signatures.clone(),
+        })
+    }
+
+    /// W701.
+    pub(crate) fn finding(&self) -> Finding {
+        let waived = self.steps.iter().take(TOLD).map(|step| format!("{}: {}", step.code, step.found));
+        let signers = self.signers.join(", ");
+        Finding {
+            code: TrustCode::W701.entry(),
+            subject: Subject::Commit(self.commit.to_string()),
+            rule: None,
+            found: format!(
+                "let through by {signers} ({}) although {}",
+                self.reason,
+                waived.collect::<Vec<_>>().join("; ")
+            ),
+            needed: "all that it changed made anew, or approved, by those who may".to_owned(),
+            fix: format!(
+                "writ trust approve {} --key KEY_FILE && git push origin refs/notes/writ-approvals",
+                self.commit
+            ),
+        }
+    }
+}
+
+impl Overrides {
+    /// Another one.
+    pub(crate) fn add(&mut self, order: Override) {
+        self.commits.extend(order.steps.iter().map(|step| step.commit));
+        self.active.retain(|known| known.commit != order.commit);
+        self.active.push(order);
+    }
+
+    /// What the condition of the GitSource says; nothing if it never said anything.
+    pub(crate) fn condition(&self, known: &[crd::Condition]) -> Option<Verdict> {
+        let shown = known.iter().any(|condition| condition.kind == CONDITION);
+        match self.active.last() {
+            Some(order) => {
+                let finding = order.finding();
+                let more = self.active.len().saturating_sub(1);
+                let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+                Some(Verdict::yes(CONDITION, finding.code.reason, format!("{finding}{rest}")))
+            }
+            None => shown.then(|| Verdict::no(CONDITION, "Over", "everything was made anew by those who may")),
+        }
+    }
+}
+
+/// Digest of all orders: others are judged anew.
+pub(crate) fn digest(orders: &[GateOrder]) -> Digest {
+    let all: Vec<Value> =
+        orders.iter().map(|order| json!([order.key.to_string(), order.order.statement(), order.signatures])).collect();
+    Digest::of(&canonical_json(&Value::Array(all)))
+}
+
+/// The first good order about this head.
+pub(crate) fn good<'a>(
+    job: &'a SourceJob,
+    history: &dyn History,
+    head: &CommitId,
+    now: Timestamp,
+) -> Option<GoodOrder<'a>> {
+    job.orders.iter().find_map(|order| {
+        let signers = judge(job, history, order, head, now).ok()?;
+        Some(GoodOrder { order, signers })
+    })
+}
+
+/// What is to be said of each order.
+pub(crate) fn answers(job: &SourceJob, head: &CommitId, now: Timestamp) -> Vec<OrderAnswer> {
+    if job.orders.is_empty() {
+        return Vec::new();
+    }
+    let opened = Mirror::open(&job.mirror).and_then(|mirror| Ok((mirror, Approvals::open(&job.mirror)?)));
+    let answer = |order: &GateOrder| match &opened {
+        Ok((mirror, approvals)) => {
+            judge(job, &Attested { objects: mirror.objects(), approvals }, order, head, now).map(drop)
+        }
+        Err(error) => Err(unusable(&error.to_string())),
+    };
+    job.orders.iter().map(|order| OrderAnswer { key: order.key.clone(), verdict: answer(order) }).collect()
+}
+
+fn judge(
+    job: &SourceJob,
+    history: &dyn History,
+    order: &GateOrder,
+    head: &CommitId,
+    now: Timestamp,
+) -> Result<Vec<String>, Finding> {
+    let Some(accepted) = &job.floors.log else {
+        return Err(order.order.invalid("nothing was accepted yet".to_owned(), "a trust file that was accepted"));
+    };
+    let asked = BreakGlass {
+        order: &order.order,
+        signatures: &order.signatures,
+        source: &order.order.about,
+        accepted: &accepted.id(),
+        head,
+        seen: Seen { first: order.first_seen, now },
+    };
+    let keyless = keyless(&job.root);
+    let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
+    judge_break_glass(history, &job.root, &asked, with).map(|signers| signers.into_iter().collect())
+}
+
+fn unusable(why: &str) -> Finding {
+    finding(ControllerCode::A143, "BreakGlass", why, "a verdict")
+}
+
+/// Which of what orders let through is over now that this commit is accepted. It is in the log then.
+pub(crate) fn over(
+    job: &SourceJob,
+    journal: &Journal,
+    source: &Key,
+    accepted: CommitId,
+    now: Timestamp,
+) -> Vec<CommitId> {
+    let active = &job.overrides.active;
+    if active.is_empty() {
+        return Vec::new();
+    }
+    let over = active.iter().filter(|order| match is_over(job, order, &accepted, now) {
+        Ok(is_over) => is_over,
+        Err(finding) => {
+            tracing::warn!(source = %source, commit = %order.commit, "whether an override is over cannot be told: {finding}");
+            false
+        }
+    });
+    let written = over.filter(|order| {
+        let entry = journal.override_over(now, &source.to_string(), &job.root, &order.commit, &accepted);
+        // It stays active, and is asked again with the next commit.
+        entry.map_err(|error| tracing::error!(error = %error, "the end of an override cannot be written")).is_ok()
+    });
+    written.map(|order| order.commit).collect()
+}
+
+fn is_over(job: &SourceJob, order: &Override, accepted: &CommitId, now: Timestamp) -> Result<bool, Finding> {
+    let mirror = Mirror::open(&job.mirror).map_err(|error| git::GitError::from(error).finding())?;
+    let approvals = Approvals::open(&job.mirror).map_err(|error| git::GitError::from(error).finding())?;
+    let history = Attested { objects: mirror.objects(), approvals: &approvals };
+    let keyless = keyless(&job.root);
+    let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
+    for step in &order.steps {
+        if !still_waived(&history, &job.root, (&step.predecessor, &step.commit), accepted, now, with)?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What is known of a BreakGlass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// It is not judged yet.
+    Pending,
+    /// It is good, and nothing needed it.
+    Good,
+    /// It is not obeyed.
+    Refused(Box<Finding>),
+}
+
+/// A BreakGlass.
+#[derive(Debug)]
+pub(crate) struct BreakGlassState {
+    resource: Box<crd::BreakGlass>,
+    answer: Answer,
+    first_seen: Timestamp,
+}
+
+impl State {
+    /// A watch saw a BreakGlass.
+    pub(crate) fn break_glass_seen(&mut self, seen: &Sighting) {
+        let key = key_of(&seen.reference);
+        let resource = match crd::BreakGlass::read(seen.raw.json()) {
+            Ok(resource) => Box::new(resource),
+            Err(error) => return tracing::error!(request = %key, error = %error, "a BreakGlass cannot be read"),
+        };
+        if let Some(known) = self.break_glasses.get_mut(&key)
+            && known.resource.metadata.uid == resource.metadata.uid
+            && known.resource.spec == resource.spec
+        {
+            // Our own status, most likely.
+            known.resource = resource;
+            return;
+        }
+        let now = Timestamp::now();
+        let made = resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok());
+        let first_seen = made.map_or(now, |made: Timestamp| made.min(now));
+        let source = Key { namespace: key.namespace.clone(), name: resource.spec.source.clone() };
+        let order = resource.spec.order(&key.namespace);
+        self.break_glasses.insert(key.clone(), BreakGlassState { resource, answer: Answer::Pending, first_seen });
+        if let Err(error) = order {
+            let name = format!("BreakGlass {key}");
+            let unread = finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read");
+            self.break_glass_refused(&key, unread, now);
+        }
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.due = Instant::now();
+        }
+        self.dirty.insert(Dirty::BreakGlass(key));
+    }
+
+    /// The orders about a source that can be read.
+    pub(crate) fn orders_about(&self, source: &Key) -> Vec<GateOrder> {
+        let about = self
+            .break_glasses
+            .iter()
+            .filter(|(key, request)| key.namespace == source.namespace && request.resource.spec.source == source.name);
+        let order = |(key, request): (&Key, &BreakGlassState)| {
+            let spec = &request.resource.spec;
+            Some(GateOrder {
+                key: key.clone(),
+                order: spec.order(&key.namespace).ok()?,
+                signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
+                first_seen: request.first_seen,
+            })
+        };
+        about.filter_map(order).collect()
+    }
+
+    /// A commit was let through, and is in the log.
+    pub(crate) fn overridden(&mut self, key: &Key, by_order: Option<Box<Override>>, root: &TrustRootSpec) {
+        let Some(order) = by_order else { return };
+        let finding = order.finding();
+        tracing::warn!(source = %key, commit = %order.commit, request = order.request, code = finding.code.code, reason = finding.code.reason, "{finding}");
+        self.metrics.decided("override", finding.code.reason);
+        self.announce_source(key, std::slice::from_ref(&finding));
+        for other in self.of_repository(key, root) {
+            if let Some(source) = self.sources.get_mut(&other) {
+                source.overrides.add((*order).clone());
+            }
+            self.dirty.insert(Dirty::Source(other));
+        }
+    }
+
+    /// What the gate said of orders, and what is over.
+    pub(crate) fn orders_answered(
+        &mut self,
+        key: &Key,
+        answers: Vec<OrderAnswer>,
+        over: &[CommitId],
+        root: &TrustRootSpec,
+    ) {
+        let now = Timestamp::now();
+        for OrderAnswer { key, verdict } in answers {
+            match verdict {
+                Ok(()) => {
+                    if let Some(request) = self.break_glasses.get_mut(&key) {
+                        request.answer = Answer::Good;
+                    }
+                }
+                Err(finding) => self.break_glass_refused(&key, finding, now),
+            }
+            self.dirty.insert(Dirty::BreakGlass(key));
+        }
+        if over.is_empty() {
+            return;
+        }
+        tracing::info!(source = %key, "what an order let through was made anew by those who may");
+        for other in self.of_repository(key, root) {
+            if let Some(source) = self.sources.get_mut(&other) {
+                source.overrides.active.retain(|order| !over.contains(&order.commit));
+            }
+            self.dirty.insert(Dirty::Source(other));
+        }
+        self.dirty.extend(self.break_glasses.keys().cloned().map(Dirty::BreakGlass));
+    }
+
+    /// What an order let through, if it did and that is not over.
+    fn used(&self, key: &Key, request: &BreakGlassState) -> Option<&Override> {
+        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
+        let overrides = &self.sources.get(&source)?.overrides;
+        let of_this = |order: &&Override| order.request == key.to_string();
+        overrides.active.iter().find(of_this)
+    }
+
+    fn break_glass_refused(&mut self, key: &Key, finding: Finding, now: Timestamp) {
+        let Some(request) = self.break_glasses.get(key) else { return };
+        if self.used(key, request).is_some() {
+            // It did what it was for.
+            return;
+        }
+        // It has times in its words, and is judged again with every head.
+        let told = matches!(&request.answer, Answer::Refused(before) if before.code == finding.code);
+        let (revision, uid) = (request.resource.spec.commit.clone(), request.resource.metadata.uid.clone());
+        let owner = format!("BreakGlass {key}");
+        let findings = std::slice::from_ref(&finding);
+        if !told && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None }) {
+            tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
+            self.metrics.decided("refuse", finding.code.reason);
+            let regarding = regarding("BreakGlass", Some(&key.namespace), &key.name, uid);
+            self.announce(&regarding, findings, "BreakGlass", None);
+            self.log_refusal(owner, &revision, findings, None, now);
+        }
+        if let Some(request) = self.break_glasses.get_mut(key) {
+            request.answer = Answer::Refused(Box::new(finding));
+        }
+    }
+
+    /// Writes the status of a BreakGlass.
+    pub(crate) fn write_break_glass(&self, key: &Key, now: Timestamp) {
+        let Some(request) = self.break_glasses.get(key) else { return };
+        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
+        let is_there = self.sources.contains_key(&source);
+        if !is_there && !self.options.is_ours(label(&request.resource.metadata, INSTANCE_LABEL)) {
+            // Another controller's, as its GitSource may be.
+            return;
+        }
+        let ready = match (self.used(key, request), &request.answer) {
+            _ if !is_there => {
+                let (name, missing) = (format!("BreakGlass {key}"), format!("GitSource {source} is not there"));
+                Verdict::refused("Ready", &finding(ControllerCode::A141, &name, &missing, "an existing GitSource"))
+            }
+            (Some(order), _) => Verdict::yes("Ready", TrustCode::W701.entry().reason, order.finding().to_string()),
+            (None, Answer::Pending) => Verdict::unknown("Ready", "Pending", "it is not judged yet"),
+            (None, Answer::Good) => Verdict::no(
+                "Ready",
+                "NotNeeded",
+                "the commit is accepted without it, or refused for what no order waives",
+            ),
+            (None, Answer::Refused(finding)) => Verdict::refused("Ready", finding),
+        };
+        let generation = request.resource.metadata.generation;
+        let mut status = request.resource.status.clone().unwrap_or_default();
+        status.observed_generation = generation;
+        set(&mut status.conditions, [ready], generation, now);
+        self.reporter.status(Status::BreakGlass(request.resource.clone(), Box::new(status)));
+    }
+}

@@ -1,0 +1,194 @@
+//! Orders that people sign outside of Git, over real commits, mirrors and logs: what the log proves of them after a restart.
+
+use cluster::Discovery;
+use jiff::Timestamp;
+use plan::{Decision, Fidelity, Inputs, PlanOrigin, Question, VerdictInputs, decide};
+use serde_json::json;
+use trust::{CommitId, OrderKind, Seen, SignedOrder};
+
+use crate::{
+    live::LiveTable,
+    resume,
+    rollback_gate::{self, RollbackJob, RollbackVerdict},
+    rollbacks::RolledBack,
+    source_gate::Verified,
+    sync_gate,
+    sync_tests::{Shop, config_map, names, sync},
+};
+
+const NONCE: &str = "n1";
+
+fn order(verified: &Verified) -> SignedOrder {
+    let not_after = Timestamp::now() + std::time::Duration::from_secs(600);
+    SignedOrder {
+        kind: OrderKind::Rollback { nonce: NONCE.to_owned() },
+        repo_id: "urn:shop".to_owned(),
+        about: "shop/web".to_owned(),
+        commit: verified.commit.id(),
+        payload_sha256: verified.commit.payload_sha256(),
+        reason: "errors".to_owned(),
+        not_after,
+    }
+}
+
+/// Two revisions that were accepted and applied.
+fn two(shop: &mut Shop) -> (Verified, Verified) {
+    let first = shop.change(&[("shop/a.yaml", config_map("a", "1"))]);
+    shop.advance(&first, Discovery::default());
+    shop.applied(&first.commit.id().to_string());
+    let second = shop.change(&[("shop/b.yaml", config_map("b", "1"))]);
+    shop.advance(&second, Discovery::default());
+    shop.applied(&second.commit.id().to_string());
+    (first, second)
+}
+
+/// Writes that the Sync goes back from `second` to `first`.
+fn record(shop: &Shop, first: &Verified, second: &Verified) -> RolledBack {
+    let job = shop.job(Discovery::default());
+    let (desired, findings) = sync_gate::prepare_again(&job, &first.commit, second).unwrap();
+    let verdict = VerdictInputs {
+        trust_digest: second.commit.trust_digest(),
+        policy_digest: second.policies.digest(),
+        floor: None,
+        time: Timestamp::now(),
+        fidelity: Fidelity::Raw,
+    };
+    let live = LiveTable::default();
+    let question = Question::Rollback { target: &desired, applied: None, partial: &[], interrupted: None };
+    let inputs = Inputs {
+        sync: &sync(),
+        spec: &shop.spec,
+        own_namespace: "writ-system",
+        question,
+        live: &live,
+        claims: &live,
+        findings: &findings,
+        verdict: &verdict,
+    };
+    let Decision::Apply(plan) = decide(&inputs) else { panic!("it is refused") };
+    assert_eq!(plan.origin(), PlanOrigin::Rollback);
+    let rolled_back = RolledBack {
+        over: second.commit.id(),
+        request: "shop/back".to_owned(),
+        nonce: NONCE.to_owned(),
+        signers: vec!["sam".to_owned()],
+        reason: "errors".to_owned(),
+        since: Timestamp::now(),
+        spec: shop.spec.digest().unwrap(),
+        order: order(first).statement(),
+        signatures: Vec::new(),
+    };
+    let spec = serde_json::to_value(&*shop.spec).unwrap();
+    let (journal, root) = (&shop.world.journal, &shop.world.root);
+    journal.rollback(Timestamp::now(), root, &first.commit, &plan, &rolled_back, &spec).unwrap();
+    rolled_back
+}
+
+#[test]
+fn a_rollback_is_resumed_with_its_order() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    let order = record(&shop, &first, &second);
+    // The status may still show the revision before, of which the log knows.
+    for known in [None, Some(second.commit.id().to_string()), Some(first.commit.id().to_string())] {
+        let question = resume::SyncQuestion { known, ..shop.question() };
+        let resumed = shop.resume(Discovery::default(), &question);
+        assert_eq!(names(resumed.accepted.as_ref()), ["a"]);
+        assert_eq!(names(resumed.applied.as_ref()), ["a", "b"]);
+        assert_eq!(resumed.rolled_back.as_ref(), Some(&order));
+        assert_eq!(resumed.spec, shop.spec.digest().ok());
+    }
+    // A newer acceptance ends it.
+    let third = shop.change(&[("shop/c.yaml", config_map("c", "1"))]);
+    shop.advance(&third, Discovery::default());
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a", "b", "c"]);
+    assert_eq!(resumed.rolled_back, None);
+    assert_eq!(
+        resumed.partial.iter().map(|state| state.commit().id()).collect::<Vec<_>>().first(),
+        Some(&first.commit.id())
+    );
+}
+
+/// Trust or policy moved on before it was acted on.
+#[test]
+fn a_rollback_that_was_not_acted_on_is_not_resumed() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    record(&shop, &first, &second);
+    shop.world.journal.superseded(Timestamp::now(), &sync(), &first.commit.id().to_string()).unwrap();
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a", "b"]);
+    assert_eq!(resumed.rolled_back, None);
+}
+
+/// The revision that it goes back to is the one that was applied last: what was begun since has to be undone.
+#[test]
+fn a_rollback_of_an_incomplete_roll_out_is_finished_after_a_restart() {
+    let mut shop = Shop::new();
+    let first = shop.change(&[("shop/a.yaml", config_map("a", "1"))]);
+    shop.advance(&first, Discovery::default());
+    shop.applied(&first.commit.id().to_string());
+    let second = shop.change(&[("shop/b.yaml", config_map("b", "1"))]);
+    shop.advance(&second, Discovery::default());
+    record(&shop, &first, &second);
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a"]);
+    assert!(resumed.applied.is_none() && resumed.interrupted.is_some());
+    assert_eq!(resumed.partial.iter().map(|state| state.len()).collect::<Vec<_>>(), [2]);
+    shop.applied(&first.commit.id().to_string());
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.applied.as_ref()), ["a"]);
+}
+
+#[test]
+fn what_changes_nothing_in_the_folder_is_kept() {
+    let mut shop = Shop::new();
+    let (_, second) = two(&mut shop);
+    let is_kept = |shop: &Shop, from: Option<CommitId>, verified: &Verified| {
+        let job = sync_gate::SyncJob { rolled_back_from: from, ..shop.job(Discovery::default()) };
+        sync_gate::is_kept(&job, verified).unwrap()
+    };
+    let from = Some(second.commit.id());
+    assert!(!is_kept(&shop, None, &second) && is_kept(&shop, from, &second));
+    let elsewhere = shop.change(&[("apps/x.yaml", config_map("x", "1"))]);
+    assert!(is_kept(&shop, from, &elsewhere));
+    let below = shop.change(&[("shop/deep/x.yaml", config_map("x", "1"))]);
+    assert!(!is_kept(&shop, from, &below));
+}
+
+#[test]
+fn an_order_works_once() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    let judge = |shop: &Shop, order: &SignedOrder| {
+        let now = Timestamp::now();
+        let job = RollbackJob {
+            sync: shop.job(Discovery::default()),
+            journal: shop.world.journal.clone(),
+            root: shop.world.root.clone(),
+            known: std::sync::Arc::default(),
+            verified: std::sync::Arc::new(second.clone()),
+            accepted: second.commit.id(),
+            in_force: second.commit.id(),
+            order: order.clone(),
+            nonce: NONCE.to_owned(),
+            signatures: Vec::new(),
+            seen: Seen { first: now, now },
+        };
+        match rollback_gate::judge(&job) {
+            RollbackVerdict::Good(good) => format!("good {:?}", good.signers),
+            RollbackVerdict::Used => "used".to_owned(),
+            RollbackVerdict::Refused(findings) => format!("{}: {}", findings[0].code.code, findings[0].found),
+        }
+    };
+    let unsigned = judge(&shop, &order(&first));
+    assert!(unsigned.starts_with("W302: to order it: nobody signed for shop/b.yaml"), "{unsigned}");
+    let recorded = record(&shop, &first, &second);
+    let same =
+        SignedOrder { not_after: recorded.order["notAfter"].as_str().unwrap().parse().unwrap(), ..order(&first) };
+    assert_eq!(judge(&shop, &same), "used");
+    let other = judge(&shop, &SignedOrder { reason: "another".to_owned(), ..same });
+    assert!(other.starts_with("W703: its nonce was used by another order (log entry "), "{other}");
+    assert_eq!(json!(recorded)["over"], second.commit.id().to_string());
+}

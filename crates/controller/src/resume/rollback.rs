@@ -1,0 +1,80 @@
+//! What the log knows of orders to take a Sync back.
+
+use audit::{EntryKind, Indexed};
+use manifest::Finding;
+use plan::SyncRef;
+use serde::Deserialize;
+use serde_json::Value;
+use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
+
+use super::{body, latest, prove_own, unreadable};
+use crate::{journal::Journal, rollbacks::RolledBack};
+
+/// An order that was obeyed.
+#[derive(Debug)]
+pub(crate) struct RollbackEntry {
+    /// Its place in the log.
+    pub index: u64,
+    /// What was signed.
+    pub order: Value,
+}
+
+/// The order of this repository that was obeyed with this nonce.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn rollback_with(journal: &Journal, repo_id: &str, nonce: &str) -> Result<Option<RollbackEntry>, Finding> {
+    let Some(found) = latest(journal.log(), EntryKind::Rollback, &[("repoId", repo_id), ("nonce", nonce)])? else {
+        return Ok(None);
+    };
+    let order = of_entry(journal, &found)?.map(|rolled_back| rolled_back.order).unwrap_or_default();
+    Ok(Some(RollbackEntry { index: found.index, order }))
+}
+
+/// A commit that a Sync accepted by an advance, as the log proves.
+///
+/// # Errors
+/// When the log cannot be read, or does not prove it.
+pub(crate) fn accepted_before(
+    journal: &Journal,
+    sync: &SyncRef,
+    commit: &CommitId,
+    root: &TrustRootSpec,
+) -> Result<Option<AuthorizedCommit>, Finding> {
+    let (name, commit) = (sync.to_string(), commit.to_string());
+    let subject = [("gate", "sync"), ("sync", &*name), ("commit", &*commit), ("repoId", &*root.repo_id)];
+    let found = latest(journal.log(), EntryKind::Advance, &subject)?;
+    found.map(|found| prove_own(journal, &found, root)).transpose()
+}
+
+/// The advance of the commit that an entry went back to; `None` for an entry that is none of a rollback.
+///
+/// # Errors
+/// When the log cannot be read, or has none.
+pub(super) fn went_back_to(journal: &Journal, found: &Indexed) -> Result<Option<Indexed>, Finding> {
+    if found.entry.kind != EntryKind::Rollback {
+        return Ok(None);
+    }
+    let of = |name: &str| found.entry.subject.get(name).map(String::as_str).unwrap_or_default();
+    let subject = [("gate", "sync"), ("sync", of("sync")), ("commit", of("commit"))];
+    let advance = latest(journal.log(), EntryKind::Advance, &subject)?;
+    advance.map(Some).ok_or_else(|| unreadable(&format!("no entry accepts {}, which was rolled back to", of("commit"))))
+}
+
+/// The order of an entry; `None` for an entry that is none of a rollback.
+///
+/// # Errors
+/// When its body is lost or cannot be read.
+pub(super) fn of_entry(journal: &Journal, found: &Indexed) -> Result<Option<RolledBack>, Finding> {
+    /// The part of the body that is read.
+    #[derive(Deserialize)]
+    struct Body {
+        rollback: RolledBack,
+    }
+    if found.entry.kind != EntryKind::Rollback {
+        return Ok(None);
+    }
+    let body = body(journal, found)?.ok_or_else(|| unreadable("the body of a rollback is lost"))?;
+    let body: Body = serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(Some(body.rollback))
+}

@@ -1,0 +1,109 @@
+//! What a signed order to take a Sync back is worth. Blocking; runs on a thread of its own. What to do with it is
+//! `plan::decide`'s.
+
+use std::sync::Arc;
+
+use git::{Approvals, Attested, Mirror};
+use manifest::Finding;
+use plan::DesiredState;
+use trust::{CommitId, Rollback, Seen, SignatureCache, SignedOrder, TrustRootSpec, Verifiers, judge_rollback};
+
+use crate::{
+    journal::Journal,
+    resume::{self, RollbackEntry},
+    source_gate::{Verified, keyless},
+    sync_gate::{self, SyncJob},
+};
+
+/// What one judgement needs.
+pub(crate) struct RollbackJob {
+    /// The Sync, with what it is rendered by.
+    pub sync: SyncJob,
+    /// The log, which knows what was accepted, and which orders were used.
+    pub journal: Journal,
+    /// What trust starts from.
+    pub root: Arc<TrustRootSpec>,
+    /// What was verified before under it.
+    pub known: Arc<SignatureCache>,
+    /// What is in force.
+    pub verified: Arc<Verified>,
+    /// The newest revision that the Sync accepted.
+    pub accepted: CommitId,
+    /// The one that it is held to.
+    pub in_force: CommitId,
+    /// What is ordered.
+    pub order: SignedOrder,
+    /// Its nonce.
+    pub nonce: String,
+    /// The signatures.
+    pub signatures: Vec<String>,
+    /// When it was seen.
+    pub seen: Seen,
+}
+
+/// The verdict.
+#[derive(Debug)]
+pub(crate) enum RollbackVerdict {
+    /// Those who signed it may order it.
+    Good(Box<GoodRollback>),
+    /// It was obeyed before. An order works once.
+    Used,
+    /// It is not obeyed.
+    Refused(Vec<Finding>),
+}
+
+/// An order by those who may give it.
+#[derive(Debug)]
+pub(crate) struct GoodRollback {
+    /// What its commit declares for the Sync.
+    pub desired: Arc<DesiredState>,
+    /// What kinds and policies of today object to.
+    pub findings: Vec<Finding>,
+    /// Who signed it.
+    pub signers: Vec<String>,
+}
+
+/// Judges an order.
+pub(crate) fn judge(job: &RollbackJob) -> RollbackVerdict {
+    verdict(job).unwrap_or_else(RollbackVerdict::Refused)
+}
+
+fn verdict(job: &RollbackJob) -> Result<RollbackVerdict, Vec<Finding>> {
+    let one = |finding: Finding| vec![finding];
+    let (name, order) = (job.sync.sync.to_string(), &job.order);
+    match resume::rollback_with(&job.journal, &job.root.repo_id, &job.nonce).map_err(one)? {
+        Some(RollbackEntry { order: used, .. }) if used == order.statement() => return Ok(RollbackVerdict::Used),
+        Some(entry) => {
+            let found = format!("its nonce was used by another order (log entry {})", entry.index);
+            return Err(one(order.invalid(found, "a nonce that was never used")));
+        }
+        None => {}
+    }
+    if let Some(broken) = &job.verified.broken {
+        return Err(one(broken.clone()));
+    }
+    let mirror = Mirror::open(&job.sync.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
+    let approvals = Approvals::open(&job.sync.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
+    let history = Attested { objects: mirror.objects(), approvals: &approvals };
+    let rollback = Rollback {
+        order,
+        signatures: &job.signatures,
+        sync: &name,
+        folder: &job.sync.spec.path,
+        verified: &job.verified.commit.id(),
+        accepted: &job.accepted,
+        in_force: &job.in_force,
+        seen: job.seen,
+    };
+    let keyless = keyless(&job.root);
+    let with = Verifiers { known: Some(&job.known), keyless: keyless.as_ref().map(|one| one as _) };
+    let signers = judge_rollback(&history, &job.root, &rollback, with).map_err(one)?;
+    let accepted = resume::accepted_before(&job.journal, &job.sync.sync, &order.commit, &job.root).map_err(one)?;
+    let Some(commit) = accepted else {
+        let found = format!("Sync {name} never accepted it");
+        return Err(one(order.invalid(found, "a commit of an advance entry of the Sync in the log")));
+    };
+    let (desired, findings) = sync_gate::prepare_again(&job.sync, &commit, &job.verified)?;
+    let signers = signers.into_iter().collect();
+    Ok(RollbackVerdict::Good(Box::new(GoodRollback { desired, findings, signers })))
+}

@@ -1,0 +1,450 @@
+//! Orders to take a Sync back to a revision that it accepted earlier: seen, judged, in force, over.
+//!
+//! An order works once. What was obeyed is in the log and stays in force, also when its object is deleted and after a
+//! restart, until the Sync accepts another revision: one that changes something in its folder, or comes with another spec.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cluster::{Note, Severity, Sighting, crd};
+use jiff::Timestamp;
+use manifest::{Digest, Finding};
+use plan::{ApprovedPlan, Decision, DesiredState, INSTANCE_LABEL, Inputs, PlanOrigin, Question, SyncRef, decide};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use trust::{CommitId, Seen};
+
+use crate::{
+    code::ControllerCode,
+    conditions::{Verdict, set},
+    event::Event,
+    fault::FaultPoint,
+    journal::Refused,
+    outbox::Status,
+    report::regarding,
+    resources::{finding, key_of, label},
+    rollback_gate::{self, RollbackJob, RollbackVerdict},
+    state::{Dirty, Key, Phase, State},
+};
+
+/// How long a refused order waits until it is judged again: somebody may have mended what it was refused for.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// An order by which a Sync is held to an earlier revision, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RolledBack {
+    /// The newest revision that the Sync had accepted.
+    pub over: CommitId,
+    /// The RollbackRequest, as `namespace/name`.
+    pub request: String,
+    /// What makes it one that works once.
+    pub nonce: String,
+    /// Who signed it.
+    pub signers: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Digest of the Sync's spec under which it was obeyed.
+    pub spec: Digest,
+    /// What was signed.
+    pub order: Value,
+    /// The signatures.
+    pub signatures: Vec<String>,
+}
+
+impl RolledBack {
+    /// As the status of the Sync has it.
+    pub(crate) fn shown(&self) -> crd::RolledBack {
+        crd::RolledBack {
+            from: self.over.to_string(),
+            request: self.request.clone(),
+            signers: self.signers.clone(),
+            reason: self.reason.clone(),
+            since: self.since.to_string(),
+        }
+    }
+
+    /// For a condition or an Event, after the commit.
+    pub(crate) fn words(&self) -> String {
+        format!(
+            "rolled back from {} by {} ({}) until a commit changes the folder of the Sync",
+            self.over,
+            self.signers.join(", "),
+            self.reason
+        )
+    }
+}
+
+/// What is known of a RollbackRequest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// It is not judged yet.
+    Pending,
+    /// It is not obeyed.
+    Refused(Box<Finding>),
+    /// It was obeyed.
+    Used,
+}
+
+/// A RollbackRequest.
+#[derive(Debug)]
+pub(crate) struct RollbackState {
+    resource: Box<crd::RollbackRequest>,
+    answer: Answer,
+    due: Instant,
+}
+
+impl RollbackState {
+    fn is_about(&self, sync: &SyncRef) -> bool {
+        self.resource.namespace() == Some(sync.namespace.as_str()) && self.resource.spec.sync == sync.name
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.answer != Answer::Used && self.due <= now
+    }
+
+    /// When the API server made the object: an order that counts too late then never will.
+    fn seen(&self, now: Timestamp) -> Seen {
+        let made = self.resource.metadata.creation_timestamp.as_ref();
+        let made = made.and_then(|made| made.0.to_string().parse().ok());
+        Seen { first: made.map_or(now, |made: Timestamp| made.min(now)), now }
+    }
+}
+
+impl State {
+    /// A watch saw a RollbackRequest.
+    pub(crate) fn rollback_seen(&mut self, seen: &Sighting) {
+        let key = key_of(&seen.reference);
+        let resource = match crd::RollbackRequest::read(seen.raw.json()) {
+            Ok(resource) => Box::new(resource),
+            Err(error) => return tracing::error!(request = %key, error = %error, "a RollbackRequest cannot be read"),
+        };
+        let sync = SyncRef { namespace: key.namespace.clone(), name: resource.spec.sync.clone() };
+        match self.rollbacks.get_mut(&key) {
+            Some(known)
+                if known.resource.metadata.uid == resource.metadata.uid && known.resource.spec == resource.spec =>
+            {
+                // Our own status, most likely.
+                known.resource = resource;
+                return;
+            }
+            _ => {
+                let state = RollbackState { resource, answer: Answer::Pending, due: Instant::now() };
+                self.rollbacks.insert(key.clone(), state);
+            }
+        }
+        if let Some(state) = self.syncs.get_mut(&sync)
+            && let Phase::Waiting { until } = &mut state.phase
+        {
+            // A roll-out that fails again and again is what it may be about.
+            *until = Instant::now();
+        }
+        self.dirty.insert(Dirty::Rollback(key));
+        self.consider(&sync);
+    }
+
+    /// The commit that a Sync was rolled back from, unless it has another spec since.
+    #[must_use]
+    pub(crate) fn rolled_back_from(&self, sync: &SyncRef) -> Option<CommitId> {
+        let state = self.syncs.get(sync)?;
+        let spec = state.obeyed.as_ref()?.digest().ok()?;
+        state.rolled_back.as_ref().filter(|order| order.spec == spec).map(|order| order.over)
+    }
+
+    /// Starts the judgement of an order about a Sync that has nothing else to do. Returns whether there is one.
+    pub(crate) fn judge_rollback(&mut self, sync: &SyncRef) -> bool {
+        let moment = Instant::now();
+        let due = self.rollbacks.iter().find(|(_, request)| request.is_about(sync) && request.is_due(moment));
+        let Some(key) = due.map(|(key, _)| key.clone()) else { return false };
+        let now = Timestamp::now();
+        let job = match self.rollback_job(sync, &key, now) {
+            Some(Ok(job)) => job,
+            // What it is judged by is not known yet.
+            None => return false,
+            Some(Err(finding)) => {
+                self.rollback_refused(&key, &[finding], now);
+                return false;
+            }
+        };
+        let judging = self.verdict_key(sync).map(|(_, key)| key);
+        let Some(state) = self.syncs.get_mut(sync) else { return false };
+        state.phase = Phase::Preparing;
+        state.judging = judging;
+        let (sync, failed) = (sync.clone(), sync.clone());
+        self.blocking(
+            move || Event::RollbackJudged { sync, request: key, verdict: Box::new(rollback_gate::judge(&job)) },
+            move |why| Event::Broken { sync: failed, begun: None, why },
+        );
+        true
+    }
+
+    fn rollback_job(&self, sync: &SyncRef, key: &Key, now: Timestamp) -> Option<Result<RollbackJob, Finding>> {
+        let request = self.rollbacks.get(key)?;
+        let (verified, by) = self.verdict_key(sync)?;
+        let source = self.source_key(sync)?;
+        let root = self.root_of(&source)?;
+        // What is verified is judged by a changed TrustRoot first.
+        if self.current(sync)?.trust_digest != by.trust || !self.is_observed(sync) {
+            return None;
+        }
+        let state = self.syncs.get(sync)?;
+        let in_force = state.accepted.as_ref()?.commit().id();
+        let accepted = state.rolled_back.as_ref().map_or(in_force, |order| order.over);
+        let root_name = &self.sources.get(&source)?.obeyed.as_ref()?.trust_root_ref.name;
+        let known = self.roots.get(root_name).map(|root| Arc::clone(&root.signatures)).unwrap_or_default();
+        let spec = &request.resource.spec;
+        let order = match spec.order(&key.namespace) {
+            Ok(order) => order,
+            Err(error) => {
+                let name = format!("RollbackRequest {key}");
+                return Some(Err(finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read")));
+            }
+        };
+        Some(Ok(RollbackJob {
+            sync: self.sync_job(sync, &verified)?,
+            journal: self.journal.clone(),
+            root,
+            known,
+            verified,
+            accepted,
+            in_force,
+            order,
+            nonce: spec.nonce.clone(),
+            signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
+            seen: request.seen(now),
+        }))
+    }
+
+    /// An order was judged.
+    pub(crate) fn rollback_judged(&mut self, sync: &SyncRef, key: &Key, verdict: RollbackVerdict, now: Timestamp) {
+        let judged_by = self.syncs.get(sync).and_then(|state| state.judging.clone());
+        self.idle(sync);
+        if judged_by.is_none() || self.verdict_key(sync).map(|(_, key)| key) != judged_by {
+            // Judged by what is no longer in force: the verdict is worth nothing.
+            return self.consider(sync);
+        }
+        match verdict {
+            RollbackVerdict::Used => self.answer_rollback(key, Answer::Used),
+            RollbackVerdict::Refused(findings) => self.rollback_refused(key, &findings, now),
+            RollbackVerdict::Good(good) => {
+                if let Some(order) = self.ordered(sync, key, good.signers, now)
+                    && let Err(findings) = self.roll_back(sync, good.desired, &good.findings, order, now)
+                {
+                    self.rollback_refused(key, &findings, now);
+                }
+            }
+        }
+        self.consider(sync);
+    }
+
+    fn ordered(&self, sync: &SyncRef, key: &Key, signers: Vec<String>, now: Timestamp) -> Option<RolledBack> {
+        let spec = &self.rollbacks.get(key)?.resource.spec;
+        let state = self.syncs.get(sync)?;
+        let in_force = state.accepted.as_ref()?.commit().id();
+        Some(RolledBack {
+            over: state.rolled_back.as_ref().map_or(in_force, |order| order.over),
+            request: key.to_string(),
+            nonce: spec.nonce.clone(),
+            signers,
+            reason: spec.reason.clone(),
+            since: now,
+            spec: state.obeyed.as_ref()?.digest().ok()?,
+            order: spec.order(&key.namespace).ok()?.statement(),
+            signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
+        })
+    }
+
+    /// Decides about an order by those who may give it, and has it written down before anything is done.
+    fn roll_back(
+        &mut self,
+        sync: &SyncRef,
+        target: Arc<DesiredState>,
+        findings: &[Finding],
+        order: RolledBack,
+        now: Timestamp,
+    ) -> Result<(), Vec<Finding>> {
+        let (Some(verdict), Some(state)) = (self.verdict_inputs(sync, now), self.syncs.get(sync)) else {
+            return Ok(());
+        };
+        let Some(spec) = state.obeyed.clone() else { return Ok(()) };
+        let (applied, partial, interrupted) = (state.applied.clone(), state.partial.clone(), state.interrupted.clone());
+        let decision = decide(&Inputs {
+            sync,
+            spec: &spec,
+            own_namespace: &self.options.namespace,
+            question: Question::Rollback {
+                target: &target,
+                applied: applied.as_deref(),
+                partial: &partial,
+                interrupted: interrupted.as_deref(),
+            },
+            live: &self.live,
+            claims: &self.live,
+            findings,
+            verdict: &verdict,
+        });
+        match decision {
+            Decision::Apply(plan) => self.record_rollback(sync, plan, target, order, now),
+            Decision::Refuse(refusal) => return Err(refusal.findings),
+            // A rollback is never answered like this.
+            Decision::Revert(_) | Decision::Flag(..) | Decision::Wait(_) | Decision::Settled => {}
+        }
+        Ok(())
+    }
+
+    fn record_rollback(
+        &mut self,
+        sync: &SyncRef,
+        plan: ApprovedPlan,
+        desired: Arc<DesiredState>,
+        order: RolledBack,
+        now: Timestamp,
+    ) {
+        let Some(root) = self.source_key(sync).and_then(|key| self.root_of(&key)) else { return };
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        state.phase = Phase::Applying;
+        state.rolling_back = Some(order.clone());
+        // The same order and the same plan once more: its entry stands.
+        let same = state.rolled_back.as_ref() == Some(&order);
+        let known = state.advance.filter(|(digest, _)| same && *digest == plan.digest()).map(|(_, index)| index);
+        let spec = state.obeyed.as_deref().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_default();
+        for object in desired.iter() {
+            if self.live.owner_of(&object.reference).is_none() {
+                self.live.claim(&object.reference, sync);
+            }
+        }
+        let (journal, failed) = (self.journal.clone(), sync.clone());
+        self.blocking(
+            move || {
+                let receipt = match known {
+                    Some(index) => journal.log().recall(index, *plan.digest().as_bytes()),
+                    None => journal.rollback(now, &root, desired.commit(), &plan, &order, &spec),
+                };
+                FaultPoint::AdvanceRecorded.pass();
+                Event::Recorded { plan: Box::new(plan), desired, receipt }
+            },
+            move |why| Event::Broken { sync: failed, begun: None, why },
+        );
+    }
+
+    /// What a Sync accepted is on disk: an order is in force now, or no longer.
+    pub(crate) fn tell_rollback(&mut self, sync: &SyncRef, plan: &ApprovedPlan) {
+        let about: Vec<Key> =
+            self.rollbacks.iter().filter(|(_, request)| request.is_about(sync)).map(|(key, _)| key.clone()).collect();
+        self.dirty.extend(about.into_iter().map(Dirty::Rollback));
+        let Some(state) = self.syncs.get(sync) else { return };
+        let Some(order) = state.rolled_back.as_ref().filter(|_| plan.origin() == PlanOrigin::Rollback) else { return };
+        let text = format!("{}, {}", plan.revision(), order.words());
+        tracing::warn!(sync = %sync, commit = %plan.revision(), request = order.request, "accepted: {text}");
+        let uid = state.resource.metadata.uid.clone();
+        let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, uid);
+        let note = Note { severity: Severity::Warning, reason: "RolledBack", action: "Rollback", text };
+        self.tell(&regarding, [note]);
+        let nonce = order.nonce.clone();
+        for request in self.rollbacks.values_mut().filter(|request| request.is_about(sync)) {
+            if request.resource.spec.nonce == nonce {
+                request.answer = Answer::Used;
+            }
+        }
+    }
+
+    /// The candidate changes nothing for a Sync that was rolled back: it stays there, and what is left to do of that is done.
+    pub(crate) fn kept(&mut self, sync: &SyncRef, now: Timestamp) {
+        let key = self.syncs.get(sync).and_then(|state| state.judging.clone());
+        let current = self.verdict_key(sync).map(|(_, key)| key);
+        self.idle(sync);
+        if key.is_none() || key != current {
+            return self.consider(sync);
+        }
+        let Some(state) = self.syncs.get_mut(sync) else { return };
+        state.held = None;
+        let unfinished = state.is_incomplete().then(|| state.accepted.clone().zip(state.rolled_back.clone())).flatten();
+        self.refusals.clear(&format!("Sync {sync}"));
+        self.dirty.insert(Dirty::Sync(sync.clone()));
+        match unfinished {
+            None => {
+                if let Some(state) = self.syncs.get_mut(sync) {
+                    state.judged(key);
+                }
+            }
+            Some((target, order)) => {
+                if self.roll_back(sync, target, &[], order, now).is_err() {
+                    if let Some(state) = self.syncs.get_mut(sync) {
+                        state.judged(key);
+                    }
+                    self.heal_incomplete(sync, now);
+                }
+            }
+        }
+    }
+
+    fn rollback_refused(&mut self, key: &Key, findings: &[Finding], now: Timestamp) {
+        let Some(first) = findings.first().cloned() else { return };
+        let Some(request) = self.rollbacks.get_mut(key) else { return };
+        request.due = Instant::now() + AGAIN;
+        // It is judged again and again, and has times in its words.
+        let told = matches!(&request.answer, Answer::Refused(before) if before.code == first.code);
+        let (revision, uid) = (request.resource.spec.to.clone(), request.resource.metadata.uid.clone());
+        let owner = format!("RollbackRequest {key}");
+        if !told && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None }) {
+            for finding in findings {
+                tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
+                self.metrics.decided("refuse", finding.code.reason);
+            }
+            let regarding = regarding("RollbackRequest", Some(&key.namespace), &key.name, uid);
+            self.announce(&regarding, findings, "Rollback", None);
+            self.log_refusal(owner, &revision, findings, None, now);
+        }
+        self.answer_rollback(key, Answer::Refused(Box::new(first)));
+    }
+
+    fn answer_rollback(&mut self, key: &Key, answer: Answer) {
+        if let Some(request) = self.rollbacks.get_mut(key) {
+            request.answer = answer;
+        }
+        self.dirty.insert(Dirty::Rollback(key.clone()));
+    }
+
+    /// Writes the status of a RollbackRequest.
+    pub(crate) fn write_rollback(&self, key: &Key, now: Timestamp) {
+        let Some(request) = self.rollbacks.get(key) else { return };
+        let sync = SyncRef { namespace: key.namespace.clone(), name: request.resource.spec.sync.clone() };
+        let state = self.syncs.get(&sync).filter(|state| !state.gone);
+        let ours = self.options.is_ours(label(&request.resource.metadata, INSTANCE_LABEL));
+        if state.is_none() && !ours {
+            // Another controller's, as its Sync may be.
+            return;
+        }
+        let ready = match (state, &request.answer) {
+            (None, _) => {
+                let name = format!("RollbackRequest {key}");
+                let missing = format!("Sync {sync} is not there");
+                Verdict::refused("Ready", &finding(ControllerCode::A141, &name, &missing, "an existing Sync"))
+            }
+            (_, Answer::Pending) => Verdict::unknown("Ready", "Pending", "it is not judged yet"),
+            (_, Answer::Refused(finding)) => Verdict::refused("Ready", finding),
+            (Some(state), Answer::Used) => {
+                let nonce = &request.resource.spec.nonce;
+                match state.rolled_back.as_ref().filter(|order| order.nonce == *nonce) {
+                    Some(order) => Verdict::yes("Ready", "InForce", order.words()),
+                    None => {
+                        Verdict::no("Ready", "Superseded", "another revision was accepted since; an order works once")
+                    }
+                }
+            }
+        };
+        let stalled = match &request.answer {
+            Answer::Refused(finding) => Verdict::yes("Stalled", finding.code.reason, &finding.fix),
+            Answer::Pending | Answer::Used => Verdict::no("Stalled", "Progressing", ""),
+        };
+        let generation = request.resource.metadata.generation;
+        let mut status = request.resource.status.clone().unwrap_or_default();
+        status.observed_generation = generation;
+        set(&mut status.conditions, [ready, stalled], generation, now);
+        self.reporter.status(Status::Rollback(request.resource.clone(), Box::new(status)));
+    }
+}

@@ -1,0 +1,166 @@
+//! Breaking the glass: those who may change who may do what let one commit through that those who made it may not make.
+//!
+//! Waived is who must stand for a change, and nothing else: not the form of a commit, its signature, its place in history,
+//! what is revoked, which kinds may be declared where, that policies change alone, the signatures of a trust file.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use manifest::{Finding, RepoPath};
+
+use super::{Judge, Judgement, Start, judge_and_tell};
+use crate::{
+    CommitId, Credit, History, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
+    declared_kinds::Definitions,
+    detached::Keys,
+    instants::Instants,
+    refusal::unreadable,
+    repair::Place,
+    signature_cache::Verifier,
+    step::{changes, read_commit},
+    trust_file::trust_file_path,
+};
+
+/// What a BreakGlass waives: who must stand for a change.
+const WAIVED: [TrustCode; 4] = [TrustCode::W302, TrustCode::W303, TrustCode::W306, TrustCode::W307];
+
+/// Whether a BreakGlass waives a refusal for this.
+pub(crate) fn is_waivable(finding: &Finding) -> bool {
+    WAIVED.iter().any(|code| finding.code == code.entry())
+}
+
+/// The commits for which it is waived who must stand for their changes.
+#[derive(Debug, Clone, Default)]
+pub struct Waivers {
+    /// Those that were let through before, as the log has them.
+    pub before: BTreeSet<CommitId>,
+    /// A good order ([`judge_break_glass`]) lets the head through: with it the steps up to it.
+    pub head: bool,
+}
+
+/// A step that was let through, and what it was refused for otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaivedStep {
+    /// The step.
+    pub commit: CommitId,
+    /// What it followed.
+    pub predecessor: CommitId,
+    /// What was waived.
+    pub finding: Finding,
+}
+
+/// What is asked about an order to break the glass.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakGlass<'a> {
+    /// What was signed.
+    pub order: &'a SignedOrder,
+    /// The armoured signatures.
+    pub signatures: &'a [String],
+    /// Namespace and name of the GitSource.
+    pub source: &'a str,
+    /// The last accepted commit: its trust file says who may order it.
+    pub accepted: &'a CommitId,
+    /// The head.
+    pub head: &'a CommitId,
+    /// When it was seen.
+    pub seen: Seen,
+}
+
+/// Judges an order to break the glass: those who signed it are those whose signatures a change of the trust file takes.
+///
+/// # Errors
+/// W702.
+pub fn judge_break_glass(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    asked: &BreakGlass<'_>,
+    with: Verifiers<'_>,
+) -> Result<BTreeSet<String>, Finding> {
+    let order = asked.order;
+    order.bound(&root.repo_id, asked.source, asked.seen)?;
+    if order.commit != *asked.head {
+        let found = format!("it is not the head, which is {}", asked.head);
+        return Err(order.invalid(found, "an order about the head, which a push on top of it needs anew"));
+    }
+    let object = read_commit(history, &order.commit)?;
+    if object.payload_sha256 != order.payload_sha256 {
+        let found = format!("its payload has sha256 {}", object.payload_sha256);
+        return Err(order.invalid(found, &format!("sha256 {}, as was signed", order.payload_sha256)));
+    }
+    let (start, waivers) = (Start::Accepted(*asked.accepted), Waivers::default());
+    let (definitions, verifier) = (Definitions::default(), Verifier::new(with));
+    let now = asked.seen.now;
+    let judge = Judge {
+        history,
+        root,
+        start: &start,
+        now,
+        head: order.commit,
+        definitions,
+        verifier,
+        known: None,
+        told: None,
+        waivers: &waivers,
+    };
+    let state = judge.resume(asked.accepted, None).map_err(|refused| match refused.verdict {
+        Err(finding) => finding,
+        Ok(()) => order.invalid("there is no verdict".to_owned(), "a verdict"),
+    })?;
+    let instants = Instants { committer: now, first_sight: Some(now) };
+    let signers = order.signers(asked.signatures, Keys { policy: &state.policy, instants: &instants, verifier });
+    let credit = Credit::by(None, signers.good.iter().cloned());
+    match state.policy.authorise(&order.commit, &trust_file_path(), &credit) {
+        Ok(()) => Ok(signers.good),
+        Err(finding) => Err(Finding { code: TrustCode::W702.entry(), ..order.unauthorised(finding, &signers) }),
+    }
+}
+
+/// Judges `head` as [`crate::judge_with`] does, with these waivers. Where it is refused all the same nothing of it is let
+/// through by the order.
+#[must_use]
+pub fn judge_waiving(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: &CommitId,
+    now: Timestamp,
+    with: Verifiers<'_>,
+    waivers: &Waivers,
+) -> Judgement {
+    let judgement = judge_and_tell(history, root, start, head, now, with, None, waivers);
+    if !waivers.head || judgement.refusal().is_none() {
+        return judgement;
+    }
+    let before = Waivers { before: waivers.before.clone(), head: false };
+    judge_and_tell(history, root, start, head, now, with, None, &before)
+}
+
+/// The files that a step brought which was let through, and that are still as it left them in a later commit. None if the
+/// step has become one that needs no order: those who may have approved it since.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn still_waived(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    step: (&CommitId, &CommitId),
+    later: &CommitId,
+    now: Timestamp,
+    with: Verifiers<'_>,
+) -> Result<Vec<RepoPath>, Finding> {
+    let (predecessor, commit) = step;
+    let mut left = Vec::new();
+    for change in changes(history, Some(predecessor), commit, Place::Below)? {
+        let entry = history.entry(later, &change.path).map_err(|error| unreadable(later, &error))?;
+        if entry == change.after {
+            left.push(change.path);
+        }
+    }
+    if !left.is_empty() {
+        let alone = crate::judge_with(history, root, &Start::Accepted(*predecessor), commit, now, with);
+        if alone.refusal().is_none() {
+            left.clear();
+        }
+    }
+    Ok(left)
+}

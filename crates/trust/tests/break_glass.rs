@@ -1,0 +1,240 @@
+//! Breaking the glass: who may order it, what it waives, and what it never does.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
+
+mod memory;
+
+use std::collections::BTreeSet;
+
+use memory::{Tree, World, at, config_map, path, person, policy, put_policy};
+use trust::{
+    Approval, BreakGlass, CommitId, CommitObject, Decision, NAMESPACE_APPROVAL, NAMESPACE_BREAK_GLASS, OrderKind, Seen,
+    SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message, judge_break_glass, judge_waiving, still_waived,
+};
+
+fn order(world: &World, head: CommitId) -> SignedOrder {
+    SignedOrder {
+        kind: OrderKind::BreakGlass,
+        repo_id: "urn:writ:test".to_owned(),
+        about: "shop/config".to_owned(),
+        commit: head,
+        payload_sha256: world.memory.payload(&head),
+        reason: "the shop is down".to_owned(),
+        not_after: at(world.now + 3_600),
+    }
+}
+
+/// `ok` with who stands for it, or code and what was found, of an order that was edited before it was signed.
+fn ordered(world: &World, head: CommitId, by: &[&str], edit: impl FnOnce(&mut SignedOrder)) -> String {
+    let mut order = order(world, head);
+    edit(&mut order);
+    let signatures: Vec<String> =
+        by.iter().map(|who| person(who).sign(NAMESPACE_BREAK_GLASS, &order.payload())).collect();
+    let asked = BreakGlass {
+        order: &order,
+        signatures: &signatures,
+        source: "shop/config",
+        accepted: &world.introduction,
+        head: &head,
+        seen: Seen { first: at(world.now), now: at(world.now) },
+    };
+    match judge_break_glass(&world.memory, &world.root, &asked, Verifiers::default()) {
+        Ok(signers) => format!("ok {}", signers.into_iter().collect::<Vec<_>>().join(" ")),
+        Err(finding) => format!("{}: {}", finding.code.code, finding.found),
+    }
+}
+
+fn check(found: &str, expected: &str) {
+    assert!(found.starts_with(expected), "{found:?} is not {expected:?}");
+}
+
+/// The verdict on a head, with what was waived; the order is good if `head` says so.
+fn waiving(world: &World, start: &Start, head: CommitId, waivers: &Waivers) -> String {
+    let judgement =
+        judge_waiving(&world.memory, &world.root, start, &head, at(world.now), Verifiers::default(), waivers);
+    let code = memory::code(&judgement);
+    let waived: Vec<&str> = judgement.waived().iter().map(|step| step.finding.code.code).collect();
+    if judgement.refusal().is_some() && waivers.before.is_empty() {
+        assert!(
+            judgement.accepted().is_none_or(|accepted| world.code(accepted.id()) == "ok"),
+            "a part was let through"
+        );
+    }
+    format!("{code} {}", waived.join(" ")).trim_end().to_owned()
+}
+
+fn broken(world: &World, head: CommitId) -> String {
+    let waivers = Waivers { before: BTreeSet::new(), head: true };
+    waiving(world, &Start::Accepted(world.introduction), head, &waivers)
+}
+
+#[test]
+fn who_may_change_trust_may_order_it() {
+    let mut world = World::new();
+    let head = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    check(&ordered(&world, head, &["alice", "dave"], |_| ()), "ok alice dave");
+    check(
+        &ordered(&world, head, &["alice", "alice"], |_| ()),
+        "W702: to order it: 1 of 2 for .writ/trust.yaml (alice)",
+    );
+    check(&ordered(&world, head, &["bob", "carol"], |_| ()), "W702: to order it: bob, carol signed for");
+    check(&ordered(&world, head, &["mallory"], |_| ()), "W702: to order it: nobody");
+    check(&ordered(&world, head, &[], |_| ()), "W702: to order it: nobody");
+}
+
+#[test]
+fn an_order_counts_for_one_commit_for_four_hours() {
+    let mut world = World::new();
+    let head = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    let (now, first) = (world.now, world.introduction);
+    let by = ["alice", "dave"];
+    check(&ordered(&world, head, &by, |order| order.repo_id = "urn:writ:other".to_owned()), "W702: it is for urn");
+    check(&ordered(&world, head, &by, |order| order.about = "shop/other".to_owned()), "W702: it is for shop/other");
+    check(&ordered(&world, head, &by, |order| order.commit = first), "W702: it is not the head");
+    let payload = world.memory.payload(&first);
+    check(&ordered(&world, head, &by, |order| order.payload_sha256 = payload), "W702: its payload has sha256");
+    check(&ordered(&world, head, &by, |order| order.not_after = at(now - 1)), "W702: it expired");
+    check(&ordered(&world, head, &by, |order| order.not_after = at(now + 4 * 3_600)), "ok");
+    check(&ordered(&world, head, &by, |order| order.not_after = at(now + 4 * 3_600 + 1)), "W702: it counts until");
+    // An order of another kind with the same words is none.
+    let signed = order(&world, head);
+    let other = SignedOrder { kind: OrderKind::Rollback { nonce: "n".to_owned() }, ..signed.clone() };
+    assert_ne!(signed.payload(), other.payload());
+}
+
+#[test]
+fn who_stands_for_a_change_is_waived() {
+    let mut world = World::new();
+    let by_alice = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    assert_eq!(world.code(by_alice), "W302");
+    assert_eq!(broken(&world, by_alice), "ok W302");
+    let uncovered = world.put(world.introduction, "bob", "infra/net.txt", "1");
+    assert_eq!(broken(&world, uncovered), "ok W302");
+    // All steps up to the head.
+    let then = world.put(by_alice, "bob", "apps/web.yaml", &config_map("web", 3));
+    let last = world.put(then, "dave", "apps/api.yaml", &config_map("api", 1));
+    assert_eq!(broken(&world, last), "ok W302 W302");
+    // What needs no order uses none.
+    let good = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 9));
+    assert_eq!(broken(&world, good), "ok");
+    let mut world = World::with(&policy(1, &[("security: [alice, frank]", "security: [alice, frank, relbot]")]));
+    let machine = world.put(world.introduction, "relbot", "policies/a.txt", "1");
+    assert_eq!((world.code(machine), broken(&world, machine).as_str()), ("W306", "ok W306"));
+}
+
+#[test]
+fn a_threshold_is_waived() {
+    let mut world = World::with(&policy(
+        1,
+        &[("[{role: sre, threshold: 1}, {role: bots, threshold: 1}]", "[{role: sre, threshold: 2}]")],
+    ));
+    let head = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    assert_eq!((world.code(head), broken(&world, head).as_str()), ("W303", "ok W303"));
+}
+
+#[test]
+fn nothing_else_is_waived() {
+    let mut world = World::new();
+    let change = |tree: &mut Tree| _ = tree.insert(path("apps/web.yaml"), config_map("web", 2).into_bytes());
+    let mut heads = vec![
+        ("W301", world.push(world.introduction, None, change)),
+        ("W202", world.push(world.introduction, Some("mallory"), change)),
+    ];
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: all}\n";
+    heads.push(("W305", world.put(world.introduction, "bob", "apps/role.yaml", role)));
+    // Told as it is without the order.
+    heads.push(("W302", world.put(world.introduction, "alice", "apps/role.yaml", role)));
+    heads.push((
+        "W308",
+        world.push(world.introduction, Some("alice"), |tree| {
+            change(tree);
+            _ = tree.insert(path("policies/a.txt"), b"1".to_vec());
+        }),
+    ));
+    heads.push((
+        "W504",
+        world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &policy(2, &[]), &["bob"])),
+    ));
+    let past = world.memory.time(&world.introduction) - 3_600;
+    let tree = world.memory.tree(&world.introduction);
+    heads.push(("W406", world.memory.store(&[world.introduction], tree, Some(&person("alice")), past)));
+    for (code, head) in heads {
+        assert_eq!(broken(&world, head), code, "{head}");
+    }
+    let bob = person("bob").fingerprint();
+    let revoked = policy(1, &[("revoked: []", &format!("revoked: [{{key: \"{bob}\", kind: hard}}]"))]);
+    let mut world = World::with(&revoked);
+    let head = world.put(world.introduction, "bob", "policies/a.txt", "1");
+    assert_eq!(broken(&world, head), "W304");
+    // Replayed from elsewhere.
+    let aside = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 3));
+    let other = world.put(world.introduction, "carol", "apps/web.yaml", &config_map("web", 4));
+    let waivers = Waivers { before: BTreeSet::new(), head: true };
+    assert_eq!(waiving(&world, &Start::Accepted(other), aside, &waivers), "W401");
+}
+
+/// One step that cannot be waived, and nothing before it is let through either.
+#[test]
+fn it_is_for_the_head_or_for_nothing() {
+    let mut world = World::new();
+    let unauthorised = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    let unsigned =
+        world.push(unauthorised, None, |tree| _ = tree.insert(path("apps/a.yaml"), config_map("a", 1).into_bytes()));
+    assert_eq!(broken(&world, unsigned), "W302");
+}
+
+/// What was let through stays so when everything is judged again, and what follows is judged as ever.
+#[test]
+fn what_the_log_has_is_not_refused_later() {
+    let mut world = World::new();
+    let through = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    let good = world.put(through, "bob", "apps/web.yaml", &config_map("web", 3));
+    let bad = world.put(good, "alice", "apps/web.yaml", &config_map("web", 4));
+    let waivers = Waivers { before: BTreeSet::from([through]), head: false };
+    for (head, verdict) in [(through, "ok"), (good, "ok"), (bad, "W302")] {
+        assert_eq!(waiving(&world, &Start::Above(through), head, &waivers), verdict);
+    }
+    assert_eq!(waiving(&world, &Start::Above(through), good, &Waivers::default()), "W302");
+    // Above what the log has as accepted it counts for nothing.
+    assert_eq!(waiving(&world, &Start::Accepted(world.introduction), through, &waivers), "W302");
+}
+
+#[test]
+fn it_is_over_when_all_of_it_was_made_anew() {
+    let mut world = World::new();
+    let from = world.introduction;
+    let through = world.push(from, Some("alice"), |tree| {
+        _ = tree.insert(path("apps/web.yaml"), config_map("web", 2).into_bytes());
+        _ = tree.insert(path("apps/api.yaml"), config_map("api", 2).into_bytes());
+    });
+    let left = |world: &World, later: CommitId| -> Vec<String> {
+        let left =
+            still_waived(&world.memory, &world.root, (&from, &through), &later, at(world.now), Verifiers::default())
+                .unwrap();
+        left.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(left(&world, through), ["apps/api.yaml", "apps/web.yaml"]);
+    let one = world.put(through, "bob", "apps/web.yaml", &config_map("web", 3));
+    assert_eq!(left(&world, one), ["apps/api.yaml"]);
+    let removed = world.push(one, Some("bob"), |tree| _ = tree.remove(&path("apps/api.yaml")).unwrap());
+    assert!(left(&world, removed).is_empty());
+    let elsewhere = world.put(through, "alice", "policies/a.txt", "1");
+    assert_eq!(left(&world, elsewhere), ["apps/api.yaml", "apps/web.yaml"]);
+    // Those who may stand for it.
+    let object = CommitObject::parse(through, world.memory.raw(&through)).unwrap();
+    let approval = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from,
+        to_tree: object.tree,
+        policy_version: 1,
+        expires: at(world.now + 60),
+        decision: Decision::Approve,
+        skipped: Vec::new(),
+    };
+    let payload = approval.payload();
+    let signature = person("bob").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+    world.memory.notes.insert(through, vec![envelope(&payload, &[("bob", &signature)]).into_bytes()]);
+    assert!(left(&world, elsewhere).is_empty());
+}
