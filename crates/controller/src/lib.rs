@@ -45,6 +45,8 @@ mod metrics;
 mod mirrors;
 mod options;
 mod outbox;
+#[cfg(test)]
+mod partial_advance_tests;
 mod prune_trailer;
 mod remember;
 mod removal;

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
 use trust::{
-    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
-    judge_with,
+    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, Start, TrustCode, TrustFile,
+    TrustRootSpec, judge_with,
 };
 
 use crate::{
@@ -197,8 +197,9 @@ pub(crate) enum SourceOutcome {
         signer: Option<String>,
         /// The refused commit; the head, or one before it.
         commit: CommitId,
-        /// The last good commit before it, if trust changes on the way there: who was removed by a
-        /// signed order cannot push that order away by putting a refused commit on top of it.
+        /// The last good commit before it, if its trust file wants good commits taken one by one, or if trust changes
+        /// on the way there: who was removed by a signed order cannot push that order away by putting a refused commit
+        /// on top of it.
         prefix: Option<Box<Verified>>,
         /// What it cost.
         tally: Tally,
@@ -258,9 +259,8 @@ fn approvals(job: &SourceJob, remote: &Remote, polled: &Polled) -> Result<Approv
 
 /// Judges a head whose history is there.
 pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, now: Timestamp) -> SourceOutcome {
-    let objects = history.objects;
     let name = format!("TrustRoot {}", job.root_name);
-    let start = match job.floors.start(objects, Owner { name: &name, root: &job.root_name }) {
+    let start = match job.floors.start(history.objects, Owner { name: &name, root: &job.root_name }) {
         Ok(start) => start,
         Err(finding) => {
             let commit = judged.head;
@@ -269,7 +269,8 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
         }
     };
     let started = Instant::now();
-    let judgement = judge_with(history, &job.root, &start, &judged.head, now, Some(&job.signatures));
+    let judging = Judging { job, history, start, now };
+    let judgement = judging.up_to(&judged.head);
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {
@@ -277,7 +278,7 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
             return SourceOutcome::Unreachable(GitError::from(error).finding());
         }
     }
-    conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally)
+    judging.conclude(judged, &judgement, tally)
 }
 
 /// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
@@ -285,45 +286,65 @@ fn is_incoming(mirror: &Mirror, head: &CommitId) -> bool {
     mirror.incoming().is_ok_and(|incoming| incoming.as_ref() == Some(head))
 }
 
-fn conclude(
-    objects: &Objects,
-    judged: Judged,
-    judgement: &Judgement,
-    floor: Option<&AuthorizedCommit>,
-    tally: Tally,
-) -> SourceOutcome {
-    let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
-        let step = judgement.steps.iter().find(|step| step.commit == commit);
-        let signer =
-            step.and_then(|step| step.signer.as_ref()).map(|signer| format!("{} ({})", signer.principal, signer.key));
-        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
-    };
-    let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
-    let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
-        let findings = judgement.refusal().cloned().into_iter().collect();
-        return refuse(*failed, findings, good_prefix(objects, judgement, floor));
-    };
-    if let Err((commit, findings)) = compile_steps(objects, judgement) {
-        return refuse(commit, findings, None);
-    }
-    let verified = read_verified(objects, commit, judgement.broken().cloned());
-    match (verified, judgement.broken()) {
-        // Its trust file counts, so that the revocation does; its content waits.
-        (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
-        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), tally },
-        (Err(findings), _) => refuse(commit.id(), findings, None),
-    }
+/// One judgement, and what comes of it.
+struct Judging<'a> {
+    job: &'a SourceJob,
+    history: &'a Attested<'a>,
+    start: Start,
+    now: Timestamp,
 }
 
-/// The last good commit of a refused push, if trust changes between the floor and it. Without a
-/// change of trust a push counts as a whole: nothing of it is in force while its head is refused.
-fn good_prefix(objects: &Objects, judgement: &Judgement, floor: Option<&AuthorizedCommit>) -> Option<Box<Verified>> {
-    let (good, floor) = (judgement.accepted()?, floor?);
-    if good.id() == floor.id() || good.trust_digest() == floor.trust_digest() {
-        return None;
+impl Judging<'_> {
+    fn up_to(&self, head: &CommitId) -> Judgement {
+        judge_with(self.history, &self.job.root, &self.start, head, self.now, Some(&self.job.signatures))
     }
-    compile_steps(objects, judgement).ok()?;
-    read_verified(objects, good, judgement.broken().cloned()).ok().map(Box::new)
+
+    fn conclude(&self, judged: Judged, judgement: &Judgement, tally: Tally) -> SourceOutcome {
+        let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
+            let step = judgement.steps.iter().find(|step| step.commit == commit);
+            let signer = step
+                .and_then(|step| step.signer.as_ref())
+                .map(|signer| format!("{} ({})", signer.principal, signer.key));
+            SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
+        };
+        if let Err((commit, findings)) = compile_steps(self.history.objects, judgement) {
+            return refuse(commit, findings, self.good_before(judgement, &commit));
+        }
+        let failed =
+            judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
+        let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
+            let findings = judgement.refusal().cloned().into_iter().collect();
+            return refuse(*failed, findings, self.good_prefix(judgement));
+        };
+        let verified = read_verified(self.history.objects, commit, judgement.broken().cloned());
+        match (verified, judgement.broken()) {
+            // Its trust file counts, so that the revocation does; its content waits.
+            (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
+            (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), tally },
+            (Err(findings), _) => refuse(commit.id(), findings, None),
+        }
+    }
+
+    /// The last good commit of a refused push, where it counts for itself: if trust changes between the floor and it, or
+    /// if its trust file, by which the next one is judged, says so (`history.partialAdvance`). Otherwise a push counts as
+    /// a whole: nothing of it is in force while its head is refused.
+    fn good_prefix(&self, judgement: &Judgement) -> Option<Box<Verified>> {
+        let good = judgement.accepted()?;
+        // A head that does not descend from the floor has no step that was good.
+        judgement.steps.iter().find(|step| step.verdict.is_ok())?;
+        let floor = self.job.floors.log.as_ref();
+        let moved = floor.is_some_and(|floor| floor.trust_digest() != good.trust_digest());
+        let verified = read_verified(self.history.objects, good, judgement.broken().cloned()).ok()?;
+        (moved || verified.trust_file.history.partial_advance).then(|| Box::new(verified))
+    }
+
+    /// As [`Self::good_prefix`], before a step that is good but for its policies. Judged once more up to there, since
+    /// only the end of a judgement is proven; its signatures are known.
+    fn good_before(&self, judgement: &Judgement, uncompiled: &CommitId) -> Option<Box<Verified>> {
+        let before = judgement.steps.iter().take_while(|step| step.commit != *uncompiled).last()?;
+        let up_to = self.up_to(&before.commit);
+        if up_to.refusal().is_some() { None } else { self.good_prefix(&up_to) }
+    }
 }
 
 /// Every step that changes `policies/` or `waivers/` must leave a set that compiles.

@@ -38,7 +38,7 @@ pub(crate) struct World {
     state: TempDir,
 }
 
-fn id(text: &str) -> CommitId {
+pub(crate) fn id(text: &str) -> CommitId {
     text.parse().unwrap()
 }
 
@@ -150,7 +150,7 @@ impl World {
         record(&job, &self.journal, &Mutex::new(()), &key(source), &spec(), verified, Timestamp::now()).unwrap()
     }
 
-    fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
+    pub(crate) fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
         resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known, "prod", Timestamp::now())
     }
 }
@@ -163,7 +163,7 @@ pub(crate) fn trust(repo: &SignedRepo, file: &TrustFile, root: &SigningKey) -> S
 }
 
 /// `ok`, or the code of the refusal.
-fn code(outcome: &SourceOutcome) -> &str {
+pub(crate) fn code(outcome: &SourceOutcome) -> &str {
     match outcome {
         SourceOutcome::Accepted { .. } => "ok",
         SourceOutcome::Refused { findings, .. } => findings[0].code.code,

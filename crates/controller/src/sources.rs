@@ -166,7 +166,7 @@ impl State {
                 source.due = pause.map_or(source.due, |pause| source.due.min(Instant::now() + pause));
                 self.source_refused(key, &commit.to_string(), findings, signer, now);
                 if let Some(verified) = prefix {
-                    tracing::info!(source = %key, commit = %verified.commit.id(), "verified up to the refused commit: trust changes on the way");
+                    tracing::info!(source = %key, commit = %verified.commit.id(), "verified up to the refused commit");
                     self.in_force(key, *verified, &root);
                 }
             }
