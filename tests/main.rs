@@ -12,6 +12,7 @@
 //! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
 //! | do printed commands work when pasted | `fixes` |
+//! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
 //! Stories in `scenarios/` are compared with what is seen; `WRIT_BLESS=1` writes them. `WRIT_TEST_SOAK=1` runs more seeds.
@@ -29,3 +30,4 @@ mod prune;
 mod restart;
 mod secrets;
 mod stage;
+mod webhooks;

@@ -380,6 +380,14 @@ impl Stage<'_> {
         started_lines(&self.log()?).pop().context("writ has not said where it listens")
     }
 
+    /// Where it takes webhooks.
+    pub(crate) fn webhooks(&self) -> Result<String> {
+        let log = self.log()?;
+        let line = log.lines().rfind(|line| line.contains("webhooks are taken"));
+        let address = line.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next());
+        address.map(str::to_owned).context("writ has not said where it takes webhooks")
+    }
+
     /// What writ counts.
     pub(crate) fn metrics(&self) -> Result<Metrics> {
         Metrics::scrape(&self.address()?)

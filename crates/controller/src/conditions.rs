@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use manifest::Finding;
 use plan::DriftMode;
 
-use crate::state::{Held, Phase, SourceState, SyncState};
+use crate::{
+    source_state::SourceState,
+    state::{Held, Phase, SyncState},
+};
 
 /// Reason of a condition that this version does not judge.
 pub(crate) const NOT_SUPPORTED: &str = "NotSupported";

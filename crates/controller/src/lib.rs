@@ -14,11 +14,12 @@
 //! | what a Sync says about its objects | `inventory` |
 //! | what is written down | `journal` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | what forges say in between | `webhook` |
 //! | what is looked at now and then | `upkeep` |
 //! | what goes on while the loop waits | `beside` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
-//! that is applied, one reporter; a thread of its own for probes, metrics and the Lease. All of them send `Event`s over one bounded
+//! that is applied, one reporter; a thread of its own for probes, metrics and the Lease, and one for webhooks. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
 mod absence;
@@ -65,6 +66,7 @@ mod source_events;
 mod source_gate;
 mod source_remote;
 mod source_run;
+mod source_state;
 #[cfg(test)]
 mod source_tests;
 mod source_turns;
@@ -77,9 +79,11 @@ mod sync_tests;
 mod tasks;
 mod upkeep;
 mod watches;
+mod webhook;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};
 pub use metrics::{MetricEntry, metrics_reference};
 pub use options::{DEFAULT_INSTANCE, Options};
 pub use run::{ControllerError, run};
+pub use webhook::WebhooksError;

@@ -20,6 +20,7 @@ use prometheus_client::{
 use crate::{
     source_gate::{SourceOutcome, Tally},
     state::{Held, Key},
+    webhook,
 };
 
 pub use reference::{MetricEntry, metrics_reference};
@@ -111,6 +112,15 @@ pub(crate) struct SourceLabels {
     pub source: String,
 }
 
+/// Labels: how a webhook ended.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct WebhookLabels {
+    /// `namespace/name` of the GitSource; empty if there is none that takes webhooks.
+    pub source: String,
+    /// `accepted`, `replayed`, `denied`, `stale`, `limited`, `too_large` or `broken`.
+    pub result: &'static str,
+}
+
 /// Everything writ counts.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -144,6 +154,8 @@ pub(crate) struct Metrics {
     refused_commits: Family<SourceLabels, Gauge>,
     /// When the head of a source was judged and accepted last, in seconds since 1970.
     verified_at: Family<SourceLabels, Gauge>,
+    /// Webhooks that came.
+    webhooks: Family<WebhookLabels, Counter>,
     /// Objects without an expected record: compared by declared fields only.
     pub unexpected: Gauge,
     /// Objects to which others added something.
@@ -185,6 +197,7 @@ impl Default for Metrics {
             )),
             refused_commits: Family::default(),
             verified_at: Family::default(),
+            webhooks: Family::default(),
             unexpected: Gauge::default(),
             added: Gauge::default(),
             log_full: Gauge::default(),
@@ -227,6 +240,7 @@ impl Metrics {
             metrics.polled_at.clone(),
         );
         metrics.register_verification(scope);
+        scope.register("webhooks", "Webhooks by source and result", metrics.webhooks.clone());
         scope.register(
             "objects_without_expected_record",
             "Objects compared by declared fields only",
@@ -314,6 +328,12 @@ impl Metrics {
         self.refused_commits.get_or_create(labels).set(i64::from(refused.is_some()));
     }
 
+    /// Counts one webhook; of a source, if there is one.
+    pub(crate) fn webhook(&self, source: Option<&Key>, outcome: webhook::Outcome) {
+        let source = source.map(ToString::to_string).unwrap_or_default();
+        self.webhooks.get_or_create(&WebhookLabels { source, result: outcome.name() }).inc();
+    }
+
     /// Counts one decision.
     pub(crate) fn decided(&self, decision: &'static str, reason: &'static str) {
         self.decisions.get_or_create(&DecisionLabels { decision, reason }).inc();
@@ -359,6 +379,9 @@ impl Metrics {
                     let labels = SourceLabels { source: format!("{}/{}", owner.namespace, owner.name) };
                     self.refused_commits.remove(&labels);
                     self.verified_at.remove(&labels);
+                    for result in webhook::Outcome::ALL.map(webhook::Outcome::name) {
+                        self.webhooks.remove(&WebhookLabels { source: labels.source.clone(), result });
+                    }
                 }
                 if let Some(held) = held {
                     self.held_since.remove(held);

@@ -22,6 +22,7 @@ use crate::{
     source_remote::{KeptRemote, remote},
     source_turns::Turns,
     state::Key,
+    webhook::Token,
 };
 
 /// One run.
@@ -51,6 +52,8 @@ pub(crate) struct GateAnswer {
     pub root: Arc<TrustRootSpec>,
     /// The remote that was used.
     pub remote: Option<Arc<KeptRemote>>,
+    /// What webhooks must know, as the Secret has it now.
+    pub webhook: Option<Token>,
     /// How it ended.
     pub outcome: SourceOutcome,
     /// Error of the log, if the acceptance could not be recorded.
@@ -61,7 +64,7 @@ pub(crate) struct GateAnswer {
 
 impl GateAnswer {
     fn of(root: Arc<TrustRootSpec>, outcome: SourceOutcome) -> Self {
-        Self { root, remote: None, outcome, recorded: Ok(()), restored: None }
+        Self { root, remote: None, webhook: None, outcome, recorded: Ok(()), restored: None }
     }
 }
 
@@ -70,8 +73,8 @@ impl GateTask {
     pub(crate) async fn run(self, now: Timestamp) -> GateAnswer {
         let Self { cluster, journal, acceptance, turns, kept, key, spec, job } = self;
         let root = job.root.clone();
-        let used = match remote(&cluster, &key, &spec, &root.r#ref, kept).await {
-            Ok(used) => used,
+        let (used, webhook) = match remote(&cluster, &key, &spec, &root.r#ref, kept).await {
+            Ok(found) => found,
             Err(finding) => return GateAnswer::of(root, SourceOutcome::Unreachable(finding)),
         };
         let (owner, namespace, asked) = (format!("GitSource {key}"), key.namespace.clone(), Instant::now());
@@ -81,11 +84,12 @@ impl GateTask {
             let answer = gate(&job, used.remote(), &journal, &acceptance, &key, &spec, now);
             GateAnswer { remote: Some(used), ..answer }
         });
-        run.await.unwrap_or_else(|panic| {
+        let answer = run.await.unwrap_or_else(|panic| {
             let found = format!("the judgement ended unexpectedly: {panic}");
             let finding = finding(ControllerCode::A143, &owner, &found, "a verdict");
             GateAnswer::of(root, SourceOutcome::Unreachable(finding))
-        })
+        });
+        GateAnswer { webhook, ..answer }
     }
 }
 

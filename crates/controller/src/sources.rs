@@ -16,7 +16,8 @@ use crate::{
     source_events,
     source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
     source_run::{GateAnswer, GateTask},
-    state::{Dirty, Held, Key, Resume, SourceState, State},
+    source_state::SourceState,
+    state::{Dirty, Held, Key, Resume, State},
 };
 
 impl State {
@@ -25,10 +26,20 @@ impl State {
         if !self.knows_orders() {
             return;
         }
+        self.take_hints();
         let keys: Vec<Key> = self.sources.keys().cloned().collect();
         self.asked_sources.retain(|key| self.sources.contains_key(key));
         for key in keys {
             self.run_source(&key, now);
+        }
+    }
+
+    /// Sources whose forge says that something was pushed are due.
+    fn take_hints(&mut self) {
+        for key in self.hooks.take_hinted() {
+            let Some(source) = self.sources.get_mut(&key) else { continue };
+            source.hinted = Asked::Yes;
+            source.due = Instant::now();
         }
     }
 
@@ -66,6 +77,7 @@ impl State {
         let Ok(digest) = spec.digest() else { return };
         self.mirrors.take(key);
         let asked = source.requests.begin();
+        source.hinted = Asked::No;
         let last = source.judged.as_ref().filter(|last| asked == Asked::No && last.holds(Instant::now()));
         let task = GateTask {
             cluster: self.cluster.clone(),
@@ -107,7 +119,7 @@ impl State {
 
     /// One run of the gate ended.
     pub(crate) fn source_judged(&mut self, key: &Key, answer: GateAnswer, now: Timestamp) {
-        let GateAnswer { root, remote, outcome, recorded, restored } = answer;
+        let GateAnswer { root, remote, webhook, outcome, recorded, restored } = answer;
         let random = self.jitter.draw();
         let current = self.root_of(key).is_some_and(|current| current == root);
         self.mirrors.give_back(key);
@@ -116,10 +128,11 @@ impl State {
         let own = |source: &&mut SourceState| source.resume == Resume::Done;
         let Some(source) = self.sources.get_mut(key).filter(own) else { return };
         source.remote = remote;
+        self.hooks.know(key, webhook);
         let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
         source.due = Instant::now() + next_poll(&interval, random);
-        if !current || source.requests.open() == Asked::Yes {
-            // Trust changed, or somebody asked, while the gate was running.
+        if !current || source.requests.open() == Asked::Yes || source.hinted == Asked::Yes {
+            // Trust changed, somebody asked, or something was pushed while the gate was running.
             source.due = Instant::now();
         }
         if let Err(error) = recorded {

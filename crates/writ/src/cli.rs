@@ -95,6 +95,9 @@ pub(crate) struct ControllerArgs {
     /// Address of `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "WRIT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,
+    /// Address of webhooks, `POST /hooks/NAMESPACE/NAME` of a GitSource; default: none are taken.
+    #[arg(long, env = "WRIT_WEBHOOK_LISTEN", hide_env_values = true)]
+    pub(crate) webhook_listen: Option<SocketAddr>,
     /// Kubeconfig; default: the ServiceAccount of the Pod.
     #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
     pub(crate) kubeconfig: Option<PathBuf>,

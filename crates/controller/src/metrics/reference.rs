@@ -6,6 +6,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use super::{
     ChangeLabels, DecisionLabels, HeldLabels, Metrics, OwnerLabels, PollLabels, SourceLabels, VerificationLabels,
+    WebhookLabels,
 };
 
 /// What a page says of one metric.
@@ -38,6 +39,7 @@ impl Metrics {
         drop(self.changes.get_or_create(&ChangeLabels::default()));
         drop(self.held_since.get_or_create(&HeldLabels::default()));
         drop(self.polls.get_or_create(&PollLabels::default()));
+        drop(self.webhooks.get_or_create(&WebhookLabels::default()));
         drop(self.verifications.get_or_create(&VerificationLabels::default()));
         for of_an_owner in [&self.held, &self.drifted, &self.unreverted, &self.objects, &self.polled_at] {
             drop(of_an_owner.get_or_create(&OwnerLabels::default()));
