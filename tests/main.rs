@@ -12,6 +12,7 @@
 //! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
 //! | do printed commands work when pasted | `fixes` |
+//! | is it noticed that a Git server hides something | `freshness` |
 //! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
@@ -24,6 +25,7 @@ mod bad_input;
 mod drift;
 mod faults;
 mod fixes;
+mod freshness;
 mod incomplete;
 mod main_path;
 mod prune;

@@ -127,6 +127,13 @@ impl Stage<'_> {
         self.repo.push(&self.git.remote(REPOSITORY), notes, Push::FastForward)
     }
 
+    /// Pushes the heartbeat that the repository has and tells writ.
+    pub(crate) fn push_heartbeat(&mut self) -> Result<()> {
+        let refspec = "refs/writ/heartbeat:refs/writ/heartbeat";
+        self.repo.push(&self.git.remote(REPOSITORY), refspec, Push::Force)?;
+        self.poke()
+    }
+
     /// Pushes `revision` to another branch of the server.
     pub(crate) fn push_aside(&self, revision: &str, branch: &str) -> Result<()> {
         let refspec = format!("{revision}:refs/heads/{branch}");

@@ -14,6 +14,7 @@
 //! | what a Sync says about its objects | `inventory` |
 //! | what is written down | `journal` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | whether a server may be hiding something | `freshness` |
 //! | what forges say in between | `webhook` |
 //! | what is looked at now and then | `upkeep` |
 //! | what goes on while the loop waits | `beside` |
@@ -34,6 +35,7 @@ mod expected;
 mod fault;
 mod fights;
 mod floor;
+mod freshness;
 mod heal_later;
 mod holds;
 mod http;
@@ -64,6 +66,7 @@ mod run;
 mod schedule;
 mod source_events;
 mod source_gate;
+mod source_metrics;
 mod source_remote;
 mod source_run;
 mod source_state;

@@ -342,6 +342,7 @@ impl State {
         self.keep_inventories(now);
         self.remove_gone();
         self.log_holds(now);
+        self.watch_freshness(now);
         self.consider_all();
     }
 

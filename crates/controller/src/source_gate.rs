@@ -20,6 +20,7 @@ use trust::{
 use crate::{
     fault::FaultPoint,
     floor::{Floors, Owner, unreadable},
+    freshness::{Beat, Beside},
     schedule::backoff,
     state::Held,
 };
@@ -50,6 +51,10 @@ pub(crate) struct SourceJob {
     pub judged: Option<Judged>,
     /// Whether what the floor puts in force was read.
     pub in_force: InForce,
+    /// The trust file in force, if it was read.
+    pub trust_file: Option<Arc<TrustFile>>,
+    /// The newest heartbeat that was heard.
+    pub heard: Option<Beat>,
 }
 
 /// Whether what the floor puts in force is known.
@@ -222,14 +227,19 @@ impl SourceOutcome {
     }
 }
 
-/// Runs the gate.
+/// Runs the gate. The second is what lies beside the branch, if anybody asks for heartbeats and the server answered.
 #[must_use]
-pub(crate) fn run(job: &SourceJob, remote: &Remote, now: Timestamp) -> SourceOutcome {
-    run_steps(job, remote, now).unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding))
+pub(crate) fn run(job: &SourceJob, remote: &Remote, now: Timestamp) -> (SourceOutcome, Option<Beside>) {
+    let polled = match poll(remote) {
+        Ok(polled) => polled,
+        Err(error) => return (SourceOutcome::Unreachable(error.finding()), None),
+    };
+    let outcome = run_steps(job, remote, polled, now);
+    let beside = Beside::fetch(job, remote, polled);
+    (outcome.unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding)), beside)
 }
 
-fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
-    let polled = poll(remote).map_err(|error| Box::new(error.finding()))?;
+fn run_steps(job: &SourceJob, remote: &Remote, polled: Polled, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
     let head = polled.head.ok_or_else(|| Box::new(missing_ref(remote)))?;
     let approvals = approvals(job, remote, &polled)?;
     let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;

@@ -15,6 +15,7 @@ use trust::TrustRootSpec;
 use crate::{
     code::ControllerCode,
     fault::FaultPoint,
+    freshness::Listened,
     journal::Journal,
     resources::finding,
     resume,
@@ -54,6 +55,8 @@ pub(crate) struct GateAnswer {
     pub remote: Option<Arc<KeptRemote>>,
     /// What webhooks must know, as the Secret has it now.
     pub webhook: Option<Token>,
+    /// What was said of heartbeats.
+    pub listened: Listened,
     /// How it ended.
     pub outcome: SourceOutcome,
     /// Error of the log, if the acceptance could not be recorded.
@@ -64,7 +67,7 @@ pub(crate) struct GateAnswer {
 
 impl GateAnswer {
     fn of(root: Arc<TrustRootSpec>, outcome: SourceOutcome) -> Self {
-        Self { root, remote: None, webhook: None, outcome, recorded: Ok(()), restored: None }
+        Self { root, remote: None, webhook: None, listened: Listened::Not, outcome, recorded: Ok(()), restored: None }
     }
 }
 
@@ -103,7 +106,9 @@ fn gate(
     spec: &GitSourceSpec,
     now: Timestamp,
 ) -> GateAnswer {
-    let mut answer = GateAnswer::of(job.root.clone(), source_gate::run(job, remote, now));
+    let (outcome, beside) = source_gate::run(job, remote, now);
+    let mut answer = GateAnswer::of(job.root.clone(), outcome);
+    answer.listened = beside.map_or(Listened::Not, |beside| beside.listen(job, &answer.outcome, now));
     FaultPoint::Judged.pass();
     let accepted = match &answer.outcome {
         SourceOutcome::Accepted { verified, .. } => Some(verified),

@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Instant};
 
 use cluster::crd;
+use jiff::Timestamp;
 use manifest::Finding;
 use trust::{AuthorizedCommit, CommitId};
 
 use crate::{
+    freshness::Pulse,
     requests::{Asked, Requests},
     resources::REQUESTED_AT,
+    schedule::next_poll,
     source_gate::{LastJudged, Verified},
     source_remote::KeptRemote,
     state::{Held, Resume},
@@ -47,6 +50,8 @@ pub(crate) struct SourceState {
     pub requests: Requests,
     /// Whether its forge says that something was pushed since the last poll began.
     pub(crate) hinted: Asked,
+    /// How fresh what it shows is.
+    pub(crate) pulse: Pulse,
 }
 
 impl SourceState {
@@ -70,6 +75,15 @@ impl SourceState {
             head: None,
             requests,
             hinted: Asked::No,
+            pulse: Pulse::new(Timestamp::now()),
         }
+    }
+
+    /// When it is polled next, after a run of its gate: at once if trust changed (`current` is false), somebody asked, or
+    /// something was pushed meanwhile.
+    pub(crate) fn next_due(&self, current: bool, random: u64) -> Instant {
+        let interval = self.obeyed.as_ref().map(|spec| spec.interval.as_str()).unwrap_or_default();
+        let is_asked = [self.requests.open(), self.hinted].contains(&Asked::Yes);
+        if !current || is_asked { Instant::now() } else { Instant::now() + next_poll(interval, random) }
     }
 }

@@ -82,6 +82,7 @@ impl World {
             mode: trust::TrustMode::Enforce,
             limits: None,
             resume_from: None,
+            freshness: None,
             orders: trust::TrustOrders::Signed,
             bootstrap: Vec::new(),
         };
@@ -97,12 +98,16 @@ impl World {
     }
 
     /// What a fetch leaves behind.
-    fn fetch(&self, source: &str) {
-        let mirror = self.mirror(source);
+    pub(crate) fn fetch(&self, source: &str) {
+        self.fetch_ref(source, "HEAD");
+    }
+
+    pub(crate) fn fetch_ref(&self, mirror: &str, reference: &str) {
+        let mirror = self.mirror(mirror);
         Mirror::open(&mirror).unwrap();
         let mut git = hermetic_command("git", self.state.path());
         git.current_dir(&mirror).args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
-        run(git.arg(self.repo.path()).arg("+HEAD:refs/writ/incoming")).unwrap();
+        run(git.arg(self.repo.path()).arg(format!("+{reference}:refs/writ/incoming"))).unwrap();
     }
 
     pub(crate) fn config(&self, value: &str) -> CommitId {
@@ -111,7 +116,7 @@ impl World {
         id(&self.repo.commit_signed(&self.sre, value).unwrap())
     }
 
-    fn job(&self, source: &str, floors: Floors) -> SourceJob {
+    pub(crate) fn job(&self, source: &str, floors: Floors) -> SourceJob {
         SourceJob {
             mirror: self.mirror(source),
             child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new(), owner: String::new() },
@@ -122,6 +127,8 @@ impl World {
             spec: spec().digest().unwrap(),
             judged: None,
             in_force: InForce::Known,
+            trust_file: None,
+            heard: None,
         }
     }
 

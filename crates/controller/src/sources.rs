@@ -12,7 +12,7 @@ use crate::{
     floor::Floors,
     journal::Refused,
     requests::Asked,
-    schedule::{backoff, next_poll},
+    schedule::backoff,
     source_events,
     source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
     source_run::{GateAnswer, GateTask},
@@ -95,6 +95,8 @@ impl State {
                 floors: Floors { log: source.floor.clone(), status, admin },
                 spec: digest,
                 judged: last.map(|last| last.judged.clone()),
+                trust_file: source.verified.as_ref().map(|verified| Arc::clone(&verified.trust_file)),
+                heard: source.pulse.beat().cloned(),
                 in_force: if source.floor.is_some() && source.verified.is_none() {
                     InForce::Lost
                 } else {
@@ -119,7 +121,7 @@ impl State {
 
     /// One run of the gate ended.
     pub(crate) fn source_judged(&mut self, key: &Key, answer: GateAnswer, now: Timestamp) {
-        let GateAnswer { root, remote, webhook, outcome, recorded, restored } = answer;
+        let GateAnswer { root, remote, webhook, listened, outcome, recorded, restored } = answer;
         let random = self.jitter.draw();
         let current = self.root_of(key).is_some_and(|current| current == root);
         self.mirrors.give_back(key);
@@ -129,12 +131,7 @@ impl State {
         let Some(source) = self.sources.get_mut(key).filter(own) else { return };
         source.remote = remote;
         self.hooks.know(key, webhook);
-        let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
-        source.due = Instant::now() + next_poll(&interval, random);
-        if !current || source.requests.open() == Asked::Yes || source.hinted == Asked::Yes {
-            // Trust changed, somebody asked, or something was pushed while the gate was running.
-            source.due = Instant::now();
-        }
+        source.due = source.next_due(current, random);
         if let Err(error) = recorded {
             source.due = Instant::now() + backoff(3, random);
             return self.log_failed(&error);
@@ -143,8 +140,12 @@ impl State {
             source.requests.end();
         }
         self.metrics.gate_ended(key, &outcome, now);
+        if current {
+            source.pulse.listened(listened);
+        }
         if !matches!(outcome, SourceOutcome::Unreachable(_)) {
             source.failures = 0;
+            source.pulse.answered(now);
             if source.unreachable.take().is_some() {
                 self.dirty.insert(Dirty::Source(key.clone()));
             }

@@ -17,6 +17,7 @@ use crate::{
     signatures,
     signing::SigningKey,
     trust_approve,
+    trust_heartbeat::{self, TrustHeartbeatArgs},
     trust_import::{self, TrustImportArgs},
     trust_init,
     trust_keys::{self, TrustAddArgs, TrustRemoveArgs, TrustRotateArgs},
@@ -188,6 +189,8 @@ enum TrustCommand {
     Import(TrustImportArgs),
     /// Approve a commit that somebody else made, or vouch for its tree after a revocation.
     Approve(TrustApproveArgs),
+    /// Say which head the branch has, so that a server that hides new commits is noticed; for a timer.
+    Heartbeat(TrustHeartbeatArgs),
     /// Check the trust file of the work tree, and the certificates that it pins, as the cluster would.
     Lint(TrustLintArgs),
     /// Show who may do what, by the trust file of a revision.
@@ -475,6 +478,7 @@ impl Cli {
             Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(&args),
             Command::Trust(TrustCommand::Import(args)) => trust_import::run(&args),
             Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),
+            Command::Trust(TrustCommand::Heartbeat(args)) => trust_heartbeat::run(&args),
             Command::Trust(TrustCommand::Lint(args)) => trust_lint::run(&args),
             Command::Trust(TrustCommand::Show(args)) => trust_show::show(&args),
             Command::Trust(TrustCommand::Who(args)) => trust_show::who(&args),

@@ -12,15 +12,13 @@ use anyhow::{Context as _, bail};
 use git::{APPROVAL_NOTES, Objects};
 use jiff::Timestamp;
 use manifest::Digest;
-use trust::{
-    Approval, CommitId, CommitObject, Decision, History as _, Instants, MAX_SKIPPED, NAMESPACE_APPROVAL, TRUST_FILE,
-    TrustFile, envelope, envelope_message, verify_sshsig,
-};
+use trust::{Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL};
 
 use crate::{
     cli::TrustApproveArgs,
     exit::{Outcome, UsageError},
     output,
+    statement::{Signed, sign, trust_file},
     verify::{open, resolve},
 };
 
@@ -69,9 +67,7 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         skipped,
     };
     let payload = approval.payload();
-    let signature = args.signing.sign(NAMESPACE_APPROVAL, &envelope_message(&payload))?;
-    let principal = principal(args, &file, &envelope_message(&payload), &signature)?;
-    let line = envelope(&payload, &[(&principal, &signature)]);
+    let Signed { principal, envelope: line } = sign(&file, &args.signing, &payload, NAMESPACE_APPROVAL)?;
     if args.print {
         output::text(&format!("{line}\n"))?;
     } else {
@@ -117,30 +113,6 @@ fn expires(args: &TrustApproveArgs) -> anyhow::Result<Timestamp> {
         Some(text) => {
             text.parse().map_err(|error| UsageError(format!("--expires {text:?} is no RFC 3339 time: {error}")).into())
         }
-    }
-}
-
-fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFile> {
-    TrustFile::of_commit(repository, commit).map_err(|findings| {
-        let mistakes: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{TRUST_FILE} of {commit}: {}", mistakes.join("; "))
-    })
-}
-
-/// Whose key it was. Another one's approval would count for nothing, which is better said here.
-fn principal(args: &TrustApproveArgs, file: &TrustFile, message: &[u8], signature: &str) -> anyhow::Result<String> {
-    if args.signing.is_openpgp() {
-        let instants = Instants { committer: Timestamp::now(), first_sight: None };
-        let holder = file.openpgp_signer(signature.as_bytes(), message, &instants);
-        return holder.map(str::to_owned).map_err(|reason| anyhow::anyhow!("the approval would not count: {reason}"));
-    }
-    let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_APPROVAL, &file.crypto)?;
-    match file.signer_of(&verified) {
-        Some(principal) => Ok(principal.to_owned()),
-        None => bail!(
-            "key {} belongs to no principal of {TRUST_FILE}, so its approval would not count",
-            verified.key().fingerprint()
-        ),
     }
 }
 

@@ -117,7 +117,7 @@ async fn answer(
     let outcome = desk.judge(&source, &headers, body).await;
     // Only sources that are there have a name among the metrics: there is no end to the others.
     let known = desk.hooks.hook(&source).map(|_| &source);
-    desk.metrics.webhook(known, outcome);
+    desk.metrics.sources.webhook(known, outcome);
     if outcome == Outcome::Accepted {
         tracing::debug!(source = %source, "a webhook asks for a poll");
         desk.hooks.hint(source);

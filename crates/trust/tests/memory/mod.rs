@@ -312,6 +312,7 @@ impl World {
             mode: trust::TrustMode::Enforce,
             limits: None,
             resume_from: None,
+            freshness: None,
             orders: trust::TrustOrders::Signed,
             bootstrap: Vec::new(),
         };
