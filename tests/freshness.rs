@@ -30,7 +30,7 @@ fn stale(stage: &Stage<'_>) -> Result<Option<f64>> {
 }
 
 #[test]
-fn a_server_that_stands_still_is_told_and_healing_goes_on() -> Test {
+fn attack_03_freeze() -> Test {
     let mut stage = Setup::shared()?.start()?;
     let sam = stage.people.sre.clone();
     let patch = r#"{"spec": {"freshness": {"maxHeartbeatAge": "30s"}}}"#;

@@ -12,6 +12,7 @@
 //! | what happened while writ was down | `restart` |
 //! | what survives crashes, outages and full disks | `faults` |
 //! | do printed commands work when pasted | `fixes` |
+//! | how does trust go on without its roots | `lost_roots` |
 //! | is it noticed that a Git server hides something | `freshness` |
 //! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
@@ -27,6 +28,7 @@ mod faults;
 mod fixes;
 mod freshness;
 mod incomplete;
+mod lost_roots;
 mod main_path;
 mod prune;
 mod restart;

@@ -12,7 +12,7 @@
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
 //! | what a Sync says about its objects | `inventory` |
-//! | what is written down | `journal` |
+//! | what is written down | `journal`, `refusals` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | whether a server may be hiding something | `freshness` |
 //! | what forges say in between | `webhook` |
@@ -44,6 +44,8 @@ mod journal;
 mod kinds;
 mod live;
 mod logged_refusal;
+#[cfg(test)]
+mod lost_roots_tests;
 mod metrics;
 mod mirrors;
 mod options;
@@ -51,6 +53,7 @@ mod outbox;
 #[cfg(test)]
 mod partial_advance_tests;
 mod prune_trailer;
+mod refusals;
 mod remember;
 mod removal;
 mod render_cache;

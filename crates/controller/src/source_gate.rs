@@ -340,9 +340,15 @@ impl Judging<'_> {
     /// a whole: nothing of it is in force while its head is refused.
     fn good_prefix(&self, judgement: &Judgement) -> Option<Box<Verified>> {
         let good = judgement.accepted()?;
-        // A head that does not descend from the floor has no step that was good.
-        judgement.steps.iter().find(|step| step.verdict.is_ok())?;
         let floor = self.job.floors.log.as_ref();
+        // Without a floor a head that does not descend from the introduction has no step that was good.
+        let is_news = match floor {
+            Some(floor) => floor.id() != good.id(),
+            None => judgement.steps.iter().any(|step| step.verdict.is_ok()),
+        };
+        if !is_news {
+            return None;
+        }
         let moved = floor.is_some_and(|floor| floor.trust_digest() != good.trust_digest());
         let verified = read_verified(self.history.objects, good, judgement.broken().cloned()).ok()?;
         (moved || verified.trust_file.history.partial_advance).then(|| Box::new(verified))

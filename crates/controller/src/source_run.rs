@@ -16,7 +16,7 @@ use crate::{
     code::ControllerCode,
     fault::FaultPoint,
     freshness::Listened,
-    journal::Journal,
+    journal::{AcceptedHead, Journal},
     resources::finding,
     resume,
     source_gate::{self, InForce, SourceJob, SourceOutcome, Verified},
@@ -165,9 +165,16 @@ pub(crate) fn record(
     if known && resume::obeyed_source(journal, key)?.is_some_and(|last| last.spec == *spec && last.root == *job.root) {
         return Ok(Recorded::Done(Ok(())));
     }
-    let obeyed = serde_json::json!({ "spec": spec, "trustRoot": &*job.root });
-    let policies = verified.policies.digest();
-    let recorded = journal.verified(now, &key.to_string(), &job.root, &verified.commit, policies, &obeyed).map(drop);
+    let before = resume::root_of_floor(journal, &job.root)?;
+    let accepted = AcceptedHead {
+        source: &key.to_string(),
+        root: &job.root,
+        root_before: before.as_ref(),
+        commit: &verified.commit,
+        policies: verified.policies.digest(),
+        obeyed: &serde_json::json!({ "spec": spec, "trustRoot": &*job.root }),
+    };
+    let recorded = journal.verified(now, &accepted).map(drop);
     FaultPoint::VerifiedRecorded.pass();
     Ok(Recorded::Done(recorded))
 }

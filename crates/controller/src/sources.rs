@@ -10,7 +10,7 @@ use trust::{AuthorizedCommit, TrustRootSpec};
 use crate::{
     event::Event,
     floor::Floors,
-    journal::Refused,
+    refusals::Refused,
     requests::Asked,
     schedule::backoff,
     source_events,
