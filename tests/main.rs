@@ -13,6 +13,9 @@
 //! | what survives crashes, outages and full disks | `faults` |
 //! | what do orders do that people sign outside of Git | `signed_orders` |
 //! | do printed commands work when pasted | `fixes` |
+//! | how does trust go on without its roots | `lost_roots` |
+//! | is it noticed that a Git server hides something | `freshness` |
+//! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
 //! Stories in `scenarios/` are compared with what is seen; `WRIT_BLESS=1` writes them. `WRIT_TEST_SOAK=1` runs more seeds.
@@ -24,10 +27,13 @@ mod bad_input;
 mod drift;
 mod faults;
 mod fixes;
+mod freshness;
 mod incomplete;
+mod lost_roots;
 mod main_path;
 mod prune;
 mod restart;
 mod secrets;
 mod signed_orders;
 mod stage;
+mod webhooks;

@@ -127,6 +127,13 @@ impl Stage<'_> {
         self.repo.push(&self.git.remote(REPOSITORY), notes, Push::FastForward)
     }
 
+    /// Pushes the heartbeat that the repository has and tells writ.
+    pub(crate) fn push_heartbeat(&mut self) -> Result<()> {
+        let refspec = "refs/writ/heartbeat:refs/writ/heartbeat";
+        self.repo.push(&self.git.remote(REPOSITORY), refspec, Push::Force)?;
+        self.poke()
+    }
+
     /// Pushes `revision` to another branch of the server.
     pub(crate) fn push_aside(&self, revision: &str, branch: &str) -> Result<()> {
         let refspec = format!("{revision}:refs/heads/{branch}");
@@ -378,6 +385,14 @@ impl Stage<'_> {
     /// Where this run serves metrics and probes.
     pub(crate) fn address(&self) -> Result<String> {
         started_lines(&self.log()?).pop().context("writ has not said where it listens")
+    }
+
+    /// Where it takes webhooks.
+    pub(crate) fn webhooks(&self) -> Result<String> {
+        let log = self.log()?;
+        let line = log.lines().rfind(|line| line.contains("webhooks are taken"));
+        let address = line.and_then(|line| line.split("address=").nth(1)?.split_whitespace().next());
+        address.map(str::to_owned).context("writ has not said where it takes webhooks")
     }
 
     /// What writ counts.

@@ -27,6 +27,8 @@ pub(crate) struct Setup<'a> {
     files: BTreeMap<String, String>,
     api: Option<String>,
     volume: Option<&'static str>,
+    interval: &'static str,
+    webhooks: Option<&'static str>,
 }
 
 impl Setup<'static> {
@@ -49,6 +51,8 @@ impl<'a> Setup<'a> {
             files: files.map(|(path, text)| (path.to_owned(), text)).into(),
             api: None,
             volume: None,
+            interval: INTERVAL,
+            webhooks: None,
         }
     }
 
@@ -88,6 +92,13 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// writ takes webhooks with this token, and is told of a push by nothing else for an hour.
+    pub(crate) fn webhooks(mut self, token: &'static str) -> Self {
+        self.interval = "1h";
+        self.webhooks = Some(token);
+        self
+    }
+
     /// Everything is made, writ is not started.
     pub(crate) fn prepare(self) -> Result<Stage<'a>> {
         static CRDS: OnceLock<String> = OnceLock::new();
@@ -109,7 +120,7 @@ impl<'a> Setup<'a> {
         let good = self.first_commit(&repo, &people)?;
         repo.push(&git.remote(REPOSITORY), "main:refs/heads/main", Push::FastForward)?;
         let (command, arguments) = self.command(&namespace)?;
-        credentials(&tenant, &git)?;
+        credentials(&tenant, &git, self.webhooks)?;
         trust_root(&tenant, &git, &repo, &introduction, &self, command.directory())?;
         let mut names = names(&tenant, &git, &people, command.directory(), &repo.path())?;
         names.call_commit(&introduction, "introduction");
@@ -178,7 +189,10 @@ impl<'a> Setup<'a> {
             "--kubeconfig",
             &kubeconfig,
         ];
-        let arguments: Vec<String> = arguments.map(str::to_owned).into();
+        let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
+        if self.webhooks.is_some() {
+            arguments.extend(["--webhook-listen", "127.0.0.1:0"].map(str::to_owned));
+        }
         Ok((command.args(arguments.iter().cloned()), arguments))
     }
 }
@@ -226,11 +240,12 @@ fn people() -> Result<People> {
     Ok(People { root: key("ruth")?, security: key("sena")?, sre: key("sam")?, stranger: key("mallory")? })
 }
 
-fn credentials(tenant: &Tenant<'_>, git: &GitServer) -> Result<()> {
+fn credentials(tenant: &Tenant<'_>, git: &GitServer, webhooks: Option<&str>) -> Result<()> {
+    let webhooks = webhooks.map(|token| format!("  webhook.token: \"{token}\"\n")).unwrap_or_default();
     let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
     tenant.apply(&format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {SECRET}}}\nstringData:\n  username: \"{}\"\n  password: \"{}\"\n  \
-         ca.crt: |\n{}",
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {SECRET}}}\nstringData:\n  username: \"{}\"\n  password: \"{}\"\n\
+         {webhooks}  ca.crt: |\n{}",
         git.username(),
         git.password(),
         indented(git.authority())
@@ -271,7 +286,7 @@ fn trust_root(
         "--service-account",
         tenant.service_account(),
         "--interval",
-        INTERVAL,
+        setup.interval,
         "--drift",
         &setup.drift.to_lowercase(),
         "--instance",

@@ -61,13 +61,8 @@ impl State {
 
     fn apply_context(&self, sync: &SyncRef) -> Option<(Current, ParentInventory, Duration)> {
         let state = self.syncs.get(sync)?;
-        let timeout = state
-            .obeyed
-            .as_ref()?
-            .timeout
-            .as_deref()
-            .and_then(crate::schedule::parse_duration)
-            .unwrap_or(TIMEOUT_DEFAULT);
+        let timeout =
+            state.obeyed.as_ref()?.timeout.as_deref().and_then(manifest::parse_duration).unwrap_or(TIMEOUT_DEFAULT);
         Some((self.current(sync)?, state.inventory.clone(), timeout))
     }
 

@@ -20,8 +20,9 @@ use trust::{
 use crate::{
     code::ControllerCode,
     conditions::{Verdict, set},
-    journal::{Journal, Refused},
+    journal::Journal,
     outbox::Status,
+    refusals::Refused,
     report::regarding,
     resources::{finding, key_of, label},
     source_gate::{SourceJob, keyless},

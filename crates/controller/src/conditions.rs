@@ -11,10 +11,15 @@ use jiff::Timestamp;
 use manifest::Finding;
 use plan::DriftMode;
 
-use crate::state::{Held, Phase, SourceState, SyncState};
+use crate::{
+    source_state::SourceState,
+    state::{Held, Phase, SyncState},
+};
 
 /// Reason of a condition that this version does not judge.
 pub(crate) const NOT_SUPPORTED: &str = "NotSupported";
+/// Whether a source shows what is new.
+pub(crate) const FRESH: &str = "SourceFresh";
 /// The most failures named in a condition; the Events and the log have all.
 const MAX_NAMED: usize = 5;
 /// The longest text of `heldRevision`, in bytes, as of a condition's message: what people read, and a
@@ -119,6 +124,19 @@ pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
         _ => Verdict::no("Reconciling", "Settled", ""),
     };
     [is_verified, ready, reconciling, stalled(source.order.as_ref().or(held))]
+}
+
+/// Whether a source shows what is new, if the TrustRoot asks; `is_shown`: it asked before.
+#[must_use]
+pub(crate) fn of_freshness(source: &SourceState, is_shown: bool) -> Option<Verdict> {
+    let pulse = &source.pulse;
+    let beat = || pulse.beat().map(|beat| format!("heartbeat of {}", beat.heard.heartbeat.time)).unwrap_or_default();
+    match &pulse.stale {
+        Some(finding) => Some(Verdict::refused(FRESH, finding)),
+        None if !pulse.is_asked => is_shown.then(|| Verdict::unknown(FRESH, "NotAsked", "")),
+        None if pulse.is_known() => Some(Verdict::yes(FRESH, "Fresh", beat())),
+        None => Some(Verdict::unknown(FRESH, "Pending", "the server has not answered yet")),
+    }
 }
 
 /// Conditions of a Sync. `log`: the log takes no entries; `unwatched`: something that it declares cannot be watched;

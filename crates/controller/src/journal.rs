@@ -5,10 +5,7 @@
 
 mod orders;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use audit::{Durability, Entry, EntryKind, Log, LogError, Receipt};
 use jiff::Timestamp;
@@ -17,7 +14,7 @@ use plan::{ApprovedPlan, DriftReport, PlanOrigin, SyncRef, VerdictInputs};
 use serde_json::{Value, json};
 use trust::{AuthorizedCommit, TrustRootSpec};
 
-use crate::removal::Dropped;
+use crate::{refusals::Refused, removal::Dropped};
 
 /// The most bytes of differences in one body: half of what the log takes, the other half for 10,000
 /// objects by name and digest at 400 bytes each. Beyond it fields are counted, not listed.
@@ -62,6 +59,23 @@ impl RolloutResult {
     }
 }
 
+/// A head that the source gate accepted.
+#[derive(Debug)]
+pub(crate) struct AcceptedHead<'a> {
+    /// `namespace/name` of the GitSource.
+    pub source: &'a str,
+    /// The TrustRoot that it was accepted under.
+    pub root: &'a TrustRootSpec,
+    /// The one of the acceptance before it, if there was any.
+    pub root_before: Option<&'a TrustRootSpec>,
+    /// The commit.
+    pub commit: &'a AuthorizedCommit,
+    /// Digest of its policies.
+    pub policies: Digest,
+    /// Spec and TrustRoot: after a restart they stay in force while the ones in the cluster cannot be used.
+    pub obeyed: &'a Value,
+}
+
 impl Journal {
     /// A journal over an open log with this public key.
     #[must_use]
@@ -90,24 +104,22 @@ impl Journal {
         self.log.append(&entry, None, None, Durability::Synced)
     }
 
-    /// The source gate accepted a head. `obeyed` is the GitSource's spec and the TrustRoot it was
-    /// accepted under: after a restart they stay in force while the ones in the cluster cannot be used.
+    /// The source gate accepted a head.
     ///
     /// # Errors
     /// When the log cannot be written.
-    pub(crate) fn verified(
-        &self,
-        now: Timestamp,
-        source: &str,
-        root: &TrustRootSpec,
-        commit: &AuthorizedCommit,
-        policies: Digest,
-        obeyed: &Value,
-    ) -> Result<Receipt, LogError> {
-        let mut entry = entry(EntryKind::Advance, now, [("gate", "source"), ("source", source), ("ref", &root.r#ref)]);
-        describe_commit(&mut entry, root, commit);
-        entry.digests.insert("policy".to_owned(), policies.to_string());
-        self.log.append(&entry, Some(&manifest::canonical_json(obeyed)), None, Durability::Synced)
+    pub(crate) fn verified(&self, now: Timestamp, accepted: &AcceptedHead<'_>) -> Result<Receipt, LogError> {
+        let root = accepted.root;
+        let subject = [("gate", "source"), ("source", accepted.source), ("ref", &root.r#ref)];
+        let mut entry = entry(EntryKind::Advance, now, subject);
+        describe_commit(&mut entry, root, accepted.commit);
+        entry.digests.insert("policy".to_owned(), accepted.policies.to_string());
+        if let Some(before) = accepted.root_before.filter(|before| *before != root) {
+            let digest = |root: &TrustRootSpec| Digest::of(&root.canonical()).to_string();
+            entry.digests.insert("trustRoot".to_owned(), digest(root));
+            entry.digests.insert("trustRootBefore".to_owned(), digest(before));
+        }
+        self.log.append(&entry, Some(&manifest::canonical_json(accepted.obeyed)), None, Durability::Synced)
     }
 
     /// These Syncs were removed by accepted commits, and what they applied is not gone yet: the newest
@@ -327,51 +339,6 @@ impl Journal {
     }
 }
 
-/// What a refusal entry says.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Refused<'a> {
-    /// The revision.
-    pub revision: &'a str,
-    /// Why.
-    pub findings: &'a [Finding],
-    /// What it was judged by, where a verdict was reached.
-    pub inputs: Option<&'a VerdictInputs>,
-}
-
-impl Refused<'_> {
-    /// What makes two refusals the same: revision and findings.
-    #[must_use]
-    pub(crate) fn fingerprint(&self) -> Digest {
-        let mut parts = vec![self.revision.to_owned()];
-        parts.extend(self.findings.iter().map(ToString::to_string));
-        Digest::of_parts(parts.iter().map(String::as_bytes))
-    }
-}
-
-/// Which refusal of an owner was logged last, so that the same one is logged once.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    last: HashMap<String, Digest>,
-}
-
-impl Refusals {
-    /// True if this refusal of `owner` is not the one noted last; notes it.
-    pub(crate) fn is_new(&mut self, owner: &str, refused: &Refused<'_>) -> bool {
-        let fingerprint = refused.fingerprint();
-        self.last.insert(owner.to_owned(), fingerprint) != Some(fingerprint)
-    }
-
-    /// Notes what was told before the restart.
-    pub(crate) fn note(&mut self, owner: &str, refused: &Refused<'_>) {
-        self.last.insert(owner.to_owned(), refused.fingerprint());
-    }
-
-    /// `owner` is no longer refused.
-    pub(crate) fn clear(&mut self, owner: &str) {
-        self.last.remove(owner);
-    }
-}
-
 fn entry<'a>(kind: EntryKind, now: Timestamp, subject: impl IntoIterator<Item = (&'a str, &'a str)>) -> Entry {
     Entry {
         kind,
@@ -491,20 +458,4 @@ fn finding_json(finding: &Finding) -> Value {
 fn codes<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<String> {
     let codes: std::collections::BTreeSet<&str> = findings.into_iter().map(|finding| finding.code.code).collect();
     codes.into_iter().map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_refusal_is_new_once() {
-        let mut refusals = Refusals::default();
-        let refused = |revision| Refused { revision, findings: &[], inputs: None };
-        assert!(refusals.is_new("Sync a/b", &refused("1")));
-        assert!(!refusals.is_new("Sync a/b", &refused("1")));
-        assert!(refusals.is_new("Sync a/b", &refused("2")));
-        refusals.clear("Sync a/b");
-        assert!(refusals.is_new("Sync a/b", &refused("2")));
-    }
 }

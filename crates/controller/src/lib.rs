@@ -14,13 +14,15 @@
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | which kinds the cluster serves | `kinds` |
 //! | what a Sync says about its objects | `inventory` |
-//! | what is written down | `journal` |
+//! | what is written down | `journal`, `refusals` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | whether a server may be hiding something | `freshness` |
+//! | what forges say in between | `webhook` |
 //! | what is looked at now and then | `upkeep` |
 //! | what goes on while the loop waits | `beside` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
-//! that is applied, one reporter; a thread of its own for probes, metrics and the Lease. All of them send `Event`s over one bounded
+//! that is applied, one reporter; a thread of its own for probes, metrics and the Lease, and one for webhooks. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
 mod absence;
@@ -39,6 +41,7 @@ mod expected;
 mod fault;
 mod fights;
 mod floor;
+mod freshness;
 mod heal_later;
 mod holds;
 mod http;
@@ -47,13 +50,18 @@ mod journal;
 mod kinds;
 mod live;
 mod logged_refusal;
+#[cfg(test)]
+mod lost_roots_tests;
 mod metrics;
 mod mirrors;
 mod options;
 #[cfg(test)]
 mod order_tests;
 mod outbox;
+#[cfg(test)]
+mod partial_advance_tests;
 mod prune_trailer;
+mod refusals;
 mod remember;
 mod removal;
 mod render_cache;
@@ -71,8 +79,10 @@ mod run;
 mod schedule;
 mod source_events;
 mod source_gate;
+mod source_metrics;
 mod source_remote;
 mod source_run;
+mod source_state;
 #[cfg(test)]
 mod source_tests;
 mod source_turns;
@@ -85,9 +95,11 @@ mod sync_tests;
 mod tasks;
 mod upkeep;
 mod watches;
+mod webhook;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};
 pub use metrics::{MetricEntry, metrics_reference};
 pub use options::{DEFAULT_INSTANCE, Options};
 pub use run::{ControllerError, run};
+pub use webhook::WebhooksError;

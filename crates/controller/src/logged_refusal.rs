@@ -66,7 +66,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::journal::{Journal, Refusals, Refused};
+    use crate::{
+        journal::Journal,
+        refusals::{Refusals, Refused},
+    };
 
     #[test]
     fn a_refusal_is_read_back_as_it_was_told() {

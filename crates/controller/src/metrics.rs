@@ -18,7 +18,8 @@ use prometheus_client::{
 };
 
 use crate::{
-    source_gate::{SourceOutcome, Tally},
+    source_gate::SourceOutcome,
+    source_metrics::SourceMetrics,
     state::{Held, Key},
 };
 
@@ -93,24 +94,6 @@ pub(crate) struct PollLabels {
     pub result: &'static str,
 }
 
-/// Labels: what became of the commits of a GitSource.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct VerificationLabels {
-    /// `namespace/name` of the GitSource.
-    pub source: String,
-    /// `accepted` or `refused`.
-    pub result: &'static str,
-    /// The code's reason, or empty.
-    pub reason: &'static str,
-}
-
-/// Labels: one GitSource.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct SourceLabels {
-    /// `namespace/name`.
-    pub source: String,
-}
-
 /// Everything writ counts.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -140,14 +123,8 @@ pub(crate) struct Metrics {
     pub polls: Family<PollLabels, Counter>,
     /// When a source's server answered last, in seconds since 1970.
     polled_at: Family<OwnerLabels, Gauge>,
-    /// Commits that were judged.
-    verifications: Family<VerificationLabels, Counter>,
-    /// Seconds for one commit, averaged over each judgement.
-    verification_seconds: Histogram,
-    /// Commits that the last judgement of a source refused.
-    refused_commits: Family<SourceLabels, Gauge>,
-    /// When the head of a source was judged and accepted last, in seconds since 1970.
-    verified_at: Family<SourceLabels, Gauge>,
+    /// What is counted of each GitSource.
+    pub sources: SourceMetrics,
     /// Objects without an expected record: compared by declared fields only.
     pub unexpected: Gauge,
     /// Objects to which others added something.
@@ -184,13 +161,7 @@ impl Default for Metrics {
             unclaimed: Gauge::default(),
             polls: Family::default(),
             polled_at: Family::default(),
-            verifications: Family::default(),
-            // 20 µs to 0.3 s: a commit takes 70 µs, one that changes thousands of manifests some tenths of a second.
-            verification_seconds: Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
-                0.000_02, 2.0, 15,
-            )),
-            refused_commits: Family::default(),
-            verified_at: Family::default(),
+            sources: SourceMetrics::default(),
             unexpected: Gauge::default(),
             added: Gauge::default(),
             log_full: Gauge::default(),
@@ -242,7 +213,7 @@ impl Metrics {
             "When the Git remote answered last",
             metrics.polled_at.clone(),
         );
-        metrics.register_verification(scope);
+        metrics.sources.register(scope);
         scope.register(
             "objects_without_expected_record",
             "Objects compared by declared fields only",
@@ -275,59 +246,10 @@ impl Metrics {
         metrics
     }
 
-    fn register_verification(&self, scope: &mut Registry) {
-        scope.register("commit_verifications", "Commits that were judged", self.verifications.clone());
-        scope.register(
-            "commit_verification_seconds",
-            "Time to verify and authorise one commit, averaged over each judgement",
-            self.verification_seconds.clone(),
-        );
-        scope.register(
-            "source_refused_commits",
-            "Commits that the last judgement of a source refused; it ends with the first",
-            self.refused_commits.clone(),
-        );
-        scope.register(
-            "source_last_verified_timestamp_seconds",
-            "When the head of a source was judged and accepted last",
-            self.verified_at.clone(),
-        );
-    }
-
     /// Counts what came of one run of a source's gate.
     pub(crate) fn gate_ended(&self, source: &Key, outcome: &SourceOutcome, now: Timestamp) {
         self.polled(source, outcome.result(), now);
-        let labels = SourceLabels { source: source.to_string() };
-        match outcome {
-            SourceOutcome::Accepted { tally, .. } => {
-                self.verified_at.get_or_create(&labels).set(now.as_second());
-                self.judged(&labels, tally, None);
-            }
-            SourceOutcome::Refused { tally, findings, .. } => {
-                let reason = findings.first().map_or("", |finding| finding.code.reason);
-                self.judged(&labels, tally, Some(reason));
-            }
-            SourceOutcome::Unchanged | SourceOutcome::Overtaken | SourceOutcome::Unreachable(_) => {}
-        }
-    }
-
-    /// Counts the commits of a judgement. At most one is refused: it ends with that one.
-    fn judged(&self, labels: &SourceLabels, tally: &Tally, refused: Option<&'static str>) {
-        let count = |result: &'static str, reason: &'static str, commits: u64| {
-            let labels = VerificationLabels { source: labels.source.clone(), result, reason };
-            self.verifications.get_or_create(&labels).inc_by(commits);
-        };
-        let accepted = tally.commits.saturating_sub(u64::from(refused.is_some()));
-        if accepted > 0 {
-            count("accepted", "", accepted);
-        }
-        if let Some(reason) = refused {
-            count("refused", reason, 1);
-        }
-        if tally.commits > 0 {
-            self.verification_seconds.observe(tally.took.as_secs_f64() / tally.commits as f64);
-        }
-        self.refused_commits.get_or_create(labels).set(i64::from(refused.is_some()));
+        self.sources.gate_ended(source, outcome, now);
     }
 
     /// Counts one decision.
@@ -372,9 +294,7 @@ impl Metrics {
                     family.remove(owner);
                 }
                 if owner.kind == "GitSource" {
-                    let labels = SourceLabels { source: format!("{}/{}", owner.namespace, owner.name) };
-                    self.refused_commits.remove(&labels);
-                    self.verified_at.remove(&labels);
+                    self.sources.forget(&Key { namespace: owner.namespace.clone(), name: owner.name.clone() });
                 }
                 if let Some(held) = held {
                     self.held_since.remove(held);
@@ -440,10 +360,6 @@ mod tests {
         metrics.hold(&sync, None);
         metrics.polled(&key, "new", Timestamp::from_second(60).unwrap());
         metrics.polled(&key, "failed", Timestamp::from_second(70).unwrap());
-        let labels = SourceLabels { source: key.to_string() };
-        metrics.judged(&labels, &Tally { commits: 3, took: Duration::from_micros(300) }, None);
-        metrics.judged(&labels, &Tally { commits: 2, took: Duration::from_micros(100) }, Some("CommitUnsigned"));
-        metrics.verified_at.get_or_create(&labels).set(65);
         let shown = text(&registry);
         for line in [
             r#"writ_held{kind="GitSource",namespace="shop",name="web"} 1"#,
@@ -451,11 +367,6 @@ mod tests {
             r#"writ_held_since_timestamp_seconds{kind="GitSource",namespace="shop",name="web",commit="c2",code="A143",reason="NoVerdict",signer="ann"} 90"#,
             r#"writ_source_last_success_timestamp_seconds{kind="GitSource",namespace="shop",name="web"} 60"#,
             r#"writ_source_polls_total{result="failed"} 1"#,
-            r#"writ_commit_verifications_total{source="shop/web",result="accepted",reason=""} 4"#,
-            r#"writ_commit_verifications_total{source="shop/web",result="refused",reason="CommitUnsigned"} 1"#,
-            r#"writ_source_refused_commits{source="shop/web"} 1"#,
-            r#"writ_source_last_verified_timestamp_seconds{source="shop/web"} 65"#,
-            "writ_commit_verification_seconds_count 2",
         ] {
             assert!(shown.contains(line), "{line} is not in\n{shown}");
         }
@@ -463,10 +374,6 @@ mod tests {
         metrics.retain(|owner| owner.kind == "Sync");
         let shown = text(&registry);
         assert!(!shown.contains("GitSource") && shown.contains(r#"writ_held{kind="Sync""#), "{shown}");
-        assert!(
-            !shown.contains("writ_source_refused_commits{") && !shown.contains("_verified_timestamp_seconds{"),
-            "{shown}"
-        );
         metrics.hold(&sync, Some(&held("c3")));
         metrics.hold(&sync, None);
         assert!(!text(&registry).contains("c3"));

@@ -23,6 +23,8 @@ pub struct Options {
     pub identity: String,
     /// Address of metrics and probes.
     pub listen: SocketAddr,
+    /// Address of webhooks; `None`: none are taken.
+    pub webhook_listen: Option<SocketAddr>,
     /// Kubeconfig, or the ServiceAccount of the pod.
     pub kubeconfig: Option<PathBuf>,
     /// How the fetch child is started.

@@ -17,9 +17,9 @@ use trust::CommitId;
 
 use crate::{
     event::{AppliedPlan, Event},
-    journal::Refused,
     metrics::OwnerLabels,
     prune_trailer::{self, Asked},
+    refusals::Refused,
     resume,
     state::{Dirty, Held, Phase, Resume, State},
 };

@@ -11,7 +11,8 @@ use trust::{BootstrapKind, TrustOrders, TrustRootSpec};
 use crate::{
     code::ControllerCode,
     requests::Asked,
-    state::{Dirty, Key, RootState, SourceState, State, SyncState},
+    source_state::SourceState,
+    state::{Dirty, Key, RootState, State, SyncState},
 };
 
 /// The annotation by which people ask for a reconcile at once.

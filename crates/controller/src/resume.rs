@@ -210,6 +210,15 @@ pub(crate) fn logged_floor(journal: &Journal, root: &TrustRootSpec) -> Result<Op
     Ok(newest(journal, root)?.and_then(|found| found.entry.subject.get("commit").cloned()))
 }
 
+/// The TrustRoot that the floor of its repository and ref was accepted under.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn root_of_floor(journal: &Journal, root: &TrustRootSpec) -> Result<Option<TrustRootSpec>, Finding> {
+    let Some(found) = newest(journal, root)? else { return Ok(None) };
+    Ok(obeyed(journal, &found)?.map(|obeyed| obeyed.root))
+}
+
 /// What was obeyed when this source was accepted last: it stays in force while what is in the cluster
 /// is nobody's order.
 ///

@@ -15,7 +15,7 @@ use crate::{
     code::ControllerCode,
     event::Event,
     fault::FaultPoint,
-    journal::Refused,
+    refusals::Refused,
     report::chain,
     resources::finding,
     source_gate::Verified,

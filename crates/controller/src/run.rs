@@ -22,12 +22,13 @@ use crate::{
     fights::Fights,
     holds::Holds,
     http::{HttpError, Probes},
-    journal::{Journal, Refusals},
+    journal::Journal,
     kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
+    refusals::Refusals,
     remember::Flush,
     report::Reporter,
     revert_counts::RevertCounts,
@@ -35,6 +36,7 @@ use crate::{
     schedule::Jitter,
     state::State,
     upkeep::Upkeep,
+    webhook::{Webhooks, WebhooksError},
 };
 
 /// Events that wait for the loop: the largest burst is a full list of 10,000 objects, which waits in
@@ -85,6 +87,9 @@ pub enum ControllerError {
     /// Metrics and probes cannot be served.
     #[error("cannot serve metrics and probes")]
     Http(#[from] HttpError),
+    /// Webhooks cannot be taken.
+    #[error("cannot take webhooks")]
+    Webhooks(#[from] WebhooksError),
     /// The thread for probes, metrics and the Lease cannot be started.
     #[error("cannot start the thread for probes, metrics and the Lease")]
     Thread(#[source] std::io::Error),
@@ -121,13 +126,23 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     for (object, expected) in loaded.objects {
         state.live.remember(&object, expected);
     }
+    let webhooks = take_webhooks(&state)?;
     let result = tokio::select! {
         biased;
         Ok(lost) = &mut beside.lost => Err(ControllerError::Lease(lost)),
         () = drive(&mut state, &mut inbox, &probes, started, stop) => Ok(()),
     };
+    drop(webhooks);
     stop_gracefully(state, inbox, reports).await;
     result
+}
+
+/// The thread of webhooks, if any are to be taken.
+fn take_webhooks(state: &State) -> Result<Option<Webhooks>, WebhooksError> {
+    let Some(address) = state.options.webhook_listen else { return Ok(None) };
+    let webhooks = Webhooks::start(address, state.hooks.clone(), state.metrics.clone())?;
+    tracing::info!(address = %webhooks.address, "webhooks are taken");
+    Ok(Some(webhooks))
 }
 
 fn open_log(options: &Options) -> Result<(Journal, DigestKey), ControllerError> {
@@ -181,6 +196,7 @@ fn new_state(
         kinds: Kinds::default(),
         acceptance: Arc::default(),
         turns: Arc::default(),
+        hooks: Arc::default(),
         mirrors: Mirrors::default(),
         syncs: BTreeMap::new(),
         rollbacks: BTreeMap::new(),
@@ -337,6 +353,7 @@ impl State {
         self.keep_inventories(now);
         self.remove_gone();
         self.log_holds(now);
+        self.watch_freshness(now);
         self.consider_all();
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use manifest::parse_duration;
+
 /// The shortest interval: a poll is one request, and a server is not ours alone.
 const INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// The default interval.
@@ -10,29 +12,6 @@ pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// First pause after a failure.
 const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-/// The longest duration taken: a year, in seconds.
-const DURATION_MAX: u64 = 365 * 24 * 3_600;
-
-/// Parses a duration such as `90s`, `5m` or `1h30m`.
-#[must_use]
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    let mut seconds: u64 = 0;
-    let mut number: Option<u64> = None;
-    for character in text.chars() {
-        if let Some(digit) = character.to_digit(10) {
-            number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(u64::from(digit))?);
-            continue;
-        }
-        let unit = match character {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.take()?.checked_mul(unit)?)?;
-    }
-    (number.is_none() && seconds > 0 && seconds <= DURATION_MAX).then(|| Duration::from_secs(seconds))
-}
 
 /// The pause before the next poll: the interval plus up to a tenth of it, so that many sources do
 /// not ask in step. `random` is any number.
@@ -74,15 +53,6 @@ impl Jitter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_strictly() {
-        assert_eq!(parse_duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5400)));
-        for text in ["", "5", "m", "-1s", "1d", "99999999999999999999s", "0s"] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn polls_are_spread_over_a_tenth_of_the_interval() {

@@ -14,14 +14,15 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
 use trust::{
-    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
-    Verifiers, Waivers, judge_waiving,
+    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, Start, TrustCode, TrustFile,
+    TrustRootSpec, Verifiers, Waivers, judge_waiving,
 };
 
 use crate::{
     break_glass::{self, GateOrder, Override, Overrides},
     fault::FaultPoint,
     floor::{Floors, Owner, unreadable},
+    freshness::{Beat, Beside},
     schedule::backoff,
     state::Held,
 };
@@ -56,6 +57,10 @@ pub(crate) struct SourceJob {
     pub judged: Option<Judged>,
     /// Whether what the floor puts in force was read.
     pub in_force: InForce,
+    /// The trust file in force, if it was read.
+    pub trust_file: Option<Arc<TrustFile>>,
+    /// The newest heartbeat that was heard.
+    pub heard: Option<Beat>,
 }
 
 /// Whether what the floor puts in force is known.
@@ -211,8 +216,9 @@ pub(crate) enum SourceOutcome {
         signer: Option<String>,
         /// The refused commit; the head, or one before it.
         commit: CommitId,
-        /// The last good commit before it, if trust changes on the way there: who was removed by a
-        /// signed order cannot push that order away by putting a refused commit on top of it.
+        /// The last good commit before it, if its trust file wants good commits taken one by one, or if trust changes
+        /// on the way there: who was removed by a signed order cannot push that order away by putting a refused commit
+        /// on top of it.
         prefix: Option<Box<Verified>>,
         /// What it cost.
         tally: Tally,
@@ -235,14 +241,19 @@ impl SourceOutcome {
     }
 }
 
-/// Runs the gate.
+/// Runs the gate. The second is what lies beside the branch, if anybody asks for heartbeats and the server answered.
 #[must_use]
-pub(crate) fn run(job: &SourceJob, remote: &Remote, now: Timestamp) -> SourceOutcome {
-    run_steps(job, remote, now).unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding))
+pub(crate) fn run(job: &SourceJob, remote: &Remote, now: Timestamp) -> (SourceOutcome, Option<Beside>) {
+    let polled = match poll(remote) {
+        Ok(polled) => polled,
+        Err(error) => return (SourceOutcome::Unreachable(error.finding()), None),
+    };
+    let outcome = run_steps(job, remote, polled, now);
+    let beside = Beside::fetch(job, remote, polled);
+    (outcome.unwrap_or_else(|finding| SourceOutcome::Unreachable(*finding)), beside)
 }
 
-fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
-    let polled = poll(remote).map_err(|error| Box::new(error.finding()))?;
+fn run_steps(job: &SourceJob, remote: &Remote, polled: Polled, now: Timestamp) -> Result<SourceOutcome, Box<Finding>> {
     let head = polled.head.ok_or_else(|| Box::new(missing_ref(remote)))?;
     let approvals = approvals(job, remote, &polled)?;
     let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;
@@ -285,9 +296,8 @@ pub(crate) fn keyless(root: &TrustRootSpec) -> Option<KeylessSignatures> {
 
 /// Judges a head whose history is there.
 pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, now: Timestamp) -> SourceOutcome {
-    let objects = history.objects;
     let name = format!("TrustRoot {}", job.root_name);
-    let start = match job.floors.start(objects, Owner { name: &name, root: &job.root_name }) {
+    let start = match job.floors.start(history.objects, Owner { name: &name, root: &job.root_name }) {
         Ok(start) => start,
         Err(finding) => {
             let commit = judged.head;
@@ -296,11 +306,9 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
         }
     };
     let started = Instant::now();
-    let keyless = keyless(&job.root);
-    let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
     let good = break_glass::good(job, history, &judged.head, now);
-    let waivers = Waivers { before: job.overrides.commits.clone(), head: good.is_some() };
-    let judgement = judge_waiving(history, &job.root, &start, &judged.head, now, with, &waivers);
+    let judging = Judging { job, history, start, now, keyless: keyless(&job.root) };
+    let judgement = judging.up_to(&judged.head, good.is_some());
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {
@@ -308,7 +316,7 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
             return SourceOutcome::Unreachable(GitError::from(error).finding());
         }
     }
-    let mut outcome = conclude(objects, judged, &judgement, job.floors.log.as_ref(), tally);
+    let mut outcome = judging.conclude(judged, &judgement, tally);
     if let SourceOutcome::Accepted { by_order, .. } = &mut outcome {
         *by_order = good.and_then(|good| Override::of(good, &judgement, now)).map(Box::new);
     }
@@ -320,45 +328,79 @@ fn is_incoming(mirror: &Mirror, head: &CommitId) -> bool {
     mirror.incoming().is_ok_and(|incoming| incoming.as_ref() == Some(head))
 }
 
-fn conclude(
-    objects: &Objects,
-    judged: Judged,
-    judgement: &Judgement,
-    floor: Option<&AuthorizedCommit>,
-    tally: Tally,
-) -> SourceOutcome {
-    let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
-        let step = judgement.steps.iter().find(|step| step.commit == commit);
-        let signer =
-            step.and_then(|step| step.signer.as_ref()).map(|signer| format!("{} ({})", signer.principal, signer.key));
-        SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
-    };
-    let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
-    let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
-        let findings = judgement.refusal().cloned().into_iter().collect();
-        return refuse(*failed, findings, good_prefix(objects, judgement, floor));
-    };
-    if let Err((commit, findings)) = compile_steps(objects, judgement) {
-        return refuse(commit, findings, None);
-    }
-    let verified = read_verified(objects, commit, judgement.broken().cloned());
-    match (verified, judgement.broken()) {
-        // Its trust file counts, so that the revocation does; its content waits.
-        (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
-        (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), by_order: None, tally },
-        (Err(findings), _) => refuse(commit.id(), findings, None),
-    }
+/// One judgement, and what comes of it.
+struct Judging<'a> {
+    job: &'a SourceJob,
+    history: &'a Attested<'a>,
+    start: Start,
+    now: Timestamp,
+    keyless: Option<KeylessSignatures>,
 }
 
-/// The last good commit of a refused push, if trust changes between the floor and it. Without a
-/// change of trust a push counts as a whole: nothing of it is in force while its head is refused.
-fn good_prefix(objects: &Objects, judgement: &Judgement, floor: Option<&AuthorizedCommit>) -> Option<Box<Verified>> {
-    let (good, floor) = (judgement.accepted()?, floor?);
-    if good.id() == floor.id() || good.trust_digest() == floor.trust_digest() {
-        return None;
+impl Judging<'_> {
+    /// `is_ordered` where a good order lets this commit through.
+    fn up_to(&self, head: &CommitId, is_ordered: bool) -> Judgement {
+        let Self { job, history, start, now, keyless } = self;
+        let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
+        let waivers = Waivers { before: job.overrides.commits.clone(), head: is_ordered };
+        judge_waiving(*history, &job.root, start, head, *now, with, &waivers)
     }
-    compile_steps(objects, judgement).ok()?;
-    read_verified(objects, good, judgement.broken().cloned()).ok().map(Box::new)
+
+    fn conclude(&self, judged: Judged, judgement: &Judgement, tally: Tally) -> SourceOutcome {
+        let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
+            let step = judgement.steps.iter().find(|step| step.commit == commit);
+            let signer = step
+                .and_then(|step| step.signer.as_ref())
+                .map(|signer| format!("{} ({})", signer.principal, signer.key));
+            SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
+        };
+        if let Err((commit, findings)) = compile_steps(self.history.objects, judgement) {
+            return refuse(commit, findings, self.good_before(judgement, &commit));
+        }
+        let failed =
+            judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
+        let (Some(commit), None) = (judgement.accepted(), judgement.refusal()) else {
+            let findings = judgement.refusal().cloned().into_iter().collect();
+            return refuse(*failed, findings, self.good_prefix(judgement));
+        };
+        let verified = read_verified(self.history.objects, commit, judgement.broken().cloned());
+        match (verified, judgement.broken()) {
+            // Its trust file counts, so that the revocation does; its content waits.
+            (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
+            (Ok(verified), None) => {
+                SourceOutcome::Accepted { judged, verified: Box::new(verified), by_order: None, tally }
+            }
+            (Err(findings), _) => refuse(commit.id(), findings, None),
+        }
+    }
+
+    /// The last good commit of a refused push, where it counts for itself: if trust changes between the floor and it, or
+    /// if its trust file, by which the next one is judged, says so (`history.partialAdvance`). Otherwise a push counts as
+    /// a whole: nothing of it is in force while its head is refused.
+    fn good_prefix(&self, judgement: &Judgement) -> Option<Box<Verified>> {
+        let good = judgement.accepted()?;
+        let floor = self.job.floors.log.as_ref();
+        // Without a floor a head that does not descend from the introduction has no step that was good.
+        let is_news = match floor {
+            Some(floor) => floor.id() != good.id(),
+            None => judgement.steps.iter().any(|step| step.verdict.is_ok()),
+        };
+        if !is_news {
+            return None;
+        }
+        let moved = floor.is_some_and(|floor| floor.trust_digest() != good.trust_digest());
+        let verified = read_verified(self.history.objects, good, judgement.broken().cloned()).ok()?;
+        (moved || verified.trust_file.history.partial_advance).then(|| Box::new(verified))
+    }
+
+    /// As [`Self::good_prefix`], before a step that is good but for its policies. Judged once more up to there, since
+    /// only the end of a judgement is proven; its signatures are known.
+    fn good_before(&self, judgement: &Judgement, uncompiled: &CommitId) -> Option<Box<Verified>> {
+        let before = judgement.steps.iter().take_while(|step| step.commit != *uncompiled).last()?;
+        // An order lets the head through, and steps on the way to it; not what comes before it alone.
+        let up_to = self.up_to(&before.commit, false);
+        if up_to.refusal().is_some() { None } else { self.good_prefix(&up_to) }
+    }
 }
 
 /// Every step that changes `policies/` or `waivers/` must leave a set that compiles.

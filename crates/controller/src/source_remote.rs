@@ -6,12 +6,17 @@ use cluster::{Cluster, SecretData, crd::GitSourceSpec};
 use git::{App, ClientCertificate, Credentials, Limits, Remote, RemoteError, RemoteOptions};
 use manifest::{Finding, Sensitive};
 
-use crate::{code::ControllerCode, resources::finding, state::Key};
+use crate::{
+    code::ControllerCode,
+    resources::finding,
+    state::Key,
+    webhook::{MIN_TOKEN_BYTES, Token},
+};
 
 /// The key of a Secret that holds certificates.
 const CA: &str = "ca.crt";
 /// All keys that a Secret may have. The public key beside `identity` is for people: it is what the server has to know.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "username",
     "password",
     "bearerToken",
@@ -25,11 +30,14 @@ const KEYS: [&str; 13] = [
     "identity",
     "identity.pub",
     "known_hosts",
+    WEBHOOK,
 ];
+/// The key of a Secret that its forge knows as well.
+const WEBHOOK: &str = "webhook.token";
 /// The key of a Secret that makes it one of a GitHub App.
 const APP: &str = "githubAppID";
 /// What a Secret has to be.
-const NEEDED: &str = "for https: username and password, bearerToken, or githubAppID, githubAppInstallationID, githubAppPrivateKey and githubAppBaseURL; ca.crt; tls.crt and tls.key; for ssh: identity, password if it has a passphrase, identity.pub; known_hosts; all as UTF-8, nothing else";
+const NEEDED: &str = "for https: username and password, bearerToken, or githubAppID, githubAppInstallationID, githubAppPrivateKey and githubAppBaseURL; ca.crt; tls.crt and tls.key; for ssh: identity, password if it has a passphrase, identity.pub; known_hosts; for both: webhook.token; all as UTF-8, nothing else";
 
 /// A remote with its connection, and what it was made of.
 #[derive(Debug)]
@@ -62,14 +70,14 @@ impl KeptRemote {
     }
 }
 
-/// The remote of a source. Its Secret is read each time: nothing else tells that a credential was withdrawn.
+/// The remote of a source, and what its webhooks must know. Its Secret is read each time: nothing else tells that a credential was withdrawn.
 pub(crate) async fn remote(
     cluster: &Cluster,
     key: &Key,
     spec: &GitSourceSpec,
     tracked: &str,
     kept: Option<Arc<KeptRemote>>,
-) -> Result<Arc<KeptRemote>, Finding> {
+) -> Result<(Arc<KeptRemote>, Option<Token>), Finding> {
     let owner = format!("GitSource {key}");
     if spec.r#ref != tracked {
         let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
@@ -77,6 +85,7 @@ pub(crate) async fn remote(
         return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
     }
     let mut options = RemoteOptions { limits: Limits::default(), ..RemoteOptions::default() };
+    let mut webhook = None;
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
             let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
@@ -86,9 +95,20 @@ pub(crate) async fn remote(
         let found = cluster.secret(&key.namespace, &secret.name).await;
         let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
         let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
+        webhook = token(&data).map_err(|what| refuse(what, NEEDED))?;
         options = of_secret(&data).map_err(|what| refuse(what, NEEDED))?;
     }
-    KeptRemote::of(kept, &spec.url, &spec.r#ref, options).map_err(|error| git::GitError::from(error).finding())
+    let remote = KeptRemote::of(kept, &spec.url, &spec.r#ref, options);
+    Ok((remote.map_err(|error| git::GitError::from(error).finding())?, webhook))
+}
+
+/// What webhooks must know.
+fn token(data: &SecretData) -> Result<Option<Token>, String> {
+    let token = |value: &Sensitive<Vec<u8>>| {
+        let short = || format!("has a {WEBHOOK} of fewer than {MIN_TOKEN_BYTES} bytes");
+        Token::new(value.expose()).ok_or_else(short)
+    };
+    data.get(WEBHOOK).map(token).transpose()
 }
 
 /// A key that is not known is refused: read without it, the Secret would mean something else than who wrote it thinks.
@@ -167,7 +187,7 @@ mod tests {
         };
         assert_eq!(of(&["username", "password", "ca.crt"]), Ok(true));
         assert_eq!(of(&["bearerToken"]), Ok(true));
-        assert_eq!(of(&["ca.crt"]), Ok(false));
+        assert_eq!(of(&["ca.crt", "webhook.token"]), Ok(false));
         assert_eq!(of(&["identity", "identity.pub", "known_hosts"]), Ok(true));
         assert_eq!(of(&["identity", "password", "known_hosts"]), Ok(true));
         for unknown in ["token", "Identity", "bearertoken"] {
@@ -183,6 +203,14 @@ mod tests {
         assert!(of(&["tls.crt"]).is_err() && of(&["tls.key"]).is_err());
         assert!(of(&["username"]).is_err() && of(&["username", "password", "bearerToken"]).is_err());
         assert!(of(&["identity", "username", "password"]).is_err() && of(&["identity", "bearerToken"]).is_err());
+    }
+
+    #[test]
+    fn a_webhook_token_is_long_enough_or_refused() {
+        let of = |value: &[u8]| token(&[(WEBHOOK.to_owned(), Sensitive::new(value.to_vec()))].into());
+        assert!(of(b"0123456789abcdef\n").unwrap().is_some());
+        assert_eq!(of(b"short").unwrap_err(), "has a webhook.token of fewer than 16 bytes");
+        assert_eq!(token(&SecretData::new()), Ok(None));
     }
 
     #[test]

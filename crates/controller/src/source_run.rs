@@ -16,13 +16,15 @@ use crate::{
     break_glass::{self, OrderAnswer, Override},
     code::ControllerCode,
     fault::FaultPoint,
-    journal::Journal,
+    freshness::Listened,
+    journal::{AcceptedHead, Journal},
     resources::finding,
     resume,
     source_gate::{self, InForce, SourceJob, SourceOutcome, Verified},
     source_remote::{KeptRemote, remote},
     source_turns::Turns,
     state::Key,
+    webhook::Token,
 };
 
 /// One run.
@@ -52,6 +54,10 @@ pub(crate) struct GateAnswer {
     pub root: Arc<TrustRootSpec>,
     /// The remote that was used.
     pub remote: Option<Arc<KeptRemote>>,
+    /// What webhooks must know, as the Secret has it now.
+    pub webhook: Option<Token>,
+    /// What was said of heartbeats.
+    pub listened: Listened,
     /// How it ended.
     pub outcome: SourceOutcome,
     /// Error of the log, if the acceptance could not be recorded.
@@ -66,7 +72,17 @@ pub(crate) struct GateAnswer {
 
 impl GateAnswer {
     fn of(root: Arc<TrustRootSpec>, outcome: SourceOutcome) -> Self {
-        Self { root, remote: None, outcome, recorded: Ok(()), restored: None, orders: Vec::new(), over: Vec::new() }
+        Self {
+            root,
+            remote: None,
+            webhook: None,
+            listened: Listened::Not,
+            outcome,
+            recorded: Ok(()),
+            restored: None,
+            orders: Vec::new(),
+            over: Vec::new(),
+        }
     }
 }
 
@@ -75,8 +91,8 @@ impl GateTask {
     pub(crate) async fn run(self, now: Timestamp) -> GateAnswer {
         let Self { cluster, journal, acceptance, turns, kept, key, spec, job } = self;
         let root = job.root.clone();
-        let used = match remote(&cluster, &key, &spec, &root.r#ref, kept).await {
-            Ok(used) => used,
+        let (used, webhook) = match remote(&cluster, &key, &spec, &root.r#ref, kept).await {
+            Ok(found) => found,
             Err(finding) => return GateAnswer::of(root, SourceOutcome::Unreachable(finding)),
         };
         let (owner, namespace, asked) = (format!("GitSource {key}"), key.namespace.clone(), Instant::now());
@@ -86,11 +102,12 @@ impl GateTask {
             let answer = gate(&job, used.remote(), &journal, &acceptance, &key, &spec, now);
             GateAnswer { remote: Some(used), ..answer }
         });
-        run.await.unwrap_or_else(|panic| {
+        let answer = run.await.unwrap_or_else(|panic| {
             let found = format!("the judgement ended unexpectedly: {panic}");
             let finding = finding(ControllerCode::A143, &owner, &found, "a verdict");
             GateAnswer::of(root, SourceOutcome::Unreachable(finding))
-        })
+        });
+        GateAnswer { webhook, ..answer }
     }
 }
 
@@ -104,7 +121,9 @@ fn gate(
     spec: &GitSourceSpec,
     now: Timestamp,
 ) -> GateAnswer {
-    let mut answer = GateAnswer::of(job.root.clone(), source_gate::run(job, remote, now));
+    let (outcome, beside) = source_gate::run(job, remote, now);
+    let mut answer = GateAnswer::of(job.root.clone(), outcome);
+    answer.listened = beside.map_or(Listened::Not, |beside| beside.listen(job, &answer.outcome, now));
     FaultPoint::Judged.pass();
     let accepted = match &answer.outcome {
         SourceOutcome::Accepted { verified, .. } => Some(verified),
@@ -178,9 +197,16 @@ pub(crate) fn record(
     {
         return Ok(Recorded::Done(Err(error)));
     }
-    let obeyed = serde_json::json!({ "spec": spec, "trustRoot": &*job.root });
-    let policies = verified.policies.digest();
-    let recorded = journal.verified(now, &key.to_string(), &job.root, &verified.commit, policies, &obeyed).map(drop);
+    let before = resume::root_of_floor(journal, &job.root)?;
+    let accepted = AcceptedHead {
+        source: &key.to_string(),
+        root: &job.root,
+        root_before: before.as_ref(),
+        commit: &verified.commit,
+        policies: verified.policies.digest(),
+        obeyed: &serde_json::json!({ "spec": spec, "trustRoot": &*job.root }),
+    };
+    let recorded = journal.verified(now, &accepted).map(drop);
     FaultPoint::VerifiedRecorded.pass();
     Ok(Recorded::Done(recorded))
 }

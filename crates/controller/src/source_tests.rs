@@ -39,7 +39,7 @@ pub(crate) struct World {
     state: TempDir,
 }
 
-fn id(text: &str) -> CommitId {
+pub(crate) fn id(text: &str) -> CommitId {
     text.parse().unwrap()
 }
 
@@ -83,6 +83,7 @@ impl World {
             mode: trust::TrustMode::Enforce,
             limits: None,
             resume_from: None,
+            freshness: None,
             orders: trust::TrustOrders::Signed,
             keyless: None,
             bootstrap: Vec::new(),
@@ -113,7 +114,7 @@ impl World {
         id(&self.repo.commit_signed(&self.sre, value).unwrap())
     }
 
-    fn job(&self, source: &str, floors: Floors) -> SourceJob {
+    pub(crate) fn job(&self, source: &str, floors: Floors) -> SourceJob {
         SourceJob {
             mirror: self.mirror(source),
             child: FetchChild { exe: PathBuf::from("/none"), args: Vec::new(), owner: String::new() },
@@ -126,6 +127,8 @@ impl World {
             overrides: Overrides::default(),
             judged: None,
             in_force: InForce::Known,
+            trust_file: None,
+            heard: None,
         }
     }
 
@@ -154,7 +157,7 @@ impl World {
         record(&job, &self.journal, &Mutex::new(()), &key(source), &spec(), (verified, None), Timestamp::now()).unwrap()
     }
 
-    fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
+    pub(crate) fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
         resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known, "prod", Timestamp::now())
     }
 }

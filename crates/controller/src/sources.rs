@@ -10,13 +10,14 @@ use trust::{AuthorizedCommit, TrustRootSpec};
 use crate::{
     event::Event,
     floor::Floors,
-    journal::Refused,
+    refusals::Refused,
     requests::Asked,
-    schedule::{backoff, next_poll},
+    schedule::backoff,
     source_events,
     source_gate::{self, InForce, LastJudged, SourceJob, SourceOutcome, Verified},
     source_run::{GateAnswer, GateTask},
-    state::{Dirty, Held, Key, Resume, SourceState, State},
+    source_state::SourceState,
+    state::{Dirty, Held, Key, Resume, State},
 };
 
 impl State {
@@ -25,10 +26,20 @@ impl State {
         if !self.knows_orders() {
             return;
         }
+        self.take_hints();
         let keys: Vec<Key> = self.sources.keys().cloned().collect();
         self.asked_sources.retain(|key| self.sources.contains_key(key));
         for key in keys {
             self.run_source(&key, now);
+        }
+    }
+
+    /// Sources whose forge says that something was pushed are due.
+    fn take_hints(&mut self) {
+        for key in self.hooks.take_hinted() {
+            let Some(source) = self.sources.get_mut(&key) else { continue };
+            source.hinted = Asked::Yes;
+            source.due = Instant::now();
         }
     }
 
@@ -67,6 +78,7 @@ impl State {
         let Ok(digest) = spec.digest() else { return };
         self.mirrors.take(key);
         let asked = source.requests.begin();
+        source.hinted = Asked::No;
         let last = source.judged.as_ref().filter(|last| asked == Asked::No && last.holds(Instant::now()));
         let task = GateTask {
             cluster: self.cluster.clone(),
@@ -86,6 +98,8 @@ impl State {
                 orders,
                 overrides: source.overrides.clone(),
                 judged: last.map(|last| last.judged.clone()),
+                trust_file: source.verified.as_ref().map(|verified| Arc::clone(&verified.trust_file)),
+                heard: source.pulse.beat().cloned(),
                 in_force: if source.floor.is_some() && source.verified.is_none() {
                     InForce::Lost
                 } else {
@@ -110,7 +124,7 @@ impl State {
 
     /// One run of the gate ended.
     pub(crate) fn source_judged(&mut self, key: &Key, answer: GateAnswer, now: Timestamp) {
-        let GateAnswer { root, remote, outcome, recorded, restored, orders, over } = answer;
+        let GateAnswer { root, remote, webhook, listened, outcome, recorded, restored, orders, over } = answer;
         let random = self.jitter.draw();
         let current = self.root_of(key).is_some_and(|current| current == root);
         self.mirrors.give_back(key);
@@ -119,12 +133,8 @@ impl State {
         let own = |source: &&mut SourceState| source.resume == Resume::Done;
         let Some(source) = self.sources.get_mut(key).filter(own) else { return };
         source.remote = remote;
-        let interval = source.obeyed.as_ref().map(|spec| spec.interval.clone()).unwrap_or_default();
-        source.due = Instant::now() + next_poll(&interval, random);
-        if !current || source.requests.open() == Asked::Yes {
-            // Trust changed, or somebody asked, while the gate was running.
-            source.due = Instant::now();
-        }
+        self.hooks.know(key, webhook);
+        source.due = source.next_due(current, random);
         if let Err(error) = recorded {
             source.due = Instant::now() + backoff(3, random);
             return self.log_failed(&error);
@@ -133,8 +143,12 @@ impl State {
             source.requests.end();
         }
         self.metrics.gate_ended(key, &outcome, now);
+        if current {
+            source.pulse.listened(listened);
+        }
         if !matches!(outcome, SourceOutcome::Unreachable(_)) {
             source.failures = 0;
+            source.pulse.answered(now);
             if source.unreachable.take().is_some() {
                 self.dirty.insert(Dirty::Source(key.clone()));
             }
@@ -169,7 +183,7 @@ impl State {
                 source.due = pause.map_or(source.due, |pause| source.due.min(Instant::now() + pause));
                 self.source_refused(key, &commit.to_string(), findings, signer, now);
                 if let Some(verified) = prefix {
-                    tracing::info!(source = %key, commit = %verified.commit.id(), "verified up to the refused commit: trust changes on the way");
+                    tracing::info!(source = %key, commit = %verified.commit.id(), "verified up to the refused commit");
                     self.in_force(key, *verified, &root);
                 }
             }

@@ -12,21 +12,22 @@ use jiff::Timestamp;
 use manifest::{Digest, DigestKey, Finding, ObjectRef, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use tokio::sync::mpsc;
-use trust::{AuthorizedCommit, CommitId, SignatureCache, TrustRootSpec};
+use trust::{CommitId, SignatureCache, TrustRootSpec};
 
 use crate::{
     absence::Absences,
-    break_glass::{BreakGlassState, Overrides},
+    break_glass::BreakGlassState,
     event::Event,
     expected::ExpectedStore,
     fights::Fights,
     holds::Holds,
-    journal::{Journal, Refusals},
+    journal::Journal,
     kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
+    refusals::Refusals,
     removal::Dropped,
     render_cache::RenderCache,
     report::Reporter,
@@ -37,10 +38,10 @@ use crate::{
     revert_failures::RevertFailures,
     rollbacks::{RollbackState, RolledBack},
     schedule::Jitter,
-    source_gate::{LastJudged, Verified},
-    source_remote::KeptRemote,
+    source_state::SourceState,
     source_turns::Turns,
     upkeep::Upkeep,
+    webhook::Hooks,
 };
 
 pub(crate) use crate::dirty::Dirty;
@@ -143,66 +144,6 @@ pub(crate) enum Resume {
     Running,
     /// Done.
     Done,
-}
-
-/// A GitSource.
-#[derive(Debug)]
-pub(crate) struct SourceState {
-    /// As it is in the cluster; `None` once it is deleted.
-    pub resource: Box<crd::GitSource>,
-    /// The spec that is obeyed.
-    pub obeyed: Option<Arc<crd::GitSourceSpec>>,
-    /// Why the spec in the cluster is not obeyed.
-    pub order: Option<Finding>,
-    /// The remote that was used last without an error, with its connection.
-    pub(crate) remote: Option<Arc<KeptRemote>>,
-    /// Whether the log was asked.
-    pub resume: Resume,
-    /// When it runs next.
-    pub due: Instant,
-    /// Consecutive failures to reach the server.
-    pub failures: u32,
-    /// What was judged last.
-    pub(crate) judged: Option<LastJudged>,
-    /// The proven start of the next judgement.
-    pub floor: Option<AuthorizedCommit>,
-    /// The verified revision.
-    pub verified: Option<Arc<Verified>>,
-    /// What orders let through.
-    pub(crate) overrides: Overrides,
-    /// The head, if it is refused.
-    pub held: Option<Held>,
-    /// Why there is no verdict.
-    pub unreachable: Option<Finding>,
-    /// The last head that was seen.
-    pub head: Option<CommitId>,
-    /// Judgements that people ask for.
-    pub requests: Requests,
-}
-
-impl SourceState {
-    /// One that was seen for the first time.
-    pub(crate) fn new(resource: crd::GitSource) -> Self {
-        let answered = resource.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
-        let requests = Requests::new(resource.annotation(REQUESTED_AT), answered);
-        Self {
-            resource: Box::new(resource),
-            obeyed: None,
-            order: None,
-            remote: None,
-            resume: Resume::Needed,
-            due: Instant::now(),
-            failures: 0,
-            judged: None,
-            floor: None,
-            verified: None,
-            overrides: Overrides::default(),
-            held: None,
-            unreachable: None,
-            head: None,
-            requests,
-        }
-    }
 }
 
 /// What a Sync is doing.
@@ -418,6 +359,8 @@ pub(crate) struct State {
     pub(crate) acceptance: Arc<Mutex<()>>,
     /// Which gates may run.
     pub(crate) turns: Arc<Turns>,
+    /// What forges say.
+    pub(crate) hooks: Arc<Hooks>,
     /// Who works in which mirror.
     pub(crate) mirrors: Mirrors,
     /// Syncs.

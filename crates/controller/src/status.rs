@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use plan::{DriftMode, SyncRef};
 
 use crate::{
-    conditions::{held_revision, of_root, of_source, of_sync, set},
+    conditions::{FRESH, held_revision, of_freshness, of_root, of_source, of_sync, set},
     metrics::OwnerLabels,
     outbox::Status,
     rollbacks::RolledBack,
@@ -70,7 +70,9 @@ impl State {
             self.metrics.hold(&OwnerLabels::source(key), source.held.as_ref());
         }
         status.last_handled_reconcile_at = source.requests.answered().cloned();
+        let is_shown = status.conditions.iter().any(|condition| condition.kind == FRESH);
         let verdicts = of_source(source).into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
+        let verdicts = verdicts.chain(of_freshness(source, is_shown));
         set(&mut status.conditions, verdicts, generation, now);
         // Until the log was asked nobody knows.
         if source.resume == Resume::Done {

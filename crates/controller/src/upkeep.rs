@@ -86,6 +86,7 @@ impl State {
         self.end_fights();
         self.record_counts(jiff::Timestamp::now());
         let (sources, syncs) = (&self.sources, &self.syncs);
+        self.hooks.retain(|key| sources.contains_key(key));
         self.metrics.retain(|owner| {
             let key = Key { namespace: owner.namespace.clone(), name: owner.name.clone() };
             if owner.kind == "Sync" {

@@ -1,7 +1,7 @@
 //! What lies beside a commit: envelopes in its note under `refs/notes/writ-approvals`, and in the folder of its tree under
 //! `refs/writ/approvals`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid};
 use manifest::RepoPath;
@@ -50,12 +50,9 @@ impl Approvals {
     /// As [`Mirror::open`].
     pub fn open(mirror: &Path) -> Result<Self, MirrorError> {
         let [notes, tree] = BranchRef::of_approvals();
-        let beside = |ending: &str| {
-            let name = mirror.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            mirror.with_file_name(format!("{name}@{ending}"))
-        };
-        let mirrors = [(notes, Mirror::open(&beside("notes"))?), (tree, Mirror::open(&beside("approvals"))?)];
-        Ok(Self { mirrors, kept: Kept::new(beside("kept")) })
+        let open = |ending: &str| Mirror::open(&beside(mirror, ending));
+        let mirrors = [(notes, open("notes")?), (tree, open("approvals")?)];
+        Ok(Self { mirrors, kept: Kept::new(beside(mirror, "kept")) })
     }
 
     /// Keeps what made a step accepted, whatever becomes of the refs.
@@ -194,8 +191,14 @@ fn at(reading: &mut Reading<'_>, tip: &CommitId, path: &str) -> Result<Option<No
     reading.at(tip, &path)
 }
 
+/// The folder of a mirror that lies beside that of a branch.
+pub(crate) fn beside(mirror: &Path, ending: &str) -> PathBuf {
+    let name = mirror.file_name().unwrap_or_default().to_string_lossy();
+    mirror.with_file_name(format!("{name}@{ending}"))
+}
+
 /// One envelope each: they begin on a line of their own, as `git notes append` puts them.
-fn envelopes(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn envelopes(bytes: &[u8]) -> Vec<Vec<u8>> {
     let lines = bytes.split(|byte| *byte == b'\n').map(|line| line.trim_ascii().to_vec());
     lines.filter(|line| !line.is_empty()).take(MAX_ENVELOPES + 1).collect()
 }

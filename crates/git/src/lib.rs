@@ -22,6 +22,7 @@ mod fetch;
 mod folders;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod heartbeats;
 mod http;
 mod kept;
 mod library;
@@ -53,6 +54,7 @@ pub use credentials::{ClientCertificate, Credentials, MAX_CREDENTIAL_BYTES};
 pub use error::GitError;
 pub use exchange::{ExchangeError, KeyProblem, Waiting};
 pub use fetch::{ChildError, FetchChild};
+pub use heartbeats::{HEARTBEAT_FILE, HEARTBEAT_REF, Heartbeats};
 pub use mirror::{Mirror, MirrorError};
 pub use objects::{
     MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_PATHS_BYTES, MAX_TREE_BYTES, Objects,

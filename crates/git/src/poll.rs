@@ -10,6 +10,7 @@ use crate::{
     budget::Budget,
     error::GitError,
     exchange::{ExchangeError, cause, quoted},
+    heartbeats::HEARTBEAT_REF,
     http::{Client, Post, USER_AGENT},
     pktline::{self, Packet, PacketError},
     remote::{BranchRef, Remote},
@@ -29,6 +30,8 @@ pub struct Polled {
     pub head: Option<CommitId>,
     /// Those of the refs of approvals, notes first. `None` also where the server does not tell.
     pub approvals: [Option<CommitId>; 2],
+    /// That of heartbeats; `None` also where the server does not tell.
+    pub heartbeat: Option<CommitId>,
 }
 
 impl Polled {
@@ -41,6 +44,7 @@ impl Polled {
             match name {
                 APPROVAL_NOTES => notes,
                 APPROVAL_TREE => tree,
+                HEARTBEAT_REF => &mut self.heartbeat,
                 _ => return Ok(()),
             }
         };
@@ -55,7 +59,7 @@ impl Polled {
     }
 }
 
-/// Where the remote's branch is now, and the refs of approvals. One request; over https
+/// Where the remote's branch is now, and the refs of approvals and heartbeats. One request; over https
 /// repeated once on a new connection when the kept one turns out to be closed. A server of ssh that does not know version
 /// 2 of the protocol tells of the branch alone.
 ///
@@ -96,7 +100,7 @@ pub(crate) fn request(reference: &BranchRef) -> Vec<u8> {
     let _ = pktline::write(&mut body, format!("agent={USER_AGENT}\n").as_bytes());
     let _ = pktline::write(&mut body, b"object-format=sha1\n");
     pktline::write_delimiter(&mut body);
-    for name in [reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE] {
+    for name in [reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE, HEARTBEAT_REF] {
         let _ = pktline::write(&mut body, format!("ref-prefix {name}\n").as_bytes());
     }
     pktline::write_flush(&mut body);
@@ -177,7 +181,7 @@ mod tests {
         let body = request(&"refs/heads/main".parse().unwrap());
         let text = String::from_utf8(body).unwrap();
         assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
-        let refs = "001fref-prefix refs/heads/main\n0029ref-prefix refs/notes/writ-approvals\n0023ref-prefix refs/writ/approvals\n";
+        let refs = "001fref-prefix refs/heads/main\n0029ref-prefix refs/notes/writ-approvals\n0023ref-prefix refs/writ/approvals\n0023ref-prefix refs/writ/heartbeat\n";
         assert!(text.ends_with(&format!("0001{refs}0000")), "{text}");
     }
 

@@ -9,6 +9,7 @@ use crate::{
     attestations::{APPROVAL_NOTES, APPROVAL_TREE},
     client::Client,
     credentials::{ClientCertificate, Credentials},
+    heartbeats::HEARTBEAT_REF,
 };
 
 /// The longest url accepted, in bytes: what every server and proxy in use accepts (2 KiB).
@@ -89,6 +90,11 @@ impl BranchRef {
     pub(crate) fn of_approvals() -> [Self; 2] {
         [APPROVAL_NOTES, APPROVAL_TREE].map(|name| Self(name.to_owned()))
     }
+
+    /// The ref under which heartbeats lie.
+    pub(crate) fn of_heartbeats() -> Self {
+        Self(HEARTBEAT_REF.to_owned())
+    }
 }
 
 impl FromStr for BranchRef {
@@ -105,9 +111,10 @@ impl FromStr for BranchRef {
 impl TryFrom<String> for BranchRef {
     type Error = RemoteError;
 
-    /// As read back by a fetch process: a branch, or a ref of approvals.
+    /// As read back by a fetch process: a branch, or a ref of what lies beside it.
     fn try_from(text: String) -> Result<Self, RemoteError> {
-        match Self::of_approvals().into_iter().find(|known| known.0 == text) {
+        let mut beside = Self::of_approvals().into_iter().chain([Self::of_heartbeats()]);
+        match beside.find(|known| known.0 == text) {
             Some(known) => Ok(known),
             None => text.parse(),
         }
@@ -243,7 +250,7 @@ const APPROVALS: Limits = Limits {
 };
 
 impl Remote {
-    /// The same repository, for one of the refs of approvals. Who may push there need not be who may push the branch: less
+    /// The same repository, for one of the refs of approvals, or that of heartbeats. Who may push there need not be who may push the branch: less
     /// is taken from them.
     pub(crate) fn for_approvals(&self, reference: BranchRef) -> Self {
         let least = |one: u64, other: u64| one.min(other);

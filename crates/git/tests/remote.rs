@@ -27,8 +27,9 @@ use std::{
 };
 
 use git::{
-    Approvals, Attested, ChildError, Credentials, ExchangeError, FetchChild, Fetched, GitCode, GitError, Limits,
-    Mirror, MirrorError, Remote, RemoteOptions, Waiting, fetch_child, poll,
+    Approvals, Attested, ChildError, Credentials, ExchangeError, FetchChild, Fetched, GitCode, GitError,
+    HEARTBEAT_FILE, HEARTBEAT_REF, Heartbeats, Limits, Mirror, MirrorError, Remote, RemoteOptions, Waiting,
+    fetch_child, poll,
 };
 use manifest::{RepoPath, Sensitive};
 use testkit::{Fault, GitServer, Push, SignedRepo};
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("what_ran_is_counted", what_ran_is_counted),
         ("clone_then_increment_then_nothing", clone_then_increment_then_nothing),
         ("approvals_are_fetched_beside_the_branch", approvals_are_fetched_beside_the_branch),
+        ("heartbeats_are_fetched_beside_the_branch", heartbeats_are_fetched_beside_the_branch),
         ("a_forced_push_arrives", a_forced_push_arrives),
         ("only_the_named_ref_is_fetched", only_the_named_ref_is_fetched),
         (
@@ -310,6 +312,39 @@ fn everything(error: &GitError) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Each heartbeat takes the place of the one before, and what takes the ref away takes nothing back.
+fn heartbeats_are_fetched_beside_the_branch() {
+    let setting = Setting::new();
+    setting.commit("readme", "1");
+    setting.push(Push::FastForward);
+    let remote = setting.remote();
+    let heartbeats = Heartbeats::open(setting.mirror.dir()).unwrap();
+    let fetch = || heartbeats.fetch(&remote, &child(), &poll(&remote).unwrap());
+    assert!(!fetch().unwrap());
+    assert!(heartbeats.envelopes().unwrap().is_empty());
+    let beat = |text: &str| {
+        setting.repo.write(HEARTBEAT_FILE, text).unwrap();
+        let blob = setting.repo.git(&["hash-object", "-w", HEARTBEAT_FILE]).unwrap();
+        setting.repo.git(&["update-index", "--add", "--cacheinfo", "100644", blob.trim(), HEARTBEAT_FILE]).unwrap();
+        let tree = setting.repo.git(&["write-tree"]).unwrap();
+        let commit = setting.repo.git(&["commit-tree", "-m", "heartbeat", tree.trim()]).unwrap();
+        setting.push_ref(&format!("+{}:{HEARTBEAT_REF}", commit.trim()));
+    };
+    beat("{\"n\":1}\n{\"n\":2}\n");
+    assert!(fetch().unwrap());
+    assert_eq!(heartbeats.envelopes().unwrap(), [b"{\"n\":1}", b"{\"n\":2}"]);
+    let old = poll(&remote).unwrap();
+    beat("{\"n\":3}\n");
+    // Between the question and the fetch another one came.
+    let polled = git::Polled { heartbeat: old.head, ..old };
+    assert!(!heartbeats.fetch(&remote, &child(), &polled).unwrap());
+    assert!(fetch().unwrap());
+    assert_eq!(heartbeats.envelopes().unwrap(), [b"{\"n\":3}"]);
+    setting.push_ref(&format!(":{HEARTBEAT_REF}"));
+    assert!(!fetch().unwrap());
+    assert_eq!(heartbeats.envelopes().unwrap().len(), 1);
 }
 
 /// Approvals arrive in mirrors of their own; what takes the ref away takes nothing back, and what is too large keeps

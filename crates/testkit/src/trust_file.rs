@@ -171,6 +171,13 @@ impl TrustFile {
         self
     }
 
+    /// Sets `history.partialAdvance`: good steps before a refused one are accepted.
+    #[must_use]
+    pub fn partial_advance(mut self) -> Self {
+        self.history = Some("{partialAdvance: true}".to_owned());
+        self
+    }
+
     /// Revokes a key hard, by fingerprint (`SHA256:…`).
     #[must_use]
     pub fn revoke_key(mut self, fingerprint: &str, reason: &str) -> Self {

@@ -1,37 +1,29 @@
 //! Approvals: what principals say of a step beside signing its commit.
 //!
-//! An approval is an in-toto statement (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) in a DSSE
-//! envelope (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>), signed as `ssh-keygen -Y sign -n
-//! writ-approval@1` or `gpg --armor --detach-sign` does. It is bound to repository, ref, predecessor, resulting tree and trust file, so it counts for that
-//! one change and no other. It lies where anybody may put it: it proves itself or counts for nothing.
+//! An approval is a statement in an envelope (see `envelope`), signed under the namespace `writ-approval@1`. It is bound to
+//! repository, ref, predecessor, resulting tree and trust file, so it counts for that one change and no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use manifest::{Digest, canonical_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommitId, CommitObject, History, TreeId, TrustFile, TrustRootSpec, detached::Keys, instants::Instants,
-    signature_cache::Verifier, signed_by::SignedBy,
+    CommitId, CommitObject, History, TreeId, TrustFile, TrustRootSpec,
+    detached::Keys,
+    envelope::{EnvelopeError, MAX_ENVELOPES, STATEMENT_TYPE, Signers, envelope_message, open},
+    instants::Instants,
+    signature_cache::Verifier,
+    signed_by::SignedBy,
 };
 
 /// The namespace of signatures over approvals.
 pub const NAMESPACE_APPROVAL: &str = "writ-approval@1";
 /// The type of an approval's predicate.
 pub const APPROVAL_TYPE: &str = "https://writ.dev/approval/v1";
-/// The type of what is in the envelope.
-pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
-/// Most bytes of one envelope: a statement of about 800 bytes and eight signatures of RSA keys, in base64 twice.
-pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
-/// Most envelopes about one commit that are looked at: four from each of a team of sixteen.
-pub const MAX_ENVELOPES: usize = 64;
 /// Most commits that are left out at once: a day's pushes by a team whose branch went wrong.
 pub const MAX_SKIPPED: usize = 64;
-/// Most signatures of one envelope.
-const MAX_ENVELOPE_SIGNATURES: usize = 8;
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// How many reasons are told in one message.
 const TOLD: usize = 5;
 
@@ -71,33 +63,12 @@ pub enum Decision {
 /// Why something is no approval.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApprovalError {
-    /// Too large.
-    #[error("an envelope of {0} bytes; at most {MAX_ENVELOPE_BYTES}")]
-    TooLarge(usize),
-    /// Not an envelope of this form.
-    #[error("not a DSSE envelope: {0}")]
-    Envelope(String),
+    /// Not an envelope.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
     /// Not a statement of this form.
     #[error("not an in-toto statement of an approval: {0}")]
     Statement(String),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Envelope {
-    payload_type: String,
-    payload: String,
-    signatures: Vec<EnvelopeSignature>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EnvelopeSignature {
-    /// A hint, which decides nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    keyid: Option<String>,
-    /// Base64 of the armoured signature.
-    sig: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -206,29 +177,6 @@ impl Approval {
     }
 }
 
-/// What is signed of a payload: the pre-authentication encoding of DSSE.
-#[must_use]
-pub fn envelope_message(payload: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len());
-    [head.as_bytes(), payload].concat()
-}
-
-/// The envelope around a payload and armoured signatures over its [`envelope_message`], on one line.
-#[must_use]
-pub fn envelope(payload: &[u8], signatures: &[(&str, &str)]) -> String {
-    let signature = |(principal, armoured): &(&str, &str)| EnvelopeSignature {
-        keyid: Some((*principal).to_owned()),
-        sig: STANDARD.encode(armoured),
-    };
-    let envelope = Envelope {
-        payload_type: PAYLOAD_TYPE.to_owned(),
-        payload: STANDARD.encode(payload),
-        signatures: signatures.iter().map(signature).collect(),
-    };
-    #[expect(clippy::expect_used, reason = "a struct of texts always serialises")]
-    serde_json::to_string(&envelope).expect("an envelope serialises")
-}
-
 /// The step that approvals are asked for.
 pub(crate) struct Bound<'a> {
     pub(crate) root: &'a TrustRootSpec,
@@ -282,18 +230,20 @@ impl Approvals {
     }
 
     fn add(&mut self, text: &[u8], step: &Bound<'_>) {
-        let (payload, envelope) = match open(text) {
-            Ok(opened) => opened,
+        let read = open(text).map_err(ApprovalError::from);
+        let read = read.and_then(|opened| Approval::parse(&opened.payload).map(|approval| (opened, approval)));
+        let (opened, approval) = match read {
+            Ok(read) => read,
             Err(error) => return self.reasons.push(error.to_string()),
         };
-        let approval = match Approval::parse(&payload) {
-            Ok(approval) => approval,
-            Err(error) => return self.reasons.push(error.to_string()),
+        let message = envelope_message(&opened.payload);
+        let signers = Signers {
+            keys: Keys { policy: step.policy, instants: step.instants, verifier: step.verifier },
+            namespace: NAMESPACE_APPROVAL,
         };
-        let message = envelope_message(&payload);
         let mut counts = false;
-        for signature in &envelope.signatures {
-            match signer(&signature.sig, &message, step) {
+        for signature in &opened.signatures {
+            match signers.signer(signature, &message) {
                 Err(reason) => self.reasons.push(reason),
                 Ok((principal, signed)) => {
                     if let Some(why) = step.withdrawn.and_then(|withdrawn| withdrawn(&signed)) {
@@ -335,28 +285,4 @@ impl Approvals {
         }
         told.join("; ")
     }
-}
-
-/// The payload of an envelope, and the envelope.
-fn open(text: &[u8]) -> Result<(Vec<u8>, Envelope), ApprovalError> {
-    if text.len() > MAX_ENVELOPE_BYTES {
-        return Err(ApprovalError::TooLarge(text.len()));
-    }
-    let wrong = |what: &str| ApprovalError::Envelope(what.to_owned());
-    let envelope: Envelope =
-        serde_json::from_slice(text).map_err(|error| ApprovalError::Envelope(error.to_string()))?;
-    if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(wrong("another type of payload"));
-    }
-    if !(1..=MAX_ENVELOPE_SIGNATURES).contains(&envelope.signatures.len()) {
-        return Err(wrong("no signature, or too many"));
-    }
-    let payload = STANDARD.decode(&envelope.payload).map_err(|_invalid| wrong("the payload is not base64"))?;
-    Ok((payload, envelope))
-}
-
-fn signer(signature: &str, message: &[u8], step: &Bound<'_>) -> Result<(String, SignedBy), String> {
-    let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
-    let by = Keys { policy: step.policy, instants: step.instants, verifier: step.verifier };
-    by.signer(&armoured, message, NAMESPACE_APPROVAL)
 }

@@ -163,6 +163,12 @@ manifest::codes! {
             action: "Add the trailer, and sign the commit again; or have a person approve it, where the trust file takes that.",
             example: "W404 RefBindingMissing: commit 3f1c2a9d0b7e: its message does not say that it is for refs/heads/main of urn:writ:shop; needed: the trailer `Writ-Ref: urn:writ:shop refs/heads/main`",
         },
+        /// What the server shows may be old.
+        W405 = "SourceStale" {
+            meaning: "The server has not answered, or no signed heartbeat has come, for longer than `freshness` of the TrustRoot allows, or a heartbeat names a head that the server does not show. New commits, revocations among them, may be hidden. It is told and refuses nothing: what was accepted stays in force and is healed.",
+            action: "Look at what stands between writ and the Git server, and compare its head with that of the server itself. If nobody sends heartbeats any more, see to that: `writ trust heartbeat`.",
+            example: "W405 SourceStale: GitSource shop/config: the newest heartbeat is of 2026-07-02T09:00:00Z, by clock; needed: a heartbeat within 15m, of a head that is shown",
+        },
         /// Committer time goes back or lies in the future.
         W406 = "CommitterTime" {
             meaning: "The committer time is earlier than that of the commit before it, or lies in the future.",

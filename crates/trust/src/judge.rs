@@ -44,8 +44,8 @@ pub const MAX_STEPS: usize = 200_000;
 pub enum Start {
     /// From the introduction that the TrustRoot pins, which is judged as well.
     Introduction,
-    /// As [`Start::Introduction`], with this commit as the floor: it must be on the way to the head, and nothing
-    /// before it is given out as accepted or listed. For a revision that is known to have been accepted, but not proven.
+    /// As [`Start::Introduction`], with this commit as the floor: it must be on the way to the head, or to an introduction
+    /// after it, and nothing before it is given out as accepted or listed. For a revision that is known to have been accepted, but not proven.
     Above(CommitId),
     /// From a commit that the caller takes as accepted; it is the floor.
     Accepted(CommitId),
@@ -206,7 +206,7 @@ enum Floor {
     None,
     /// It is at or before the start: all steps are above it.
     Below,
-    /// It is this commit, which must be among the steps.
+    /// It is this commit, which must be among the steps, or on the line before the start.
     At(CommitId, UpToFloor),
 }
 
@@ -290,20 +290,23 @@ impl Judge<'_> {
             }
         };
         judgement.from = Some(from);
-        judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(..)));
         let chain = self.chain(&from).and_then(|chain| match floor {
-            Floor::At(floor, _) if !chain.contains(floor) => Err(self.not_descendant(floor)),
-            _ => Ok(chain),
+            Floor::At(floor, _) if chain.contains(floor) => Ok((chain, false)),
+            // The roots were lost, and an admin lets trust start anew after the floor.
+            Floor::At(floor, _) if self.is_before(floor, &from)? => Ok((chain, true)),
+            Floor::At(floor, _) => Err(self.not_descendant(floor)),
+            Floor::None | Floor::Below => Ok((chain, true)),
         });
-        let chain = match chain {
+        // Nothing older than a floor is ever given out as accepted, whatever is refused after it.
+        let (chain, mut reached) = match chain {
             Ok(chain) => chain,
             Err(finding) => {
+                judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(..)));
                 judgement.steps.push(*self.about(self.head, finding));
                 return judgement;
             }
         };
-        // Nothing older than a floor is ever given out as accepted, whatever is refused after it.
-        let mut reached = !matches!(floor, Floor::At(..));
+        judgement.accepted = accepted.filter(|_commit| reached);
         let mut at = 0;
         while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);

@@ -13,8 +13,11 @@ mod commit_object;
 mod credit;
 mod declared_kinds;
 mod detached;
+mod envelope;
 mod explain;
+mod freshness;
 mod glob;
+mod heartbeat;
 mod history;
 mod instants;
 mod issuers;
@@ -44,10 +47,7 @@ mod trust_file;
 mod verified;
 mod watched;
 
-pub use approval::{
-    APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, MAX_SKIPPED,
-    NAMESPACE_APPROVAL, PAYLOAD_TYPE, envelope, envelope_message,
-};
+pub use approval::{APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_SKIPPED, NAMESPACE_APPROVAL};
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES, MAX_CMS_ARMOR_BYTES};
 pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
@@ -70,8 +70,11 @@ pub use ssh::{
 };
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
+pub use envelope::{EnvelopeError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, PAYLOAD_TYPE, envelope, envelope_message};
 pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
+pub use freshness::{Freshness, MAX_AGE, MIN_AGE};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
+pub use heartbeat::{HEARTBEAT_TYPE, Heard, Heartbeat, HeartbeatError, NAMESPACE_HEARTBEAT, hear};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
 pub use judge::{

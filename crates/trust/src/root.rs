@@ -7,7 +7,7 @@ use manifest::{Digest, Finding, Node, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Fingerprint, PublicKey, branch::check_branch};
+use crate::{CommitId, Fingerprint, Freshness, PublicKey, branch::check_branch};
 
 /// The most root keys: a group of people who meet, with room for replacements.
 pub const MAX_ROOT_KEYS: usize = 32;
@@ -44,6 +44,9 @@ pub struct TrustRootSpec {
     /// A commit that an admin vouches for as accepted: the floor after the log was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_from: Option<CommitId>,
+    /// How new what the server shows must be, so that a server that hides new commits is told (W405).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
     /// Whose orders are obeyed. Default `Signed`.
     #[serde(default)]
     pub orders: TrustOrders,
@@ -257,6 +260,9 @@ impl TrustRootSpec {
         let trusted_root = self.keyless.as_ref().and_then(|keyless| keyless.trusted_root.as_ref()).map(String::len);
         if let Some(bytes) = trusted_root.filter(|bytes| !(1..=MAX_TRUSTED_ROOT_BYTES).contains(bytes)) {
             invalid("keyless.trustedRoot", format!("{bytes} bytes, not 1 to {MAX_TRUSTED_ROOT_BYTES}"));
+        }
+        for (field, reason) in self.freshness.iter().flat_map(Freshness::check) {
+            invalid(field, reason);
         }
         if self.bootstrap.len() > MAX_BOOTSTRAP {
             invalid("bootstrap", format!("{} entries are more than {MAX_BOOTSTRAP}", self.bootstrap.len()));

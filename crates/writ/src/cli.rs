@@ -18,6 +18,7 @@ use crate::{
     signatures,
     signing::SigningKey,
     trust_approve,
+    trust_heartbeat::{self, TrustHeartbeatArgs},
     trust_import::{self, TrustImportArgs},
     trust_init,
     trust_keys::{self, TrustAddArgs, TrustRemoveArgs, TrustRotateArgs},
@@ -107,6 +108,9 @@ pub(crate) struct ControllerArgs {
     /// Address of `/metrics`, `/healthz` and `/readyz`.
     #[arg(long, env = "WRIT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,
+    /// Address of webhooks, `POST /hooks/NAMESPACE/NAME` of a GitSource; default: none are taken.
+    #[arg(long, env = "WRIT_WEBHOOK_LISTEN", hide_env_values = true)]
+    pub(crate) webhook_listen: Option<SocketAddr>,
     /// Kubeconfig; default: the ServiceAccount of the Pod.
     #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -210,6 +214,8 @@ enum TrustCommand {
     Import(TrustImportArgs),
     /// Approve a commit that somebody else made, or vouch for its tree after a revocation.
     Approve(TrustApproveArgs),
+    /// Say which head the branch has, so that a server that hides new commits is noticed; for a timer.
+    Heartbeat(TrustHeartbeatArgs),
     /// Check the trust file of the work tree, and the certificates that it pins, as the cluster would.
     Lint(TrustLintArgs),
     /// Show who may do what, by the trust file of a revision.
@@ -497,6 +503,7 @@ impl Cli {
             Command::Trust(TrustCommand::Sign(args)) => trust_sign::run(&args),
             Command::Trust(TrustCommand::Import(args)) => trust_import::run(&args),
             Command::Trust(TrustCommand::Approve(args)) => trust_approve::run(&args),
+            Command::Trust(TrustCommand::Heartbeat(args)) => trust_heartbeat::run(&args),
             Command::Trust(TrustCommand::Lint(args)) => trust_lint::run(&args),
             Command::Trust(TrustCommand::Show(args)) => trust_show::show(&args),
             Command::Trust(TrustCommand::Who(args)) => trust_show::who(&args),

@@ -89,6 +89,7 @@ fn options(args: ControllerArgs) -> anyhow::Result<Options> {
         namespace: args.namespace,
         identity: args.identity,
         listen: args.listen,
+        webhook_listen: args.webhook_listen,
         kubeconfig: args.kubeconfig,
         fetch_child: FetchChild::same_binary().context("cannot find this program, which fetches run as well")?,
         version: env!("CARGO_PKG_VERSION"),

@@ -12,16 +12,14 @@ use anyhow::{Context as _, bail};
 use git::{APPROVAL_NOTES, Objects};
 use jiff::Timestamp;
 use manifest::Digest;
-use trust::{
-    Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL, envelope,
-    envelope_message,
-};
+use trust::{Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL};
 
 use crate::{
     cli::TrustApproveArgs,
     exit::{Outcome, UsageError},
     output,
     signing::trust_file,
+    statement::{Signed, sign},
     verify::{open, resolve},
 };
 
@@ -70,9 +68,7 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         skipped,
     };
     let payload = approval.payload();
-    let (principal, signature) =
-        args.signing.sign_as(&file, ("approval", NAMESPACE_APPROVAL), &envelope_message(&payload))?;
-    let line = envelope(&payload, &[(&principal, &signature)]);
+    let Signed { principal, envelope: line } = sign(&file, &args.signing, ("approval", NAMESPACE_APPROVAL), &payload)?;
     if args.print {
         output::text(&format!("{line}\n"))?;
     } else {

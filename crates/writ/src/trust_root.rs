@@ -131,6 +131,7 @@ fn manifests(args: &TrustRootArgs, repository: &Objects, commit: &CommitId) -> a
         mode: TrustMode::Enforce,
         limits: None,
         resume_from: None,
+        freshness: None,
         orders: TrustOrders::Signed,
         keyless: None,
         bootstrap: vec![

@@ -20,7 +20,8 @@ pub struct GitSourceSpec {
     pub interval: String,
     /// Secret of the same namespace. For https: `username` and `password`, `bearerToken`, or a GitHub App (`githubAppID`,
     /// `githubAppInstallationID`, `githubAppPrivateKey`, `githubAppBaseURL`); `ca.crt`; `tls.crt` and `tls.key`. For ssh:
-    /// `identity` (a private key) with `password` for its passphrase, `known_hosts`. Nothing else.
+    /// `identity` (a private key) with `password` for its passphrase, `known_hosts`. For webhooks: `webhook.token`. Nothing
+    /// else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalName>,
     /// The TrustRoot that decides who may sign here.

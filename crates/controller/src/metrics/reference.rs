@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use super::{
-    ChangeLabels, DecisionLabels, HeldLabels, Metrics, OwnerLabels, PollLabels, SourceLabels, VerificationLabels,
-};
+use super::{ChangeLabels, DecisionLabels, HeldLabels, Metrics, OwnerLabels, PollLabels};
 
 /// What a page says of one metric.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -38,7 +36,7 @@ impl Metrics {
         drop(self.changes.get_or_create(&ChangeLabels::default()));
         drop(self.held_since.get_or_create(&HeldLabels::default()));
         drop(self.polls.get_or_create(&PollLabels::default()));
-        drop(self.verifications.get_or_create(&VerificationLabels::default()));
+        self.sources.sample();
         for of_an_owner in [
             &self.held,
             &self.rolled_back,
@@ -49,9 +47,6 @@ impl Metrics {
             &self.polled_at,
         ] {
             drop(of_an_owner.get_or_create(&OwnerLabels::default()));
-        }
-        for of_a_source in [&self.refused_commits, &self.verified_at] {
-            drop(of_a_source.get_or_create(&SourceLabels::default()));
         }
     }
 }

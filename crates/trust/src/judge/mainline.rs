@@ -33,6 +33,20 @@ impl Judge<'_> {
         Ok(chain)
     }
 
+    /// Whether a commit is on the line of first parents that leads to another.
+    pub(super) fn is_before(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, Finding> {
+        let mut at = *later;
+        for _ in 0..MAX_STEPS {
+            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
+            match raw.as_deref().and_then(first_parent) {
+                Some(parent) if parent == *earlier => return Ok(true),
+                Some(parent) => at = parent,
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
     /// W403: the head is too many steps away.
     fn too_far(&self, from: &CommitId) -> Finding {
         if *from != self.root.introduction.commit {

@@ -314,6 +314,7 @@ impl World {
             mode: trust::TrustMode::Enforce,
             limits: None,
             resume_from: None,
+            freshness: None,
             orders: trust::TrustOrders::Signed,
             keyless: None,
             bootstrap: Vec::new(),

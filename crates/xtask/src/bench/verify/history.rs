@@ -160,6 +160,7 @@ fn trust_root(signer: &Signer, commit: CommitId, payload: &[u8]) -> Result<Trust
         mode: trust::TrustMode::Enforce,
         limits: None,
         resume_from: None,
+        freshness: None,
         orders: trust::TrustOrders::Signed,
         keyless: None,
         bootstrap: Vec::new(),
