@@ -12,8 +12,8 @@ manifest::codes! {
         },
         /// More than one signature, or a header that only looks like one.
         W102 = "AmbiguousSignature" {
-            meaning: "The commit carries several signatures, the signature header of another object format, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone.",
-            action: "Make the commit again in a repository without `extensions.compatObjectFormat`, so that it carries one signature.",
+            meaning: "The commit carries several signatures, the signature header of another object format alone, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone. Two signatures are right where Git writes them (`extensions.compatObjectFormat`): `gpgsig`, then `gpgsig-sha256`, both by one key.",
+            action: "Make the commit again with an ordinary `git commit --gpg-sign`, and look for what added the header.",
             example: "W102 AmbiguousSignature: commit 3f1c2a9d0b7e: header gpgsigX; needed: at most one gpgsig header and no other that begins with gpgsig",
         },
         /// The object holds a NUL byte or is too large.
@@ -73,7 +73,7 @@ manifest::codes! {
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (X.509, ML-DSA keys, OpenPGP keys on Brainpool curves, two object formats at once), or it is OpenPGP where no principal has an OpenPGP key.",
+            meaning: "The signature format or the key type is not supported yet (X.509, ML-DSA keys, OpenPGP keys on Brainpool curves), or it is OpenPGP where no principal has an OpenPGP key.",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, and no principal has an OpenPGP key; needed: an SSH signature",
         },

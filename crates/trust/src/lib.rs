@@ -10,6 +10,7 @@ mod code;
 mod commit_headers;
 mod commit_id;
 mod commit_object;
+mod commit_signature;
 mod credit;
 mod declared_kinds;
 mod explain;
