@@ -27,6 +27,7 @@ pub(crate) struct Setup<'a> {
     files: BTreeMap<String, String>,
     api: Option<String>,
     volume: Option<&'static str>,
+    ids: &'static str,
 }
 
 impl Setup<'static> {
@@ -49,6 +50,7 @@ impl<'a> Setup<'a> {
             files: files.map(|(path, text)| (path.to_owned(), text)).into(),
             api: None,
             volume: None,
+            ids: "sha1",
         }
     }
 
@@ -88,6 +90,12 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// The hash that the repository names its objects by.
+    pub(crate) fn ids(mut self, format: &'static str) -> Self {
+        self.ids = format;
+        self
+    }
+
     /// Everything is made, writ is not started.
     pub(crate) fn prepare(self) -> Result<Stage<'a>> {
         static CRDS: OnceLock<String> = OnceLock::new();
@@ -103,8 +111,8 @@ impl<'a> Setup<'a> {
         let namespace = tenant.namespace().to_owned();
         let people = people()?;
         let git = GitServer::start()?;
-        git.create(REPOSITORY)?;
-        let repo = SignedRepo::new()?;
+        git.create_with_ids(REPOSITORY, self.ids)?;
+        let repo = SignedRepo::with_ids(self.ids)?;
         let introduction = self.introduce(&repo, &people, &namespace)?;
         let good = self.first_commit(&repo, &people)?;
         repo.push(&git.remote(REPOSITORY), "main:refs/heads/main", Push::FastForward)?;

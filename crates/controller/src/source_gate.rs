@@ -233,7 +233,8 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
     let approvals = approvals(job, remote, &polled)?;
     let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;
     let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec, approvals: beside };
-    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
+    let format = job.root.introduction.commit.format();
+    let mirror = Mirror::open_for(&job.mirror, format).map_err(|error| Box::new(GitError::from(error).finding()))?;
     // A mirror that was removed is fetched again, also if somebody who reads has made an empty one meanwhile.
     let fetched = is_incoming(&mirror, &head);
     if fetched && job.in_force == InForce::Known && job.judged.as_ref() == Some(&judged) {
@@ -249,7 +250,8 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
 
 /// What lies beside the commits, as new as it can be had: without the newest a change waits, and nothing else.
 fn approvals(job: &SourceJob, remote: &Remote, polled: &Polled) -> Result<Approvals, Box<Finding>> {
-    let approvals = Approvals::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
+    let approvals = Approvals::open_for(&job.mirror, job.root.introduction.commit.format())
+        .map_err(|error| Box::new(GitError::from(error).finding()))?;
     if let Err(error) = approvals.fetch(remote, &job.child, polled) {
         tracing::warn!("approvals are not fetched, what waits for them goes on waiting: {}", error.finding());
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cluster::{Cluster, SecretData, crd::GitSourceSpec};
-use git::{App, ClientCertificate, Credentials, Limits, Remote, RemoteError, RemoteOptions};
+use git::{App, ClientCertificate, Credentials, Remote, RemoteError, RemoteOptions};
 use manifest::{Finding, Sensitive};
+use trust::TrustRootSpec;
 
 use crate::{code::ControllerCode, resources::finding, state::Key};
 
@@ -67,16 +68,17 @@ pub(crate) async fn remote(
     cluster: &Cluster,
     key: &Key,
     spec: &GitSourceSpec,
-    tracked: &str,
+    root: &TrustRootSpec,
     kept: Option<Arc<KeptRemote>>,
 ) -> Result<Arc<KeptRemote>, Finding> {
+    let tracked = root.r#ref.as_str();
     let owner = format!("GitSource {key}");
     if spec.r#ref != tracked {
         let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
         let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
         return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
     }
-    let mut options = RemoteOptions { limits: Limits::default(), ..RemoteOptions::default() };
+    let mut options = RemoteOptions::default();
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
             let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
@@ -88,6 +90,7 @@ pub(crate) async fn remote(
         let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
         options = of_secret(&data).map_err(|what| refuse(what, NEEDED))?;
     }
+    options.format = root.introduction.commit.format();
     KeptRemote::of(kept, &spec.url, &spec.r#ref, options).map_err(|error| git::GitError::from(error).finding())
 }
 
@@ -130,7 +133,7 @@ fn of_secret(data: &SecretData) -> Result<RemoteOptions, String> {
         known_hosts: text("known_hosts")?.map(Sensitive::into_exposed),
         client_certificate,
         credentials,
-        limits: Limits::default(),
+        ..RemoteOptions::default()
     })
 }
 

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use git2::{ObjectType, Oid};
 use manifest::RepoPath;
-use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, TreeId};
+use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, ObjectFormat, TreeId};
 
 use crate::{
     error::GitError,
     fetch::FetchChild,
+    format::parse_oid,
     kept::Kept,
     mirror::{Mirror, MirrorError},
     objects::{Objects, Reading},
@@ -25,8 +26,8 @@ pub const APPROVAL_TREE: &str = "refs/writ/approvals";
 
 /// Largest note: as many envelopes as are looked at, at the 4 KiB that one has with one signature.
 const MAX_NOTE_BYTES: u64 = 256 * 1024;
-/// Deepest fan-out of notes that Git makes: one folder for each byte of the id.
-const MAX_FANOUT: usize = 20;
+/// Deepest fan-out of notes that Git makes: one folder for each byte of the longest id.
+const MAX_FANOUT: usize = 32;
 
 /// The mirrors of the refs of approvals, beside that of their branch. Nothing of them is ever accepted, so nothing is
 /// pinned: each has what was fetched last. What made a step accepted is kept besides.
@@ -49,12 +50,24 @@ impl Approvals {
     /// # Errors
     /// As [`Mirror::open`].
     pub fn open(mirror: &Path) -> Result<Self, MirrorError> {
+        Self::open_by(mirror, Mirror::open)
+    }
+
+    /// The same for a repository of an object format, as [`Mirror::open_for`].
+    ///
+    /// # Errors
+    /// As [`Mirror::open_for`].
+    pub fn open_for(mirror: &Path, format: ObjectFormat) -> Result<Self, MirrorError> {
+        Self::open_by(mirror, |dir| Mirror::open_for(dir, format))
+    }
+
+    fn open_by(mirror: &Path, open: impl Fn(&Path) -> Result<Mirror, MirrorError>) -> Result<Self, MirrorError> {
         let [notes, tree] = BranchRef::of_approvals();
         let beside = |ending: &str| {
             let name = mirror.file_name().unwrap_or_default().to_string_lossy().into_owned();
             mirror.with_file_name(format!("{name}@{ending}"))
         };
-        let mirrors = [(notes, Mirror::open(&beside("notes"))?), (tree, Mirror::open(&beside("approvals"))?)];
+        let mirrors = [(notes, open(&beside("notes"))?), (tree, open(&beside("approvals"))?)];
         Ok(Self { mirrors, kept: Kept::new(beside("kept")) })
     }
 
@@ -161,7 +174,7 @@ impl Objects {
             if found.len() > MAX_ENVELOPES {
                 break;
             }
-            let id = Oid::from_str(&entry.id).map_err(|_invalid| missing(entry.id.clone()))?;
+            let id = parse_oid(&entry.id, self.format()).ok_or_else(|| missing(entry.id.clone()))?;
             let reading = self.reading()?;
             found.extend(envelopes(reading.object(id, ObjectType::Blob, MAX_ENVELOPE_BYTES as u64)?.data()));
         }

@@ -29,17 +29,17 @@ use crate::{
 /// Where the head arrives, in the repository of the fetch.
 const ARRIVED: &str = "refs/writ/arrived";
 /// Memory beside what the objects need: libgit2's caches (16 and 8 MiB), 150 certificates and TLS (2 MiB), the data of
-/// the program (10 MiB in a debug build); rounded up. With the default limits that makes 48 + 3×32 + 153 = 297 MiB.
+/// the program (10 MiB in a debug build); rounded up. With the default limits that makes 48 + 3×32 + 183 = 327 MiB.
 const BASE_MEMORY: u64 = 48 << 20;
 /// Address space beside memory, which is files that the kernel may drop: the program and its libraries (200 MiB in a
-/// debug build), mapped windows of packs (64 MiB), indexes of a million objects (36 MiB), twice.
+/// debug build), mapped windows of packs (64 MiB), indexes of a million objects (48 MiB), twice.
 const MAPPED: u64 = 384 << 20;
 /// A difference, its base and its result are in memory at once.
 const OBJECTS_IN_MEMORY: u64 = 3;
-/// Memory of the indexer per object: entry, id and offset.
-const MEMORY_PER_OBJECT: u64 = 160;
-/// Index of a pack per object: id 20, checksum 4, offset 4, large offset 8 bytes; rounded up.
-const INDEX_PER_OBJECT: u64 = 40;
+/// Memory of the indexer per object: entry, id and offset. libgit2's ids have room for those of SHA-256, and there are two.
+const MEMORY_PER_OBJECT: u64 = 192;
+/// Index of a pack per object: id 32 (SHA-256), checksum 4, offset 4, large offset 8 bytes; rounded up.
+const INDEX_PER_OBJECT: u64 = 52;
 /// Descriptors: three standard streams, a socket, a few packs and refs; a mirror of many packs has more.
 const MAX_DESCRIPTORS: u64 = 512;
 
@@ -78,7 +78,8 @@ fn answer(input: impl Read) -> Result<Reply, String> {
             arrival::fetched_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
         return compact(room.saturating_sub(fetched)).map(|()| Reply::Compacted);
     }
-    let remote = request.into_remote().map_err(|error| error.to_string())?;
+    let format = arrival::format().map_err(|error| quoted(error.message()))?;
+    let remote = request.into_remote(format).map_err(|error| error.to_string())?;
     match fetch(&remote, confinement) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
         Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),
@@ -155,12 +156,12 @@ fn fetch(remote: &Remote, confinement: Confinement) -> Result<Fetched, Failure> 
     let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     library::limit_packs(as_size(limits.objects), as_size(limits.object_bytes))?;
     let budget = Budget::new(limits.fetch_seconds, limits.bytes);
-    let session = Session::new(remote.client.clone(), remote.reference.clone(), budget);
+    let session = Session::new(remote.client.clone(), remote.tracked.clone(), budget);
     register(&session)?;
     let repository = arrival::open()?;
     let room = Room::of(&limits)?;
     let objects = download(&repository, remote, &session, &room).map_err(|error| explain(&error, &session, &limits))?;
-    let reference = || remote.reference.to_string();
+    let reference = || remote.tracked.reference.to_string();
     let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
         return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
     };
@@ -168,7 +169,7 @@ fn fetch(remote: &Remote, confinement: Confinement) -> Result<Fetched, Failure> 
     if kind != git2::ObjectType::Commit {
         return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
     }
-    arrival::check_sizes(limits.object_bytes)?;
+    arrival::check_sizes(limits.object_bytes, remote.tracked.format)?;
     if arrival::arrived_bytes()? > room.bytes {
         return Err(Failure::Exchange(room.exceeded));
     }
@@ -220,7 +221,7 @@ fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>, ro
         .update_fetchhead(false)
         .follow_redirects(RemoteRedirect::None);
     let mut source = repository.remote_anonymous(ADDRESS)?;
-    source.fetch(&[format!("+{}:{ARRIVED}", remote.reference)], Some(&mut options), Some(""))?;
+    source.fetch(&[format!("+{}:{ARRIVED}", remote.tracked.reference)], Some(&mut options), Some(""))?;
     Ok(source.stats().received_objects() as u64)
 }
 

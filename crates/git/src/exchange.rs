@@ -219,6 +219,12 @@ pub enum ExchangeError {
         /// The ref.
         reference: String,
     },
+    /// The repository names its objects by another hash.
+    #[error("its object ids are not of {wanted}")]
+    ObjectFormat {
+        /// The hash that is asked for.
+        wanted: String,
+    },
     /// The ref does not name a commit.
     #[error("{reference} does not name a commit")]
     NotACommit {
@@ -251,6 +257,7 @@ impl ExchangeError {
             | Self::Truncated
             | Self::Protocol { .. }
             | Self::Server { .. }
+            | Self::ObjectFormat { .. }
             | Self::NotACommit { .. } => GitCode::W601,
         }
     }
@@ -340,6 +347,11 @@ impl ExchangeError {
                 ),
             ),
             Self::RefMissing { reference } => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
+            Self::ObjectFormat { wanted } => (
+                format!("a repository with {wanted} ids, as the introduction of the TrustRoot has"),
+                "correct spec.url, or name a commit of this repository in the TrustRoot: writ trust root REV prints it"
+                    .to_owned(),
+            ),
             Self::NotACommit { reference } => {
                 ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}")))
             }

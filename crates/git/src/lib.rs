@@ -20,6 +20,7 @@ mod error;
 mod exchange;
 mod fetch;
 mod folders;
+mod format;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;

@@ -13,7 +13,7 @@ use std::{
 
 use git2::{Oid, Repository, RepositoryInitOptions};
 use rustix::fs::{FlockOperation, flock};
-use trust::CommitId;
+use trust::{CommitId, ObjectFormat};
 
 use crate::{
     arrival::{self, FETCHED, FETCHED_PACKS},
@@ -23,6 +23,7 @@ use crate::{
     error::GitError,
     exchange::quoted,
     fetch::{ChildError, FetchChild, run},
+    format::for_git2,
     library,
     objects::Objects,
     remote::Remote,
@@ -32,8 +33,11 @@ use crate::{
 
 /// The last fetched head.
 pub(crate) const INCOMING: &str = "refs/writ/incoming";
-/// The whole configuration of a mirror; another one was not written by us.
+/// The whole configuration of a mirror with SHA-1 ids; another one was not written by us.
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+/// That of a mirror with SHA-256 ids.
+const CONFIG_SHA256: &str =
+    "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n";
 /// The lock of fetches, beside libgit2's own.
 const FETCH_LOCK: &str = "writ-fetch.lock";
 /// Between the name of a mirror that is being made and what tells attempts apart.
@@ -89,6 +93,16 @@ pub enum MirrorError {
         /// The mirror.
         path: PathBuf,
     },
+    /// It was made for a repository of the other object format.
+    #[error("{}: its objects have {found} ids, not {wanted}", path.display())]
+    Format {
+        /// The mirror.
+        path: PathBuf,
+        /// The format that it has.
+        found: ObjectFormat,
+        /// The format that it should have.
+        wanted: ObjectFormat,
+    },
     /// Not a name for a pin.
     #[error("{}: {name:?} is not a name for a pin", path.display())]
     PinName {
@@ -112,6 +126,7 @@ impl MirrorError {
         | Self::Library { path, .. }
         | Self::Foreign { path, .. }
         | Self::Busy { path }
+        | Self::Format { path, .. }
         | Self::PinName { path, .. }) = self;
         path.display().to_string()
     }
@@ -122,6 +137,7 @@ impl MirrorError {
             Self::Library { operation, detail, .. } => format!("could not {operation} ({detail})"),
             Self::Foreign { what, .. } => what.clone(),
             Self::Busy { .. } => "another fetch is running".to_owned(),
+            Self::Format { found, wanted, .. } => format!("its objects have {found} ids, not {wanted}"),
             Self::PinName { name, .. } => format!("{name:?} is not a name for a pin"),
         }
     }
@@ -140,6 +156,13 @@ impl MirrorError {
                 format!("rm -r {} # it is fetched anew", manifest::shell_quote(&self.place())),
             ),
             Self::Busy { .. } => pair("one fetch at a time", "wait for the other one"),
+            Self::Format { wanted, .. } => (
+                format!("a mirror of a repository with {wanted} ids, as the introduction of the TrustRoot has"),
+                format!(
+                    "if the TrustRoot names the right commit: rm -r {} # it is fetched anew",
+                    manifest::shell_quote(&self.place())
+                ),
+            ),
             Self::PinName { .. } => pair("letters, digits, dots, dashes, underscores and slashes", "use another name"),
         }
     }
@@ -154,15 +177,42 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Opens a mirror, or creates it (with the directories above it), and checks that nobody else wrote to it.
+    /// Opens a mirror, or creates it (with the directories above it), and checks that nobody else wrote to it. Whoever only
+    /// reads takes it as it is; one that is not there yet is made for SHA-1 ids, and by [`Self::open_for`] made anew.
     ///
     /// # Errors
     /// When it cannot be read or created, or holds what another program wrote.
     pub fn open(dir: &Path) -> Result<Self, MirrorError> {
+        Self::open_or_create(dir, ObjectFormat::default())
+    }
+
+    /// The same for a repository of an object format. A mirror of the other one that holds nothing is made anew.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it holds something and is of the other format.
+    pub fn open_for(dir: &Path, wanted: ObjectFormat) -> Result<Self, MirrorError> {
+        let mirror = Self::open_or_create(dir, wanted)?;
+        if mirror.objects.format() == wanted || !mirror.is_empty()? {
+            return mirror.of(wanted);
+        }
+        discard(dir)?;
+        Self::open_or_create(dir, wanted)?.of(wanted)
+    }
+
+    fn of(self, wanted: ObjectFormat) -> Result<Self, MirrorError> {
+        let found = self.objects.format();
+        if found == wanted { Ok(self) } else { Err(MirrorError::Format { path: self.dir, found, wanted }) }
+    }
+
+    fn is_empty(&self) -> Result<bool, MirrorError> {
+        Ok(self.incoming()?.is_none() && self.pins()?.is_empty())
+    }
+
+    fn open_or_create(dir: &Path, format: ObjectFormat) -> Result<Self, MirrorError> {
         let library = |operation, detail| MirrorError::Library { path: dir.to_owned(), operation, detail };
         library::prepare().map_err(|detail| library("prepare libgit2", detail))?;
         if !fs::exists(dir).map_err(|source| file(dir, "look for the mirror", source))? {
-            create(dir)?;
+            create(dir, format)?;
         }
         // Those of a mirror have to be there for as long as it is open.
         fs::create_dir_all(dir.join(FETCHED_PACKS)).map_err(|source| file(dir, "create a folder of packs", source))?;
@@ -191,6 +241,10 @@ impl Mirror {
     /// # Errors
     /// When server, way, limits or mirror do not allow it. Nothing but what is pinned is left then.
     pub fn fetch(&self, remote: &Remote, child: &FetchChild) -> Result<Fetched, GitError> {
+        let (found, wanted) = (self.objects.format(), remote.tracked.format);
+        if found != wanted {
+            return Err(MirrorError::Format { path: self.dir.clone(), found, wanted }.into());
+        }
         let request = Request::fetch(remote)?;
         let lock = lock_file(&self.dir, FETCH_LOCK)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -335,13 +389,26 @@ pub(crate) fn lock_file(dir: &Path, name: &str) -> Result<File, MirrorError> {
         .map_err(|source| file(dir, "open a lock", source))
 }
 
-/// Creates the mirror beside its place and moves it there: it is whole or absent.
-fn create(dir: &Path) -> Result<(), MirrorError> {
+/// A place beside a mirror that nobody takes for one.
+fn beside(dir: &Path) -> PathBuf {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
-    let failed = |operation| move |source| file(dir, operation, source);
     let mut name = dir.file_name().map(ToOwned::to_owned).unwrap_or_default();
     name.push(format!("{UNFINISHED}{}-{}", std::process::id(), ATTEMPTS.fetch_add(1, Ordering::Relaxed)));
-    let fresh = dir.with_file_name(name);
+    dir.with_file_name(name)
+}
+
+/// Removes a mirror: it is whole or absent.
+fn discard(dir: &Path) -> Result<(), MirrorError> {
+    let away = beside(dir);
+    fs::rename(dir, &away)
+        .and_then(|()| fs::remove_dir_all(&away))
+        .map_err(|source| file(dir, "remove an empty mirror of the other object format", source))
+}
+
+/// Creates the mirror beside its place and moves it there: it is whole or absent.
+fn create(dir: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
+    let failed = |operation| move |source| file(dir, operation, source);
+    let fresh = beside(dir);
     match fs::remove_dir_all(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(file(dir, "remove a half-made mirror", error));
@@ -350,19 +417,26 @@ fn create(dir: &Path) -> Result<(), MirrorError> {
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&fresh).map_err(failed("create the mirror"))?;
     let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false).no_reinit(true);
+    options.bare(true).external_template(false).no_reinit(true).object_format(for_git2(format));
     Repository::init_opts(&fresh, &options).map_err(|error| MirrorError::Library {
         path: dir.to_owned(),
         operation: "create the mirror",
         detail: quoted(error.message()),
     })?;
-    fs::write(fresh.join("config"), CONFIG).map_err(failed("write the mirror's settings"))?;
+    fs::write(fresh.join("config"), config(format)).map_err(failed("write the mirror's settings"))?;
     match fs::rename(&fresh, dir) {
         // Another thread was faster.
         Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
             fs::remove_dir_all(&fresh).map_err(failed("remove a second mirror"))
         }
         result => result.map_err(failed("put the mirror in its place")),
+    }
+}
+
+const fn config(format: ObjectFormat) -> &'static str {
+    match format {
+        ObjectFormat::Sha1 => CONFIG,
+        ObjectFormat::Sha256 => CONFIG_SHA256,
     }
 }
 
@@ -384,8 +458,8 @@ fn inspect(dir: &Path) -> Result<(), MirrorError> {
             Err(error) => return Err(file(dir, "read the mirror", error)),
         }
     }
-    let config = fs::read(dir.join("config")).map_err(|source| file(dir, "read the mirror's settings", source))?;
-    if config != CONFIG.as_bytes() {
+    let found = fs::read(dir.join("config")).map_err(|source| file(dir, "read the mirror's settings", source))?;
+    if ![ObjectFormat::Sha1, ObjectFormat::Sha256].iter().any(|format| config(*format).as_bytes() == found) {
         return foreign("its settings (config) were changed".to_owned());
     }
     for (folder, allowed) in [

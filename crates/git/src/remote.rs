@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use trust::ObjectFormat;
 
 use crate::{
     address::Address,
@@ -132,6 +133,13 @@ impl fmt::Debug for BranchRef {
     }
 }
 
+/// A ref that is fetched, and how its repository names objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) reference: BranchRef,
+    pub(crate) format: ObjectFormat,
+}
+
 /// Bounds of one exchange. [`Limits::default`] fits a configuration repository of 10,000 manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -217,6 +225,8 @@ pub struct RemoteOptions {
     pub client_certificate: Option<ClientCertificate>,
     /// What to authenticate with. ssh needs a private key.
     pub credentials: Option<Credentials>,
+    /// The hash that the repository names its objects by; a server of another one is refused.
+    pub format: ObjectFormat,
     /// Bounds.
     pub limits: Limits,
 }
@@ -226,7 +236,7 @@ pub struct RemoteOptions {
 #[derive(Debug, Clone)]
 pub struct Remote {
     pub(crate) url: String,
-    pub(crate) reference: BranchRef,
+    pub(crate) tracked: Tracked,
     pub(crate) limits: Limits,
     pub(crate) client: Client,
 }
@@ -254,7 +264,7 @@ impl Remote {
             mirror_bytes: least(APPROVALS.mirror_bytes, self.limits.mirror_bytes),
             ..self.limits
         };
-        Self { reference, limits, ..self.clone() }
+        Self { tracked: Tracked { reference, ..self.tracked }, limits, ..self.clone() }
     }
 }
 
@@ -266,11 +276,11 @@ impl Remote {
     /// Whatever is malformed or not supported, by name.
     pub fn new(url: &str, reference: &str, options: &RemoteOptions) -> Result<Self, RemoteError> {
         let address = Address::parse(url)?;
-        let reference = reference.parse()?;
+        let tracked = Tracked { reference: reference.parse()?, format: options.format };
         options.limits.check()?;
         let url = address.to_string();
         let client = Client::of(address, options)?;
-        Ok(Self { url, reference, limits: options.limits, client })
+        Ok(Self { url, tracked, limits: options.limits, client })
     }
 
     /// The address, without a slash at its end; never holds credentials.
@@ -282,7 +292,7 @@ impl Remote {
     /// The tracked branch.
     #[must_use]
     pub fn reference(&self) -> &BranchRef {
-        &self.reference
+        &self.tracked.reference
     }
 
     /// The bounds.

@@ -11,7 +11,8 @@ use trust::{CommitId, History as _, HistoryError};
 
 use crate::{
     exchange::quoted,
-    objects::{Objects, oid},
+    format::{self, oid},
+    objects::Objects,
     walk::{MAX_VISITED_COMMITS, parents},
 };
 
@@ -65,8 +66,9 @@ impl Objects {
             return None;
         }
         // A full id names the object whether or not libgit2 can parse it; so do refs.
-        if let Ok(id) = revision.parse::<CommitId>() {
-            return oid(&id);
+        let full = revision.parse::<CommitId>().ok().and_then(|id| oid(&id, self.format()));
+        if full.is_some() {
+            return full;
         }
         let reference = repository.resolve_reference_from_short_name(revision);
         if let Some(target) = reference.and_then(|found| found.resolve()).ok().and_then(|found| found.target()) {
@@ -78,10 +80,12 @@ impl Objects {
 
     /// The one object whose id starts with these digits.
     fn abbreviated(&self, digits: &str) -> Option<Oid> {
-        if !(MIN_ABBREVIATION..=40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let most = 2 * self.format().id_bytes();
+        if !(MIN_ABBREVIATION..=most).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
-        self.repository().odb().and_then(|odb| odb.exists_prefix(Oid::from_str(digits)?, digits.len())).ok()
+        let prefix = Oid::from_str_ext(digits, format::for_git2(self.format()));
+        self.repository().odb().and_then(|odb| odb.exists_prefix(prefix?, digits.len())).ok()
     }
 
     /// Everything a commit reaches outside `behind`, parents before children.

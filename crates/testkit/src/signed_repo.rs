@@ -66,9 +66,14 @@ pub struct SignedRepo {
 impl SignedRepo {
     /// An empty repository, no commit yet.
     pub fn new() -> Result<Self> {
+        Self::with_ids("sha1")
+    }
+
+    /// The same with ids of a hash: `sha1` or `sha256`.
+    pub fn with_ids(format: &str) -> Result<Self> {
         let repository = Self { directory: Scratch::new("repository")?, time: Cell::new(FIRST_COMMIT) };
         std::fs::create_dir(repository.path()).context("cannot make the work tree")?;
-        repository.git(&["init", "--quiet", "--initial-branch=main"])?;
+        repository.git(&["init", "--quiet", "--initial-branch=main", "--object-format", format])?;
         Ok(repository)
     }
 

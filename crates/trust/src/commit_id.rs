@@ -7,12 +7,42 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// The hash a repository names its objects by (`extensions.objectFormat`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectFormat {
     /// 20 bytes, 40 hex digits.
+    #[default]
     Sha1,
     /// 32 bytes, 64 hex digits.
     Sha256,
+}
+
+impl ObjectFormat {
+    /// Bytes of an id.
+    #[must_use]
+    pub const fn id_bytes(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// As Git calls it in settings and in its protocol.
+    #[must_use]
+    pub const fn git_name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+        }
+    }
+}
+
+impl fmt::Display for ObjectFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+        })
+    }
 }
 
 /// 20 or 32 bytes; the variant is the format, so that no id is half of another.

@@ -2,17 +2,19 @@
 
 use std::io::Read;
 
-use trust::CommitId;
+use trust::{CommitId, ObjectFormat};
 
 use crate::{
     exchange::{ExchangeError, quoted},
     pktline::{self, Packet},
-    poll::{ID_DIGITS, packet, protocol},
-    remote::BranchRef,
+    poll::{object_id, other_format, packet, protocol},
+    remote::Tracked,
 };
 
 /// What stands in the place of the first ref of a repository without any.
 const NO_REFS: &str = "capabilities^{}";
+/// How a server tells the hash that it names objects by.
+const FORMAT: &str = "object-format=";
 
 /// How a server answers to a question in version 2.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,14 +26,17 @@ pub(crate) enum Greeting {
 }
 
 impl Greeting {
-    pub(crate) fn read(stream: &mut impl Read, reference: &BranchRef) -> Result<Self, ExchangeError> {
+    pub(crate) fn read(stream: &mut impl Read, tracked: &Tracked) -> Result<Self, ExchangeError> {
         let first = line(stream)?;
         if first.as_deref().map(str::trim_end) == Some("version 2") {
-            // What it can do does not matter: if it cannot list refs, it answers with an error.
-            while line(stream)?.is_some() {}
-            return Ok(Self::Version2);
+            // Whatever else it can do does not matter: if it cannot list refs, it answers with an error.
+            let mut format = None;
+            while let Some(line) = line(stream)? {
+                format = format.or_else(|| line.trim_end().strip_prefix(FORMAT).map(str::to_owned));
+            }
+            return same_format(format.as_deref(), tracked).map(|()| Self::Version2);
         }
-        let mut refs = Refs { reference, head: None, capabilities: None };
+        let mut refs = Refs { tracked, head: None, capabilities: None };
         let mut next = first;
         while let Some(line) = next {
             refs.take(&line)?;
@@ -55,8 +60,8 @@ pub(crate) struct Advertised {
 }
 
 /// Reads all refs of a server and keeps one: others can make as many as they like.
-pub(crate) fn advertised(stream: &mut impl Read, reference: &BranchRef) -> Result<Advertised, ExchangeError> {
-    let mut refs = Refs { reference, head: None, capabilities: None };
+pub(crate) fn advertised(stream: &mut impl Read, tracked: &Tracked) -> Result<Advertised, ExchangeError> {
+    let mut refs = Refs { tracked, head: None, capabilities: None };
     while let Some(line) = line(stream)? {
         refs.take(&line)?;
     }
@@ -64,7 +69,7 @@ pub(crate) fn advertised(stream: &mut impl Read, reference: &BranchRef) -> Resul
 }
 
 struct Refs<'a> {
-    reference: &'a BranchRef,
+    tracked: &'a Tracked,
     head: Option<CommitId>,
     capabilities: Option<String>,
 }
@@ -80,12 +85,7 @@ impl Refs<'_> {
         let line = line.strip_suffix('\n').unwrap_or(line);
         let line = match (&self.capabilities, line.split_once('\0')) {
             (None, Some((line, capabilities))) => {
-                if capabilities
-                    .split(' ')
-                    .any(|word| word.starts_with("object-format=") && word != "object-format=sha1")
-                {
-                    return Err(protocol("its object ids are not SHA-1, which is not supported yet"));
-                }
+                same_format(capabilities.split(' ').find_map(|word| word.strip_prefix(FORMAT)), self.tracked)?;
                 self.capabilities = Some(capabilities.to_owned());
                 line
             }
@@ -93,18 +93,21 @@ impl Refs<'_> {
             (Some(_), _) => line,
         };
         let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
-        if name == NO_REFS || name != self.reference.as_str() {
+        if name == NO_REFS || name != self.tracked.reference.as_str() {
             return Ok(());
         }
-        let id = Some(id)
-            .filter(|id| id.len() == ID_DIGITS)
-            .and_then(|id| id.parse::<CommitId>().ok())
-            .ok_or_else(|| protocol("a line without an object id"))?;
+        let id = object_id(id, self.tracked)?;
         if self.head.replace(id).is_some() {
             return Err(protocol("the ref is named twice"));
         }
         Ok(())
     }
+}
+
+/// Whether a server names objects as is asked for. One that does not say it knows one format.
+fn same_format(said: Option<&str>, tracked: &Tracked) -> Result<(), ExchangeError> {
+    let said = said.unwrap_or(ObjectFormat::Sha1.git_name());
+    if said == tracked.format.git_name() { Ok(()) } else { Err(other_format(tracked)) }
 }
 
 /// The next line; `None` at a flush packet.
@@ -134,8 +137,8 @@ mod tests {
         bytes
     }
 
-    fn main() -> BranchRef {
-        "refs/heads/main".parse().unwrap()
+    fn main() -> Tracked {
+        Tracked { reference: "refs/heads/main".parse().unwrap(), format: ObjectFormat::Sha1 }
     }
 
     fn greeting(lines: &[&str], end: &str) -> Result<Greeting, ExchangeError> {
@@ -180,7 +183,12 @@ mod tests {
         assert!(refused(&[&first, &format!("shallow {ID}")]));
         assert!(refused(&[&first, "x refs/heads/main\n"]));
         assert!(refused(&[&first, "refs/heads/main"]));
-        assert!(refused(&[&format!("{ID} HEAD\0object-format=sha256\n")]));
+        let other = Err(ExchangeError::ObjectFormat { wanted: "SHA-1".to_owned() });
+        assert_eq!(all(&[&format!("{ID} HEAD\0object-format=sha256\n")], "0000"), other);
+        let long = format!("{} refs/heads/main\n", "ab".repeat(32));
+        assert_eq!(all(&[&first, &long], "0000"), other);
+        let sha256 = ["version 2\n", "object-format=sha256\n"];
+        assert_eq!(greeting(&sha256, "0000"), Err(ExchangeError::ObjectFormat { wanted: "SHA-1".to_owned() }));
         assert!(matches!(all(&[], "Permission denied"), Err(ExchangeError::Protocol { .. })));
     }
 
@@ -188,7 +196,7 @@ mod tests {
         #[test]
         fn hostile_listings_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(found) = advertised(&mut bytes.as_slice(), &main()) {
-                prop_assert!(found.head.is_none_or(|id| id.to_string().len() == ID_DIGITS));
+                prop_assert!(found.head.is_none_or(|id| id.format() == ObjectFormat::Sha1));
             }
         }
     }

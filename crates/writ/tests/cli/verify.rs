@@ -325,3 +325,26 @@ fn what_the_cluster_would_hold_is_told() {
         "{found}"
     );
 }
+
+#[test]
+fn a_repository_with_sha256_ids_is_judged_like_any_other() {
+    let world = World::with_sha256();
+    let (first, second) = (world.good("one"), world.good("two"));
+    assert_eq!(first.len(), 64);
+    let found = world.verify(0, &[]);
+    assert_eq!(found["verdict"], "accepted");
+    let commits: Vec<&str> =
+        found["steps"].as_array().unwrap().iter().flat_map(|step| step["commit"].as_str()).collect();
+    assert_eq!(commits, [&first, &second]);
+    // Git keeps ids of the other format beside, from a version on that this one need not have.
+    world.repo.git(&["config", "extensions.compatObjectFormat", "sha1"]).unwrap();
+    assert_eq!(world.verify(0, &["--from", &first])["verdict"], "accepted");
+    std::fs::write(world.repo.path().join("apps/x.txt"), "x").unwrap();
+    let config = world.repo.path().join(".git/config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\tcompatObjectFormat = sha1\n", "")).unwrap();
+    let unsigned = world.repo.commit_unsigned("unsigned").unwrap();
+    let found = world.verify(1, &[]);
+    paste(&world.repo.path(), &world.bob, refused(&found, &unsigned, "W301")["fix"].as_str().unwrap());
+    assert_eq!(world.verify(0, &[])["verdict"], "accepted");
+}
