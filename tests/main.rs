@@ -7,6 +7,7 @@
 //! | what happens to a hand edit | `drift` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | which known attack is stopped by what | `attacks` |
+//! | what is released by a signed tag | `tags` |
 //! | what is deleted, and what is not | `prune` |
 //! | what becomes of a roll-out that is not complete | `incomplete` |
 //! | what happened while writ was down | `restart` |
@@ -29,3 +30,4 @@ mod prune;
 mod restart;
 mod secrets;
 mod stage;
+mod tags;

@@ -28,6 +28,7 @@ pub(crate) struct Setup<'a> {
     api: Option<String>,
     volume: Option<&'static str>,
     ids: &'static str,
+    tag: Option<&'static str>,
 }
 
 impl Setup<'static> {
@@ -51,6 +52,7 @@ impl<'a> Setup<'a> {
             api: None,
             volume: None,
             ids: "sha1",
+            tag: None,
         }
     }
 
@@ -96,6 +98,12 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// The trust file tracks this tag; security signs it at the first commit.
+    pub(crate) fn tag(mut self, name: &'static str) -> Self {
+        self.tag = Some(name);
+        self
+    }
+
     /// Everything is made, writ is not started.
     pub(crate) fn prepare(self) -> Result<Stage<'a>> {
         static CRDS: OnceLock<String> = OnceLock::new();
@@ -116,6 +124,10 @@ impl<'a> Setup<'a> {
         let introduction = self.introduce(&repo, &people, &namespace)?;
         let good = self.first_commit(&repo, &people)?;
         repo.push(&git.remote(REPOSITORY), "main:refs/heads/main", Push::FastForward)?;
+        if let Some(tag) = self.tag {
+            repo.tag_signed(&people.security, tag, &good)?;
+            repo.push(&git.remote(REPOSITORY), &format!("refs/tags/{tag}"), Push::FastForward)?;
+        }
         let (command, arguments) = self.command(&namespace)?;
         credentials(&tenant, &git)?;
         trust_root(&tenant, &git, &repo, &introduction, &self, command.directory())?;

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
 use trust::{
-    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, TrustCode, TrustFile, TrustRootSpec,
-    judge_with,
+    AuthorizedCommit, CommitId, Head, History, HistoryError, Judgement, SignatureCache, TagId, TagVerdict, TrustCode,
+    TrustFile, TrustRootSpec, judge_with,
 };
 
 use crate::{
@@ -66,6 +66,8 @@ pub(crate) enum InForce {
 pub(crate) struct Judged {
     /// The head.
     pub head: CommitId,
+    /// The tag object that leads to it, if the ref is a tag that is one.
+    pub tag: Option<TagId>,
     /// Digest of the TrustRoot.
     pub root: Digest,
     /// Digest of the GitSource's obeyed spec, which is recorded with every verdict.
@@ -136,6 +138,8 @@ pub(crate) struct Verified {
     pub policies: Arc<PolicySet>,
     /// The trust file of its tree, which judges what comes next.
     pub trust_file: Arc<TrustFile>,
+    /// The tag by which it was released, and by whom, if the tracked ref is one and that was judged since the start.
+    pub released: Option<String>,
     /// Why nothing of it may be rolled out: files in it are as steps left them that are revoked by now.
     pub broken: Option<Finding>,
     /// What it came to under the TrustRoot that was asked about last: asked with each event, hashed with each TrustRoot.
@@ -232,19 +236,24 @@ fn run_steps(job: &SourceJob, remote: &Remote, now: Timestamp) -> Result<SourceO
     let head = polled.head.ok_or_else(|| Box::new(missing_ref(remote)))?;
     let approvals = approvals(job, remote, &polled)?;
     let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;
-    let judged = Judged { head, root: Digest::of(&job.root.canonical()), spec: job.spec, approvals: beside };
+    let (tag, root) = (polled.tag, Digest::of(&job.root.canonical()));
+    let judged = Judged { head, tag, root, spec: job.spec, approvals: beside };
     let format = job.root.introduction.commit.format();
     let mirror = Mirror::open_for(&job.mirror, format).map_err(|error| Box::new(GitError::from(error).finding()))?;
     // A mirror that was removed is fetched again, also if somebody who reads has made an empty one meanwhile.
-    let fetched = is_incoming(&mirror, &head);
+    let fetched = is_incoming(&mirror, &head, tag.as_ref());
     if fetched && job.in_force == InForce::Known && job.judged.as_ref() == Some(&judged) {
         return Ok(SourceOutcome::Unchanged);
     }
-    let there = fetched && mirror.objects().commit(&head).is_ok_and(|commit| commit.is_some());
-    let head =
-        if there { head } else { mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?.head };
+    let there = fetched && is_there(mirror.objects(), &head, tag.as_ref());
+    let (head, tag) = if there {
+        (head, tag)
+    } else {
+        let fetched = mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?;
+        (fetched.head, fetched.tag)
+    };
     FaultPoint::Fetched.pass();
-    let judged = Judged { head, ..judged };
+    let judged = Judged { head, tag, ..judged };
     Ok(verdict(job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, now))
 }
 
@@ -271,7 +280,8 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
         }
     };
     let started = Instant::now();
-    let judgement = judge_with(history, &job.root, &start, &judged.head, now, Some(&job.signatures));
+    let head = Head { commit: judged.head, tag: judged.tag };
+    let judgement = judge_with(history, &job.root, &start, head, now, Some(&job.signatures));
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {
@@ -283,8 +293,14 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
 }
 
 /// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
-fn is_incoming(mirror: &Mirror, head: &CommitId) -> bool {
+fn is_incoming(mirror: &Mirror, head: &CommitId, tag: Option<&TagId>) -> bool {
     mirror.incoming().is_ok_and(|incoming| incoming.as_ref() == Some(head))
+        && mirror.incoming_tag().is_ok_and(|incoming| incoming.as_ref() == tag)
+}
+
+fn is_there(objects: &Objects, head: &CommitId, tag: Option<&TagId>) -> bool {
+    objects.commit(head).is_ok_and(|commit| commit.is_some())
+        && tag.is_none_or(|tag| objects.tag(tag).is_ok_and(|tag| tag.is_some()))
 }
 
 fn conclude(
@@ -296,8 +312,10 @@ fn conclude(
 ) -> SourceOutcome {
     let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
         let step = judgement.steps.iter().find(|step| step.commit == commit);
+        // A tag is looked at when its commits are good: what is refused then is the tag.
         let signer =
-            step.and_then(|step| step.signer.as_ref()).map(|signer| format!("{} ({})", signer.principal, signer.key));
+            judgement.tag().map_or_else(|| step.and_then(|step| step.signer.as_ref()), |tag| tag.signer.as_ref());
+        let signer = signer.map(|signer| format!("{} ({})", signer.principal, signer.key));
         SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
     };
     let failed = judgement.steps.iter().find(|step| step.verdict.is_err()).map_or(&judged.head, |step| &step.commit);
@@ -308,13 +326,20 @@ fn conclude(
     if let Err((commit, findings)) = compile_steps(objects, judgement) {
         return refuse(commit, findings, None);
     }
-    let verified = read_verified(objects, commit, judgement.broken().cloned());
+    let released = judgement.tag().and_then(released);
+    let verified =
+        read_verified(objects, commit, judgement.broken().cloned()).map(|verified| Verified { released, ..verified });
     match (verified, judgement.broken()) {
         // Its trust file counts, so that the revocation does; its content waits.
         (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
         (Ok(verified), None) => SourceOutcome::Accepted { judged, verified: Box::new(verified), tally },
         (Err(findings), _) => refuse(commit.id(), findings, None),
     }
+}
+
+/// By which tag of whom a revision was released.
+fn released(tag: &TagVerdict) -> Option<String> {
+    tag.signer.as_ref().map(|signer| format!("tag {} by {} ({})", tag.name, signer.principal, signer.key))
 }
 
 /// The last good commit of a refused push, if trust changes between the floor and it. Without a
@@ -362,6 +387,7 @@ pub(crate) fn read_verified(
         commit: commit.clone(),
         policies: Arc::new(policies),
         trust_file: Arc::new(trust_file),
+        released: None,
         broken,
         digest: Arc::default(),
     })

@@ -153,7 +153,7 @@ impl State {
                 }
             }
             SourceOutcome::Accepted { judged, verified, .. } => {
-                tracing::info!(source = %key, commit = %verified.commit.id(), policies = verified.policies.policies().len(), "verified");
+                tracing::info!(source = %key, commit = %verified.commit.id(), released = verified.released, policies = verified.policies.policies().len(), "verified");
                 source.held = None;
                 source.head = Some(judged.head);
                 source.judged = Some(LastJudged::of(judged));

@@ -17,7 +17,7 @@ use std::{
 
 use git2::{ObjectType, Odb, Oid, Repository, RepositoryInitOptions};
 
-use trust::ObjectFormat;
+use trust::{MAX_TAG_BYTES, ObjectFormat};
 
 use crate::{
     exchange::ExchangeError,
@@ -116,6 +116,7 @@ fn check_size(odb: &Odb<'_>, id: Oid, limit: u64) -> Result<(), CheckError> {
     if kind == ObjectType::Commit && bytes > commit_limit {
         return Err(ExchangeError::CommitBytes { commit: id.to_string(), bytes, limit: commit_limit }.into());
     }
+    let limit = if kind == ObjectType::Tag { limit.min(MAX_TAG_BYTES as u64) } else { limit };
     if bytes > limit {
         return Err(ExchangeError::ObjectBytes { limit }.into());
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use git2::{ObjectType, Oid};
 use manifest::RepoPath;
-use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, ObjectFormat, TreeId};
+use trust::{
+    Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, ObjectFormat, TagId, TreeId,
+};
 
 use crate::{
     error::GitError,
@@ -15,7 +17,7 @@ use crate::{
     mirror::{Mirror, MirrorError},
     objects::{Objects, Reading},
     poll::Polled,
-    remote::{BranchRef, Remote},
+    remote::{Remote, TrackedRef},
     tree::Node,
 };
 
@@ -32,7 +34,7 @@ const MAX_FANOUT: usize = 32;
 /// The mirrors of the refs of approvals, beside that of their branch. Nothing of them is ever accepted, so nothing is
 /// pinned: each has what was fetched last. What made a step accepted is kept besides.
 pub struct Approvals {
-    mirrors: [(BranchRef, Mirror); 2],
+    mirrors: [(TrackedRef, Mirror); 2],
     kept: Kept,
 }
 
@@ -62,7 +64,7 @@ impl Approvals {
     }
 
     fn open_by(mirror: &Path, open: impl Fn(&Path) -> Result<Mirror, MirrorError>) -> Result<Self, MirrorError> {
-        let [notes, tree] = BranchRef::of_approvals();
+        let [notes, tree] = TrackedRef::of_approvals();
         let beside = |ending: &str| {
             let name = mirror.file_name().unwrap_or_default().to_string_lossy().into_owned();
             mirror.with_file_name(format!("{name}@{ending}"))
@@ -119,6 +121,10 @@ impl Approvals {
 impl History for Attested<'_> {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
         self.objects.commit(id)
+    }
+
+    fn tag(&self, id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.objects.tag(id)
     }
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {

@@ -9,9 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use git2::{AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteRedirect, Repository};
+use git2::{AutotagOption, FetchOptions, FetchPrune, ObjectType, Oid, RemoteCallbacks, RemoteRedirect, Repository};
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
-use trust::CommitId;
+use trust::{CommitId, Head, ObjectFormat, TagId};
 
 use crate::{
     arrival::{self, CheckError},
@@ -19,8 +19,9 @@ use crate::{
     compact::compact,
     confinement::{Confinement, confine},
     exchange::{ExchangeError, quoted},
+    format::oid,
     library, memory,
-    mirror::INCOMING,
+    mirror::{INCOMING, INCOMING_TAG},
     remote::{Limits, Remote},
     transport::{ADDRESS, Session, register},
     wire::{Fetched, MAX_REQUEST_BYTES, Reply, Request, Task},
@@ -165,20 +166,41 @@ fn fetch(remote: &Remote, confinement: Confinement) -> Result<Fetched, Failure> 
     let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
         return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
     };
-    let kind = repository.odb()?.read_header(arrived)?.1;
-    if kind != git2::ObjectType::Commit {
-        return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
-    }
     arrival::check_sizes(limits.object_bytes, remote.tracked.format)?;
+    let Some(head) = led_to(&repository, arrived, remote.tracked.format)? else {
+        return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
+    };
     if arrival::arrived_bytes()? > room.bytes {
         return Err(Failure::Exchange(room.exceeded));
     }
     arrival::let_in()?;
     let mirror = Repository::open_bare(".")?;
     arrival::show(Path::new("."), &mirror)?;
-    mirror.reference(INCOMING, arrived, true, "")?;
-    let head: CommitId = arrived.to_string().parse().map_err(|_| Failure::Local("an id that is none".to_owned()))?;
-    Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests(), confinement })
+    let commit =
+        oid(&head.commit, remote.tracked.format).ok_or_else(|| Failure::Local("an id that is none".to_owned()))?;
+    if head.tag.is_some() {
+        mirror.reference(INCOMING_TAG, arrived, true, "")?;
+    }
+    mirror.reference(INCOMING, commit, true, "")?;
+    let Head { commit: head, tag } = head;
+    Ok(Fetched { head, tag, bytes: session.received(), objects, requests: session.requests(), confinement })
+}
+
+/// The commit that what arrived is or, as a tag, names itself; a tag of anything else leads nowhere.
+fn led_to(repository: &Repository, arrived: Oid, format: ObjectFormat) -> Result<Option<Head>, git2::Error> {
+    let odb = repository.odb()?;
+    let commit = |id: &str| id.parse::<CommitId>().ok().filter(|id| id.format() == format);
+    match odb.read_header(arrived)?.1 {
+        ObjectType::Commit => Ok(commit(&arrived.to_string()).map(|commit| Head { commit, tag: None })),
+        ObjectType::Tag => {
+            let tag = odb.read(arrived)?;
+            let mut lines = tag.data().split(|byte| *byte == b'\n');
+            let named = lines.next().and_then(|line| std::str::from_utf8(line.strip_prefix(b"object ")?).ok());
+            let (Some(named), Some(b"type commit")) = (named.and_then(commit), lines.next()) else { return Ok(None) };
+            Ok(Some(Head { commit: named, tag: TagId::from_bytes(arrived.as_bytes()).ok() }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// How much the mirror that is the working directory may take.

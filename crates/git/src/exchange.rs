@@ -281,6 +281,26 @@ impl ExchangeError {
         (needed.to_owned(), fix.to_owned())
     }
 
+    /// What would have been needed of the tracked ref and its repository.
+    fn ref_advice(&self) -> (String, String) {
+        match self {
+            Self::RefMissing { reference } => match trust::tag_name(reference) {
+                Some(tag) => ("the tracked tag".to_owned(), sign_tag(tag)),
+                None => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
+            },
+            Self::NotACommit { reference } => match trust::tag_name(reference) {
+                Some(tag) => ("a signed tag of a commit".to_owned(), sign_tag(tag)),
+                None => ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}"))),
+            },
+            Self::ObjectFormat { wanted } => (
+                format!("a repository with {wanted} ids, as the introduction of the TrustRoot has"),
+                "correct spec.url, or name a commit of this repository in the TrustRoot: writ trust root REV prints it"
+                    .to_owned(),
+            ),
+            _ => ("a Git server that serves the tracked ref".to_owned(), String::new()),
+        }
+    }
+
     /// What would have been needed, and what mends it.
     pub(crate) fn advice(&self, url: &str) -> (String, String) {
         let probe = probe(url);
@@ -346,15 +366,7 @@ impl ExchangeError {
                     "git {GIT_SIGN} rebase --interactive --rebase-merges --gpg-sign {commit}^ # drop or amend that commit: a later one is not enough"
                 ),
             ),
-            Self::RefMissing { reference } => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
-            Self::ObjectFormat { wanted } => (
-                format!("a repository with {wanted} ids, as the introduction of the TrustRoot has"),
-                "correct spec.url, or name a commit of this repository in the TrustRoot: writ trust root REV prints it"
-                    .to_owned(),
-            ),
-            Self::NotACommit { reference } => {
-                ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}")))
-            }
+            Self::RefMissing { .. } | Self::ObjectFormat { .. } | Self::NotACommit { .. } => self.ref_advice(),
         }
     }
 }
@@ -388,6 +400,11 @@ fn host_key_advice(problem: KeyProblem, line: Option<&str>) -> (String, String) 
         }
     };
     (needed.to_owned(), fix)
+}
+
+fn sign_tag(name: &str) -> String {
+    let (tag, pushed) = (manifest::shell_quote(name), push(&format!("+refs/tags/{name}")));
+    format!("git {GIT_SIGN} tag --sign --force -m {tag} {tag} COMMIT && {pushed}")
 }
 
 fn push(what: &str) -> String {

@@ -4,7 +4,7 @@
 //! of the repository: an id of the other format must never get there.
 
 use git2::Oid;
-use trust::{CommitId, ObjectFormat, TreeId};
+use trust::{CommitId, ObjectFormat, TagId, TreeId};
 
 /// The format that a repository names its objects by.
 pub(crate) const fn of(format: git2::ObjectFormat) -> ObjectFormat {
@@ -24,6 +24,11 @@ pub(crate) const fn for_git2(format: ObjectFormat) -> git2::ObjectFormat {
 
 /// libgit2's form of the id of a commit; `None` for one of the other format.
 pub(crate) fn oid(id: &CommitId, format: ObjectFormat) -> Option<Oid> {
+    if id.format() == format { Oid::from_bytes(id.as_bytes()).ok() } else { None }
+}
+
+/// The same of a tag object.
+pub(crate) fn tag_oid(id: &TagId, format: ObjectFormat) -> Option<Oid> {
     if id.format() == format { Oid::from_bytes(id.as_bytes()).ok() } else { None }
 }
 

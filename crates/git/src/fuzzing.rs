@@ -4,11 +4,11 @@ use trust::ObjectFormat;
 
 use crate::{
     poll,
-    remote::{BranchRef, Tracked},
+    remote::{Tracked, TrackedRef},
     ssh, tree,
 };
 
-fn tracked(branch: &BranchRef) -> Tracked {
+fn tracked(branch: &TrackedRef) -> Tracked {
     Tracked { reference: branch.clone(), format: ObjectFormat::Sha1 }
 }
 
@@ -20,7 +20,7 @@ pub fn tree(raw: &[u8]) -> Option<Vec<String>> {
 
 /// The commit that an `ls-refs` answer names for a branch; `None` if it is refused or names none.
 #[must_use]
-pub fn ls_refs(mut answer: &[u8], branch: &BranchRef) -> Option<trust::CommitId> {
+pub fn ls_refs(mut answer: &[u8], branch: &TrackedRef) -> Option<trust::CommitId> {
     match poll::parse(&mut answer, &tracked(branch)).ok()? {
         poll::Listed::Whole(found) | poll::Listed::Cut(found) => found.head,
     }
@@ -28,8 +28,8 @@ pub fn ls_refs(mut answer: &[u8], branch: &BranchRef) -> Option<trust::CommitId>
 
 /// The commit that the refs of an ssh server name for a branch; `None` if they are refused or name none.
 #[must_use]
-pub fn advertised(mut answer: &[u8], branch: &BranchRef) -> Option<trust::CommitId> {
-    ssh::advertised(&mut answer, &tracked(branch)).ok()?.head
+pub fn advertised(mut answer: &[u8], branch: &TrackedRef) -> Option<trust::CommitId> {
+    ssh::advertised(&mut answer, &tracked(branch)).ok()?.polled.head
 }
 
 /// How many lines of a `known_hosts` text are about a server; `None` if it is refused.

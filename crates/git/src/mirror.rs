@@ -13,10 +13,10 @@ use std::{
 
 use git2::{Oid, Repository, RepositoryInitOptions};
 use rustix::fs::{FlockOperation, flock};
-use trust::{CommitId, ObjectFormat};
+use trust::{CommitId, ObjectFormat, TagId};
 
 use crate::{
-    arrival::{self, FETCHED, FETCHED_PACKS},
+    arrival::{self, FETCHED_PACKS},
     code::GitCode,
     compact::{PACKS, packs},
     confinement::Confinement,
@@ -24,6 +24,7 @@ use crate::{
     exchange::quoted,
     fetch::{ChildError, FetchChild, run},
     format::for_git2,
+    inspection::{config, inspect},
     library,
     objects::Objects,
     remote::Remote,
@@ -33,29 +34,12 @@ use crate::{
 
 /// The last fetched head.
 pub(crate) const INCOMING: &str = "refs/writ/incoming";
-/// The whole configuration of a mirror with SHA-1 ids; another one was not written by us.
-const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
-/// That of a mirror with SHA-256 ids.
-const CONFIG_SHA256: &str =
-    "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n";
+/// The tag object that leads to it, if the tracked ref is a tag.
+pub(crate) const INCOMING_TAG: &str = "refs/writ/tag";
 /// The lock of fetches, beside libgit2's own.
 const FETCH_LOCK: &str = "writ-fetch.lock";
 /// Between the name of a mirror that is being made and what tells attempts apart.
 pub(crate) const UNFINISHED: &str = ".new-";
-/// What would change the meaning of the objects, or lead out of the mirror.
-const REFUSED: [&str; 10] = [
-    "refs/replace",
-    "objects/info/alternates",
-    "objects/info/http-alternates",
-    "info/grafts",
-    "shallow",
-    "packed-refs",
-    "commondir",
-    "gitdir",
-    "config.worktree",
-    "worktrees",
-];
-
 /// Why a mirror cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
@@ -308,11 +292,27 @@ impl Mirror {
         }
     }
 
+    /// The tag object that leads to the last fetched head, if it came with one.
+    ///
+    /// # Errors
+    /// When the mirror cannot be read.
+    pub fn incoming_tag(&self) -> Result<Option<TagId>, MirrorError> {
+        match self.objects.repository().refname_to_id(INCOMING_TAG) {
+            Ok(id) => {
+                TagId::from_bytes(id.as_bytes()).map(Some).map_err(|_| self.library_text("read an id", "it is none"))
+            }
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(self.library("read the fetched tag", &error)),
+        }
+    }
+
     /// Removes what an interrupted fetch leaves: what arrived, packs without index or the reverse,
     /// their temporary files, locks of refs. Only under the fetch lock.
     fn clean(&self) -> Result<(), MirrorError> {
         arrival::remove(&self.dir).map_err(|source| file(&self.dir, "remove an interrupted fetch", source))?;
-        remove(&self.dir, &self.dir.join(format!("{INCOMING}.lock")))?;
+        for reference in [INCOMING, INCOMING_TAG] {
+            remove(&self.dir, &self.dir.join(format!("{reference}.lock")))?;
+        }
         let packs = self.dir.join(arrival::PACKS);
         // A pack that moves there has its index last.
         let _lock = self.lock_pins()?;
@@ -334,6 +334,8 @@ impl Mirror {
     /// goes first: it says that the objects are there.
     fn forget_unpinned(&self) -> Result<(), MirrorError> {
         let _lock = self.lock_pins()?;
+        // A tag is not pinned; one that is there already costs nothing to fetch again.
+        remove(&self.dir, &self.dir.join(INCOMING_TAG))?;
         if let Some(head) = self.incoming()?
             && !self.pins()?.iter().any(|(_, pinned)| *pinned == head)
         {
@@ -431,59 +433,4 @@ fn create(dir: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
         }
         result => result.map_err(failed("put the mirror in its place")),
     }
-}
-
-const fn config(format: ObjectFormat) -> &'static str {
-    match format {
-        ObjectFormat::Sha1 => CONFIG,
-        ObjectFormat::Sha256 => CONFIG_SHA256,
-    }
-}
-
-/// Refuses a mirror that another program wrote to.
-fn inspect(dir: &Path) -> Result<(), MirrorError> {
-    let foreign = |what: String| Err(MirrorError::Foreign { path: dir.to_owned(), what });
-    for name in ["", "objects", arrival::PACKS, "refs", "refs/writ", FETCHED, FETCHED_PACKS] {
-        match fs::symlink_metadata(dir.join(name)) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => return foreign(format!("{} is not a directory", if name.is_empty() { "it" } else { name })),
-            Err(error) if name == "refs/writ" && error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(file(dir, "read the mirror", error)),
-        }
-    }
-    for name in REFUSED {
-        match fs::symlink_metadata(dir.join(name)) {
-            Ok(_) => return foreign(format!("{name} is present")),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(file(dir, "read the mirror", error)),
-        }
-    }
-    let found = fs::read(dir.join("config")).map_err(|source| file(dir, "read the mirror's settings", source))?;
-    if ![ObjectFormat::Sha1, ObjectFormat::Sha256].iter().any(|format| config(*format).as_bytes() == found) {
-        return foreign("its settings (config) were changed".to_owned());
-    }
-    for (folder, allowed) in [
-        ("refs", &["heads", "tags", "writ"][..]),
-        ("refs/heads", &[]),
-        ("refs/tags", &[]),
-        ("refs/writ", &["incoming", "pins"]),
-        // What libgit2 reads beside the objects of the mirror: it may lead elsewhere as well.
-        (FETCHED, &["pack"]),
-    ] {
-        for name in names(dir, folder)? {
-            if !allowed.contains(&name.trim_end_matches(".lock")) {
-                return foreign(format!("{folder}/{} is present", quoted(&name)));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn names(dir: &Path, folder: &str) -> Result<Vec<String>, MirrorError> {
-    let failed = |source| file(dir, "list a folder of the mirror", source);
-    let entries = match fs::read_dir(dir.join(folder)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
 }

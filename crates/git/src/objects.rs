@@ -5,12 +5,12 @@ use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::Arc};
 
 use git2::{ObjectType, Odb, OdbObject, Oid, Repository};
 use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
-use trust::{Change, CommitId, Entry, HistoryError, ObjectFormat, TreeId};
+use trust::{Change, CommitId, Entry, HistoryError, MAX_TAG_BYTES, ObjectFormat, TagId, TreeId};
 
 use crate::{
     exchange::quoted,
     folders::{Folder, Folders},
-    format::{self, oid, parse_oid},
+    format::{self, oid, parse_oid, tag_oid},
     library,
     remote::Limits,
     tree::{Node, TreeError, parse},
@@ -156,6 +156,15 @@ impl trust::History for Objects {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
         match self.reading()?.commit(id) {
             Ok(object) => Ok(Some(object)),
+            Err(HistoryError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tag(&self, id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        let Some(known) = tag_oid(id, self.format) else { return Ok(None) };
+        match self.reading()?.object(known, ObjectType::Tag, MAX_TAG_BYTES as u64) {
+            Ok(object) => Ok(Some(object.data().to_vec())),
             Err(HistoryError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }

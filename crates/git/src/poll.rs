@@ -1,9 +1,9 @@
-//! One question to a server: where is this branch now? One request of protocol version 2
+//! One question to a server: where is this branch or tag now? One request of protocol version 2
 //! (`gitprotocol-v2`, `ls-refs`), whose answer holds that branch and those that start with its name.
 
-use std::io::Read;
+use std::{io::Read, str::FromStr};
 
-use trust::{CommitId, ObjectFormat};
+use trust::{CommitId, ObjectFormat, TagId};
 
 use crate::{
     attestations::{APPROVAL_NOTES, APPROVAL_TREE},
@@ -22,15 +22,25 @@ const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Where the refs of a remote are that are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// The commit of the branch; `None` when there is no such branch.
+    /// The commit of the ref; `None` when there is no such ref.
     pub head: Option<CommitId>,
+    /// The tag object that leads there, if the ref is a tag that is one.
+    pub tag: Option<TagId>,
     /// Those of the refs of approvals, notes first. `None` also where the server does not tell.
     pub approvals: [Option<CommitId>; 2],
 }
 
 impl Polled {
     /// Notes a line of a listing, if its ref is one of them.
-    fn note(&mut self, id: &str, name: &str, tracked: &Tracked) -> Result<(), ExchangeError> {
+    fn note(&mut self, id: &str, rest: &str, tracked: &Tracked) -> Result<(), ExchangeError> {
+        // Of attributes only `peeled` was asked for, if the ref is a tag: a name has no blanks.
+        let (name, attributes) = rest.split_once(' ').unwrap_or((rest, ""));
+        let peeled = attributes.split(' ').find_map(|attribute| attribute.strip_prefix("peeled:"));
+        let (id, tag) = match peeled.filter(|_| name == tracked.reference.as_str() && tracked.reference.is_tag()) {
+            Some(commit) => (commit, Some(object_id::<TagId>(id, tracked)?)),
+            None => (id, None),
+        };
+        self.tag = self.tag.or(tag);
         let place = if name == tracked.reference.as_str() {
             &mut self.head
         } else {
@@ -41,7 +51,7 @@ impl Polled {
                 _ => return Ok(()),
             }
         };
-        let id = object_id(id, tracked)?;
+        let id = object_id::<CommitId>(id, tracked)?;
         if place.replace(id).is_some() {
             return Err(protocol("the ref is named twice"));
         }
@@ -106,6 +116,9 @@ pub(crate) fn request(tracked: &Tracked) -> Vec<u8> {
     let _ = pktline::write(&mut body, format!("agent={USER_AGENT}\n").as_bytes());
     let _ = pktline::write(&mut body, format!("object-format={}\n", tracked.format.git_name()).as_bytes());
     pktline::write_delimiter(&mut body);
+    if tracked.reference.is_tag() {
+        let _ = pktline::write(&mut body, b"peel\n");
+    }
     for name in [tracked.reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE] {
         let _ = pktline::write(&mut body, format!("ref-prefix {name}\n").as_bytes());
     }
@@ -143,15 +156,16 @@ pub(crate) fn parse(answer: &mut impl Read, tracked: &Tracked) -> Result<Listed,
             return Err(ExchangeError::Server { message: quoted(message) });
         }
         let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
-        // No attribute was asked for, so the rest of the line is the name.
         found.note(id, name, tracked)?;
     }
 }
 
 /// The id in a line of a listing.
-pub(crate) fn object_id(text: &str, tracked: &Tracked) -> Result<CommitId, ExchangeError> {
-    let id: CommitId = text.parse().map_err(|_| protocol("a line without an object id"))?;
-    if id.format() == tracked.format { Ok(id) } else { Err(other_format(tracked)) }
+pub(crate) fn object_id<Id: FromStr>(text: &str, tracked: &Tracked) -> Result<Id, ExchangeError> {
+    let malformed = |_| protocol("a line without an object id");
+    let format = text.parse::<CommitId>().map_err(malformed)?.format();
+    let id = text.parse().map_err(|_| protocol("a line without an object id"))?;
+    if format == tracked.format { Ok(id) } else { Err(other_format(tracked)) }
 }
 
 /// What is said of a server that names objects by another hash than the one that is asked for.
@@ -202,6 +216,29 @@ mod tests {
         assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
         let refs = "001fref-prefix refs/heads/main\n0029ref-prefix refs/notes/writ-approvals\n0023ref-prefix refs/writ/approvals\n";
         assert!(text.ends_with(&format!("0001{refs}0000")), "{text}");
+    }
+
+    #[test]
+    fn a_tag_is_told_with_its_commit() {
+        let tracked = Tracked { reference: "refs/tags/live".parse().unwrap(), format: ObjectFormat::Sha1 };
+        assert!(request(&tracked).windows(9).any(|bytes| bytes == b"0009peel\n"));
+        let read = |line: &str| {
+            let mut bytes = Vec::new();
+            assert!(pktline::write(&mut bytes, line.as_bytes()));
+            pktline::write_flush(&mut bytes);
+            match parse(&mut bytes.as_slice(), &tracked) {
+                Ok(Listed::Whole(found)) => Ok((found.head, found.tag)),
+                other => Err(other),
+            }
+        };
+        let commit = "ab".repeat(20);
+        let (head, tag) = (commit.parse().ok(), ID.parse().ok());
+        assert_eq!(read(&format!("{ID} refs/tags/live peeled:{commit}\n")), Ok((head, tag)));
+        assert_eq!(read(&format!("{ID} refs/tags/live symref-target:x peeled:{commit}\n")), Ok((head, tag)));
+        assert_eq!(read(&format!("{ID} refs/tags/live\n")), Ok((ID.parse().ok(), None)), "not annotated");
+        assert_eq!(read(&format!("{ID} refs/tags/live2 peeled:{commit}\n")), Ok((None, None)));
+        assert!(read(&format!("{ID} refs/tags/live peeled:x\n")).is_err());
+        assert!(read(&format!("x refs/tags/live peeled:{commit}\n")).is_err());
     }
 
     #[test]

@@ -72,41 +72,47 @@ pub enum RemoteError {
     },
 }
 
-/// A branch by its full name (`refs/heads/main`). Tags are not supported yet.
+/// A branch (`refs/heads/main`) or tag (`refs/tags/live`) by its full name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BranchRef(String);
+pub struct TrackedRef(String);
 
-impl BranchRef {
+impl TrackedRef {
     /// The full name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is a tag.
+    #[must_use]
+    pub fn is_tag(&self) -> bool {
+        trust::tag_name(&self.0).is_some()
+    }
 }
 
-impl BranchRef {
+impl TrackedRef {
     /// The refs under which approvals lie; see [`crate::Polled`].
     pub(crate) fn of_approvals() -> [Self; 2] {
         [APPROVAL_NOTES, APPROVAL_TREE].map(|name| Self(name.to_owned()))
     }
 }
 
-impl FromStr for BranchRef {
+impl FromStr for TrackedRef {
     type Err = RemoteError;
 
-    /// The rules of `git check-ref-format`, for branches only.
+    /// The rules of `git check-ref-format`, for branches and tags.
     fn from_str(text: &str) -> Result<Self, RemoteError> {
-        let refuse = |reason| RemoteError::Ref { name: text.chars().take(trust::MAX_BRANCH_BYTES).collect(), reason };
-        trust::check_branch(text).map_err(refuse)?;
+        let refuse = |reason| RemoteError::Ref { name: text.chars().take(trust::MAX_REF_BYTES).collect(), reason };
+        trust::check_ref(text).map_err(refuse)?;
         Ok(Self(text.to_owned()))
     }
 }
 
-impl TryFrom<String> for BranchRef {
+impl TryFrom<String> for TrackedRef {
     type Error = RemoteError;
 
-    /// As read back by a fetch process: a branch, or a ref of approvals.
+    /// As read back by a fetch process: a branch or tag, or a ref of approvals.
     fn try_from(text: String) -> Result<Self, RemoteError> {
         match Self::of_approvals().into_iter().find(|known| known.0 == text) {
             Some(known) => Ok(known),
@@ -115,28 +121,28 @@ impl TryFrom<String> for BranchRef {
     }
 }
 
-impl From<BranchRef> for String {
-    fn from(name: BranchRef) -> Self {
+impl From<TrackedRef> for String {
+    fn from(name: TrackedRef) -> Self {
         name.0
     }
 }
 
-impl fmt::Display for BranchRef {
+impl fmt::Display for TrackedRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for BranchRef {
+impl fmt::Debug for TrackedRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BranchRef({})", self.0)
+        write!(f, "TrackedRef({})", self.0)
     }
 }
 
 /// A ref that is fetched, and how its repository names objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tracked {
-    pub(crate) reference: BranchRef,
+    pub(crate) reference: TrackedRef,
     pub(crate) format: ObjectFormat,
 }
 
@@ -255,7 +261,7 @@ const APPROVALS: Limits = Limits {
 impl Remote {
     /// The same repository, for one of the refs of approvals. Who may push there need not be who may push the branch: less
     /// is taken from them.
-    pub(crate) fn for_approvals(&self, reference: BranchRef) -> Self {
+    pub(crate) fn for_approvals(&self, reference: TrackedRef) -> Self {
         let least = |one: u64, other: u64| one.min(other);
         let limits = Limits {
             bytes: least(APPROVALS.bytes, self.limits.bytes),
@@ -289,9 +295,9 @@ impl Remote {
         &self.url
     }
 
-    /// The tracked branch.
+    /// The tracked ref.
     #[must_use]
-    pub fn reference(&self) -> &BranchRef {
+    pub fn reference(&self) -> &TrackedRef {
         &self.tracked.reference
     }
 
@@ -308,8 +314,9 @@ mod tests {
 
     #[test]
     fn refs() {
-        for name in ["refs/heads/main", "refs/heads/release/1.2", "refs/heads/ümlaut"] {
-            assert_eq!(name.parse::<BranchRef>().unwrap().as_str(), name);
+        for name in ["refs/heads/main", "refs/heads/release/1.2", "refs/heads/ümlaut", "refs/tags/v1", "refs/tags/a/b"]
+        {
+            assert_eq!(name.parse::<TrackedRef>().unwrap().as_str(), name);
         }
         for name in [
             "main",
@@ -328,12 +335,13 @@ mod tests {
             "refs/heads/a@{1}",
             "refs/heads/a\n",
             "refs/replace/x",
-            "refs/tags/v1",
+            "refs/tags/",
+            "refs/tags/v1^{}",
+            "refs/notes/v1",
             "+refs/heads/main",
         ] {
-            assert!(name.parse::<BranchRef>().is_err(), "{name:?} was accepted");
+            assert!(name.parse::<TrackedRef>().is_err(), "{name:?} was accepted");
         }
-        assert!("refs/tags/v1".parse::<BranchRef>().unwrap_err().to_string().contains("tags are not supported yet"));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use git2::{ObjectType, Oid};
-use trust::{CommitId, History as _, HistoryError};
+use trust::{CommitId, Head, History as _, HistoryError, TagId};
 
 use crate::{
     exchange::quoted,
@@ -40,6 +40,18 @@ impl Objects {
             }
         }
         Err(missing())
+    }
+
+    /// The same with the tag object, if the revision names one.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn head(&self, revision: &str) -> Result<Head, HistoryError> {
+        let commit = self.resolve(revision)?;
+        let odb = self.repository().odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
+        let tag =
+            self.name_to_id(revision).filter(|id| odb.read_header(*id).is_ok_and(|(_, kind)| kind == ObjectType::Tag));
+        Ok(Head { commit, tag: tag.and_then(|id| TagId::from_bytes(id.as_bytes()).ok()) })
     }
 
     /// The commits that a revision or a range names: of `A..B` all that `B` reaches and `A` does not,

@@ -73,7 +73,7 @@ impl Client {
                     poll::Listed::Whole(found) => found,
                     poll::Listed::Cut(found) => found,
                 }),
-            Ok(Greeting::Refs(head)) => Ok(poll::Polled { head, ..poll::Polled::default() }),
+            Ok(Greeting::Refs(polled)) => Ok(polled),
             Err(error) => Err(error),
         };
         answer.map_err(|error| session.explain(error))

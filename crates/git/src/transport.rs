@@ -13,7 +13,6 @@ use git2::{
     ErrorClass, ErrorCode,
     transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport},
 };
-use trust::CommitId;
 
 use crate::{
     budget::Budget,
@@ -21,7 +20,7 @@ use crate::{
     exchange::{ExchangeError, cause},
     http::{self, Post, Received},
     pktline,
-    poll::ask,
+    poll::{Polled, ask},
     remote::Tracked,
     ssh,
 };
@@ -163,15 +162,16 @@ impl Stream {
         // Every packet fits.
         let _ = pktline::write(&mut list, b"# service=git-upload-pack\n");
         pktline::write_flush(&mut list);
-        list_one(&mut list, head.head, tracked, CAPABILITIES);
+        list_one(&mut list, &head, tracked, CAPABILITIES);
         Ok(list)
     }
 }
 
 /// The list of refs of a server that has one at most.
-fn list_one(list: &mut Vec<u8>, head: Option<CommitId>, tracked: &Tracked, capabilities: &str) {
+fn list_one(list: &mut Vec<u8>, polled: &Polled, tracked: &Tracked, capabilities: &str) {
     let Tracked { reference, format } = tracked;
-    if let Some(head) = head {
+    let tag = polled.tag.map(|tag| tag.to_string());
+    if let Some(head) = tag.or_else(|| polled.head.map(|commit| commit.to_string())) {
         // libgit2 reads ids by the format, and looks for a blank after it. A ref has at most 255 bytes, so the packet fits.
         let line = format!("{head} {reference}\0object-format={} {capabilities}\n", format.git_name());
         let _ = pktline::write(list, line.as_bytes());
@@ -242,11 +242,11 @@ impl Conversation {
         requests.fetch_add(1, Ordering::Relaxed);
         let mut command = ssh::Session::open(&self.client, None, budget.clone())?;
         let listed = ssh::advertised(&mut command, tracked);
-        let ssh::Advertised { head, capabilities } = listed.map_err(|error| command.explain(error))?;
+        let ssh::Advertised { polled, capabilities } = listed.map_err(|error| command.explain(error))?;
         let able = |wanted: &&str| capabilities.split(' ').any(|word| word == *wanted);
         let both: Vec<&str> = CAPABILITIES.split(' ').filter(able).collect();
         let mut list = Vec::new();
-        list_one(&mut list, head, tracked, &both.join(" "));
+        list_one(&mut list, &polled, tracked, &both.join(" "));
         Ok((list, command))
     }
 

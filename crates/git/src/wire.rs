@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Sensitive;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use trust::{CommitId, ObjectFormat};
+use trust::{CommitId, ObjectFormat, TagId};
 
 use crate::{
     address::Address,
@@ -18,7 +18,7 @@ use crate::{
     error::GitError,
     exchange::ExchangeError,
     http,
-    remote::{BranchRef, Limits, Remote, RemoteError, Tracked},
+    remote::{Limits, Remote, RemoteError, Tracked, TrackedRef},
     ssh,
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Request {
     pub(crate) task: Task,
     pub(crate) parent: u32,
     url: String,
-    reference: BranchRef,
+    reference: TrackedRef,
     limits: Limits,
     /// Absent when nothing is fetched.
     way: Option<Way>,
@@ -171,6 +171,9 @@ pub struct Fetched {
     /// The commit that the branch named when it was fetched: what the poll saw, or newer. It is not
     /// judged yet; a forced push may have put anything there.
     pub head: CommitId,
+    /// The tag object that leads there, if the ref is a tag that is one.
+    #[serde(default)]
+    pub tag: Option<TagId>,
     /// Bytes received, headers excluded.
     pub bytes: u64,
     /// Objects received.

@@ -15,6 +15,7 @@ mod packs;
 mod proofs;
 mod room;
 mod ssh;
+mod tags;
 
 use std::{
     collections::BTreeSet,
@@ -100,7 +101,10 @@ fn main() -> ExitCode {
         ("whoever_waits_for_a_turn_loses_nothing", room::whoever_waits_for_a_turn_loses_nothing),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];
-    run(&[cases, confined::CASES, formats::CASES, hostile::CASES, proofs::CASES, ssh::CASES].concat(), &arguments)
+    run(
+        &[cases, confined::CASES, formats::CASES, hostile::CASES, proofs::CASES, ssh::CASES, tags::CASES].concat(),
+        &arguments,
+    )
 }
 
 /// What cargo and nextest expect of a test executable.

@@ -240,6 +240,14 @@ impl SignedRepo {
         self.git(&["tag", "--force", name, revision]).map(drop)
     }
 
+    /// Makes or moves an annotated tag that is signed by `key`.
+    pub fn tag_signed(&self, key: &SigningKey, name: &str, revision: &str) -> Result<()> {
+        let mut command = self.signing_command(Signing::By(key));
+        run(command.args(["tag", "--sign", "--force", "-m", name, name, revision]))?;
+        self.time.set(self.time.get() + 60);
+        Ok(())
+    }
+
     /// Moves the current branch and the work tree to `revision`.
     pub fn reset(&self, revision: &str) -> Result<()> {
         self.git(&["reset", "--quiet", "--hard", revision]).map(drop)

@@ -80,8 +80,8 @@ manifest::codes! {
 
         /// No signature at all.
         W301 = "Unsigned" {
-            meaning: "The commit carries no signature.",
-            action: "Sign it: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign`, with `gpg.format` set to `ssh` and `user.signingkey` to your key.",
+            meaning: "The commit, or the tag that the TrustRoot tracks, carries no signature; or the tag is a mere name for a commit, which nobody signed.",
+            action: "Sign it: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign`, with `gpg.format` set to `ssh` and `user.signingkey` to your key; a tag by `git tag --sign --force`.",
             example: "W301 Unsigned: commit 3f1c2a9d0b7e: no signature; needed: a signature by a principal",
         },
         /// The signer may not change this path.
@@ -147,7 +147,7 @@ manifest::codes! {
         },
         /// The commit does not say which ref it is for.
         W404 = "RefBindingMissing" {
-            meaning: "The trust file demands that each commit of the branch names the repository and the ref it is for, and this one does not: it may have been made for another branch or repository.",
+            meaning: "The trust file demands that each commit of the branch names the repository and the ref it is for, and this one does not: it may have been made for another branch or repository. Or the tag that the TrustRoot tracks is called otherwise than its ref.",
             action: "Add the trailer, and sign the commit again; or have a person approve it, where the trust file takes that.",
             example: "W404 RefBindingMissing: commit 3f1c2a9d0b7e: its message does not say that it is for refs/heads/main of urn:writ:shop; needed: the trailer `Writ-Ref: urn:writ:shop refs/heads/main`",
         },
@@ -196,7 +196,7 @@ manifest::codes! {
         },
         /// Nobody could change the file any more.
         W506 = "SelfLocking" {
-            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach of those with a key that is not revoked and has not ended.",
+            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach of those with a key that is not revoked and has not ended, or of a tag, which has one signature.",
             action: "Name enough principals in the role, or lower the threshold.",
             example: "W506 SelfLocking: .writ/trust.yaml: rule \"trust\" needs 3 of root, which has 2; needed: a threshold within reach",
         },

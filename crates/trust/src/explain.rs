@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec,
+    Change, CommitId, Credit, Head, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec,
     judge::judge_and_tell,
     merge_credit::MergeCredit,
     step::{Step, authorise_all, is_writ},
@@ -103,12 +103,12 @@ pub fn explain(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: impl Into<Head>,
     now: Timestamp,
     path: Option<&RepoPath>,
 ) -> (Judgement, Vec<StepReasons>) {
     let told = Told { path, steps: RefCell::default() };
-    let judgement = judge_and_tell(history, root, start, head, now, None, Some(&told));
+    let judgement = judge_and_tell(history, root, start, head.into(), now, None, Some(&told));
     let mut steps = told.steps.into_inner();
     let listed = judgement.steps.iter().filter_map(|step| steps.remove(&step.commit)).collect();
     (judgement, listed)

@@ -8,23 +8,26 @@ mod holds;
 mod introduction;
 mod mainline;
 mod skip;
+mod tag;
 
 use std::{cell::OnceCell, rc::Rc};
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
+pub use introduction::judge_introduction;
+pub use tag::TagVerdict;
+
 use crate::{
-    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec,
-    VerifiedCommit,
+    AuthorizedCommit, CLOCK_SKEW, CommitId, CommitObject, Head, History, Signer, TagObject, TrustCode, TrustFile,
+    TrustRootSpec, VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
     refusal::{mend_signature, refuse, sign_again},
     repair::Place,
     signature_cache::{SignatureCache, Verifier},
-    step::{Brought, Step, changes, joined, payload_in_force, read_commit, read_trust_file},
-    trust_file::load_certificates,
+    step::{Brought, Step, changes, payload_in_force, read_commit},
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -64,6 +67,7 @@ pub struct Judgement {
     unreadable: Option<String>,
     judged: u64,
     approvals: Vec<(CommitId, Vec<Vec<u8>>)>,
+    tag: Option<TagVerdict>,
 }
 
 /// The verdict on one step.
@@ -82,6 +86,12 @@ pub struct StepVerdict {
 }
 
 impl Judgement {
+    fn of(head: CommitId) -> Self {
+        let (from, accepted, broken, unreadable, tag) = (None, None, None, None, None);
+        let (steps, approvals) = (Vec::new(), Vec::new());
+        Self { from, to: head, steps, accepted, broken, unreadable, judged: 0, approvals, tag }
+    }
+
     /// The last commit that is accepted; `None` if none is, or if the start was taken on the caller's word and
     /// nothing after it is.
     #[must_use]
@@ -101,6 +111,12 @@ impl Judgement {
     #[must_use]
     pub fn approvals(&self) -> &[(CommitId, Vec<Vec<u8>>)] {
         &self.approvals
+    }
+
+    /// The tag that leads to the head, if the tracked ref is one and all but it was found good.
+    #[must_use]
+    pub const fn tag(&self) -> Option<&TagVerdict> {
+        self.tag.as_ref()
     }
 
     /// How many steps were judged, also those up to a floor that are not listed.
@@ -123,9 +139,15 @@ impl Judgement {
     }
 }
 
-/// Judges `head`.
+/// Judges `head`. Where the tracked ref is a tag, it has to come with the tag object.
 #[must_use]
-pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
+pub fn judge(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: impl Into<Head>,
+    now: Timestamp,
+) -> Judgement {
     judge_with(history, root, start, head, now, None)
 }
 
@@ -136,11 +158,11 @@ pub fn judge_with(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: impl Into<Head>,
     now: Timestamp,
     known: Option<&SignatureCache>,
 ) -> Judgement {
-    judge_and_tell(history, root, start, head, now, known, None)
+    judge_and_tell(history, root, start, head.into(), now, known, None)
 }
 
 /// Judges `head`, and tells why.
@@ -148,14 +170,23 @@ pub(crate) fn judge_and_tell(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: Head,
     now: Timestamp,
     known: Option<&SignatureCache>,
     told: Option<&Told<'_>>,
 ) -> Judgement {
     let watched = Watched::new(history);
     let (definitions, verifier) = (Definitions::default(), Verifier::new(known));
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told };
+    let mut judge = Judge { history: &watched, root, start, now, head, tag: None, definitions, verifier, known, told };
+    match judge.tagged() {
+        Ok(tag) => judge.tag = tag,
+        Err(finding) => {
+            let mut judgement = Judgement::of(head.commit);
+            judgement.steps.push(*judge.about(head.commit, finding));
+            judgement.unreadable = watched.failure();
+            return judgement;
+        }
+    }
     let mut judgement = match start {
         Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
         Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
@@ -224,7 +255,9 @@ struct Judge<'a> {
     root: &'a TrustRootSpec,
     start: &'a Start,
     now: Timestamp,
-    head: CommitId,
+    head: Head,
+    /// What leads to the head, if the tracked ref is a tag.
+    tag: Option<TagObject>,
     definitions: Definitions,
     verifier: Verifier<'a>,
     /// What earlier judgements left.
@@ -252,16 +285,7 @@ impl Judge<'_> {
         state: Result<(State, Option<AuthorizedCommit>), Refused>,
         floor: &Floor,
     ) -> Judgement {
-        let mut judgement = Judgement {
-            from: None,
-            to: self.head,
-            steps: Vec::new(),
-            accepted: None,
-            broken: None,
-            unreadable: None,
-            judged: 0,
-            approvals: Vec::new(),
-        };
+        let mut judgement = Judgement::of(self.head.commit);
         let (mut state, accepted) = match state {
             Ok(start) => start,
             Err(refused) => {
@@ -278,7 +302,7 @@ impl Judge<'_> {
         let chain = match chain {
             Ok(chain) => chain,
             Err(finding) => {
-                judgement.steps.push(*self.about(self.head, finding));
+                judgement.steps.push(*self.about(self.head.commit, finding));
                 return judgement;
             }
         };
@@ -314,39 +338,18 @@ impl Judge<'_> {
             judgement.accepted = reached.then_some(authorized);
             state = next;
         }
+        if let Some(tag) = self.tag.as_ref().filter(|_tag| judgement.refusal().is_none()) {
+            self.judge_tag(tag, &state, floor, &mut judgement);
+        }
         judgement.broken = self.still_holds(&state).err();
         judgement
-    }
-
-    /// What is in force at a commit that was accepted before.
-    fn resume(&self, id: &CommitId, proven: Option<&AuthorizedCommit>) -> Result<State, Refused> {
-        let object = read_commit(self.history, id).map_err(|finding| self.about(*id, finding))?;
-        let refused = |finding| refusal_of(&object, None, finding);
-        if let Some(proven) = proven
-            && (proven.tree != object.tree || proven.payload_sha256 != object.payload_sha256)
-        {
-            let found = format!("tree {} and payload {} differ from the log", object.tree, object.payload_sha256);
-            let needed = format!("tree {} and payload {}", proven.tree, proven.payload_sha256);
-            let fix = "fetch again from a server you trust".to_owned();
-            return Err(refused(refuse(TrustCode::W106, id, found, needed, fix)));
-        }
-        let bytes = read_trust_file(self.history, id).map_err(refused)?;
-        let mut policy = TrustFile::parse(&bytes).map_err(|findings| refused(joined(findings)))?;
-        load_certificates(self.history, id, &mut policy).map_err(refused)?;
-        let findings = policy.against_root(self.root);
-        if !findings.is_empty() {
-            return Err(refused(joined(findings)));
-        }
-        let made = made_at(&object).map_err(refused)?;
-        let digest = trust_digest(self.root, &policy);
-        Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
     fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Taken, Refused> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
-        let place = Place::of(&id, &self.head);
+        let place = Place::of(&id, &self.head.commit);
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier)
@@ -417,10 +420,10 @@ impl Judge<'_> {
         let found = format!("version {} of .writ/trust.yaml is in force", accepted.policy_version);
         let needed = format!("at least version {minimum} (minPolicyVersion of the TrustRoot)");
         let fix = "fetch the newest head; it may have been held back by the server".to_owned();
-        let finding = refuse(TrustCode::W503, &self.head, found, needed, fix);
+        let finding = refuse(TrustCode::W503, &self.head.commit, found, needed, fix);
         match judgement.steps.last_mut() {
             Some(last) => last.verdict = Err(finding),
-            None => judgement.steps.push(*self.about(self.head, finding)),
+            None => judgement.steps.push(*self.about(self.head.commit, finding)),
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod approval;
 mod armor;
-mod branch;
 mod code;
 mod commit_headers;
 mod commit_id;
@@ -14,8 +13,11 @@ mod commit_signature;
 mod credit;
 mod declared_kinds;
 mod explain;
+mod git_ref;
 mod glob;
+mod head;
 mod history;
+mod holder;
 mod instants;
 mod issuers;
 mod judge;
@@ -38,6 +40,7 @@ mod signer;
 mod ssh;
 mod step;
 mod still_holds;
+mod tag_object;
 mod trust_file;
 mod verified;
 mod watched;
@@ -47,9 +50,8 @@ pub use approval::{
     NAMESPACE_APPROVAL, PAYLOAD_TYPE, envelope, envelope_message,
 };
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES};
-pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
-pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
+pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TagId, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
 pub use signature_cache::{SignatureCache, VERIFIER_VERSION};
@@ -65,10 +67,12 @@ pub use ssh::{
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
 pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
+pub use git_ref::{MAX_REF_BYTES, check_ref, tag_name};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
+pub use head::Head;
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
-pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, judge, judge_with};
+pub use judge::{Judgement, MAX_STEPS, Start, StepVerdict, TagVerdict, judge, judge_introduction, judge_with};
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
@@ -79,6 +83,7 @@ pub use root::{
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
+pub use tag_object::{MAX_TAG_BYTES, TagObject};
 pub use trust_file::{
     Ancestry, Authority, CERTIFICATES, CertificateToImport, CertifiedName, HistoryRules, ImportTerms,
     ImportedRevocations, ImportedSigners, KeyListError, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS,

@@ -15,7 +15,7 @@ use trust::Start;
 
 use crate::{
     exit::Outcome,
-    hook::{HookInstallArgs, TRUST_ROOT_SETTING},
+    hook::{HookInstallArgs, TRUST_ROOT_SETTING, led_to},
     input, output,
     verify::{open, read_trust_root},
 };
@@ -42,10 +42,11 @@ pub(crate) fn run(args: &HookInstallArgs) -> anyhow::Result<Outcome> {
     git(&args.repo, &["config", "--local", TRUST_ROOT_SETTING, &trust_root])?;
     output::text(&format!("{}\n", file.display()))?;
     eprintln!("wrote {}, which judges pushes to {} by {trust_root}", file.display(), root.r#ref);
-    if let Some(head) = history.tip(&root.r#ref)? {
-        let judgement = trust::judge(&history, &root, &Start::Introduction, &head, Timestamp::now());
+    if let Some(tip) = history.tip(&root.r#ref)? {
+        let head = led_to(&history, &root, &tip)?;
+        let judgement = trust::judge(&history, &root, &Start::Introduction, head, Timestamp::now());
         match judgement.refusal() {
-            None => eprintln!("{} is accepted at {head}", root.r#ref),
+            None => eprintln!("{} is accepted at {}", root.r#ref, head.commit),
             Some(finding) => {
                 eprintln!("note: {} is not accepted: {}", root.r#ref, output::printable(&finding.to_string()));
             }

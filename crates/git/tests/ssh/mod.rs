@@ -54,6 +54,10 @@ impl Ssh {
         self.remote_of(&RemoteOptions { format, ..self.options() })
     }
 
+    pub(super) fn remote_for(&self, reference: &str) -> Remote {
+        Remote::new(&self.server.url(&self.repository()), reference, &self.options()).unwrap()
+    }
+
     fn with(kind: KeyType) -> Self {
         let keys = Keys::new().unwrap();
         let host = keys.generate("host", kind).unwrap();

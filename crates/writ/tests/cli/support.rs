@@ -73,6 +73,15 @@ impl World {
         Self::in_repository(SignedRepo::with_ids("sha256").unwrap(), keys, [alice, frank, bob], &trust)
     }
 
+    /// As [`World::new`], where frank releases by the tag `live`.
+    pub(crate) fn released_by_tag() -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let rule = [("security", 1)];
+        let trust = TrustFile::team("urn:test", &alice, &frank, &bob).git_ref("refs/tags/live");
+        Self::of(keys, [alice, frank, bob], &trust.rule("tags", &["git:refs/tags/**"], &rule, &[]))
+    }
+
     /// As [`World::new`], where frank alone may change everything.
     pub(crate) fn for_anything_by_frank() -> Self {
         let keys = Keys::new().unwrap();

@@ -348,3 +348,42 @@ fn a_repository_with_sha256_ids_is_judged_like_any_other() {
     paste(&world.repo.path(), &world.bob, refused(&found, &unsigned, "W301")["fix"].as_str().unwrap());
     assert_eq!(world.verify(0, &[])["verdict"], "accepted");
 }
+
+#[test]
+fn a_tag_as_the_tracked_ref_is_judged_with_its_commit() {
+    let world = World::released_by_tag();
+    let good = world.good("one");
+    let tag = |key, revision: &str| world.repo.tag_signed(key, "live", revision).unwrap();
+    tag(&world.frank, &good);
+    // What is checked out is not asked for.
+    world.good("not yet");
+    for revision in [&[][..], &["live"], &["refs/tags/live"]] {
+        let found = world.verify(0, revision);
+        assert_eq!((&found["verdict"], &found["to"]), (&json!("accepted"), &json!(good)));
+        assert_eq!((&found["tag"]["name"], &found["tag"]["signer"]["principal"]), (&json!("live"), &json!("frank")));
+        assert_eq!(found["tag"]["id"], json!(world.repo.rev_parse("refs/tags/live").unwrap()));
+    }
+    let root = world.trust_root();
+    let human = expect(0, &["verify", "--repo", &world.path(), "--trust-root", text(&root)]).stdout;
+    assert!(human.contains("tag live signed by frank with SHA256:"), "{human}");
+
+    let found = world.verify(1, &["HEAD"]);
+    let head = world.repo.head().unwrap();
+    assert!(refused(&found, &head, "W301")["message"].as_str().unwrap().contains("nobody signed that"), "{found}");
+    tag(&world.bob, &good);
+    let found = world.verify(1, &[]);
+    let step = refused(&found, &good, "W302");
+    assert_eq!((&found["tag"]["signer"]["principal"], &step["signer"]["principal"]), (&json!("bob"), &json!("bob")));
+    // The fix names the command; where it pushes to, this repository does not have.
+    let fix = step["fix"].as_str().unwrap().split(" && ").next().unwrap();
+    paste(&world.repo.path(), &world.frank, fix);
+    assert_eq!(world.verify(0, &[])["verdict"], "accepted");
+    world.repo.git(&["tag", "--force", "live", "HEAD"]).unwrap();
+    let found = world.verify(1, &[]);
+    paste(
+        &world.repo.path(),
+        &world.frank,
+        refused(&found, &head, "W301")["fix"].as_str().unwrap().split(" && ").next().unwrap(),
+    );
+    assert_eq!(world.verify(0, &[])["to"], json!(head));
+}
