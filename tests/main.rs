@@ -7,6 +7,7 @@
 //! | what happens to a hand edit | `drift` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | which known attack is stopped by what | `attacks` |
+//! | what is released by a signed tag | `tags` |
 //! | what is deleted, and what is not | `prune` |
 //! | what becomes of a roll-out that is not complete | `incomplete` |
 //! | what happened while writ was down | `restart` |
@@ -36,4 +37,5 @@ mod restart;
 mod secrets;
 mod signed_orders;
 mod stage;
+mod tags;
 mod webhooks;

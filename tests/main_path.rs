@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
-use testkit::{ControlPlane, Fault, Profile, RequestFilter, RequestTotals};
+use testkit::{ControlPlane, Fault, Profile, Push, RequestFilter, RequestTotals};
 
 use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, any_kind, config_map, deployment};
 
@@ -66,6 +66,25 @@ fn signed_commit_is_applied() -> Test {
             == Some(2.0)
     );
     Ok(())
+}
+
+/// Ids of SHA-256 from the server to the status, over a restart.
+#[test]
+fn sha256_repository_is_applied() -> Test {
+    let mut stage = Setup::shared()?.ids("sha256").start()?;
+    ensure!(stage.good().len() == 64 && stage.view.config_map("settings")?["data"]["value"] == "good");
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
+    stage.scales_back()?;
+    let good = stage.good().to_owned();
+    stage.repo.write("apps/settings.yaml", config_map("settings", "unsigned"))?;
+    let unsigned = stage.repo.commit_unsigned("unsigned")?;
+    stage.push(Push::FastForward)?;
+    stage.held(Owner::Source, &unsigned, "W301")?;
+    stage.stop()?;
+    stage.start()?;
+    stage.applied(&good)?;
+    stage.audit_verifies()
 }
 
 #[test]

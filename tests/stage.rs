@@ -104,6 +104,12 @@ impl Stage<'_> {
         self.poke()
     }
 
+    /// Pushes a tag, also to where it was not, and tells writ.
+    pub(crate) fn push_tag(&mut self, name: &str) -> Result<()> {
+        self.repo.push(&self.git.remote(REPOSITORY), &format!("refs/tags/{name}"), Push::Force)?;
+        self.poke()
+    }
+
     /// Approves a commit as a person does: `writ trust approve`, then the notes are pushed; nothing is pushed to the branch.
     pub(crate) fn approve(&mut self, commit: &str, key: &SigningKey) -> Result<()> {
         let statement = self.approval(commit, key)?;

@@ -29,6 +29,8 @@ pub(crate) struct Setup<'a> {
     volume: Option<&'static str>,
     interval: &'static str,
     webhooks: Option<&'static str>,
+    ids: &'static str,
+    tag: Option<&'static str>,
 }
 
 impl Setup<'static> {
@@ -53,6 +55,8 @@ impl<'a> Setup<'a> {
             volume: None,
             interval: INTERVAL,
             webhooks: None,
+            ids: "sha1",
+            tag: None,
         }
     }
 
@@ -99,6 +103,18 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// The hash that the repository names its objects by.
+    pub(crate) fn ids(mut self, format: &'static str) -> Self {
+        self.ids = format;
+        self
+    }
+
+    /// The trust file tracks this tag; security signs it at the first commit.
+    pub(crate) fn tag(mut self, name: &'static str) -> Self {
+        self.tag = Some(name);
+        self
+    }
+
     /// Everything is made, writ is not started.
     pub(crate) fn prepare(self) -> Result<Stage<'a>> {
         static CRDS: OnceLock<String> = OnceLock::new();
@@ -114,11 +130,15 @@ impl<'a> Setup<'a> {
         let namespace = tenant.namespace().to_owned();
         let people = people()?;
         let git = GitServer::start()?;
-        git.create(REPOSITORY)?;
-        let repo = SignedRepo::new()?;
+        git.create_with_ids(REPOSITORY, self.ids)?;
+        let repo = SignedRepo::with_ids(self.ids)?;
         let introduction = self.introduce(&repo, &people, &namespace)?;
         let good = self.first_commit(&repo, &people)?;
         repo.push(&git.remote(REPOSITORY), "main:refs/heads/main", Push::FastForward)?;
+        if let Some(tag) = self.tag {
+            repo.tag_signed(&people.security, tag, &good)?;
+            repo.push(&git.remote(REPOSITORY), &format!("refs/tags/{tag}"), Push::FastForward)?;
+        }
         let (command, arguments) = self.command(&namespace)?;
         credentials(&tenant, &git, self.webhooks)?;
         trust_root(&tenant, &git, &repo, &introduction, &self, command.directory())?;

@@ -104,7 +104,10 @@ pub(crate) fn of_root(problem: Option<&Finding>, log: Option<&Finding>) -> [Verd
 #[must_use]
 pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
     let held = source.held.as_ref().and_then(|held| held.findings.first());
-    let verified = source.verified.as_ref().map(|verified| format!("verified {}", verified.commit.id()));
+    let verified = source.verified.as_ref().map(|verified| {
+        let released = verified.released.as_ref().map_or_else(String::new, |tag| format!(", released by {tag}"));
+        format!("verified {}{released}", verified.commit.id())
+    });
     let is_verified = match (&source.held, &verified) {
         (Some(held), _) => Verdict::held("SourceVerified", held),
         (None, Some(verified)) => Verdict::yes("SourceVerified", "Verified", verified),

@@ -64,7 +64,8 @@ impl Beside {
     /// Fetches heartbeats if they are asked for. Without the newest it is told that it is missing, and nothing else comes of it.
     pub(crate) fn fetch(job: &SourceJob, remote: &Remote, polled: Polled) -> Option<Self> {
         job.root.freshness.as_ref()?.max_heartbeat_age.as_ref()?;
-        let fetched = Heartbeats::open(&job.mirror).map_err(git::GitError::from).map(|heartbeats| {
+        let format = job.root.introduction.commit.format();
+        let fetched = Heartbeats::open_for(&job.mirror, format).map_err(git::GitError::from).map(|heartbeats| {
             let is_listed = heartbeats.fetch(remote, &job.child, &polled).unwrap_or_else(|error| {
                 tracing::warn!("heartbeats are not fetched: {}", error.finding());
                 false

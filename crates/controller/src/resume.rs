@@ -13,9 +13,7 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
-use trust::{
-    AuthorizedCommit, CommitId, LogKey, LogProof, Start, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_waiving,
-};
+use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_floor};
 
 use crate::{
     break_glass::Overrides,
@@ -183,7 +181,7 @@ pub(crate) fn read_floor(
     let history = Attested { objects: opened.objects(), approvals: &approvals };
     let keyless = keyless(root);
     let with = Verifiers { known: None, keyless: keyless.as_ref().map(|one| one as _) };
-    let judgement = judge_waiving(&history, root, &Start::Resumed(floor.clone()), &floor.id(), now, with, &waivers);
+    let judgement = judge_floor(&history, root, floor, now, with, &waivers);
     let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
         let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
         findings.into_iter().next().unwrap_or_else(unknown)

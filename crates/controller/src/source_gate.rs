@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 use policy::PolicySet;
 use trust::{
-    AuthorizedCommit, CommitId, History, HistoryError, Judgement, SignatureCache, Start, TrustCode, TrustFile,
-    TrustRootSpec, Verifiers, Waivers, judge_waiving,
+    AuthorizedCommit, CommitId, Head, History, HistoryError, Judgement, SignatureCache, Start, TagId, TagVerdict,
+    TrustCode, TrustFile, TrustRootSpec, Verifiers, Waivers, judge_waiving,
 };
 
 use crate::{
@@ -77,6 +77,8 @@ pub(crate) enum InForce {
 pub(crate) struct Judged {
     /// The head.
     pub head: CommitId,
+    /// The tag object that leads to it, if the ref is a tag that is one.
+    pub tag: Option<TagId>,
     /// Digest of the TrustRoot.
     pub root: Digest,
     /// Digest of the GitSource's obeyed spec, which is recorded with every verdict.
@@ -149,6 +151,8 @@ pub(crate) struct Verified {
     pub policies: Arc<PolicySet>,
     /// The trust file of its tree, which judges what comes next.
     pub trust_file: Arc<TrustFile>,
+    /// The tag by which it was released, and by whom, if the tracked ref is one and that was judged since the start.
+    pub released: Option<String>,
     /// Why nothing of it may be rolled out: files in it are as steps left them that are revoked by now.
     pub broken: Option<Finding>,
     /// What it came to under the TrustRoot that was asked about last: asked with each event, hashed with each TrustRoot.
@@ -257,30 +261,32 @@ fn run_steps(job: &SourceJob, remote: &Remote, polled: Polled, now: Timestamp) -
     let head = polled.head.ok_or_else(|| Box::new(missing_ref(remote)))?;
     let approvals = approvals(job, remote, &polled)?;
     let beside = approvals.tips().map_err(|error| Box::new(GitError::from(error).finding()))?;
-    let judged = Judged {
-        head,
-        root: Digest::of(&job.root.canonical()),
-        spec: job.spec,
-        approvals: beside,
-        orders: break_glass::digest(&job.orders),
-    };
-    let mirror = Mirror::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
+    let (tag, root) = (polled.tag, Digest::of(&job.root.canonical()));
+    let judged =
+        Judged { head, tag, root, spec: job.spec, approvals: beside, orders: break_glass::digest(&job.orders) };
+    let format = job.root.introduction.commit.format();
+    let mirror = Mirror::open_for(&job.mirror, format).map_err(|error| Box::new(GitError::from(error).finding()))?;
     // A mirror that was removed is fetched again, also if somebody who reads has made an empty one meanwhile.
-    let fetched = is_incoming(&mirror, &head);
+    let fetched = is_incoming(&mirror, &head, tag.as_ref());
     if fetched && job.in_force == InForce::Known && job.judged.as_ref() == Some(&judged) {
         return Ok(SourceOutcome::Unchanged);
     }
-    let there = fetched && mirror.objects().commit(&head).is_ok_and(|commit| commit.is_some());
-    let head =
-        if there { head } else { mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?.head };
+    let there = fetched && is_there(mirror.objects(), &head, tag.as_ref());
+    let (head, tag) = if there {
+        (head, tag)
+    } else {
+        let fetched = mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?;
+        (fetched.head, fetched.tag)
+    };
     FaultPoint::Fetched.pass();
-    let judged = Judged { head, ..judged };
+    let judged = Judged { head, tag, ..judged };
     Ok(verdict(job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, now))
 }
 
 /// What lies beside the commits, as new as it can be had: without the newest a change waits, and nothing else.
 fn approvals(job: &SourceJob, remote: &Remote, polled: &Polled) -> Result<Approvals, Box<Finding>> {
-    let approvals = Approvals::open(&job.mirror).map_err(|error| Box::new(GitError::from(error).finding()))?;
+    let approvals = Approvals::open_for(&job.mirror, job.root.introduction.commit.format())
+        .map_err(|error| Box::new(GitError::from(error).finding()))?;
     if let Err(error) = approvals.fetch(remote, &job.child, polled) {
         tracing::warn!("approvals are not fetched, what waits for them goes on waiting: {}", error.finding());
     }
@@ -308,7 +314,8 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     let started = Instant::now();
     let good = break_glass::good(job, history, &judged.head, now);
     let judging = Judging { job, history, start, now, keyless: keyless(&job.root) };
-    let judgement = judging.up_to(&judged.head, good.is_some());
+    let head = Head { commit: judged.head, tag: judged.tag };
+    let judgement = judging.up_to(head, good.is_some());
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {
@@ -324,8 +331,14 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
 }
 
 /// Whether the whole history of `head` was fetched: only a completed fetch moves the ref.
-fn is_incoming(mirror: &Mirror, head: &CommitId) -> bool {
+fn is_incoming(mirror: &Mirror, head: &CommitId, tag: Option<&TagId>) -> bool {
     mirror.incoming().is_ok_and(|incoming| incoming.as_ref() == Some(head))
+        && mirror.incoming_tag().is_ok_and(|incoming| incoming.as_ref() == tag)
+}
+
+fn is_there(objects: &Objects, head: &CommitId, tag: Option<&TagId>) -> bool {
+    objects.commit(head).is_ok_and(|commit| commit.is_some())
+        && tag.is_none_or(|tag| objects.tag(tag).is_ok_and(|tag| tag.is_some()))
 }
 
 /// One judgement, and what comes of it.
@@ -339,7 +352,7 @@ struct Judging<'a> {
 
 impl Judging<'_> {
     /// `is_ordered` where a good order lets this commit through.
-    fn up_to(&self, head: &CommitId, is_ordered: bool) -> Judgement {
+    fn up_to(&self, head: Head, is_ordered: bool) -> Judgement {
         let Self { job, history, start, now, keyless } = self;
         let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
         let waivers = Waivers { before: job.overrides.commits.clone(), head: is_ordered };
@@ -349,9 +362,10 @@ impl Judging<'_> {
     fn conclude(&self, judged: Judged, judgement: &Judgement, tally: Tally) -> SourceOutcome {
         let refuse = |commit: CommitId, findings: Vec<Finding>, prefix: Option<Box<Verified>>| {
             let step = judgement.steps.iter().find(|step| step.commit == commit);
-            let signer = step
-                .and_then(|step| step.signer.as_ref())
-                .map(|signer| format!("{} ({})", signer.principal, signer.key));
+            // A tag is looked at when its commits are good: what is refused then is the tag.
+            let signer =
+                judgement.tag().map_or_else(|| step.and_then(|step| step.signer.as_ref()), |tag| tag.signer.as_ref());
+            let signer = signer.map(|signer| format!("{} ({})", signer.principal, signer.key));
             SourceOutcome::Refused { judged: judged.clone(), findings, signer, commit, prefix, tally }
         };
         if let Err((commit, findings)) = compile_steps(self.history.objects, judgement) {
@@ -363,7 +377,9 @@ impl Judging<'_> {
             let findings = judgement.refusal().cloned().into_iter().collect();
             return refuse(*failed, findings, self.good_prefix(judgement));
         };
-        let verified = read_verified(self.history.objects, commit, judgement.broken().cloned());
+        let released = judgement.tag().and_then(released);
+        let verified = read_verified(self.history.objects, commit, judgement.broken().cloned())
+            .map(|verified| Verified { released, ..verified });
         match (verified, judgement.broken()) {
             // Its trust file counts, so that the revocation does; its content waits.
             (Ok(verified), Some(broken)) => refuse(commit.id(), vec![broken.clone()], Some(Box::new(verified))),
@@ -394,13 +410,18 @@ impl Judging<'_> {
     }
 
     /// As [`Self::good_prefix`], before a step that is good but for its policies. Judged once more up to there, since
-    /// only the end of a judgement is proven; its signatures are known.
+    /// only the end of a judgement is proven; its signatures are known. Where the ref is a tag nobody released it.
     fn good_before(&self, judgement: &Judgement, uncompiled: &CommitId) -> Option<Box<Verified>> {
         let before = judgement.steps.iter().take_while(|step| step.commit != *uncompiled).last()?;
         // An order lets the head through, and steps on the way to it; not what comes before it alone.
-        let up_to = self.up_to(&before.commit, false);
+        let up_to = self.up_to((&before.commit).into(), false);
         if up_to.refusal().is_some() { None } else { self.good_prefix(&up_to) }
     }
+}
+
+/// By which tag of whom a revision was released.
+fn released(tag: &TagVerdict) -> Option<String> {
+    tag.signer.as_ref().map(|signer| format!("tag {} by {} ({})", tag.name, signer.principal, signer.key))
 }
 
 /// Every step that changes `policies/` or `waivers/` must leave a set that compiles.
@@ -437,6 +458,7 @@ pub(crate) fn read_verified(
         commit: commit.clone(),
         policies: Arc::new(policies),
         trust_file: Arc::new(trust_file),
+        released: None,
         broken,
         digest: Arc::default(),
     })

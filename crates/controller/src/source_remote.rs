@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cluster::{Cluster, SecretData, crd::GitSourceSpec};
-use git::{App, ClientCertificate, Credentials, Limits, Remote, RemoteError, RemoteOptions};
+use git::{App, ClientCertificate, Credentials, Remote, RemoteError, RemoteOptions};
 use manifest::{Finding, Sensitive};
+use trust::TrustRootSpec;
 
 use crate::{
     code::ControllerCode,
@@ -75,16 +76,17 @@ pub(crate) async fn remote(
     cluster: &Cluster,
     key: &Key,
     spec: &GitSourceSpec,
-    tracked: &str,
+    root: &TrustRootSpec,
     kept: Option<Arc<KeptRemote>>,
 ) -> Result<(Arc<KeptRemote>, Option<Token>), Finding> {
+    let tracked = root.r#ref.as_str();
     let owner = format!("GitSource {key}");
     if spec.r#ref != tracked {
         let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
         let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
         return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
     }
-    let mut options = RemoteOptions { limits: Limits::default(), ..RemoteOptions::default() };
+    let mut options = RemoteOptions::default();
     let mut webhook = None;
     if let Some(secret) = &spec.secret_ref {
         let refuse = |what: String, needed: &str| {
@@ -98,6 +100,7 @@ pub(crate) async fn remote(
         webhook = token(&data).map_err(|what| refuse(what, NEEDED))?;
         options = of_secret(&data).map_err(|what| refuse(what, NEEDED))?;
     }
+    options.format = root.introduction.commit.format();
     let remote = KeptRemote::of(kept, &spec.url, &spec.r#ref, options);
     Ok((remote.map_err(|error| git::GitError::from(error).finding())?, webhook))
 }
@@ -150,7 +153,7 @@ fn of_secret(data: &SecretData) -> Result<RemoteOptions, String> {
         known_hosts: text("known_hosts")?.map(Sensitive::into_exposed),
         client_certificate,
         credentials,
-        limits: Limits::default(),
+        ..RemoteOptions::default()
     })
 }
 

@@ -91,7 +91,7 @@ impl GateTask {
     pub(crate) async fn run(self, now: Timestamp) -> GateAnswer {
         let Self { cluster, journal, acceptance, turns, kept, key, spec, job } = self;
         let root = job.root.clone();
-        let (used, webhook) = match remote(&cluster, &key, &spec, &root.r#ref, kept).await {
+        let (used, webhook) = match remote(&cluster, &key, &spec, &root, kept).await {
             Ok(found) => found,
             Err(finding) => return GateAnswer::of(root, SourceOutcome::Unreachable(finding)),
         };

@@ -138,7 +138,7 @@ impl World {
         let job = self.job("a", floors);
         let head = id(&self.repo.head().unwrap());
         let root = Digest::of(&job.root.canonical());
-        let judged = Judged { head, root, spec: job.spec, approvals: [None; 2], orders: Digest::of(b"") };
+        let judged = Judged { head, tag: None, root, spec: job.spec, approvals: [None; 2], orders: Digest::of(b"") };
         let (mirror, approvals) = (Mirror::open(&job.mirror).unwrap(), Approvals::open(&job.mirror).unwrap());
         verdict(&job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, Timestamp::now())
     }

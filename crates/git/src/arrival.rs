@@ -17,7 +17,14 @@ use std::{
 
 use git2::{ObjectType, Odb, Oid, Repository, RepositoryInitOptions};
 
-use crate::{exchange::ExchangeError, objects::MAX_COMMIT_BYTES, pins::PINS};
+use trust::{MAX_TAG_BYTES, ObjectFormat};
+
+use crate::{
+    exchange::ExchangeError,
+    format::{self, for_git2},
+    objects::MAX_COMMIT_BYTES,
+    pins::PINS,
+};
 
 /// A repository inside the mirror that lives for one fetch.
 const ARRIVING: &str = "arriving";
@@ -32,8 +39,6 @@ pub(crate) const PACKS: &str = "objects/pack";
 
 /// Bytes of a pack's index before its ids: mark and version, and how many ids begin with at most each byte.
 const INDEX_HEAD: u64 = 8 + 256 * 4;
-/// Bytes of a SHA-1 object id.
-const ID_BYTES: usize = 20;
 
 /// Makes the place where a fetch arrives, in the mirror that is the working directory.
 ///
@@ -43,7 +48,7 @@ const ID_BYTES: usize = 20;
 pub(crate) fn open() -> Result<Repository, git2::Error> {
     let mirror = Repository::open_bare(".")?;
     let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false).no_reinit(true);
+    options.bare(true).external_template(false).no_reinit(true).object_format(mirror.object_format());
     let apart = Repository::init_opts(ARRIVING, &options)?;
     let odb = apart.odb()?;
     odb.add_disk_alternate("objects")?;
@@ -56,6 +61,11 @@ pub(crate) fn open() -> Result<Repository, git2::Error> {
     }
     drop(odb);
     Ok(apart)
+}
+
+/// The format of the mirror that is the working directory.
+pub(crate) fn format() -> Result<ObjectFormat, git2::Error> {
+    Ok(format::of(Repository::open_bare(".")?.object_format()))
 }
 
 /// Removes what a fetch left.
@@ -75,12 +85,12 @@ fn is(path: &Path, ending: &str) -> bool {
 }
 
 /// The objects of a pack, by its index: 20 MB for a million.
-pub(crate) fn ids(index: &Path) -> io::Result<Vec<Oid>> {
+pub(crate) fn ids(index: &Path, format: ObjectFormat) -> io::Result<Vec<Oid>> {
     let mut table = BufReader::new(File::open(index)?);
     table.seek(SeekFrom::Start(INDEX_HEAD - 4))?;
     let mut count = [0; 4];
     table.read_exact(&mut count)?;
-    let mut id = [0; ID_BYTES];
+    let mut id = vec![0; format.id_bytes()];
     let next = |_| {
         table.read_exact(&mut id)?;
         Oid::from_bytes(&id).map_err(io::Error::other)
@@ -89,11 +99,11 @@ pub(crate) fn ids(index: &Path) -> io::Result<Vec<Oid>> {
 }
 
 /// Goes over the headers of all objects that came. None of them is made: a header has the size.
-pub(crate) fn check_sizes(object_bytes: u64) -> Result<(), CheckError> {
-    let odb = Odb::new()?;
+pub(crate) fn check_sizes(object_bytes: u64, format: ObjectFormat) -> Result<(), CheckError> {
+    let odb = Odb::new_ext(for_git2(format))?;
     odb.add_disk_alternate(&format!("{ARRIVING}/objects"))?;
     for index in files(Path::new(ARRIVING_PACKS))?.iter().filter(|path| is(path, "idx")) {
-        for id in ids(index)? {
+        for id in ids(index, format)? {
             check_size(&odb, id, object_bytes)?;
         }
     }
@@ -106,6 +116,7 @@ fn check_size(odb: &Odb<'_>, id: Oid, limit: u64) -> Result<(), CheckError> {
     if kind == ObjectType::Commit && bytes > commit_limit {
         return Err(ExchangeError::CommitBytes { commit: id.to_string(), bytes, limit: commit_limit }.into());
     }
+    let limit = if kind == ObjectType::Tag { limit.min(MAX_TAG_BYTES as u64) } else { limit };
     if bytes > limit {
         return Err(ExchangeError::ObjectBytes { limit }.into());
     }
@@ -161,7 +172,7 @@ pub(crate) fn forget(mirror: &Path) -> io::Result<()> {
 
 /// Whether a commit is among the objects that stay; all that it rests on is there as well then.
 pub(crate) fn is_kept(mirror: &Path, commit: Oid) -> Result<bool, git2::Error> {
-    let odb = Odb::new()?;
+    let odb = Odb::new_ext(commit.object_format())?;
     odb.add_disk_alternate(&utf8(&mirror.join("objects"))?)?;
     Ok(odb.exists(commit))
 }

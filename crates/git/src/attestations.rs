@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid};
 use manifest::RepoPath;
-use trust::{Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, TreeId};
+use trust::{
+    Change, CommitId, Entry, History, HistoryError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, ObjectFormat, TagId, TreeId,
+};
 
 use crate::{
     error::GitError,
     fetch::FetchChild,
+    format::parse_oid,
     kept::Kept,
     mirror::{Mirror, MirrorError},
     objects::{Objects, Reading},
     poll::Polled,
-    remote::{BranchRef, Remote},
+    remote::{Remote, TrackedRef},
     tree::Node,
 };
 
@@ -25,13 +28,13 @@ pub const APPROVAL_TREE: &str = "refs/writ/approvals";
 
 /// Largest note: as many envelopes as are looked at, at the 4 KiB that one has with one signature.
 const MAX_NOTE_BYTES: u64 = 256 * 1024;
-/// Deepest fan-out of notes that Git makes: one folder for each byte of the id.
-const MAX_FANOUT: usize = 20;
+/// Deepest fan-out of notes that Git makes: one folder for each byte of the longest id.
+const MAX_FANOUT: usize = 32;
 
 /// The mirrors of the refs of approvals, beside that of their branch. Nothing of them is ever accepted, so nothing is
 /// pinned: each has what was fetched last. What made a step accepted is kept besides.
 pub struct Approvals {
-    mirrors: [(BranchRef, Mirror); 2],
+    mirrors: [(TrackedRef, Mirror); 2],
     kept: Kept,
 }
 
@@ -49,9 +52,20 @@ impl Approvals {
     /// # Errors
     /// As [`Mirror::open`].
     pub fn open(mirror: &Path) -> Result<Self, MirrorError> {
-        let [notes, tree] = BranchRef::of_approvals();
-        let open = |ending: &str| Mirror::open(&beside(mirror, ending));
-        let mirrors = [(notes, open("notes")?), (tree, open("approvals")?)];
+        Self::open_by(mirror, Mirror::open)
+    }
+
+    /// The same for a repository of an object format, as [`Mirror::open_for`].
+    ///
+    /// # Errors
+    /// As [`Mirror::open_for`].
+    pub fn open_for(mirror: &Path, format: ObjectFormat) -> Result<Self, MirrorError> {
+        Self::open_by(mirror, |dir| Mirror::open_for(dir, format))
+    }
+
+    fn open_by(mirror: &Path, open: impl Fn(&Path) -> Result<Mirror, MirrorError>) -> Result<Self, MirrorError> {
+        let [notes, tree] = TrackedRef::of_approvals();
+        let mirrors = [(notes, open(&beside(mirror, "notes"))?), (tree, open(&beside(mirror, "approvals"))?)];
         Ok(Self { mirrors, kept: Kept::new(beside(mirror, "kept")) })
     }
 
@@ -103,6 +117,10 @@ impl Approvals {
 impl History for Attested<'_> {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
         self.objects.commit(id)
+    }
+
+    fn tag(&self, id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.objects.tag(id)
     }
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {
@@ -158,7 +176,7 @@ impl Objects {
             if found.len() > MAX_ENVELOPES {
                 break;
             }
-            let id = Oid::from_str(&entry.id).map_err(|_invalid| missing(entry.id.clone()))?;
+            let id = parse_oid(&entry.id, self.format()).ok_or_else(|| missing(entry.id.clone()))?;
             let reading = self.reading()?;
             found.extend(envelopes(reading.object(id, ObjectType::Blob, MAX_ENVELOPE_BYTES as u64)?.data()));
         }

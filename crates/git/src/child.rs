@@ -9,9 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use git2::{AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteRedirect, Repository};
+use git2::{AutotagOption, FetchOptions, FetchPrune, ObjectType, Oid, RemoteCallbacks, RemoteRedirect, Repository};
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
-use trust::CommitId;
+use trust::{CommitId, Head, ObjectFormat, TagId};
 
 use crate::{
     arrival::{self, CheckError},
@@ -19,8 +19,9 @@ use crate::{
     compact::compact,
     confinement::{Confinement, confine},
     exchange::{ExchangeError, quoted},
+    format::oid,
     library, memory,
-    mirror::INCOMING,
+    mirror::{INCOMING, INCOMING_TAG},
     remote::{Limits, Remote},
     transport::{ADDRESS, Session, register},
     wire::{Fetched, MAX_REQUEST_BYTES, Reply, Request, Task},
@@ -29,17 +30,17 @@ use crate::{
 /// Where the head arrives, in the repository of the fetch.
 const ARRIVED: &str = "refs/writ/arrived";
 /// Memory beside what the objects need: libgit2's caches (16 and 8 MiB), 150 certificates and TLS (2 MiB), the data of
-/// the program (10 MiB in a debug build); rounded up. With the default limits that makes 48 + 3×32 + 153 = 297 MiB.
+/// the program (10 MiB in a debug build); rounded up. With the default limits that makes 48 + 3×32 + 183 = 327 MiB.
 const BASE_MEMORY: u64 = 48 << 20;
 /// Address space beside memory, which is files that the kernel may drop: the program and its libraries (200 MiB in a
-/// debug build), mapped windows of packs (64 MiB), indexes of a million objects (36 MiB), twice.
+/// debug build), mapped windows of packs (64 MiB), indexes of a million objects (48 MiB), twice.
 const MAPPED: u64 = 384 << 20;
 /// A difference, its base and its result are in memory at once.
 const OBJECTS_IN_MEMORY: u64 = 3;
-/// Memory of the indexer per object: entry, id and offset.
-const MEMORY_PER_OBJECT: u64 = 160;
-/// Index of a pack per object: id 20, checksum 4, offset 4, large offset 8 bytes; rounded up.
-const INDEX_PER_OBJECT: u64 = 40;
+/// Memory of the indexer per object: entry, id and offset. libgit2's ids have room for those of SHA-256, and there are two.
+const MEMORY_PER_OBJECT: u64 = 192;
+/// Index of a pack per object: id 32 (SHA-256), checksum 4, offset 4, large offset 8 bytes; rounded up.
+const INDEX_PER_OBJECT: u64 = 52;
 /// Descriptors: three standard streams, a socket, a few packs and refs; a mirror of many packs has more.
 const MAX_DESCRIPTORS: u64 = 512;
 
@@ -78,7 +79,8 @@ fn answer(input: impl Read) -> Result<Reply, String> {
             arrival::fetched_bytes().map_err(|error| format!("the packs could not be looked at ({error})"))?;
         return compact(room.saturating_sub(fetched)).map(|()| Reply::Compacted);
     }
-    let remote = request.into_remote().map_err(|error| error.to_string())?;
+    let format = arrival::format().map_err(|error| quoted(error.message()))?;
+    let remote = request.into_remote(format).map_err(|error| error.to_string())?;
     match fetch(&remote, confinement) {
         Ok(fetched) => Ok(Reply::Fetched(fetched)),
         Err(Failure::Exchange(error)) => Ok(Reply::Failed(error)),
@@ -155,29 +157,50 @@ fn fetch(remote: &Remote, confinement: Confinement) -> Result<Fetched, Failure> 
     let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     library::limit_packs(as_size(limits.objects), as_size(limits.object_bytes))?;
     let budget = Budget::new(limits.fetch_seconds, limits.bytes);
-    let session = Session::new(remote.client.clone(), remote.reference.clone(), budget);
+    let session = Session::new(remote.client.clone(), remote.tracked.clone(), budget);
     register(&session)?;
     let repository = arrival::open()?;
     let room = Room::of(&limits)?;
     let objects = download(&repository, remote, &session, &room).map_err(|error| explain(&error, &session, &limits))?;
-    let reference = || remote.reference.to_string();
+    let reference = || remote.tracked.reference.to_string();
     let Ok(arrived) = repository.refname_to_id(ARRIVED) else {
         return Err(Failure::Exchange(ExchangeError::RefMissing { reference: reference() }));
     };
-    let kind = repository.odb()?.read_header(arrived)?.1;
-    if kind != git2::ObjectType::Commit {
+    arrival::check_sizes(limits.object_bytes, remote.tracked.format)?;
+    let Some(head) = led_to(&repository, arrived, remote.tracked.format)? else {
         return Err(Failure::Exchange(ExchangeError::NotACommit { reference: reference() }));
-    }
-    arrival::check_sizes(limits.object_bytes)?;
+    };
     if arrival::arrived_bytes()? > room.bytes {
         return Err(Failure::Exchange(room.exceeded));
     }
     arrival::let_in()?;
     let mirror = Repository::open_bare(".")?;
     arrival::show(Path::new("."), &mirror)?;
-    mirror.reference(INCOMING, arrived, true, "")?;
-    let head: CommitId = arrived.to_string().parse().map_err(|_| Failure::Local("an id that is none".to_owned()))?;
-    Ok(Fetched { head, bytes: session.received(), objects, requests: session.requests(), confinement })
+    let commit =
+        oid(&head.commit, remote.tracked.format).ok_or_else(|| Failure::Local("an id that is none".to_owned()))?;
+    if head.tag.is_some() {
+        mirror.reference(INCOMING_TAG, arrived, true, "")?;
+    }
+    mirror.reference(INCOMING, commit, true, "")?;
+    let Head { commit: head, tag } = head;
+    Ok(Fetched { head, tag, bytes: session.received(), objects, requests: session.requests(), confinement })
+}
+
+/// The commit that what arrived is or, as a tag, names itself; a tag of anything else leads nowhere.
+fn led_to(repository: &Repository, arrived: Oid, format: ObjectFormat) -> Result<Option<Head>, git2::Error> {
+    let odb = repository.odb()?;
+    let commit = |id: &str| id.parse::<CommitId>().ok().filter(|id| id.format() == format);
+    match odb.read_header(arrived)?.1 {
+        ObjectType::Commit => Ok(commit(&arrived.to_string()).map(|commit| Head { commit, tag: None })),
+        ObjectType::Tag => {
+            let tag = odb.read(arrived)?;
+            let mut lines = tag.data().split(|byte| *byte == b'\n');
+            let named = lines.next().and_then(|line| std::str::from_utf8(line.strip_prefix(b"object ")?).ok());
+            let (Some(named), Some(b"type commit")) = (named.and_then(commit), lines.next()) else { return Ok(None) };
+            Ok(Some(Head { commit: named, tag: TagId::from_bytes(arrived.as_bytes()).ok() }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// How much the mirror that is the working directory may take.
@@ -220,7 +243,7 @@ fn download(repository: &Repository, remote: &Remote, session: &Arc<Session>, ro
         .update_fetchhead(false)
         .follow_redirects(RemoteRedirect::None);
     let mut source = repository.remote_anonymous(ADDRESS)?;
-    source.fetch(&[format!("+{}:{ARRIVED}", remote.reference)], Some(&mut options), Some(""))?;
+    source.fetch(&[format!("+{}:{ARRIVED}", remote.tracked.reference)], Some(&mut options), Some(""))?;
     Ok(source.stats().received_objects() as u64)
 }
 

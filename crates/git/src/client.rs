@@ -11,7 +11,7 @@ use crate::{
     exchange::ExchangeError,
     http,
     poll::{self, Polled},
-    remote::{BranchRef, RemoteError, RemoteOptions},
+    remote::{RemoteError, RemoteOptions, Tracked},
     ssh,
 };
 
@@ -69,10 +69,10 @@ impl Client {
     }
 
     /// Where a branch and the refs of approvals are, within the time of a budget.
-    pub(crate) fn ask(&self, reference: &BranchRef, time: &Budget) -> Result<Polled, ExchangeError> {
+    pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<Polled, ExchangeError> {
         match self {
-            Self::Https(client) => poll::ask(client, reference, time),
-            Self::Ssh(client) => client.ask(reference, time),
+            Self::Https(client) => poll::ask(client, tracked, time),
+            Self::Ssh(client) => client.ask(tracked, time),
         }
     }
 

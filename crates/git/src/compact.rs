@@ -17,6 +17,7 @@ use git2::{ObjectType, Odb, Oid, Repository};
 use crate::{
     arrival,
     exchange::quoted,
+    format,
     pins::{self, PINS},
 };
 
@@ -87,7 +88,7 @@ fn choose(room: u64) -> Result<(Vec<String>, BTreeSet<Oid>), Box<dyn Error>> {
         if bytes > room {
             break;
         }
-        let mut own = arrival::ids(&file(&name, "idx"))?;
+        let mut own = arrival::ids(&file(&name, "idx"), format::of(repository.object_format()))?;
         own.retain(|id| needed.as_ref().is_none_or(|needed| needed.contains(id)));
         if ids.len().saturating_add(own.len()) > MAX_OBJECTS {
             break;

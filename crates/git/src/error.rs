@@ -62,7 +62,9 @@ fn remote_advice(error: &RemoteError) -> (String, String) {
         RemoteError::Url { .. } => {
             pair("https://host/path or ssh://user@host/path, without a password", "correct spec.url")
         }
-        RemoteError::Ref { .. } => pair("a branch by its full name", "set ref to refs/heads/<branch>"),
+        RemoteError::Ref { .. } => {
+            pair("a branch or tag by its full name", "set ref to refs/heads/<branch> or refs/tags/<tag>")
+        }
         RemoteError::Anchors { .. } => {
             pair("certificates in PEM form", "correct ca.crt in the secret named by spec.secretRef")
         }

@@ -219,6 +219,12 @@ pub enum ExchangeError {
         /// The ref.
         reference: String,
     },
+    /// The repository names its objects by another hash.
+    #[error("its object ids are not of {wanted}")]
+    ObjectFormat {
+        /// The hash that is asked for.
+        wanted: String,
+    },
     /// The ref does not name a commit.
     #[error("{reference} does not name a commit")]
     NotACommit {
@@ -251,6 +257,7 @@ impl ExchangeError {
             | Self::Truncated
             | Self::Protocol { .. }
             | Self::Server { .. }
+            | Self::ObjectFormat { .. }
             | Self::NotACommit { .. } => GitCode::W601,
         }
     }
@@ -272,6 +279,26 @@ impl ExchangeError {
             _ => ("credentials that may read the repository", "renew the secret named by spec.secretRef"),
         };
         (needed.to_owned(), fix.to_owned())
+    }
+
+    /// What would have been needed of the tracked ref and its repository.
+    fn ref_advice(&self) -> (String, String) {
+        match self {
+            Self::RefMissing { reference } => match trust::tag_name(reference) {
+                Some(tag) => ("the tracked tag".to_owned(), sign_tag(tag)),
+                None => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
+            },
+            Self::NotACommit { reference } => match trust::tag_name(reference) {
+                Some(tag) => ("a signed tag of a commit".to_owned(), sign_tag(tag)),
+                None => ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}"))),
+            },
+            Self::ObjectFormat { wanted } => (
+                format!("a repository with {wanted} ids, as the introduction of the TrustRoot has"),
+                "correct spec.url, or name a commit of this repository in the TrustRoot: writ trust root REV prints it"
+                    .to_owned(),
+            ),
+            _ => ("a Git server that serves the tracked ref".to_owned(), String::new()),
+        }
     }
 
     /// What would have been needed, and what mends it.
@@ -339,10 +366,7 @@ impl ExchangeError {
                     "git {GIT_SIGN} rebase --interactive --rebase-merges --gpg-sign {commit}^ # drop or amend that commit: a later one is not enough"
                 ),
             ),
-            Self::RefMissing { reference } => ("the tracked branch".to_owned(), push(&format!("HEAD:{reference}"))),
-            Self::NotACommit { reference } => {
-                ("a branch that names a commit".to_owned(), push(&format!("+COMMIT:{reference}")))
-            }
+            Self::RefMissing { .. } | Self::ObjectFormat { .. } | Self::NotACommit { .. } => self.ref_advice(),
         }
     }
 }
@@ -376,6 +400,11 @@ fn host_key_advice(problem: KeyProblem, line: Option<&str>) -> (String, String) 
         }
     };
     (needed.to_owned(), fix)
+}
+
+fn sign_tag(name: &str) -> String {
+    let (tag, pushed) = (manifest::shell_quote(name), push(&format!("+refs/tags/{name}")));
+    format!("git {GIT_SIGN} tag --sign --force -m {tag} {tag} COMMIT && {pushed}")
 }
 
 fn push(what: &str) -> String {

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use git2::{ObjectType, Oid};
+use git2::ObjectType;
 use manifest::RepoPath;
-use trust::{CommitId, HistoryError};
+use trust::{CommitId, HistoryError, ObjectFormat};
 
 use crate::{
     attestations::{beside, envelopes},
     error::GitError,
     fetch::FetchChild,
+    format::parse_oid,
     mirror::{Mirror, MirrorError},
     poll::Polled,
-    remote::{BranchRef, Remote},
+    remote::{Remote, TrackedRef},
 };
 
 /// Where heartbeats lie: a commit that each one replaces.
@@ -37,6 +38,14 @@ impl Heartbeats {
         Ok(Self { mirror: Mirror::open(&beside(mirror, "heartbeat"))? })
     }
 
+    /// The same for a repository of an object format, as [`Mirror::open_for`].
+    ///
+    /// # Errors
+    /// As [`Mirror::open_for`].
+    pub fn open_for(mirror: &Path, format: ObjectFormat) -> Result<Self, MirrorError> {
+        Ok(Self { mirror: Mirror::open_for(&beside(mirror, "heartbeat"), format)? })
+    }
+
     /// Fetches the heartbeat that the server lists, if it is not there yet. A ref that is gone takes nothing away. Returns
     /// whether the mirror has the one that was listed, and no newer one.
     ///
@@ -44,7 +53,7 @@ impl Heartbeats {
     /// As [`Mirror::fetch`].
     pub fn fetch(&self, remote: &Remote, child: &FetchChild, polled: &Polled) -> Result<bool, GitError> {
         if polled.heartbeat.is_some() && self.mirror.incoming()? != polled.heartbeat {
-            self.mirror.fetch(&remote.for_approvals(BranchRef::of_heartbeats()), child)?;
+            self.mirror.fetch(&remote.for_approvals(TrackedRef::of_heartbeats()), child)?;
         }
         Ok(polled.heartbeat.is_some() && self.mirror.incoming()? == polled.heartbeat)
     }
@@ -58,7 +67,8 @@ impl Heartbeats {
         let tip = self.mirror.incoming().map_err(|error| read(error.to_string()))?;
         let Some(tip) = tip else { return Ok(Vec::new()) };
         let Some(id) = self.file(&tip)? else { return Ok(Vec::new()) };
-        let id = Oid::from_str(&id).map_err(|_invalid| HistoryError::Missing { object: id.clone() })?;
+        let format = self.mirror.objects().format();
+        let id = parse_oid(&id, format).ok_or_else(|| HistoryError::Missing { object: id.clone() })?;
         let reading = self.mirror.objects().reading()?;
         Ok(envelopes(reading.object(id, ObjectType::Blob, MAX_FILE_BYTES)?.data()))
     }

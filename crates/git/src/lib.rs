@@ -1,4 +1,4 @@
-//! A mirror of a remote branch; the only user of `git2`.
+//! A mirror of a remote branch or tag; the only user of `git2`.
 //!
 //! [`poll`] asks a server where a branch is, with one request. [`Mirror::fetch`] brings it, in a
 //! short-lived child process under limits of its own ([`fetch_child`]). [`Mirror`] and [`Objects`]
@@ -20,10 +20,12 @@ mod error;
 mod exchange;
 mod fetch;
 mod folders;
+mod format;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod heartbeats;
 mod http;
+mod inspection;
 mod kept;
 mod library;
 mod memory;
@@ -61,7 +63,7 @@ pub use objects::{
 };
 pub use pins::MAX_PIN_BYTES;
 pub use poll::{Polled, poll};
-pub use remote::{BranchRef, Limits, MAX_REDIRECTS, MAX_URL_BYTES, Remote, RemoteError, RemoteOptions};
+pub use remote::{Limits, MAX_REDIRECTS, MAX_URL_BYTES, Remote, RemoteError, RemoteOptions, TrackedRef};
 pub use sweep::remove_mirrors;
 pub use walk::MAX_VISITED_COMMITS;
 pub use wire::Fetched;

@@ -37,6 +37,8 @@ fn settings() -> Result<(), git2::Error> {
         }
         // Volumes often belong to another user (fsGroup). Nothing of a repository's settings is run by us.
         opts::set_verify_owner_validation(false)?;
+        // Ids of a second format beside the objects change nothing about those.
+        opts::set_extensions(&["compatobjectformat"])?;
         opts::set_cache_max_size(CACHE_BYTES)?;
         opts::set_mwindow_size(WINDOW_BYTES)?;
         opts::set_mwindow_mapped_limit(MAPPED_BYTES)?;

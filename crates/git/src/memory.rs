@@ -17,7 +17,8 @@ const BESIDE_OBJECT: usize = 1 << 10;
 #[expect(clippy::cast_possible_truncation, reason = "32 MiB")]
 const LARGEST: usize = Limits::OBJECT_BYTES as usize + BESIDE_OBJECT;
 /// The largest table of the indexer, per object, in bytes: a map of ids and entries (16), which is half empty at worst
-/// and doubles; rounded up. The largest of the pack builder is one of 200,000 entries (112), which grows by half: 34 MB.
+/// and doubles; rounded up. The largest of the pack builder is one of 200,000 entries (128), which grows by half: 38 MB, fewer
+/// than a million objects need.
 const TABLE_PER_OBJECT: usize = 48;
 
 static LIMIT: AtomicUsize = AtomicUsize::new(LARGEST);

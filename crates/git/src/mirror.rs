@@ -13,16 +13,18 @@ use std::{
 
 use git2::{Oid, Repository, RepositoryInitOptions};
 use rustix::fs::{FlockOperation, flock};
-use trust::CommitId;
+use trust::{CommitId, ObjectFormat, TagId};
 
 use crate::{
-    arrival::{self, FETCHED, FETCHED_PACKS},
+    arrival::{self, FETCHED_PACKS},
     code::GitCode,
     compact::{PACKS, packs},
     confinement::Confinement,
     error::GitError,
     exchange::quoted,
     fetch::{ChildError, FetchChild, run},
+    format::for_git2,
+    inspection::{config, inspect},
     library,
     objects::Objects,
     remote::Remote,
@@ -32,26 +34,12 @@ use crate::{
 
 /// The last fetched head.
 pub(crate) const INCOMING: &str = "refs/writ/incoming";
-/// The whole configuration of a mirror; another one was not written by us.
-const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+/// The tag object that leads to it, if the tracked ref is a tag.
+pub(crate) const INCOMING_TAG: &str = "refs/writ/tag";
 /// The lock of fetches, beside libgit2's own.
 const FETCH_LOCK: &str = "writ-fetch.lock";
 /// Between the name of a mirror that is being made and what tells attempts apart.
 pub(crate) const UNFINISHED: &str = ".new-";
-/// What would change the meaning of the objects, or lead out of the mirror.
-const REFUSED: [&str; 10] = [
-    "refs/replace",
-    "objects/info/alternates",
-    "objects/info/http-alternates",
-    "info/grafts",
-    "shallow",
-    "packed-refs",
-    "commondir",
-    "gitdir",
-    "config.worktree",
-    "worktrees",
-];
-
 /// Why a mirror cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
@@ -89,6 +77,16 @@ pub enum MirrorError {
         /// The mirror.
         path: PathBuf,
     },
+    /// It was made for a repository of the other object format.
+    #[error("{}: its objects have {found} ids, not {wanted}", path.display())]
+    Format {
+        /// The mirror.
+        path: PathBuf,
+        /// The format that it has.
+        found: ObjectFormat,
+        /// The format that it should have.
+        wanted: ObjectFormat,
+    },
     /// Not a name for a pin.
     #[error("{}: {name:?} is not a name for a pin", path.display())]
     PinName {
@@ -112,6 +110,7 @@ impl MirrorError {
         | Self::Library { path, .. }
         | Self::Foreign { path, .. }
         | Self::Busy { path }
+        | Self::Format { path, .. }
         | Self::PinName { path, .. }) = self;
         path.display().to_string()
     }
@@ -122,6 +121,7 @@ impl MirrorError {
             Self::Library { operation, detail, .. } => format!("could not {operation} ({detail})"),
             Self::Foreign { what, .. } => what.clone(),
             Self::Busy { .. } => "another fetch is running".to_owned(),
+            Self::Format { found, wanted, .. } => format!("its objects have {found} ids, not {wanted}"),
             Self::PinName { name, .. } => format!("{name:?} is not a name for a pin"),
         }
     }
@@ -140,6 +140,13 @@ impl MirrorError {
                 format!("rm -r {} # it is fetched anew", manifest::shell_quote(&self.place())),
             ),
             Self::Busy { .. } => pair("one fetch at a time", "wait for the other one"),
+            Self::Format { wanted, .. } => (
+                format!("a mirror of a repository with {wanted} ids, as the introduction of the TrustRoot has"),
+                format!(
+                    "if the TrustRoot names the right commit: rm -r {} # it is fetched anew",
+                    manifest::shell_quote(&self.place())
+                ),
+            ),
             Self::PinName { .. } => pair("letters, digits, dots, dashes, underscores and slashes", "use another name"),
         }
     }
@@ -154,15 +161,42 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Opens a mirror, or creates it (with the directories above it), and checks that nobody else wrote to it.
+    /// Opens a mirror, or creates it (with the directories above it), and checks that nobody else wrote to it. Whoever only
+    /// reads takes it as it is; one that is not there yet is made for SHA-1 ids, and by [`Self::open_for`] made anew.
     ///
     /// # Errors
     /// When it cannot be read or created, or holds what another program wrote.
     pub fn open(dir: &Path) -> Result<Self, MirrorError> {
+        Self::open_or_create(dir, ObjectFormat::default())
+    }
+
+    /// The same for a repository of an object format. A mirror of the other one that holds nothing is made anew.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when it holds something and is of the other format.
+    pub fn open_for(dir: &Path, wanted: ObjectFormat) -> Result<Self, MirrorError> {
+        let mirror = Self::open_or_create(dir, wanted)?;
+        if mirror.objects.format() == wanted || !mirror.is_empty()? {
+            return mirror.of(wanted);
+        }
+        discard(dir)?;
+        Self::open_or_create(dir, wanted)?.of(wanted)
+    }
+
+    fn of(self, wanted: ObjectFormat) -> Result<Self, MirrorError> {
+        let found = self.objects.format();
+        if found == wanted { Ok(self) } else { Err(MirrorError::Format { path: self.dir, found, wanted }) }
+    }
+
+    fn is_empty(&self) -> Result<bool, MirrorError> {
+        Ok(self.incoming()?.is_none() && self.pins()?.is_empty())
+    }
+
+    fn open_or_create(dir: &Path, format: ObjectFormat) -> Result<Self, MirrorError> {
         let library = |operation, detail| MirrorError::Library { path: dir.to_owned(), operation, detail };
         library::prepare().map_err(|detail| library("prepare libgit2", detail))?;
         if !fs::exists(dir).map_err(|source| file(dir, "look for the mirror", source))? {
-            create(dir)?;
+            create(dir, format)?;
         }
         // Those of a mirror have to be there for as long as it is open.
         fs::create_dir_all(dir.join(FETCHED_PACKS)).map_err(|source| file(dir, "create a folder of packs", source))?;
@@ -191,6 +225,10 @@ impl Mirror {
     /// # Errors
     /// When server, way, limits or mirror do not allow it. Nothing but what is pinned is left then.
     pub fn fetch(&self, remote: &Remote, child: &FetchChild) -> Result<Fetched, GitError> {
+        let (found, wanted) = (self.objects.format(), remote.tracked.format);
+        if found != wanted {
+            return Err(MirrorError::Format { path: self.dir.clone(), found, wanted }.into());
+        }
         let request = Request::fetch(remote)?;
         let lock = lock_file(&self.dir, FETCH_LOCK)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -254,11 +292,27 @@ impl Mirror {
         }
     }
 
+    /// The tag object that leads to the last fetched head, if it came with one.
+    ///
+    /// # Errors
+    /// When the mirror cannot be read.
+    pub fn incoming_tag(&self) -> Result<Option<TagId>, MirrorError> {
+        match self.objects.repository().refname_to_id(INCOMING_TAG) {
+            Ok(id) => {
+                TagId::from_bytes(id.as_bytes()).map(Some).map_err(|_| self.library_text("read an id", "it is none"))
+            }
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(self.library("read the fetched tag", &error)),
+        }
+    }
+
     /// Removes what an interrupted fetch leaves: what arrived, packs without index or the reverse,
     /// their temporary files, locks of refs. Only under the fetch lock.
     fn clean(&self) -> Result<(), MirrorError> {
         arrival::remove(&self.dir).map_err(|source| file(&self.dir, "remove an interrupted fetch", source))?;
-        remove(&self.dir, &self.dir.join(format!("{INCOMING}.lock")))?;
+        for reference in [INCOMING, INCOMING_TAG] {
+            remove(&self.dir, &self.dir.join(format!("{reference}.lock")))?;
+        }
         let packs = self.dir.join(arrival::PACKS);
         // A pack that moves there has its index last.
         let _lock = self.lock_pins()?;
@@ -280,6 +334,8 @@ impl Mirror {
     /// goes first: it says that the objects are there.
     fn forget_unpinned(&self) -> Result<(), MirrorError> {
         let _lock = self.lock_pins()?;
+        // A tag is not pinned; one that is there already costs nothing to fetch again.
+        remove(&self.dir, &self.dir.join(INCOMING_TAG))?;
         if let Some(head) = self.incoming()?
             && !self.pins()?.iter().any(|(_, pinned)| *pinned == head)
         {
@@ -335,13 +391,26 @@ pub(crate) fn lock_file(dir: &Path, name: &str) -> Result<File, MirrorError> {
         .map_err(|source| file(dir, "open a lock", source))
 }
 
-/// Creates the mirror beside its place and moves it there: it is whole or absent.
-fn create(dir: &Path) -> Result<(), MirrorError> {
+/// A place beside a mirror that nobody takes for one.
+fn beside(dir: &Path) -> PathBuf {
     static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
-    let failed = |operation| move |source| file(dir, operation, source);
     let mut name = dir.file_name().map(ToOwned::to_owned).unwrap_or_default();
     name.push(format!("{UNFINISHED}{}-{}", std::process::id(), ATTEMPTS.fetch_add(1, Ordering::Relaxed)));
-    let fresh = dir.with_file_name(name);
+    dir.with_file_name(name)
+}
+
+/// Removes a mirror: it is whole or absent.
+fn discard(dir: &Path) -> Result<(), MirrorError> {
+    let away = beside(dir);
+    fs::rename(dir, &away)
+        .and_then(|()| fs::remove_dir_all(&away))
+        .map_err(|source| file(dir, "remove an empty mirror of the other object format", source))
+}
+
+/// Creates the mirror beside its place and moves it there: it is whole or absent.
+fn create(dir: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
+    let failed = |operation| move |source| file(dir, operation, source);
+    let fresh = beside(dir);
     match fs::remove_dir_all(&fresh) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(file(dir, "remove a half-made mirror", error));
@@ -350,13 +419,13 @@ fn create(dir: &Path) -> Result<(), MirrorError> {
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&fresh).map_err(failed("create the mirror"))?;
     let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false).no_reinit(true);
+    options.bare(true).external_template(false).no_reinit(true).object_format(for_git2(format));
     Repository::init_opts(&fresh, &options).map_err(|error| MirrorError::Library {
         path: dir.to_owned(),
         operation: "create the mirror",
         detail: quoted(error.message()),
     })?;
-    fs::write(fresh.join("config"), CONFIG).map_err(failed("write the mirror's settings"))?;
+    fs::write(fresh.join("config"), config(format)).map_err(failed("write the mirror's settings"))?;
     match fs::rename(&fresh, dir) {
         // Another thread was faster.
         Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
@@ -364,52 +433,4 @@ fn create(dir: &Path) -> Result<(), MirrorError> {
         }
         result => result.map_err(failed("put the mirror in its place")),
     }
-}
-
-/// Refuses a mirror that another program wrote to.
-fn inspect(dir: &Path) -> Result<(), MirrorError> {
-    let foreign = |what: String| Err(MirrorError::Foreign { path: dir.to_owned(), what });
-    for name in ["", "objects", arrival::PACKS, "refs", "refs/writ", FETCHED, FETCHED_PACKS] {
-        match fs::symlink_metadata(dir.join(name)) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => return foreign(format!("{} is not a directory", if name.is_empty() { "it" } else { name })),
-            Err(error) if name == "refs/writ" && error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(file(dir, "read the mirror", error)),
-        }
-    }
-    for name in REFUSED {
-        match fs::symlink_metadata(dir.join(name)) {
-            Ok(_) => return foreign(format!("{name} is present")),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(file(dir, "read the mirror", error)),
-        }
-    }
-    let config = fs::read(dir.join("config")).map_err(|source| file(dir, "read the mirror's settings", source))?;
-    if config != CONFIG.as_bytes() {
-        return foreign("its settings (config) were changed".to_owned());
-    }
-    for (folder, allowed) in [
-        ("refs", &["heads", "tags", "writ"][..]),
-        ("refs/heads", &[]),
-        ("refs/tags", &[]),
-        ("refs/writ", &["incoming", "pins"]),
-        // What libgit2 reads beside the objects of the mirror: it may lead elsewhere as well.
-        (FETCHED, &["pack"]),
-    ] {
-        for name in names(dir, folder)? {
-            if !allowed.contains(&name.trim_end_matches(".lock")) {
-                return foreign(format!("{folder}/{} is present", quoted(&name)));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn names(dir: &Path, folder: &str) -> Result<Vec<String>, MirrorError> {
-    let failed = |source| file(dir, "list a folder of the mirror", source);
-    let entries = match fs::read_dir(dir.join(folder)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
 }

@@ -5,11 +5,12 @@ use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::Arc};
 
 use git2::{ObjectType, Odb, OdbObject, Oid, Repository};
 use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
-use trust::{Change, CommitId, Entry, HistoryError, TreeId};
+use trust::{Change, CommitId, Entry, HistoryError, MAX_TAG_BYTES, ObjectFormat, TagId, TreeId};
 
 use crate::{
     exchange::quoted,
     folders::{Folder, Folders},
+    format::{self, oid, parse_oid, tag_oid},
     library,
     remote::Limits,
     tree::{Node, TreeError, parse},
@@ -35,6 +36,7 @@ pub const MAX_FOLDER_BYTES: u64 = 256 << 20;
 /// alternates of the repository cannot change it.
 pub struct Objects {
     repository: Repository,
+    format: ObjectFormat,
     ancestry: Ancestry,
     folders: RefCell<Folders>,
     /// Refs that are taken to be elsewhere than the repository says.
@@ -52,7 +54,14 @@ impl Objects {
     }
 
     pub(crate) fn of(repository: Repository) -> Self {
-        Self { repository, ancestry: Ancestry::default(), folders: RefCell::default(), tips: BTreeMap::new() }
+        let format = format::of(repository.object_format());
+        Self { repository, format, ancestry: Ancestry::default(), folders: RefCell::default(), tips: BTreeMap::new() }
+    }
+
+    /// The hash that its objects are named by.
+    #[must_use]
+    pub const fn format(&self) -> ObjectFormat {
+        self.format
     }
 
     pub(crate) fn repository(&self) -> &Repository {
@@ -124,7 +133,8 @@ impl Objects {
     /// # Errors
     /// When it is not there, too large, or not a blob.
     pub fn blob(&self, id: &str) -> Result<Vec<u8>, HistoryError> {
-        let id = Oid::from_str(id).map_err(|_| HistoryError::Missing { object: format!("blob {:?}", quoted(id)) })?;
+        let missing = || HistoryError::Missing { object: format!("blob {:?}", quoted(id)) };
+        let id = parse_oid(id, self.format).ok_or_else(missing)?;
         let reading = self.reading()?;
         reading.object(id, ObjectType::Blob, MAX_BLOB_BYTES).map(|object| object.data().to_vec())
     }
@@ -133,6 +143,7 @@ impl Objects {
         let odb = self.repository.odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
         Ok(Reading {
             odb,
+            format: self.format,
             folders: &self.folders,
             entries_left: MAX_ENTRIES,
             changes: usize::MAX,
@@ -145,6 +156,15 @@ impl trust::History for Objects {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
         match self.reading()?.commit(id) {
             Ok(object) => Ok(Some(object)),
+            Err(HistoryError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tag(&self, id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        let Some(known) = tag_oid(id, self.format) else { return Ok(None) };
+        match self.reading()?.object(known, ObjectType::Tag, MAX_TAG_BYTES as u64) {
+            Ok(object) => Ok(Some(object.data().to_vec())),
             Err(HistoryError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -214,6 +234,7 @@ impl Side<'_> {
 /// One question: the database and what it may still read.
 pub(crate) struct Reading<'r> {
     odb: Odb<'r>,
+    format: ObjectFormat,
     folders: &'r RefCell<Folders>,
     entries_left: u64,
     /// How many differences may be found.
@@ -246,7 +267,7 @@ impl Reading<'_> {
 
     /// The raw body of a commit.
     fn commit(&self, id: &CommitId) -> Result<Vec<u8>, HistoryError> {
-        let known = oid(id).ok_or_else(|| HistoryError::Missing { object: format!("commit {id}") })?;
+        let known = oid(id, self.format).ok_or_else(|| HistoryError::Missing { object: format!("commit {id}") })?;
         self.object(known, ObjectType::Commit, MAX_COMMIT_BYTES).map(|object| object.data().to_vec())
     }
 
@@ -257,8 +278,7 @@ impl Reading<'_> {
             .strip_prefix(b"tree ")
             .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
             .and_then(|id| std::str::from_utf8(id).ok())
-            .filter(|id| id.len() == 40)
-            .and_then(|id| Oid::from_str(id).ok())
+            .and_then(|id| parse_oid(id, self.format))
             .ok_or_else(|| HistoryError::Malformed {
                 object: format!("commit {commit} does not begin with its tree"),
             })?;
@@ -294,7 +314,7 @@ impl Reading<'_> {
     }
 
     fn parsed(&self, commit: &CommitId, id: Oid, path: &RepoPath) -> Result<Folder, HistoryError> {
-        let parsed = parse(self.object(id, ObjectType::Tree, MAX_TREE_BYTES)?.data());
+        let parsed = parse(self.object(id, ObjectType::Tree, MAX_TREE_BYTES)?.data(), self.format);
         parsed.map(Arc::from).map_err(|error| match error {
             TreeError::Malformed => HistoryError::Malformed { object: format!("tree {id} ({path}) is malformed") },
             TreeError::Entry { name, reason } => {
@@ -367,9 +387,4 @@ fn join(path: &RepoPath, name: &str, commit: &CommitId) -> Result<RepoPath, Hist
             reason: trust::BadEntry::Name,
         },
     })
-}
-
-/// libgit2's form of an id; `None` for one of SHA-256, which it does not know.
-pub(crate) fn oid(id: &CommitId) -> Option<Oid> {
-    Oid::from_bytes(id.as_bytes()).ok()
 }

@@ -8,8 +8,8 @@ use trust::{CommitId, History as _, HistoryError};
 use crate::{
     arrival,
     exchange::quoted,
+    format::oid,
     mirror::{Mirror, MirrorError, file, lock_file, remove},
-    objects::oid,
 };
 
 /// The longest name of a pin, in bytes.
@@ -26,7 +26,8 @@ impl Mirror {
     /// When the name is malformed, the commit is not there, or the mirror cannot be written.
     pub fn pin(&self, name: &str, commit: &CommitId) -> Result<(), MirrorError> {
         let (reference, _lock) = self.lock_pin(name)?;
-        let id = oid(commit).ok_or_else(|| self.library_text("pin a commit", "an id of another hash function"))?;
+        let id = oid(commit, self.objects().format())
+            .ok_or_else(|| self.library_text("pin a commit", "an id of another hash function"))?;
         let repository = self.objects().repository();
         let kind = repository
             .odb()

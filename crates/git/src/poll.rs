@@ -1,9 +1,9 @@
-//! One question to a server: where is this branch now? One request of protocol version 2
+//! One question to a server: where is this branch or tag now? One request of protocol version 2
 //! (`gitprotocol-v2`, `ls-refs`), whose answer holds that branch and those that start with its name.
 
-use std::io::Read;
+use std::{io::Read, str::FromStr};
 
-use trust::CommitId;
+use trust::{CommitId, ObjectFormat, TagId};
 
 use crate::{
     attestations::{APPROVAL_NOTES, APPROVAL_TREE},
@@ -13,21 +13,20 @@ use crate::{
     heartbeats::HEARTBEAT_REF,
     http::{Client, Post, USER_AGENT},
     pktline::{self, Packet, PacketError},
-    remote::{BranchRef, Remote},
+    remote::{Remote, Tracked},
 };
 
 /// The most bytes of an answer that are read: 4,096 branches that start with the tracked name, 256 bytes each. There may
 /// be more: servers list refs in order of their names, so the tracked one comes before all that start with it.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
-/// Hex digits of a SHA-1 object id. Repositories with SHA-256 ids are not supported by the object
-/// database in use; their servers refuse the request, which names the format.
-pub(crate) const ID_DIGITS: usize = 40;
 
 /// Where the refs of a remote are that are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// The commit of the branch; `None` when there is no such branch.
+    /// The commit of the ref; `None` when there is no such ref.
     pub head: Option<CommitId>,
+    /// The tag object that leads there, if the ref is a tag that is one.
+    pub tag: Option<TagId>,
     /// Those of the refs of approvals, notes first. `None` also where the server does not tell.
     pub approvals: [Option<CommitId>; 2],
     /// That of heartbeats; `None` also where the server does not tell.
@@ -36,8 +35,16 @@ pub struct Polled {
 
 impl Polled {
     /// Notes a line of a listing, if its ref is one of them.
-    fn note(&mut self, id: &str, name: &str, reference: &BranchRef) -> Result<(), ExchangeError> {
-        let place = if name == reference.as_str() {
+    fn note(&mut self, id: &str, rest: &str, tracked: &Tracked) -> Result<(), ExchangeError> {
+        // Of attributes only `peeled` was asked for, if the ref is a tag: a name has no blanks.
+        let (name, attributes) = rest.split_once(' ').unwrap_or((rest, ""));
+        let peeled = attributes.split(' ').find_map(|attribute| attribute.strip_prefix("peeled:"));
+        let (id, tag) = match peeled.filter(|_| name == tracked.reference.as_str() && tracked.reference.is_tag()) {
+            Some(commit) => (commit, Some(object_id::<TagId>(id, tracked)?)),
+            None => (id, None),
+        };
+        self.tag = self.tag.or(tag);
+        let place = if name == tracked.reference.as_str() {
             &mut self.head
         } else {
             let [notes, tree] = &mut self.approvals;
@@ -48,10 +55,7 @@ impl Polled {
                 _ => return Ok(()),
             }
         };
-        let id = Some(id)
-            .filter(|id| id.len() == ID_DIGITS)
-            .and_then(|id| id.parse::<CommitId>().ok())
-            .ok_or_else(|| protocol("a line without an object id"))?;
+        let id = object_id::<CommitId>(id, tracked)?;
         if place.replace(id).is_some() {
             return Err(protocol("the ref is named twice"));
         }
@@ -68,21 +72,37 @@ impl Polled {
 pub fn poll(remote: &Remote) -> Result<Polled, GitError> {
     let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
     remote.client.prepare()?;
-    let asked = remote.client.ask(&remote.reference, &budget);
+    let asked = remote.client.ask(&remote.tracked, &budget);
     asked.map_err(|source| GitError::Exchange { url: remote.url.clone(), source })
 }
 
 /// As [`poll`], over https, within the time of a budget.
-pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Result<Polled, ExchangeError> {
+pub(crate) fn ask(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Polled, ExchangeError> {
+    let listed = list(client, tracked, time);
+    // What a server says to a question in the other format is not part of the protocol: most end the answer.
+    if let Err(ExchangeError::Truncated | ExchangeError::Server { .. } | ExchangeError::Status { .. }) = &listed {
+        let format = match tracked.format {
+            ObjectFormat::Sha1 => ObjectFormat::Sha256,
+            ObjectFormat::Sha256 => ObjectFormat::Sha1,
+        };
+        if list(client, &Tracked { format, ..tracked.clone() }, time).is_ok() {
+            return Err(other_format(tracked));
+        }
+    }
+    listed
+}
+
+/// One question in one object format.
+fn list(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Polled, ExchangeError> {
     let budget = time.beside(MAX_ANSWER_BYTES);
-    let body = request(reference);
+    let body = request(tracked);
     let post = Post { body: &body, protocol: Some("version=2") };
     let mut answer = match client.upload_pack(&post, &budget) {
         // A connection that was kept may have been closed meanwhile, which only its use shows.
         Err(ExchangeError::Connection { .. } | ExchangeError::Truncated) => client.upload_pack(&post, &budget)?,
         answer => answer?,
     };
-    let found = match parse(&mut answer, reference)? {
+    let found = match parse(&mut answer, tracked)? {
         Listed::Whole(found) => found,
         Listed::Cut(found) => return Ok(found),
     };
@@ -93,14 +113,17 @@ pub(crate) fn ask(client: &Client, reference: &BranchRef, time: &Budget) -> Resu
     }
 }
 
-pub(crate) fn request(reference: &BranchRef) -> Vec<u8> {
+pub(crate) fn request(tracked: &Tracked) -> Vec<u8> {
     let mut body = Vec::new();
     // A ref has at most 255 bytes, so every packet fits.
     let _ = pktline::write(&mut body, b"command=ls-refs\n");
     let _ = pktline::write(&mut body, format!("agent={USER_AGENT}\n").as_bytes());
-    let _ = pktline::write(&mut body, b"object-format=sha1\n");
+    let _ = pktline::write(&mut body, format!("object-format={}\n", tracked.format.git_name()).as_bytes());
     pktline::write_delimiter(&mut body);
-    for name in [reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE, HEARTBEAT_REF] {
+    if tracked.reference.is_tag() {
+        let _ = pktline::write(&mut body, b"peel\n");
+    }
+    for name in [tracked.reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE, HEARTBEAT_REF] {
         let _ = pktline::write(&mut body, format!("ref-prefix {name}\n").as_bytes());
     }
     pktline::write_flush(&mut body);
@@ -116,8 +139,8 @@ pub(crate) enum Listed {
     Cut(Polled),
 }
 
-/// Reads an `ls-refs` answer to its flush packet, or to the end of what may be read; the id of exactly `reference`.
-pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Listed, ExchangeError> {
+/// Reads an `ls-refs` answer to its flush packet, or to the end of what may be read; the id of exactly the tracked ref.
+pub(crate) fn parse(answer: &mut impl Read, tracked: &Tracked) -> Result<Listed, ExchangeError> {
     let mut found = Polled::default();
     loop {
         let line = match pktline::read(answer).map_err(packet) {
@@ -127,7 +150,7 @@ pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Lis
             Ok(Some(Packet::Data(line))) => line,
             Err(ExchangeError::Bytes { .. }) if found.head.is_some() => return Ok(Listed::Cut(found)),
             Err(ExchangeError::Bytes { limit }) => {
-                return Err(ExchangeError::Branches { reference: reference.to_string(), limit });
+                return Err(ExchangeError::Branches { reference: tracked.reference.to_string(), limit });
             }
             Err(error) => return Err(error),
         };
@@ -137,9 +160,21 @@ pub(crate) fn parse(answer: &mut impl Read, reference: &BranchRef) -> Result<Lis
             return Err(ExchangeError::Server { message: quoted(message) });
         }
         let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
-        // No attribute was asked for, so the rest of the line is the name.
-        found.note(id, name, reference)?;
+        found.note(id, name, tracked)?;
     }
+}
+
+/// The id in a line of a listing.
+pub(crate) fn object_id<Id: FromStr>(text: &str, tracked: &Tracked) -> Result<Id, ExchangeError> {
+    let malformed = |_| protocol("a line without an object id");
+    let format = text.parse::<CommitId>().map_err(malformed)?.format();
+    let id = text.parse().map_err(|_| protocol("a line without an object id"))?;
+    if format == tracked.format { Ok(id) } else { Err(other_format(tracked)) }
+}
+
+/// What is said of a server that names objects by another hash than the one that is asked for.
+pub(crate) fn other_format(tracked: &Tracked) -> ExchangeError {
+    ExchangeError::ObjectFormat { wanted: tracked.format.to_string() }
 }
 
 pub(crate) fn protocol(detail: &str) -> ExchangeError {
@@ -162,15 +197,17 @@ mod tests {
 
     const ID: &str = "b2715f40d960c4d911fdbf70009dc76c7d5313cd";
 
-    #[expect(clippy::unwrap_in_result, reason = "only the parser's own errors are looked at")]
+    fn tracked() -> Tracked {
+        Tracked { reference: "refs/heads/main".parse().unwrap(), format: ObjectFormat::Sha1 }
+    }
+
     fn check(lines: &[&str], end: &str) -> Result<Option<String>, ExchangeError> {
         let mut bytes = Vec::new();
         for line in lines {
             assert!(pktline::write(&mut bytes, line.as_bytes()));
         }
         bytes.extend_from_slice(end.as_bytes());
-        let reference: BranchRef = "refs/heads/main".parse().unwrap();
-        match parse(&mut bytes.as_slice(), &reference)? {
+        match parse(&mut bytes.as_slice(), &tracked())? {
             Listed::Whole(found) => Ok(found.head.map(|id| id.to_string())),
             cut @ Listed::Cut(_) => panic!("nothing ended early: {cut:?}"),
         }
@@ -178,11 +215,34 @@ mod tests {
 
     #[test]
     fn the_request_is_what_git_sends() {
-        let body = request(&"refs/heads/main".parse().unwrap());
+        let body = request(&tracked());
         let text = String::from_utf8(body).unwrap();
         assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
         let refs = "001fref-prefix refs/heads/main\n0029ref-prefix refs/notes/writ-approvals\n0023ref-prefix refs/writ/approvals\n0023ref-prefix refs/writ/heartbeat\n";
         assert!(text.ends_with(&format!("0001{refs}0000")), "{text}");
+    }
+
+    #[test]
+    fn a_tag_is_told_with_its_commit() {
+        let tracked = Tracked { reference: "refs/tags/live".parse().unwrap(), format: ObjectFormat::Sha1 };
+        assert!(request(&tracked).windows(9).any(|bytes| bytes == b"0009peel\n"));
+        let read = |line: &str| {
+            let mut bytes = Vec::new();
+            assert!(pktline::write(&mut bytes, line.as_bytes()));
+            pktline::write_flush(&mut bytes);
+            match parse(&mut bytes.as_slice(), &tracked) {
+                Ok(Listed::Whole(found)) => Ok((found.head, found.tag)),
+                other => Err(other),
+            }
+        };
+        let commit = "ab".repeat(20);
+        let (head, tag) = (commit.parse().ok(), ID.parse().ok());
+        assert_eq!(read(&format!("{ID} refs/tags/live peeled:{commit}\n")), Ok((head, tag)));
+        assert_eq!(read(&format!("{ID} refs/tags/live symref-target:x peeled:{commit}\n")), Ok((head, tag)));
+        assert_eq!(read(&format!("{ID} refs/tags/live\n")), Ok((ID.parse().ok(), None)), "not annotated");
+        assert_eq!(read(&format!("{ID} refs/tags/live2 peeled:{commit}\n")), Ok((None, None)));
+        assert!(read(&format!("{ID} refs/tags/live peeled:x\n")).is_err());
+        assert!(read(&format!("x refs/tags/live peeled:{commit}\n")).is_err());
     }
 
     #[test]
@@ -214,8 +274,8 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_answers_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            if let Ok(Listed::Whole(found)) = parse(&mut bytes.as_slice(), &"refs/heads/main".parse().unwrap()) {
-                prop_assert!(found.head.is_none_or(|id| id.to_string().len() == ID_DIGITS));
+            if let Ok(Listed::Whole(found)) = parse(&mut bytes.as_slice(), &tracked()) {
+                prop_assert!(found.head.is_none_or(|id| id.format() == ObjectFormat::Sha1));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use trust::ObjectFormat;
 
 use crate::{
     address::Address,
@@ -72,20 +73,26 @@ pub enum RemoteError {
     },
 }
 
-/// A branch by its full name (`refs/heads/main`). Tags are not supported yet.
+/// A branch (`refs/heads/main`) or tag (`refs/tags/live`) by its full name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BranchRef(String);
+pub struct TrackedRef(String);
 
-impl BranchRef {
+impl TrackedRef {
     /// The full name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is a tag.
+    #[must_use]
+    pub fn is_tag(&self) -> bool {
+        trust::tag_name(&self.0).is_some()
+    }
 }
 
-impl BranchRef {
+impl TrackedRef {
     /// The refs under which approvals lie; see [`crate::Polled`].
     pub(crate) fn of_approvals() -> [Self; 2] {
         [APPROVAL_NOTES, APPROVAL_TREE].map(|name| Self(name.to_owned()))
@@ -97,21 +104,21 @@ impl BranchRef {
     }
 }
 
-impl FromStr for BranchRef {
+impl FromStr for TrackedRef {
     type Err = RemoteError;
 
-    /// The rules of `git check-ref-format`, for branches only.
+    /// The rules of `git check-ref-format`, for branches and tags.
     fn from_str(text: &str) -> Result<Self, RemoteError> {
-        let refuse = |reason| RemoteError::Ref { name: text.chars().take(trust::MAX_BRANCH_BYTES).collect(), reason };
-        trust::check_branch(text).map_err(refuse)?;
+        let refuse = |reason| RemoteError::Ref { name: text.chars().take(trust::MAX_REF_BYTES).collect(), reason };
+        trust::check_ref(text).map_err(refuse)?;
         Ok(Self(text.to_owned()))
     }
 }
 
-impl TryFrom<String> for BranchRef {
+impl TryFrom<String> for TrackedRef {
     type Error = RemoteError;
 
-    /// As read back by a fetch process: a branch, or a ref of what lies beside it.
+    /// As read back by a fetch process: a branch or tag, or a ref of what lies beside it.
     fn try_from(text: String) -> Result<Self, RemoteError> {
         let mut beside = Self::of_approvals().into_iter().chain([Self::of_heartbeats()]);
         match beside.find(|known| known.0 == text) {
@@ -121,22 +128,29 @@ impl TryFrom<String> for BranchRef {
     }
 }
 
-impl From<BranchRef> for String {
-    fn from(name: BranchRef) -> Self {
+impl From<TrackedRef> for String {
+    fn from(name: TrackedRef) -> Self {
         name.0
     }
 }
 
-impl fmt::Display for BranchRef {
+impl fmt::Display for TrackedRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for BranchRef {
+impl fmt::Debug for TrackedRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BranchRef({})", self.0)
+        write!(f, "TrackedRef({})", self.0)
     }
+}
+
+/// A ref that is fetched, and how its repository names objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) reference: TrackedRef,
+    pub(crate) format: ObjectFormat,
 }
 
 /// Bounds of one exchange. [`Limits::default`] fits a configuration repository of 10,000 manifests.
@@ -224,6 +238,8 @@ pub struct RemoteOptions {
     pub client_certificate: Option<ClientCertificate>,
     /// What to authenticate with. ssh needs a private key.
     pub credentials: Option<Credentials>,
+    /// The hash that the repository names its objects by; a server of another one is refused.
+    pub format: ObjectFormat,
     /// Bounds.
     pub limits: Limits,
 }
@@ -233,7 +249,7 @@ pub struct RemoteOptions {
 #[derive(Debug, Clone)]
 pub struct Remote {
     pub(crate) url: String,
-    pub(crate) reference: BranchRef,
+    pub(crate) tracked: Tracked,
     pub(crate) limits: Limits,
     pub(crate) client: Client,
 }
@@ -252,7 +268,7 @@ const APPROVALS: Limits = Limits {
 impl Remote {
     /// The same repository, for one of the refs of approvals, or that of heartbeats. Who may push there need not be who may push the branch: less
     /// is taken from them.
-    pub(crate) fn for_approvals(&self, reference: BranchRef) -> Self {
+    pub(crate) fn for_approvals(&self, reference: TrackedRef) -> Self {
         let least = |one: u64, other: u64| one.min(other);
         let limits = Limits {
             bytes: least(APPROVALS.bytes, self.limits.bytes),
@@ -261,7 +277,7 @@ impl Remote {
             mirror_bytes: least(APPROVALS.mirror_bytes, self.limits.mirror_bytes),
             ..self.limits
         };
-        Self { reference, limits, ..self.clone() }
+        Self { tracked: Tracked { reference, ..self.tracked }, limits, ..self.clone() }
     }
 }
 
@@ -273,11 +289,11 @@ impl Remote {
     /// Whatever is malformed or not supported, by name.
     pub fn new(url: &str, reference: &str, options: &RemoteOptions) -> Result<Self, RemoteError> {
         let address = Address::parse(url)?;
-        let reference = reference.parse()?;
+        let tracked = Tracked { reference: reference.parse()?, format: options.format };
         options.limits.check()?;
         let url = address.to_string();
         let client = Client::of(address, options)?;
-        Ok(Self { url, reference, limits: options.limits, client })
+        Ok(Self { url, tracked, limits: options.limits, client })
     }
 
     /// The address, without a slash at its end; never holds credentials.
@@ -286,10 +302,10 @@ impl Remote {
         &self.url
     }
 
-    /// The tracked branch.
+    /// The tracked ref.
     #[must_use]
-    pub fn reference(&self) -> &BranchRef {
-        &self.reference
+    pub fn reference(&self) -> &TrackedRef {
+        &self.tracked.reference
     }
 
     /// The bounds.
@@ -305,8 +321,9 @@ mod tests {
 
     #[test]
     fn refs() {
-        for name in ["refs/heads/main", "refs/heads/release/1.2", "refs/heads/ümlaut"] {
-            assert_eq!(name.parse::<BranchRef>().unwrap().as_str(), name);
+        for name in ["refs/heads/main", "refs/heads/release/1.2", "refs/heads/ümlaut", "refs/tags/v1", "refs/tags/a/b"]
+        {
+            assert_eq!(name.parse::<TrackedRef>().unwrap().as_str(), name);
         }
         for name in [
             "main",
@@ -325,12 +342,13 @@ mod tests {
             "refs/heads/a@{1}",
             "refs/heads/a\n",
             "refs/replace/x",
-            "refs/tags/v1",
+            "refs/tags/",
+            "refs/tags/v1^{}",
+            "refs/notes/v1",
             "+refs/heads/main",
         ] {
-            assert!(name.parse::<BranchRef>().is_err(), "{name:?} was accepted");
+            assert!(name.parse::<TrackedRef>().is_err(), "{name:?} was accepted");
         }
-        assert!("refs/tags/v1".parse::<BranchRef>().unwrap_err().to_string().contains("tags are not supported yet"));
     }
 
     #[test]

@@ -7,11 +7,12 @@
 use std::collections::{HashMap, HashSet};
 
 use git2::{ObjectType, Oid};
-use trust::{CommitId, History as _, HistoryError};
+use trust::{CommitId, Head, History as _, HistoryError, TagId};
 
 use crate::{
     exchange::quoted,
-    objects::{Objects, oid},
+    format::{self, oid},
+    objects::Objects,
     walk::{MAX_VISITED_COMMITS, parents},
 };
 
@@ -41,6 +42,18 @@ impl Objects {
         Err(missing())
     }
 
+    /// The same with the tag object, if the revision names one.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn head(&self, revision: &str) -> Result<Head, HistoryError> {
+        let commit = self.resolve(revision)?;
+        let odb = self.repository().odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
+        let tag =
+            self.name_to_id(revision).filter(|id| odb.read_header(*id).is_ok_and(|(_, kind)| kind == ObjectType::Tag));
+        Ok(Head { commit, tag: tag.and_then(|id| TagId::from_bytes(id.as_bytes()).ok()) })
+    }
+
     /// The commits that a revision or a range names: of `A..B` all that `B` reaches and `A` does not,
     /// parents before their children; an empty side is `HEAD`. Anything else names one commit.
     ///
@@ -65,8 +78,9 @@ impl Objects {
             return None;
         }
         // A full id names the object whether or not libgit2 can parse it; so do refs.
-        if let Ok(id) = revision.parse::<CommitId>() {
-            return oid(&id);
+        let full = revision.parse::<CommitId>().ok().and_then(|id| oid(&id, self.format()));
+        if full.is_some() {
+            return full;
         }
         let reference = repository.resolve_reference_from_short_name(revision);
         if let Some(target) = reference.and_then(|found| found.resolve()).ok().and_then(|found| found.target()) {
@@ -78,10 +92,12 @@ impl Objects {
 
     /// The one object whose id starts with these digits.
     fn abbreviated(&self, digits: &str) -> Option<Oid> {
-        if !(MIN_ABBREVIATION..=40).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let most = 2 * self.format().id_bytes();
+        if !(MIN_ABBREVIATION..=most).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
-        self.repository().odb().and_then(|odb| odb.exists_prefix(Oid::from_str(digits)?, digits.len())).ok()
+        let prefix = Oid::from_str_ext(digits, format::for_git2(self.format()));
+        self.repository().odb().and_then(|odb| odb.exists_prefix(prefix?, digits.len())).ok()
     }
 
     /// Everything a commit reaches outside `behind`, parents before children.

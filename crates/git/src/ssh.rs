@@ -15,7 +15,7 @@ use crate::{
     budget::Budget,
     exchange::ExchangeError,
     poll,
-    remote::{BranchRef, RemoteError},
+    remote::{RemoteError, Tracked},
 };
 
 use self::{advertisement::Greeting, identity::Identity};
@@ -63,17 +63,17 @@ impl Client {
 
     /// Where the branch is, on a connection of its own. A server that knows protocol version 2 is asked for that branch;
     /// one that does not tells all its refs, which are read up to that one.
-    pub(crate) fn ask(&self, reference: &BranchRef, time: &Budget) -> Result<poll::Polled, ExchangeError> {
+    pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<poll::Polled, ExchangeError> {
         let mut session = Session::open(self, Some("version=2"), time.beside(MAX_LISTING_BYTES))?;
-        let answer = match Greeting::read(&mut session, reference) {
+        let answer = match Greeting::read(&mut session, tracked) {
             Ok(Greeting::Version2) => session
-                .send(&poll::request(reference))
-                .and_then(|()| poll::parse(&mut session, reference))
+                .send(&poll::request(tracked))
+                .and_then(|()| poll::parse(&mut session, tracked))
                 .map(|listed| match listed {
                     poll::Listed::Whole(found) => found,
                     poll::Listed::Cut(found) => found,
                 }),
-            Ok(Greeting::Refs(head)) => Ok(poll::Polled { head, ..poll::Polled::default() }),
+            Ok(Greeting::Refs(polled)) => Ok(polled),
             Err(error) => Err(error),
         };
         answer.map_err(|error| session.explain(error))

@@ -13,7 +13,6 @@ use git2::{
     ErrorClass, ErrorCode,
     transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport},
 };
-use trust::CommitId;
 
 use crate::{
     budget::Budget,
@@ -21,8 +20,8 @@ use crate::{
     exchange::{ExchangeError, cause},
     http::{self, Post, Received},
     pktline,
-    poll::ask,
-    remote::BranchRef,
+    poll::{Polled, ask},
+    remote::Tracked,
     ssh,
 };
 
@@ -38,15 +37,15 @@ const CAPABILITIES: &str = "multi_ack_detailed side-band-64k thin-pack ofs-delta
 /// One fetch: connection, budget, and the first thing that went wrong. libgit2 passes on only text.
 pub(crate) struct Session {
     client: Client,
-    reference: BranchRef,
+    tracked: Tracked,
     budget: Budget,
     requests: AtomicU64,
     failure: Mutex<Option<ExchangeError>>,
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, reference: BranchRef, budget: Budget) -> Arc<Self> {
-        Arc::new(Self { client, reference, budget, requests: AtomicU64::new(0), failure: Mutex::new(None) })
+    pub(crate) fn new(client: Client, tracked: Tracked, budget: Budget) -> Arc<Self> {
+        Arc::new(Self { client, tracked, budget, requests: AtomicU64::new(0), failure: Mutex::new(None) })
     }
 
     /// Remembers `error` if it is the first.
@@ -156,23 +155,26 @@ impl Stream {
     /// Version 0's list of refs, with the one that is fetched: the server has told where that is in version 2, for it lists
     /// all refs in version 0, and others can make as many as they like.
     fn list(&self) -> io::Result<Vec<u8>> {
-        let Session { reference, budget, requests, .. } = &*self.session;
+        let Session { tracked, budget, requests, .. } = &*self.session;
         requests.fetch_add(1, Ordering::Relaxed);
-        let head = ask(&self.client, reference, budget).map_err(io::Error::other)?;
+        let head = ask(&self.client, tracked, budget).map_err(io::Error::other)?;
         let mut list = Vec::new();
         // Every packet fits.
         let _ = pktline::write(&mut list, b"# service=git-upload-pack\n");
         pktline::write_flush(&mut list);
-        list_one(&mut list, head.head, reference, CAPABILITIES);
+        list_one(&mut list, &head, tracked, CAPABILITIES);
         Ok(list)
     }
 }
 
 /// The list of refs of a server that has one at most.
-fn list_one(list: &mut Vec<u8>, head: Option<CommitId>, reference: &BranchRef, capabilities: &str) {
-    if let Some(head) = head {
-        // A ref has at most 255 bytes, so the packet fits.
-        let _ = pktline::write(list, format!("{head} {reference}\0{capabilities}\n").as_bytes());
+fn list_one(list: &mut Vec<u8>, polled: &Polled, tracked: &Tracked, capabilities: &str) {
+    let Tracked { reference, format } = tracked;
+    let tag = polled.tag.map(|tag| tag.to_string());
+    if let Some(head) = tag.or_else(|| polled.head.map(|commit| commit.to_string())) {
+        // libgit2 reads ids by the format, and looks for a blank after it. A ref has at most 255 bytes, so the packet fits.
+        let line = format!("{head} {reference}\0object-format={} {capabilities}\n", format.git_name());
+        let _ = pktline::write(list, line.as_bytes());
     }
     pktline::write_flush(list);
 }
@@ -236,15 +238,15 @@ impl Conversation {
 
     /// In version 0, the only one that libgit2 has: the server lists all its refs, of which one is passed on.
     fn begin(&self) -> Result<(Vec<u8>, ssh::Session), ExchangeError> {
-        let Session { reference, budget, requests, .. } = &*self.session;
+        let Session { tracked, budget, requests, .. } = &*self.session;
         requests.fetch_add(1, Ordering::Relaxed);
         let mut command = ssh::Session::open(&self.client, None, budget.clone())?;
-        let listed = ssh::advertised(&mut command, reference);
-        let ssh::Advertised { head, capabilities } = listed.map_err(|error| command.explain(error))?;
+        let listed = ssh::advertised(&mut command, tracked);
+        let ssh::Advertised { polled, capabilities } = listed.map_err(|error| command.explain(error))?;
         let able = |wanted: &&str| capabilities.split(' ').any(|word| word == *wanted);
         let both: Vec<&str> = CAPABILITIES.split(' ').filter(able).collect();
         let mut list = Vec::new();
-        list_one(&mut list, head, reference, &both.join(" "));
+        list_one(&mut list, &polled, tracked, &both.join(" "));
         Ok((list, command))
     }
 

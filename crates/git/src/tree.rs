@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use git2::Oid;
-use trust::{BadEntry, EntryMode};
+use trust::{BadEntry, EntryMode, ObjectFormat};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Bytes of a SHA-1 object id.
-const ID_BYTES: usize = 20;
 /// The longest name, in bytes: that of Linux, macOS and Windows; a longer one cannot be checked out to be looked at.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -34,18 +32,18 @@ pub(crate) enum TreeError {
     },
 }
 
-/// The entries of a raw tree in the order of their names. Form: `<octal mode> <name>\0<20 bytes>`.
+/// The entries of a raw tree in the order of their names. Form: `<octal mode> <name>\0<20 or 32 bytes>`.
 ///
 /// Git looks a name up by going through the entries in order, and does not find one that is out of order: a reviewer
 /// would not see it.
-pub(crate) fn parse(mut raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
+pub(crate) fn parse(mut raw: &[u8], format: ObjectFormat) -> Result<Vec<(String, Node)>, TreeError> {
     let mut entries = Vec::new();
     let mut seen = HashMap::new();
     let mut last: Option<(&str, Node)> = None;
     while !raw.is_empty() {
         let (mode, rest) = split(raw, b' ')?;
         let (name, rest) = split(rest, 0)?;
-        let (id, rest) = rest.split_at_checked(ID_BYTES).ok_or(TreeError::Malformed)?;
+        let (id, rest) = rest.split_at_checked(format.id_bytes()).ok_or(TreeError::Malformed)?;
         let id = Oid::from_bytes(id).map_err(|_| TreeError::Malformed)?;
         let refuse = |reason| TreeError::Entry { name: printable(name), reason };
         let text = std::str::from_utf8(name).ok().filter(|name| allowed(name)).ok_or_else(|| refuse(BadEntry::Name))?;
@@ -144,13 +142,17 @@ mod tests {
             raw.push(b' ');
             raw.extend_from_slice(name);
             raw.push(0);
-            raw.extend_from_slice(&[7; ID_BYTES]);
+            raw.extend_from_slice(&[7; 20]);
         }
         raw
     }
 
+    fn read(raw: &[u8]) -> Result<Vec<(String, Node)>, TreeError> {
+        parse(raw, ObjectFormat::Sha1)
+    }
+
     fn check(entries: &[(&str, &[u8])], expected: Result<&[&str], BadEntry>) {
-        match (parse(&tree(entries)), expected) {
+        match (read(&tree(entries)), expected) {
             (Ok(found), Ok(names)) => {
                 assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
             }
@@ -213,13 +215,13 @@ mod tests {
             check(&[("100644", name)], Err(BadEntry::Name));
         }
         check(&[("100644", &[b'n'; 256])], Err(BadEntry::Name));
-        assert!(parse(&tree(&[("100644", &[b'n'; 255])])).is_ok());
+        assert!(read(&tree(&[("100644", &[b'n'; 255])])).is_ok());
     }
 
     #[test]
     fn a_name_that_is_too_long_is_not_told_whole() {
         for (byte, told) in [(b'n', "n"), (0xff, "\\xff")] {
-            let refused = parse(&tree(&[("100644", &vec![byte; 9 << 20])]));
+            let refused = read(&tree(&[("100644", &vec![byte; 9 << 20])]));
             let name = format!("{}…", told.repeat(255));
             assert_eq!(refused, Err(TreeError::Entry { name, reason: BadEntry::Name }));
         }
@@ -243,17 +245,28 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_as_long_as_the_format_has_them() {
+        let mut raw = b"100644 a\0".to_vec();
+        raw.extend_from_slice(&[7; 32]);
+        assert_eq!(parse(&raw, ObjectFormat::Sha1), Err(TreeError::Malformed));
+        let entries = parse(&raw, ObjectFormat::Sha256).unwrap();
+        assert!(matches!(entries.as_slice(), [(_, Node::File(_, id))] if id.to_string() == "07".repeat(32)));
+        raw.pop();
+        assert_eq!(parse(&raw, ObjectFormat::Sha256), Err(TreeError::Malformed));
+    }
+
+    #[test]
     fn bytes_that_are_no_tree() {
         let whole = tree(&[("100644", b"a")]);
         for cut in 1..whole.len() {
-            assert_eq!(parse(&whole[..cut]), Err(TreeError::Malformed), "cut at {cut}");
+            assert_eq!(read(&whole[..cut]), Err(TreeError::Malformed), "cut at {cut}");
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_end_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(entries) = parse(&bytes) {
+            if let Ok(entries) = read(&bytes) {
                 prop_assert!(entries.iter().all(|(name, _)| manifest::RepoPath::root().join(name).is_ok()));
             }
         }

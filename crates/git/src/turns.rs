@@ -5,7 +5,7 @@ use std::{
     sync::{Condvar, Mutex, PoisonError},
 };
 
-/// Children at once. Each may have 297 MiB ([`crate::child`]), and the pod of deploy/ has 1 GiB: 430 MiB are left to the
+/// Children at once. Each may have 327 MiB ([`crate::child`]), and the pod of deploy/ has 1 GiB: 370 MiB are left to the
 /// controller. Not one, so that an owner whose servers stall leaves the other to everybody else.
 const CHILDREN: usize = 2;
 

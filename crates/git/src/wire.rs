@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Sensitive;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use trust::CommitId;
+use trust::{CommitId, ObjectFormat, TagId};
 
 use crate::{
     address::Address,
@@ -18,7 +18,7 @@ use crate::{
     error::GitError,
     exchange::ExchangeError,
     http,
-    remote::{BranchRef, Limits, Remote, RemoteError},
+    remote::{Limits, Remote, RemoteError, Tracked, TrackedRef},
     ssh,
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Request {
     pub(crate) task: Task,
     pub(crate) parent: u32,
     url: String,
-    reference: BranchRef,
+    reference: TrackedRef,
     limits: Limits,
     /// Absent when nothing is fetched.
     way: Option<Way>,
@@ -119,7 +119,7 @@ impl Request {
             task: Task::Compact,
             parent: std::process::id(),
             url: remote.url.clone(),
-            reference: remote.reference.clone(),
+            reference: remote.tracked.reference.clone(),
             limits: remote.limits,
             way: None,
         }
@@ -134,12 +134,17 @@ impl Request {
         &self.limits
     }
 
-    /// The remote, for the one who fetches.
-    pub(crate) fn into_remote(self) -> Result<Remote, RemoteError> {
+    /// The remote, for the one who fetches into a mirror of this format.
+    pub(crate) fn into_remote(self, format: ObjectFormat) -> Result<Remote, RemoteError> {
         let Self { url, reference, limits, way, .. } = self;
         let address = Address::parse(&url)?;
         let way = way.ok_or_else(|| RemoteError::Url { reason: "nothing says how to get there".to_owned() })?;
-        Ok(Remote { url: address.to_string(), client: way.into_client(address)?, reference, limits })
+        Ok(Remote {
+            url: address.to_string(),
+            client: way.into_client(address)?,
+            tracked: Tracked { reference, format },
+            limits,
+        })
     }
 }
 
@@ -166,6 +171,9 @@ pub struct Fetched {
     /// The commit that the branch named when it was fetched: what the poll saw, or newer. It is not
     /// judged yet; a forced push may have put anything there.
     pub head: CommitId,
+    /// The tag object that leads there, if the ref is a tag that is one.
+    #[serde(default)]
+    pub tag: Option<TagId>,
     /// Bytes received, headers excluded.
     pub bytes: u64,
     /// Objects received.

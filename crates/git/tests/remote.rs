@@ -8,12 +8,14 @@
 )]
 
 mod confined;
+mod formats;
 mod hostile;
 mod large;
 mod packs;
 mod proofs;
 mod room;
 mod ssh;
+mod tags;
 
 use std::{
     collections::BTreeSet,
@@ -33,7 +35,7 @@ use git::{
 };
 use manifest::{RepoPath, Sensitive};
 use testkit::{Fault, GitServer, Push, SignedRepo};
-use trust::{CommitId, History as _};
+use trust::{CommitId, History as _, ObjectFormat};
 
 const CHILD: &str = "git-fetch-child";
 const MAIN: &str = "refs/heads/main";
@@ -101,7 +103,10 @@ fn main() -> ExitCode {
         ("whoever_waits_for_a_turn_loses_nothing", room::whoever_waits_for_a_turn_loses_nothing),
         ("leftovers_of_an_interrupted_fetch_are_removed", leftovers_of_an_interrupted_fetch_are_removed),
     ];
-    run(&[cases, confined::CASES, hostile::CASES, proofs::CASES, ssh::CASES].concat(), &arguments)
+    run(
+        &[cases, confined::CASES, formats::CASES, hostile::CASES, proofs::CASES, ssh::CASES, tags::CASES].concat(),
+        &arguments,
+    )
 }
 
 /// What cargo and nextest expect of a test executable.
@@ -171,11 +176,15 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
+        Self::with_ids(ObjectFormat::Sha1)
+    }
+
+    fn with_ids(format: ObjectFormat) -> Self {
         let server = GitServer::start().unwrap();
-        server.create("shop").unwrap();
+        server.create_with_ids("shop", format.git_name()).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let mirror = Mirror::open(&dir.path().join("mirrors/shop")).unwrap();
-        Self { server, repo: SignedRepo::new().unwrap(), dir, mirror }
+        let mirror = Mirror::open_for(&dir.path().join("mirrors/shop"), format).unwrap();
+        Self { server, repo: SignedRepo::with_ids(format.git_name()).unwrap(), dir, mirror }
     }
 
     fn commit(&self, path: &str, content: impl AsRef<[u8]>) -> CommitId {
@@ -205,6 +214,7 @@ impl Setting {
         RemoteOptions {
             ca: Some(self.server.authority().as_bytes().to_vec()),
             credentials: Some(basic(self.server.username(), self.server.password())),
+            format: self.mirror.objects().format(),
             limits: Limits { poll_seconds: 10, fetch_seconds: 30, ..Limits::default() },
             ..RemoteOptions::default()
         }

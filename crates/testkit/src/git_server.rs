@@ -147,13 +147,18 @@ impl GitServer {
 
     /// Makes an empty repository that can be pushed to; it is then at [`GitServer::url`].
     pub fn create(&self, name: &str) -> Result<()> {
+        self.create_with_ids(name, "sha1")
+    }
+
+    /// The same with ids of a hash: `sha1` or `sha256`.
+    pub fn create_with_ids(&self, name: &str, format: &str) -> Result<()> {
         let path = self.repository(name);
         let git = || {
             let mut command = hermetic_command("git", self.directory.path());
             command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
             command
         };
-        run(git().args(["init", "--quiet", "--bare", "--initial-branch=main"]).arg(&path))?;
+        run(git().args(["init", "--quiet", "--bare", "--initial-branch=main", "--object-format", format]).arg(&path))?;
         run(git().arg("-C").arg(&path).args(["config", "http.receivepack", "true"]))?;
         Ok(())
     }

@@ -66,9 +66,14 @@ pub struct SignedRepo {
 impl SignedRepo {
     /// An empty repository, no commit yet.
     pub fn new() -> Result<Self> {
+        Self::with_ids("sha1")
+    }
+
+    /// The same with ids of a hash: `sha1` or `sha256`.
+    pub fn with_ids(format: &str) -> Result<Self> {
         let repository = Self { directory: Scratch::new("repository")?, time: Cell::new(FIRST_COMMIT) };
         std::fs::create_dir(repository.path()).context("cannot make the work tree")?;
-        repository.git(&["init", "--quiet", "--initial-branch=main"])?;
+        repository.git(&["init", "--quiet", "--initial-branch=main", "--object-format", format])?;
         Ok(repository)
     }
 
@@ -233,6 +238,14 @@ impl SignedRepo {
     /// Makes or moves a lightweight tag.
     pub fn tag(&self, name: &str, revision: &str) -> Result<()> {
         self.git(&["tag", "--force", name, revision]).map(drop)
+    }
+
+    /// Makes or moves an annotated tag that is signed by `key`.
+    pub fn tag_signed(&self, key: &SigningKey, name: &str, revision: &str) -> Result<()> {
+        let mut command = self.signing_command(Signing::By(key));
+        run(command.args(["tag", "--sign", "--force", "-m", name, name, revision]))?;
+        self.time.set(self.time.get() + 60);
+        Ok(())
     }
 
     /// Moves the current branch and the work tree to `revision`.

@@ -12,8 +12,8 @@ manifest::codes! {
         },
         /// More than one signature, or a header that only looks like one.
         W102 = "AmbiguousSignature" {
-            meaning: "The commit carries several signatures, the signature header of another object format, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone.",
-            action: "Make the commit again in a repository without `extensions.compatObjectFormat`, so that it carries one signature.",
+            meaning: "The commit carries several signatures, the signature header of another object format alone, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone. Two signatures are right where Git writes them (`extensions.compatObjectFormat`): `gpgsig`, then `gpgsig-sha256`, both by one key.",
+            action: "Make the commit again with an ordinary `git commit --gpg-sign`, and look for what added the header.",
             example: "W102 AmbiguousSignature: commit 3f1c2a9d0b7e: header gpgsigX; needed: at most one gpgsig header and no other that begins with gpgsig",
         },
         /// The object holds a NUL byte or is too large.
@@ -85,15 +85,15 @@ manifest::codes! {
         },
         /// A signature format or key type that is not supported.
         W208 = "FormatNotSupported" {
-            meaning: "The signature format or the key type is not supported yet (S/MIME, ML-DSA keys, OpenPGP keys on Brainpool curves, two object formats at once), or it is OpenPGP or keyless where no principal has such a key.",
+            meaning: "The signature format or the key type is not supported yet (S/MIME, ML-DSA keys, OpenPGP keys on Brainpool curves), or it is OpenPGP or keyless where no principal has such a key.",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, and no principal has an OpenPGP key; needed: an SSH signature",
         },
 
         /// No signature at all.
         W301 = "Unsigned" {
-            meaning: "The commit carries no signature.",
-            action: "Sign it: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign`, with `gpg.format` set to `ssh` and `user.signingkey` to your key.",
+            meaning: "The commit, or the tag that the TrustRoot tracks, carries no signature; or the tag is a mere name for a commit, which nobody signed.",
+            action: "Sign it: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign`, with `gpg.format` set to `ssh` and `user.signingkey` to your key; a tag by `git tag --sign --force`.",
             example: "W301 Unsigned: commit 3f1c2a9d0b7e: no signature; needed: a signature by a principal",
         },
         /// The signer may not change this path.
@@ -159,7 +159,7 @@ manifest::codes! {
         },
         /// The commit does not say which ref it is for.
         W404 = "RefBindingMissing" {
-            meaning: "The trust file demands that each commit of the branch names the repository and the ref it is for, and this one does not: it may have been made for another branch or repository.",
+            meaning: "The trust file demands that each commit of the branch names the repository and the ref it is for, and this one does not: it may have been made for another branch or repository. Or the tag that the TrustRoot tracks is called otherwise than its ref.",
             action: "Add the trailer, and sign the commit again; or have a person approve it, where the trust file takes that.",
             example: "W404 RefBindingMissing: commit 3f1c2a9d0b7e: its message does not say that it is for refs/heads/main of urn:writ:shop; needed: the trailer `Writ-Ref: urn:writ:shop refs/heads/main`",
         },
@@ -214,7 +214,7 @@ manifest::codes! {
         },
         /// Nobody could change the file any more.
         W506 = "SelfLocking" {
-            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach of those with a key that is not revoked and has not ended.",
+            meaning: "The trust file could never be changed again: nothing lets enough principals change `.writ/trust.yaml`, or a threshold is out of reach of those with a key that is not revoked and has not ended, or of a tag, which has one signature.",
             action: "Name enough principals in the role, or lower the threshold.",
             example: "W506 SelfLocking: .writ/trust.yaml: rule \"trust\" needs 3 of root, which has 2; needed: a threshold within reach",
         },

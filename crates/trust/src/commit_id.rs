@@ -1,4 +1,4 @@
-//! Ids of commits and trees, in both object formats of Git.
+//! Ids of commits, trees and tags, in both object formats of Git.
 
 use std::{fmt, str::FromStr};
 
@@ -7,12 +7,42 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// The hash a repository names its objects by (`extensions.objectFormat`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectFormat {
     /// 20 bytes, 40 hex digits.
+    #[default]
     Sha1,
     /// 32 bytes, 64 hex digits.
     Sha256,
+}
+
+impl ObjectFormat {
+    /// Bytes of an id.
+    #[must_use]
+    pub const fn id_bytes(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// As Git calls it in settings and in its protocol.
+    #[must_use]
+    pub const fn git_name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+        }
+    }
+}
+
+impl fmt::Display for ObjectFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+        })
+    }
 }
 
 /// 20 or 32 bytes; the variant is the format, so that no id is half of another.
@@ -159,6 +189,11 @@ object_id! {
     TreeId
 }
 
+object_id! {
+    /// The id of a tag object: 40 or 64 lower-case hex digits.
+    TagId
+}
+
 /// The bytes were built to collide under SHA-1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes were built to collide under SHA-1")]
@@ -170,13 +205,27 @@ impl CommitId {
     /// # Errors
     /// The body shows the marks of a SHA-1 collision attack (only with [`ObjectFormat::Sha1`]).
     pub fn of(format: ObjectFormat, raw: &[u8]) -> Result<Self, Sha1Collision> {
-        let header = format!("commit {}\0", raw.len());
-        match format {
-            ObjectFormat::Sha1 => sha1(&[header.as_bytes(), raw]).map(Bytes::Sha1).map(Self),
-            ObjectFormat::Sha256 => {
-                let hash = Sha256::new().chain_update(header.as_bytes()).chain_update(raw);
-                Ok(Self(Bytes::Sha256(hash.finalize().into())))
-            }
+        hashed(format, "commit", raw).map(Self)
+    }
+}
+
+impl TagId {
+    /// The id that Git gives a tag with this raw body; as [`CommitId::of`].
+    ///
+    /// # Errors
+    /// As [`CommitId::of`].
+    pub fn of(format: ObjectFormat, raw: &[u8]) -> Result<Self, Sha1Collision> {
+        hashed(format, "tag", raw).map(Self)
+    }
+}
+
+fn hashed(format: ObjectFormat, kind: &str, raw: &[u8]) -> Result<Bytes, Sha1Collision> {
+    let header = format!("{kind} {}\0", raw.len());
+    match format {
+        ObjectFormat::Sha1 => sha1(&[header.as_bytes(), raw]).map(Bytes::Sha1),
+        ObjectFormat::Sha256 => {
+            let hash = Sha256::new().chain_update(header.as_bytes()).chain_update(raw);
+            Ok(Bytes::Sha256(hash.finalize().into()))
         }
     }
 }

@@ -10,9 +10,10 @@
 use manifest::{Digest, Finding, Subject};
 
 use crate::{
-    CommitId, KeyFingerprint, ObjectFormat, TreeId, TrustCode,
-    armor::{self, ArmorFormat},
+    CommitId, KeyFingerprint, TreeId, TrustCode,
+    armor::ArmorFormat,
     commit_headers::{Header, split},
+    commit_signature::signature,
     instants::Instants,
     openpgp::{OpenPgpSignature, OpenPgpVerifier, Signature},
     person,
@@ -45,7 +46,7 @@ pub struct CommitObject {
     pub committer: Vec<u8>,
     /// Seconds since 1970 that the committer claims; 0 to the end of the year 9999.
     pub committer_time: i64,
-    /// The bytes that are signed: all but the signature header.
+    /// The bytes that are signed: all but the signature headers.
     pub payload: Vec<u8>,
     /// SHA-256 of the payload. Unlike the id, it is the same for every object that carries the same signed content.
     pub payload_sha256: Digest,
@@ -212,51 +213,6 @@ fn check_bytes(id: CommitId, raw: &[u8]) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The one signature, if there is one. Judged before the order of headers, so that a look-alike is named as what it is.
-fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<u8>>, Refused> {
-    let own: &[u8] = match format {
-        ObjectFormat::Sha1 => b"gpgsig",
-        ObjectFormat::Sha256 => b"gpgsig-sha256",
-    };
-    let found: Vec<_> = headers.iter().filter(|header| header.is_signature()).collect();
-    let needed = format!("at most one header {} and no other that begins with gpgsig", own.escape_ascii());
-    let [header] = found.as_slice() else {
-        let Some(first) = found.first() else { return Ok(None) };
-        let dual = found.len() == 2
-            && found.iter().any(|header| header.name == b"gpgsig")
-            && found.iter().any(|header| header.name == b"gpgsig-sha256");
-        let found = if dual {
-            "signatures of two object formats, which are not supported yet".to_owned()
-        } else {
-            format!("{} headers like {}", found.len(), first.shown_name())
-        };
-        return Err(Refused::new(TrustCode::W102, found, needed));
-    };
-    if header.name != own {
-        return Err(Refused::new(TrustCode::W102, format!("a header {}", header.shown_name()), needed));
-    }
-    let text = header.unfolded();
-    if text.len() > MAX_SIGNATURE_BYTES {
-        let needed = format!("at most {MAX_SIGNATURE_BYTES} bytes");
-        return Err(Refused::new(TrustCode::W103, format!("a signature of {} bytes", text.len()), needed));
-    }
-    match ArmorFormat::of(&text) {
-        Some(ArmorFormat::Ssh) => {
-            armor::dearmor(&text).map_err(|error| malformed(error.to_string(), "the armour that ssh-keygen writes"))?;
-        }
-        Some(ArmorFormat::OpenPgp) => {
-            armor::dearmor_openpgp(&text)
-                .map_err(|error| malformed(error.to_string(), "the armour that gpg writes"))?;
-        }
-        Some(ArmorFormat::X509) => {
-            armor::dearmor_cms(&text)
-                .map_err(|error| malformed(error.to_string(), "the armour that gitsign writes"))?;
-        }
-        None => return Err(malformed("a signature without a known armour line", "-----BEGIN SSH SIGNATURE-----")),
-    }
-    Ok(Some(text))
-}
-
 fn required<'h, 'a>(rest: &mut &'h [Header<'a>], name: &'static [u8]) -> Result<&'h Header<'a>, Refused> {
     let (header, after) =
         rest.split_first().ok_or_else(|| malformed(format!("no header {}", name.escape_ascii()), ORDER))?;
@@ -282,7 +238,7 @@ fn parents(rest: &mut &[Header<'_>]) -> Result<Vec<CommitId>, Refused> {
     Ok(parents)
 }
 
-/// `encoding`?, `mergetag`…, signature?, and nothing else.
+/// `encoding`?, `mergetag`…, signatures, and nothing else.
 fn optional(mut rest: &[Header<'_>]) -> Result<(), Refused> {
     if rest.first().is_some_and(|header| header.name == b"encoding") {
         let header = required(&mut rest, b"encoding")?;
@@ -296,7 +252,8 @@ fn optional(mut rest: &[Header<'_>]) -> Result<(), Refused> {
         }
         rest = after;
     }
-    if let Some((_, after)) = rest.split_first().filter(|(header, _)| header.is_signature()) {
+    // How many there may be, and in which order, was judged before.
+    while let Some((_, after)) = rest.split_first().filter(|(header, _)| header.is_signature()) {
         rest = after;
     }
     match rest.first() {

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    Change, CommitId, Credit, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec, Verifiers,
-    Waivers,
+    Change, CommitId, Credit, Head, History, Judgement, MergeCreditMode, Rule, Start, TrustFile, TrustRootSpec,
+    Verifiers, Waivers,
     judge::judge_and_tell,
     merge_credit::MergeCredit,
     step::{Step, authorise_all, is_writ},
@@ -104,13 +104,13 @@ pub fn explain(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: impl Into<Head>,
     now: Timestamp,
     path: Option<&RepoPath>,
     with: Verifiers<'_>,
 ) -> (Judgement, Vec<StepReasons>) {
     let told = Told { path, steps: RefCell::default() };
-    let judgement = judge_and_tell(history, root, start, head, now, with, Some(&told), &Waivers::default());
+    let judgement = judge_and_tell(history, root, start, head.into(), now, with, Some(&told), &Waivers::default());
     let mut steps = told.steps.into_inner();
     let listed = judgement.steps.iter().filter_map(|step| steps.remove(&step.commit)).collect();
     (judgement, listed)

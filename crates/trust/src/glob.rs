@@ -10,6 +10,11 @@ use manifest::{MAX_PATH_SEGMENTS, RepoPath};
 /// The longest pattern: four times the longest path that people write (256 bytes).
 pub const MAX_PATTERN_BYTES: usize = 1_024;
 
+/// How a pattern begins that is for refs, not for files.
+const REFS: &str = "git:";
+/// How a pattern for tags begins.
+const TAGS: &str = "git:refs/tags/";
+
 /// A text with `*`, each standing for any characters including none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wildcard {
@@ -62,6 +67,9 @@ pub enum PatternError {
     /// `**` inside a segment.
     #[error("`**` stands for whole segments, as in `apps/**`; in {0:?} it does not")]
     DoubleStar(String),
+    /// A pattern for refs that is not for tags.
+    #[error("{0:?} is for refs, of which only tags are known: git:refs/tags/…")]
+    Ref(String),
     /// A character of another pattern language.
     #[error("{0:?} has no meaning in a pattern; only `*` and `**` do")]
     Character(char),
@@ -79,6 +87,9 @@ impl PathPattern {
         let refused = |c: &char| c.is_control() || matches!(c, '\\' | '?' | '[' | ']' | '{' | '}' | '!');
         if let Some(character) = text.chars().find(refused) {
             return Err(PatternError::Character(character));
+        }
+        if text.starts_with(REFS) && !text.starts_with(TAGS) {
+            return Err(PatternError::Ref(text.chars().take(80).collect()));
         }
         let mut runs = Vec::new();
         let mut run = Vec::new();
@@ -127,14 +138,30 @@ impl PathPattern {
         is_within(&own, &other)
     }
 
+    /// True for a pattern that refs match, such as `git:refs/tags/**`, and no file.
+    #[must_use]
+    pub fn is_for_refs(&self) -> bool {
+        self.text.starts_with(REFS)
+    }
+
+    /// Whether a ref matches, by its full name.
+    #[must_use]
+    pub fn matches_ref(&self, git_ref: &str) -> bool {
+        let path = format!("{REFS}{git_ref}");
+        self.is_for_refs() && self.matches_segments(&path.split('/').collect::<Vec<_>>())
+    }
+
     /// Whether a path matches. `**` stands for any number of segments, at the end of a pattern for at least one:
     /// `apps/**` is everything below `apps`. A path has at most 64 segments and each run is looked for from left to
     /// right, so a match costs at most 64 × 64 segment comparisons.
     #[must_use]
     pub fn matches(&self, path: &RepoPath) -> bool {
-        let segments: Vec<&str> = path.segments().collect();
+        !self.is_for_refs() && self.matches_segments(&path.segments().collect::<Vec<_>>())
+    }
+
+    fn matches_segments(&self, segments: &[&str]) -> bool {
         let Some((first, later)) = self.runs.split_first() else { return false };
-        let Some(mut rest) = strip_run(&segments, first) else { return false };
+        let Some(mut rest) = strip_run(segments, first) else { return false };
         let Some((last, middle)) = later.split_last() else { return rest.is_empty() };
         for run in middle {
             let found = (0..=rest.len()).find_map(|at| rest.get(at..).and_then(|tail| strip_run(tail, run)));
@@ -227,6 +254,22 @@ mod tests {
         assert!(!check("a/**/b", "a/b/c"));
         assert!(!check("a/**/a", "a"));
         assert!(check(".writ/**", ".writ/trust.yaml"));
+    }
+
+    #[test]
+    fn refs_are_no_files() {
+        let pattern = |text: &str| PathPattern::parse(text).unwrap();
+        assert!(pattern("git:refs/tags/**").matches_ref("refs/tags/release/v1"));
+        assert!(pattern("git:refs/tags/v*").matches_ref("refs/tags/v1"));
+        assert!(!pattern("git:refs/tags/v*").matches_ref("refs/tags/release/v1"));
+        assert!(!pattern("git:refs/tags/**").matches_ref("refs/tags2/v1"));
+        for wide in ["**", "*/**", "*:refs/**", "refs/tags/**"] {
+            assert!(!pattern(wide).matches_ref("refs/tags/v1"), "{wide}");
+        }
+        assert!(!check("git:refs/tags/**", "git:refs/tags/v1"));
+        for text in ["git:refs/heads/**", "git:**", "git:refs/tags", "git:"] {
+            assert!(matches!(PathPattern::parse(text), Err(PatternError::Ref(_))), "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 
 use manifest::RepoPath;
 
-use crate::{CommitId, TreeId};
+use crate::{CommitId, TagId, TreeId};
 
 /// Facts of an object database. Implemented over a mirror by `git`, and in memory by tests.
 pub trait History {
@@ -15,6 +15,14 @@ pub trait History {
     /// # Errors
     /// When the object exists but cannot be read, or is over the limit.
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError>;
+
+    /// The raw body of a tag object; `None` if there is no such object, as where no tag is ever tracked.
+    ///
+    /// # Errors
+    /// When the object exists but cannot be read, or is over the limit.
+    fn tag(&self, _id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        Ok(None)
+    }
 
     /// What differs between two trees, by object id; renames are a removal and an addition. `None` for `from` is the
     /// empty tree. Every entry on the way to a difference is checked; a tree with a refused entry is an error.

@@ -11,6 +11,7 @@ mod mainline;
 mod predecessor;
 mod rollback;
 mod skip;
+mod tag;
 
 pub(crate) use break_glass::is_waivable;
 pub use break_glass::{BreakGlass, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
@@ -21,8 +22,12 @@ use std::{cell::OnceCell, rc::Rc};
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
+pub use introduction::judge_introduction;
+pub use tag::TagVerdict;
+
 use crate::{
-    AuthorizedCommit, CommitId, CommitObject, History, Signer, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
+    AuthorizedCommit, CommitId, CommitObject, Head, History, Signer, TagObject, TrustCode, TrustFile, TrustRootSpec,
+    VerifiedCommit,
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
@@ -70,6 +75,7 @@ pub struct Judgement {
     unreadable: Option<String>,
     judged: u64,
     approvals: Vec<(CommitId, Vec<Vec<u8>>)>,
+    tag: Option<TagVerdict>,
 }
 
 /// The verdict on one step.
@@ -88,6 +94,12 @@ pub struct StepVerdict {
 }
 
 impl Judgement {
+    fn of(head: CommitId) -> Self {
+        let (from, accepted, broken, unreadable, tag) = (None, None, None, None, None);
+        let (steps, approvals, waived) = (Vec::new(), Vec::new(), Vec::new());
+        Self { from, to: head, steps, accepted, waived, broken, unreadable, judged: 0, approvals, tag }
+    }
+
     /// The last commit that is accepted; `None` if none is, or if the start was taken on the caller's word and
     /// nothing after it is.
     #[must_use]
@@ -115,6 +127,12 @@ impl Judgement {
         &self.approvals
     }
 
+    /// The tag that leads to the head, if the tracked ref is one and all but it was found good.
+    #[must_use]
+    pub const fn tag(&self) -> Option<&TagVerdict> {
+        self.tag.as_ref()
+    }
+
     /// How many steps were judged, also those up to a floor that are not listed.
     #[must_use]
     pub const fn judged(&self) -> u64 {
@@ -135,9 +153,15 @@ impl Judgement {
     }
 }
 
-/// Judges `head`.
+/// Judges `head`. Where the tracked ref is a tag, it has to come with the tag object.
 #[must_use]
-pub fn judge(history: &dyn History, root: &TrustRootSpec, start: &Start, head: &CommitId, now: Timestamp) -> Judgement {
+pub fn judge(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    start: &Start,
+    head: impl Into<Head>,
+    now: Timestamp,
+) -> Judgement {
     judge_with(history, root, start, head, now, Verifiers::default())
 }
 
@@ -149,11 +173,11 @@ pub fn judge_with<'a>(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: impl Into<Head>,
     now: Timestamp,
     with: impl Into<Verifiers<'a>>,
 ) -> Judgement {
-    judge_and_tell(history, root, start, head, now, with.into(), None, &Waivers::default())
+    judge_and_tell(history, root, start, head.into(), now, with.into(), None, &Waivers::default())
 }
 
 /// Judges `head`, and tells why.
@@ -162,7 +186,7 @@ pub(crate) fn judge_and_tell(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: Head,
     now: Timestamp,
     with: Verifiers<'_>,
     told: Option<&Told<'_>>,
@@ -170,25 +194,46 @@ pub(crate) fn judge_and_tell(
 ) -> Judgement {
     let watched = Watched::new(history);
     let (definitions, verifier, known) = (Definitions::default(), Verifier::new(with), with.known);
-    let judge = Judge { history: &watched, root, start, now, head: *head, definitions, verifier, known, told, waivers };
-    let mut judgement = match start {
-        Start::Introduction => judge.run_from_introduction(root.resume_from, UpToFloor::Listed),
-        Start::Above(floor) => judge.run_from_introduction(Some(*floor), UpToFloor::Passed),
-        Start::Accepted(commit) => {
-            let state = judge.resume(commit, None).map(|state| (state, None));
-            judge.run(*commit, state, &Floor::Below)
+    let (history, tag) = (&watched, None);
+    let mut judge = Judge { history, root, start, now, head, tag, definitions, verifier, known, told, waivers };
+    match judge.tagged() {
+        Ok(tag) => judge.tag = tag,
+        Err(finding) => {
+            let mut judgement = Judgement::of(head.commit);
+            judgement.steps.push(*judge.about(head.commit, finding));
+            judgement.unreadable = watched.failure();
+            return judgement;
         }
-        Start::Resumed(commit) => match judge.resume(&commit.id, Some(commit)) {
-            Ok(state) if state.digest == commit.trust_digest => {
-                judge.run(commit.id, Ok((state, Some(commit.clone()))), &Floor::Below)
-            }
-            Ok(_) => judge.run_from_introduction(Some(commit.id), UpToFloor::Passed),
-            Err(refused) => judge.run(commit.id, Err(refused), &Floor::Below),
-        },
+    }
+    judge.range(&watched)
+}
+
+/// Judges once more what was accepted before: nothing is asked of the tag that it was released by.
+#[must_use]
+pub fn judge_floor(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    floor: &AuthorizedCommit,
+    now: Timestamp,
+    with: Verifiers<'_>,
+    waivers: &Waivers,
+) -> Judgement {
+    let watched = Watched::new(history);
+    let start = Start::Resumed(floor.clone());
+    let judge = Judge {
+        history: &watched,
+        root,
+        start: &start,
+        now,
+        head: (&floor.id).into(),
+        tag: None,
+        definitions: Definitions::default(),
+        verifier: Verifier::new(with),
+        known: with.known,
+        told: None,
+        waivers,
     };
-    judge.minimum_version(&mut judgement);
-    judgement.unreadable = watched.failure();
-    judgement
+    judge.range(&watched)
 }
 
 /// What is in force at an accepted commit.
@@ -241,7 +286,9 @@ struct Judge<'a> {
     root: &'a TrustRootSpec,
     start: &'a Start,
     now: Timestamp,
-    head: CommitId,
+    head: Head,
+    /// What leads to the head, if the tracked ref is a tag.
+    tag: Option<TagObject>,
     definitions: Definitions,
     verifier: Verifier<'a>,
     /// What earlier judgements left.
@@ -253,6 +300,28 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// Judges from the start to the head.
+    fn range(&self, watched: &Watched<'_>) -> Judgement {
+        let mut judgement = match self.start {
+            Start::Introduction => self.run_from_introduction(self.root.resume_from, UpToFloor::Listed),
+            Start::Above(floor) => self.run_from_introduction(Some(*floor), UpToFloor::Passed),
+            Start::Accepted(commit) => {
+                let state = self.resume(commit, None).map(|state| (state, None));
+                self.run(*commit, state, &Floor::Below)
+            }
+            Start::Resumed(commit) => match self.resume(&commit.id, Some(commit)) {
+                Ok(state) if state.digest == commit.trust_digest => {
+                    self.run(commit.id, Ok((state, Some(commit.clone()))), &Floor::Below)
+                }
+                Ok(_) => self.run_from_introduction(Some(commit.id), UpToFloor::Passed),
+                Err(refused) => self.run(commit.id, Err(refused), &Floor::Below),
+            },
+        };
+        self.minimum_version(&mut judgement);
+        judgement.unreadable = watched.failure();
+        judgement
+    }
+
     fn run_from_introduction(&self, floor: Option<CommitId>, up_to: UpToFloor) -> Judgement {
         let introduction = self.root.introduction.commit;
         let floor = match floor {
@@ -271,17 +340,7 @@ impl Judge<'_> {
         state: Result<(State, Option<AuthorizedCommit>), Refused>,
         floor: &Floor,
     ) -> Judgement {
-        let mut judgement = Judgement {
-            from: None,
-            to: self.head,
-            steps: Vec::new(),
-            accepted: None,
-            waived: Vec::new(),
-            broken: None,
-            unreadable: None,
-            judged: 0,
-            approvals: Vec::new(),
-        };
+        let mut judgement = Judgement::of(self.head.commit);
         let (mut state, accepted) = match state {
             Ok(start) => start,
             Err(refused) => {
@@ -302,7 +361,7 @@ impl Judge<'_> {
             Ok(chain) => chain,
             Err(finding) => {
                 judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(..)));
-                judgement.steps.push(*self.about(self.head, finding));
+                judgement.steps.push(*self.about(self.head.commit, finding));
                 return judgement;
             }
         };
@@ -339,6 +398,9 @@ impl Judge<'_> {
             judgement.accepted = reached.then_some(authorized);
             state = next;
         }
+        if let Some(tag) = self.tag.as_ref().filter(|_tag| judgement.refusal().is_none()) {
+            self.judge_tag(tag, &state, floor, &mut judgement);
+        }
         judgement.broken = self.still_holds(&state).err();
         judgement
     }
@@ -347,7 +409,7 @@ impl Judge<'_> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
-        let place = Place::of(&id, &self.head);
+        let place = Place::of(&id, &self.head.commit);
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier)
@@ -405,10 +467,10 @@ impl Judge<'_> {
         let found = format!("version {} of .writ/trust.yaml is in force", accepted.policy_version);
         let needed = format!("at least version {minimum} (minPolicyVersion of the TrustRoot)");
         let fix = "fetch the newest head; it may have been held back by the server".to_owned();
-        let finding = refuse(TrustCode::W503, &self.head, found, needed, fix);
+        let finding = refuse(TrustCode::W503, &self.head.commit, found, needed, fix);
         match judgement.steps.last_mut() {
             Some(last) => last.verdict = Err(finding),
-            None => judgement.steps.push(*self.about(self.head, finding)),
+            None => judgement.steps.push(*self.about(self.head.commit, finding)),
         }
     }
 

@@ -5,20 +5,23 @@
 
 mod approval;
 mod armor;
-mod branch;
 mod code;
 mod commit_headers;
 mod commit_id;
 mod commit_object;
+mod commit_signature;
 mod credit;
 mod declared_kinds;
 mod detached;
 mod envelope;
 mod explain;
 mod freshness;
+mod git_ref;
 mod glob;
+mod head;
 mod heartbeat;
 mod history;
+mod holder;
 mod instants;
 mod issuers;
 mod judge;
@@ -43,15 +46,15 @@ mod signer;
 mod ssh;
 mod step;
 mod still_holds;
+mod tag_object;
 mod trust_file;
 mod verified;
 mod watched;
 
 pub use approval::{APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_SKIPPED, NAMESPACE_APPROVAL};
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES, MAX_CMS_ARMOR_BYTES};
-pub use branch::{MAX_BRANCH_BYTES, check_branch};
 pub use code::TrustCode;
-pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TreeId};
+pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TagId, TreeId};
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
 pub use keyless::{
@@ -73,13 +76,15 @@ pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
 pub use envelope::{EnvelopeError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, PAYLOAD_TYPE, envelope, envelope_message};
 pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
 pub use freshness::{Freshness, MAX_AGE, MIN_AGE};
+pub use git_ref::{MAX_REF_BYTES, check_ref, tag_name};
 pub use glob::{MAX_PATTERN_BYTES, PathPattern, PatternError};
+pub use head::Head;
 pub use heartbeat::{HEARTBEAT_TYPE, Heard, Heartbeat, HeartbeatError, NAMESPACE_HEARTBEAT, hear};
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
 pub use judge::{
-    BreakGlass, Judgement, MAX_STEPS, Rollback, Start, StepVerdict, WaivedStep, Waivers, judge, judge_break_glass,
-    judge_rollback, judge_waiving, judge_with, still_waived,
+    BreakGlass, Judgement, MAX_STEPS, Rollback, Start, StepVerdict, TagVerdict, WaivedStep, Waivers, judge,
+    judge_break_glass, judge_floor, judge_introduction, judge_rollback, judge_waiving, judge_with, still_waived,
 };
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
@@ -95,6 +100,7 @@ pub use signed_order::{
     NAMESPACE_ROLLBACK, OrderKind, Seen, SignedOrder,
 };
 pub use step::{MAX_CHANGED_PATHS, MAX_SIDE_COMMITS};
+pub use tag_object::{MAX_TAG_BYTES, TagObject};
 pub use trust_file::{
     Ancestry, Authority, CERTIFICATES, CertificateToImport, CertifiedName, HistoryRules, ImportTerms,
     ImportedRevocations, ImportedSigners, KeyListError, KeylessKey, MAX_CERTIFICATES_BYTES, MAX_ITEMS, MAX_PATTERNS,

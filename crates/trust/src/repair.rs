@@ -59,6 +59,21 @@ pub(crate) fn in_place(commands: &str, commit: &CommitId, place: Place) -> Strin
     }
 }
 
+/// Tags a commit again, signed, and moves the tag on the server.
+pub(crate) fn sign_tag(name: &str, commit: &str) -> String {
+    sign_tag_with(SIGN, name, commit)
+}
+
+/// The same with OpenPGP.
+pub(crate) fn sign_tag_openpgp(name: &str, commit: &str) -> String {
+    sign_tag_with(SIGN_OPENPGP, name, commit)
+}
+
+fn sign_tag_with(options: &str, name: &str, commit: &str) -> String {
+    let (tag, pushed) = (manifest::shell_quote(name), manifest::shell_quote(&format!("refs/tags/{name}")));
+    format!("git {options} tag --sign --force -m {tag} {tag} {commit} && git push --force origin {pushed}")
+}
+
 /// Makes the newest commit again from what is staged.
 pub(crate) fn amend() -> String {
     format!("git {SIGN} commit --amend --no-edit --allow-empty --gpg-sign")

@@ -7,7 +7,7 @@ use manifest::{Digest, Finding, Node, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Fingerprint, Freshness, PublicKey, branch::check_branch};
+use crate::{CommitId, Fingerprint, Freshness, PublicKey, git_ref::check_ref};
 
 /// The most root keys: a group of people who meet, with room for replacements.
 pub const MAX_ROOT_KEYS: usize = 32;
@@ -25,8 +25,8 @@ pub struct TrustRootSpec {
     /// What the repository is called, whatever its address: any text, equal to `repoId` of the trust file.
     #[schemars(length(min = 1, max = 256))]
     pub repo_id: String,
-    /// The one ref that is tracked, such as `refs/heads/main`; equal to `ref` of the trust file.
-    #[schemars(length(max = 256), regex(pattern = r"^refs/heads/[^\s~^:?*\[\\]+$"))]
+    /// The one ref that is tracked, such as `refs/heads/main` or the signed tag `refs/tags/live`; equal to `ref` of the trust file.
+    #[schemars(length(max = 256), regex(pattern = r"^refs/(heads|tags)/[^\s~^:?*\[\\]+$"))]
     pub r#ref: String,
     /// The commit from which trust starts.
     pub introduction: Introduction,
@@ -235,7 +235,7 @@ impl TrustRootSpec {
         if self.repo_id.is_empty() || self.repo_id.len() > 256 {
             invalid("repoId", "needs 1 to 256 bytes".to_owned());
         }
-        if let Err(reason) = check_branch(&self.r#ref) {
+        if let Err(reason) = check_ref(&self.r#ref) {
             invalid("ref", reason.to_owned());
         }
         let keys = self.root_keys.keys.len();

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use manifest::{Declared, Finding, GroupKind, RepoPath, Scope, shell_quote};
 
 use crate::{
-    CommitId, Credit, KindVerdict, PrincipalKind, Rule, TrustCode, TrustFile, namespaces::namespace_of,
-    refusal::refuse, trust_file::RoleThreshold,
+    CommitId, Credit, KindVerdict, PrincipalKind, Rule, TagObject, TrustCode, TrustFile, commit_object::Refused,
+    namespaces::namespace_of, refusal::refuse, trust_file::RoleThreshold,
 };
 
 /// API group of writ's own kinds; its subgroups are meant as well.
@@ -61,6 +61,75 @@ impl TrustFile {
         let fix =
             "leave the path alone, or have a rule for it added to .writ/trust.yaml by a commit of its own".to_owned();
         Err(refuse(TrustCode::W302, commit, found, needed, fix))
+    }
+
+    /// Whether whoever signed a tag may release by it: every rule for the ref must be satisfied by that one signature. With
+    /// `distinctFromAuthor` it must be somebody else than who signed the commit, `author`, who must be known then.
+    ///
+    /// # Errors
+    /// W302 no rule, or none of them names the signer · W303 more than one is needed, or somebody else than the author ·
+    /// W306 only a forge.
+    pub(crate) fn authorise_tag(
+        &self,
+        tag: &TagObject,
+        git_ref: &str,
+        author: Option<&str>,
+        signer: &str,
+    ) -> Result<(), Finding> {
+        let rules = self.rules_for_ref(git_ref);
+        // Whoever is not known may be the same.
+        let credit = Credit::by(Some(author.unwrap_or(signer)), [signer.to_owned()]);
+        if rules.is_empty() {
+            let found = format!("{signer} signed {git_ref}, which no rule covers");
+            let needed = format!("a rule whose paths have git:{git_ref}, such as git:refs/tags/**");
+            let fix = "have such a rule added to .writ/trust.yaml by a commit of its own".to_owned();
+            let finding = tag.refuse(Refused::new(TrustCode::W302, found, needed));
+            return Err(Finding { fix, ..finding });
+        }
+        rules.into_iter().try_for_each(|rule| self.satisfied_by_tag(tag, rule, git_ref, &credit, signer))
+    }
+
+    fn satisfied_by_tag(
+        &self,
+        tag: &TagObject,
+        rule: &Rule,
+        git_ref: &str,
+        credit: &Credit,
+        signer: &str,
+    ) -> Result<(), Finding> {
+        let holds = |item: &&RoleThreshold, distinct: bool| {
+            self.roles.get(&item.role).is_some_and(|members| members.contains(signer))
+                && credit.counts(signer, distinct)
+        };
+        let counts = |item: &&RoleThreshold| holds(item, item.distinct_from_author) && !self.is_forge(signer);
+        if rule.any_of.iter().any(|item| item.threshold <= 1 && counts(&item)) {
+            return Ok(());
+        }
+        let single: Vec<RoleThreshold> = rule.any_of.iter().filter(|item| item.threshold <= 1).cloned().collect();
+        let could = self.could_sign(&Rule { any_of: single, ..rule.clone() }, false, credit);
+        let member = rule.any_of.iter().find(|item| holds(item, false));
+        let (code, found, needed) = match member {
+            Some(_) if self.is_forge(signer) => (
+                TrustCode::W306,
+                format!("{signer} signed {git_ref}, for which forges do not count"),
+                format!("one of {could}"),
+            ),
+            Some(item) if item.threshold > 1 => (
+                TrustCode::W303,
+                format!("1 of {} for {git_ref} ({signer}): a tag has one signature", item.threshold),
+                "a rule for tags that one signature can satisfy".to_owned(),
+            ),
+            Some(_) => (
+                TrustCode::W303,
+                format!("{signer} signed {git_ref} and its commit"),
+                format!("one of {could} (distinctFromAuthor)"),
+            ),
+            None => (TrustCode::W302, format!("{signer} signed {git_ref}"), format!("one of {could}")),
+        };
+        let finding = tag.refuse(Refused::new(code, found, needed));
+        let fix =
+            format!("{} # as one of {could}, or have rule {} changed by a commit of its own", finding.fix, rule.name);
+        Err(Finding { rule: Some(rule.name.clone()), fix, ..finding })
     }
 
     /// Whether one of these may have a part in changing a path: every rule names one of them, or leaves open who makes the

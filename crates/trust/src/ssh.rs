@@ -30,4 +30,4 @@ pub use revocations::{MAX_REVOCATIONS, MAX_REVOCATIONS_BYTES, Revocations, Revoc
 pub(crate) use security_key::Unproven;
 pub use security_key::{Assertion, UserCheck, UserPresence};
 pub use verify::{NAMESPACE_GIT, NAMESPACE_TRUST, SshSignature, SshsigError, verify_sshsig};
-pub(crate) use verify::{claimed_certificate, claimed_keys, verify_sshsig_by};
+pub(crate) use verify::{claimed_certificate, claimed_in_git, claimed_keys, verify_sshsig_by};

@@ -33,6 +33,7 @@ use crate::{
     glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns, openpgp::OpenPgpFingerprint,
 };
 
+pub(crate) use authority::Uncertified;
 pub use authority::{Authority, CertifiedName};
 pub(crate) use certificates::load_certificates;
 pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};
@@ -294,7 +295,17 @@ impl TrustFile {
     /// The rules that hold for a path: those that cover it, but those that another of them replaces.
     #[must_use]
     pub fn rules_for(&self, path: &RepoPath) -> Vec<&Rule> {
-        let covering: Vec<&Rule> = self.rules.iter().filter(|rule| rule.covers(path)).collect();
+        self.rules_that(|rule| rule.covers(path))
+    }
+
+    /// The rules that hold for a ref, which those for files are not.
+    #[must_use]
+    pub fn rules_for_ref(&self, git_ref: &str) -> Vec<&Rule> {
+        self.rules_that(|rule| rule.paths.iter().any(|pattern| pattern.matches_ref(git_ref)))
+    }
+
+    fn rules_that(&self, cover: impl Fn(&Rule) -> bool) -> Vec<&Rule> {
+        let covering: Vec<&Rule> = self.rules.iter().filter(|rule| cover(rule)).collect();
         let replaced = |rule: &Rule| covering.iter().any(|other| other.replaces.as_deref() == Some(&rule.name));
         covering.iter().copied().filter(|rule| !replaced(rule)).collect()
     }

@@ -4,9 +4,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
-    TreeId, TrustCode, TrustFile, TrustRootSpec, instants::Instants, refusal::refuse, repair::resign, rules::list,
-    signature_cache::Verifier, ssh::Unproven, step::Step,
+    ArmorFormat, CommitId, CommitObject, KeyFingerprint, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec,
+    instants::Instants, refusal::refuse, repair::resign, rules::list, signature_cache::Verifier, step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -78,17 +77,13 @@ impl VerifiedCommit {
         instants: &Instants,
         verifier: Verifier<'_>,
     ) -> Result<Signer, Finding> {
-        let names = || list(policy.certificate_holders(instants.latest()));
-        let fix = || format!("sign with an OpenPGP key in force of {}", names());
+        let fix = || policy.sign_by_certificate(instants);
         let signature = object
             .verify_openpgp(&verifier.openpgp_of_commit(object, policy), &policy.crypto, instants)
             .map_err(|finding| Finding { fix: fix(), ..finding })?;
-        let (principal, _pin) = policy.certificate_in_window(&signature, instants).map_err(|(code, found)| {
-            let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {}", names());
-            refuse(code, &object.id, found, needed, fix())
-        })?;
-        let key = KeyFingerprint::OpenPgp(signature.certificate());
-        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None, identity: None })
+        policy
+            .signer_by_openpgp(&signature, instants)
+            .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))
     }
 
     fn by_identity(
@@ -116,40 +111,9 @@ impl VerifiedCommit {
         verifier: Verifier<'_>,
     ) -> Result<Signer, Finding> {
         let signature = verifier.commit(object, policy)?;
-        if let Some(certificate) = signature.certificate() {
-            let principal = policy
-                .certified(&signature, certificate, instants)
-                .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))?;
-            return Ok(ssh_signer(principal, &signature));
-        }
-        let key = signature.key().fingerprint();
-        let in_force = |held: &PrincipalKey| {
-            !policy.revoked.contains_key(&Revoked::Key(held.key.fingerprint())) && instants.holds(held).is_ok()
-        };
-        let able = policy.principals.iter().filter(|(_, principal)| {
-            principal.keys.iter().any(in_force) || policy.can_be_certified(principal, Some(instants.latest()))
-        });
-        let names = || list(able.clone().map(|(name, _)| name.as_str()));
-        let fix = || format!("sign with a key in force of {}", names());
-        if let Some(reason) = policy.revoked.get(&Revoked::Key(key)) {
-            let found = format!("signed with key {key}, which is revoked ({reason})");
-            return Err(refuse(TrustCode::W304, &object.id, found, "a key that is not revoked".to_owned(), fix()));
-        }
-        let Some((principal, held)) = policy.holder(&key) else {
-            let found = format!("signed with key {key}, which belongs to no principal");
-            let needed = format!("a key that .writ/trust.yaml lists, of {}", names());
-            let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
-            return Err(refuse(TrustCode::W202, &object.id, found, needed, fix));
-        };
-        if let Err(reason) = instants.holds(held) {
-            let found = format!("key {key} of {principal} {reason}");
-            return Err(refuse(TrustCode::W204, &object.id, found, "a key in its time".to_owned(), fix()));
-        }
-        if let Some(Unproven { found, needed, fix }) = held.user.unproven(signature.assertion()) {
-            let found = format!("signed with key {key} of {principal} {found}");
-            return Err(refuse(TrustCode::W207, &object.id, found, needed.to_owned(), fix.to_owned()));
-        }
-        Ok(ssh_signer(principal, &signature))
+        policy
+            .signer_by_ssh(&signature, instants)
+            .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))
     }
 
     /// Its id.
@@ -232,17 +196,6 @@ impl AuthorizedCommit {
     #[must_use]
     pub const fn signer(&self) -> Option<&Signer> {
         self.signer.as_ref()
-    }
-}
-
-/// A principal, by its SSH key or by a certificate for it.
-fn ssh_signer(principal: &str, signature: &SshSignature) -> Signer {
-    Signer {
-        principal: principal.to_owned(),
-        format: SignatureFormat::Ssh,
-        key: KeyFingerprint::Ssh(signature.key().fingerprint()),
-        ca: signature.certificate().map(|certificate| Box::new(certificate.authority().fingerprint())),
-        identity: None,
     }
 }
 

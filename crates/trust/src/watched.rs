@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use manifest::RepoPath;
 
-use crate::{Change, CommitId, Entry, History, HistoryError, TreeId};
+use crate::{Change, CommitId, Entry, History, HistoryError, TagId, TreeId};
 
 /// Passes every question on, and keeps the first failure to read. Every error refuses; this one is no verdict.
 pub(crate) struct Watched<'a> {
@@ -34,6 +34,10 @@ impl<'a> Watched<'a> {
 impl History for Watched<'_> {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
         self.watch(self.history.commit(id))
+    }
+
+    fn tag(&self, id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        self.watch(self.history.tag(id))
     }
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {

@@ -1,6 +1,7 @@
 //! Merges: whose change it is that a merge brings, and what a merge may not do.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;
 

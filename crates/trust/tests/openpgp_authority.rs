@@ -370,3 +370,39 @@ fn windows_of_pinned_certificates() {
     assert!(wrong(", notBefore: 2026-01-02, notAfter: 2026-01-01").contains("ends before it begins"));
     assert!(wrong(", userPresence: required").contains("userPresence is set for a key of type openpgp"));
 }
+
+/// A tag by gpg as the tracked ref: by a key in force of somebody who may release.
+#[test]
+fn a_tag_that_gpg_signs_is_judged_like_any_other() {
+    let bench = Bench::new();
+    let bob = Bob::new(&bench);
+    let rule = "  - {name: tags, paths: [\"git:refs/tags/**\"], anyOf: [{role: sre, threshold: 1}]}\nhistory: {";
+    let tracked = ("ref: refs/heads/main", "ref: refs/tags/live");
+    let mut world = bob.world("", &[tracked, ("history: {", rule)]);
+    world.root.r#ref = "refs/tags/live".to_owned();
+    let start = world.introduction;
+    let commit = world.put(start, "carol", "apps/web.yaml", &config_map("web", 2));
+    let tag = |world: &mut World, message: &str, sign: &dyn Fn(&[u8]) -> String| {
+        let payload = format!(
+            "object {commit}\ntype commit\ntag live\ntagger B <b@example.com> {} +0000\n\n{message}\n",
+            memory::BASE + 120
+        );
+        let signature = sign(payload.as_bytes());
+        world.memory.plant_tag(format!("{payload}{signature}").into_bytes(), commit)
+    };
+    let judged =
+        |world: &World, head| trust::judge(&world.memory, &world.root, &Start::Introduction, head, at(world.now));
+    let good = tag(&mut world, "release", &|payload| bob.sign(payload));
+    let judgement = judged(&world, good);
+    assert_eq!(judgement.refusal(), None);
+    assert_eq!(judgement.tag().unwrap().signer.as_ref().unwrap().principal, "bob");
+    let forged = tag(&mut world, "another", &|_payload| bob.sign(b"something else"));
+    assert_eq!(judged(&world, forged).refusal().unwrap().code.code, "W201");
+    let stranger = bob.gpg.key("Mallory <m@example.com>", "ed25519", "sign", "never");
+    let foreign =
+        tag(&mut world, "release", &|payload| String::from_utf8(bob.gpg.sign(&stranger, &[], payload)).unwrap());
+    let judgement = judged(&world, foreign);
+    let finding = judgement.refusal().unwrap();
+    assert_eq!(finding.code.code, "W202");
+    assert!(finding.fix.starts_with("git -c gpg.format=openpgp tag --sign --force -m live live"), "{finding}");
+}

@@ -81,7 +81,7 @@ fn every_mistake_has_its_place() {
         (
             "ref: refs/heads/main",
             "ref: main",
-            "4:6 W502 ref: only branches by their full name are supported (refs/heads/…)",
+            "4:6 W502 ref: only branches and tags by their full name are supported (refs/heads/… or refs/tags/…)",
         ),
         (
             "ref: refs/heads/main",
@@ -254,6 +254,7 @@ fn a_trust_root_is_read_and_checked() {
     refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits is not supported yet");
     refuse("/spec", "url", "x".into(), "M112 FieldRefused: ");
     refuse("/spec", "ref", "main".into(), "refs/heads/");
+    refuse("/spec", "ref", "refs/tags/a b".into(), "git check-ref-format");
     refuse("/spec", "repoId", "".into(), "repoId");
     refuse("/spec/rootKeys", "threshold", 3.into(), "can never be reached");
     refuse("/spec/rootKeys", "threshold", 0.into(), "can never be reached");

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use git::{APPROVAL_NOTES, APPROVAL_TREE, Objects};
 use jiff::Timestamp;
 use manifest::{Finding, Subject, shell_quote};
-use trust::{CommitId, History as _, Judgement, Start, TrustCode, TrustRootSpec, Verifiers};
+use trust::{CommitId, Head, History as _, Judgement, Start, TrustCode, TrustRootSpec, Verifiers};
 
 use crate::{
     exit::Outcome,
@@ -190,12 +190,13 @@ fn trust_root(args: &HookArgs, history: &Objects) -> anyhow::Result<TrustRootSpe
 /// Judges where the tracked ref would be.
 fn lets_in(history: &Objects, root: &TrustRootSpec, old: Option<CommitId>, new: &CommitId) -> anyhow::Result<bool> {
     let now = Timestamp::now();
-    let start = match old {
+    let new = led_to(history, root, new)?;
+    let start = match old.map(|old| led_to(history, root, &old)).transpose()? {
         None => Start::Introduction,
         // What is not here is in no history that is here, and judged to be so.
-        Some(old) if history.commit(&old)?.is_none() => Start::Above(old),
+        Some(old) if history.commit(&old.commit)?.is_none() => Start::Above(old.commit),
         // Up to where the old head is accepted, the new one must follow it.
-        Some(old) => judged(history, root, &Start::Introduction, &old, now)?
+        Some(old) => judged(history, root, &Start::Introduction, old, now)?
             .accepted()
             .map_or(Start::Introduction, |accepted| Start::Resumed(accepted.clone())),
     };
@@ -208,19 +209,27 @@ fn lets_in(history: &Objects, root: &TrustRootSpec, old: Option<CommitId>, new: 
     Ok(judgement.refusal().is_none())
 }
 
+/// What a value of the tracked ref leads to: a commit, or a tag of one.
+pub(crate) fn led_to(history: &Objects, root: &TrustRootSpec, id: &CommitId) -> anyhow::Result<Head> {
+    if trust::tag_name(&root.r#ref).is_none() {
+        return Ok(id.into());
+    }
+    history.head(&id.to_string()).with_context(|| format!("{id} is neither a commit nor a tag of one"))
+}
+
 /// A judgement that is a verdict.
 fn judged(
     history: &Objects,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: Head,
     now: Timestamp,
 ) -> anyhow::Result<Judgement> {
     let keyless = keyless(root)?;
     let with = Verifiers { known: None, keyless: Some(&keyless) };
     let judgement = trust::judge_with(history, root, start, head, now, with);
     match judgement.unreadable() {
-        Some(reason) => anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken"),
+        Some(reason) => anyhow::bail!("no verdict on {}: {reason}; git fsck --full names what is broken", head.commit),
         None => Ok(judgement),
     }
 }
@@ -235,10 +244,13 @@ fn removed(root: &TrustRootSpec, old: Option<CommitId>) -> bool {
         rule: None,
         found: format!("the push removes it, at {verified}"),
         needed: format!("a descendant of {verified}"),
-        fix: format!(
-            "git push origin {} # leave the ref, and put commits on top",
-            shell_quote(&format!("HEAD:{name}"))
-        ),
+        fix: match trust::tag_name(name) {
+            Some(_) => format!("git push origin {} # leave the tag, or move it on", shell_quote(&format!("+{name}"))),
+            None => format!(
+                "git push origin {} # leave the ref, and put commits on top",
+                shell_quote(&format!("HEAD:{name}"))
+            ),
+        },
     };
     eprint!("{}", output::refusal(&finding));
     false
@@ -248,8 +260,9 @@ fn removed(root: &TrustRootSpec, old: Option<CommitId>) -> bool {
 fn still_approved(before: &Objects, after: &Objects, root: &TrustRootSpec, tracked: &str) -> anyhow::Result<Outcome> {
     let Some(head) = before.tip(tracked)? else { return Ok(Outcome::Fine) };
     let now = Timestamp::now();
-    let refused_before = judged(before, root, &Start::Introduction, &head, now)?.refusal().is_some();
-    let judgement = judged(after, root, &Start::Introduction, &head, now)?;
+    let head = led_to(before, root, &head)?;
+    let refused_before = judged(before, root, &Start::Introduction, head, now)?.refusal().is_some();
+    let judgement = judged(after, root, &Start::Introduction, head, now)?;
     if refused_before || judgement.refusal().is_none() {
         return Ok(Outcome::Fine);
     }

@@ -15,7 +15,7 @@ use trust::{Start, Verifiers};
 
 use crate::{
     exit::Outcome,
-    hook::{HookInstallArgs, TRUST_ROOT_SETTING},
+    hook::{HookInstallArgs, TRUST_ROOT_SETTING, led_to},
     input, output,
     verify::{keyless, open, read_trust_root},
 };
@@ -42,12 +42,13 @@ pub(crate) fn run(args: &HookInstallArgs) -> anyhow::Result<Outcome> {
     git(&args.repo, &["config", "--local", TRUST_ROOT_SETTING, &trust_root])?;
     output::text(&format!("{}\n", file.display()))?;
     eprintln!("wrote {}, which judges pushes to {} by {trust_root}", file.display(), root.r#ref);
-    if let Some(head) = history.tip(&root.r#ref)? {
+    if let Some(tip) = history.tip(&root.r#ref)? {
+        let head = led_to(&history, &root, &tip)?;
         let keyless = keyless(&root)?;
         let with = Verifiers { known: None, keyless: Some(&keyless) };
-        let judgement = trust::judge_with(&history, &root, &Start::Introduction, &head, Timestamp::now(), with);
+        let judgement = trust::judge_with(&history, &root, &Start::Introduction, head, Timestamp::now(), with);
         match judgement.refusal() {
-            None => eprintln!("{} is accepted at {head}", root.r#ref),
+            None => eprintln!("{} is accepted at {}", root.r#ref, head.commit),
             Some(finding) => {
                 eprintln!("note: {} is not accepted: {}", root.r#ref, output::printable(&finding.to_string()));
             }

@@ -10,7 +10,7 @@ mod story;
 use clap::ValueEnum;
 use manifest::{CodeEntry, Finding, Subject};
 use serde::Serialize;
-use trust::{CommitId, Judgement, Start, StepReasons, StepVerdict};
+use trust::{CommitId, Judgement, Start, StepReasons, StepVerdict, TagId};
 
 use self::story::{ExplainedPath, MetRule};
 use crate::{
@@ -65,10 +65,23 @@ pub(crate) struct Verification {
     to: Option<CommitId>,
     /// Whether the TrustRoot itself pins `from` (the introduction); a commit from `--from` is taken on the caller's word.
     from_trusted: bool,
+    /// The tag that leads to the head, where the tracked ref is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<Tag>,
     steps: Vec<Step>,
     /// Why nothing of what is accepted is rolled out, if the cluster would hold it.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Held>,
+}
+
+/// A tag that was judged.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tag {
+    id: TagId,
+    name: String,
+    payload_sha256: String,
+    signer: Option<Signer>,
 }
 
 /// What is accepted and holds no longer.
@@ -161,6 +174,12 @@ impl Verification {
             from: judgement.from,
             to: Some(judgement.to),
             from_trusted: *start == Start::Introduction && judgement.from.is_some(),
+            tag: judgement.tag().map(|tag| Tag {
+                id: tag.id,
+                name: tag.name.clone(),
+                payload_sha256: tag.payload_sha256.to_string(),
+                signer: tag.signer.as_ref().map(Signer::of),
+            }),
             steps: judgement.steps.iter().map(Step::of).collect(),
             held: judgement.broken().map(|finding| Held {
                 code: finding.code.code,
@@ -198,6 +217,7 @@ impl Verification {
             from: None,
             to: None,
             from_trusted: false,
+            tag: None,
             steps: steps.iter().map(Step::of).collect(),
             held: None,
         }
@@ -257,6 +277,18 @@ impl Verdict {
     }
 }
 
+impl Signer {
+    fn of(signer: &trust::Signer) -> Self {
+        Self {
+            principal: signer.principal.clone(),
+            format: signer.format,
+            key: signer.key.to_string(),
+            ca: signer.ca.as_ref().map(ToString::to_string),
+            identity: signer.identity.as_deref().cloned(),
+        }
+    }
+}
+
 impl Step {
     fn of(step: &StepVerdict) -> Self {
         let finding: Option<&Finding> = step.verdict.as_ref().err();
@@ -268,13 +300,7 @@ impl Step {
             reason: finding.map(|finding| finding.code.reason),
             message: finding.map(Finding::message),
             fix: finding.map(|finding| finding.fix.clone()),
-            signer: step.signer.as_ref().map(|signer| Signer {
-                principal: signer.principal.clone(),
-                format: signer.format,
-                key: signer.key.to_string(),
-                ca: signer.ca.as_ref().map(ToString::to_string),
-                identity: signer.identity.as_deref().cloned(),
-            }),
+            signer: step.signer.as_ref().map(Signer::of),
             skipped: step.skipped.clone(),
             rules: Vec::new(),
             explained: None,

@@ -79,7 +79,7 @@ struct Named {
 
 /// Runs `writ trust init`.
 pub(crate) fn run(args: &TrustInitArgs) -> anyhow::Result<Outcome> {
-    if let Err(error) = args.r#ref.parse::<git::BranchRef>() {
+    if let Err(error) = args.r#ref.parse::<git::TrackedRef>() {
         return Err(UsageError(format!("--ref: {error}")).into());
     }
     let roots = named(&args.root)?;
@@ -106,6 +106,9 @@ pub(crate) fn run(args: &TrustInitArgs) -> anyhow::Result<Outcome> {
         commands.push_str(&commit_command(&args.repo, first)?);
     }
     output::text(&commands)?;
+    if trust::tag_name(&args.r#ref).is_some() && !args.rule.iter().any(|rule| rule.starts_with("git:")) {
+        eprintln!("note: nobody may sign {} yet: a rule such as --rule 'git:refs/tags/**=root' says who", args.r#ref);
+    }
     eprintln!("then: writ trust root --repo {} --url https://HOST/PATH.git", quote(&args.repo.display().to_string()));
     Ok(Outcome::Fine)
 }

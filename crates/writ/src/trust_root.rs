@@ -11,7 +11,7 @@ use plan::{Drift, INSTANCE_LABEL, InstanceId, SourceRef, SyncSpec};
 use serde::Serialize;
 use trust::{
     BootstrapKind, BootstrapOrder, CommitId, CommitObject, History as _, Introduction, PrincipalKind, Revoked,
-    RootKeys, Start, TRUST_FILE, TrustCode, TrustFile, TrustMode, TrustOrders, TrustRootSpec,
+    RootKeys, TRUST_FILE, TrustCode, TrustFile, TrustMode, TrustOrders, TrustRootSpec,
 };
 
 use crate::{
@@ -206,7 +206,7 @@ fn judge(repository: &Objects, root: &TrustRootSpec, commit: &CommitId) -> anyho
     if !errors.is_empty() {
         anyhow::bail!("no TrustRoot can be made of this trust file: {}", errors.join("; "));
     }
-    let judgement = trust::judge(repository, root, &Start::Introduction, commit, Timestamp::now());
+    let judgement = trust::judge_introduction(repository, root, Timestamp::now());
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {commit}: {reason}; git fsck --full names what is broken");
     }

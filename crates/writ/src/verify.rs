@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use evidence::KeylessSignatures;
 use jiff::Timestamp;
 use manifest::{Node, RepoPath, shell_quote};
-use trust::{CommitId, Start, TrustRootSpec, Verifiers};
+use trust::{CommitId, Head, Start, TrustRootSpec, Verifiers};
 
 use crate::{
     cli::VerifyArgs,
@@ -19,9 +19,9 @@ use crate::{
 /// Runs `writ verify` with a TrustRoot.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let file = args.trust_root.as_ref().context("--trust-root FILE is required")?;
-    let revision = match args.revisions.as_slice() {
-        [] => "HEAD",
-        [revision] => revision.as_str(),
+    let named = match args.revisions.as_slice() {
+        [] => None,
+        [revision] => Some(revision.as_str()),
         _ => {
             let message = "one head is judged at a time: give one REV (several are for --signatures-only)";
             return Err(UsageError(message.to_owned()).into());
@@ -29,7 +29,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     };
     let root = read_trust_root(file)?;
     let repository = open(&args.repo)?;
-    let head = resolve(&repository, revision)?;
+    // What is checked out says nothing about a tag.
+    let tracked = trust::tag_name(&root.r#ref).map_or("HEAD", |_tag| root.r#ref.as_str());
+    let head = resolve_head(&repository, named.unwrap_or(tracked))?;
     let start = match &args.from {
         None => Start::Introduction,
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
@@ -37,9 +39,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let path = args.explain.as_deref().map(|text| path(text, args.output)).transpose()?;
     let keyless = keyless(&root)?;
     let (now, with) = (Timestamp::now(), Verifiers { known: None, keyless: Some(&keyless) });
-    let (judgement, reasons) = trust::explain(&repository, &root, &start, &head, now, path.as_ref(), with);
+    let (judgement, reasons) = trust::explain(&repository, &root, &start, head, now, path.as_ref(), with);
     if let Some(reason) = judgement.unreadable() {
-        anyhow::bail!("no verdict on {head}: {reason}; git fsck --full names what is broken");
+        anyhow::bail!("no verdict on {}: {reason}; git fsck --full names what is broken", head.commit);
     }
     let verification = Verification::of(&judgement, &start).with_reasons(&reasons);
     if let Some(path) = path.filter(|_path| !verification.explains()) {
@@ -73,6 +75,11 @@ pub(crate) fn open(dir: &Path) -> anyhow::Result<git::Objects> {
 /// The commit that an argument names.
 pub(crate) fn resolve(repository: &git::Objects, revision: &str) -> anyhow::Result<CommitId> {
     repository.resolve(revision).with_context(|| format!("{revision:?} names no commit of the repository"))
+}
+
+/// The commit that an argument names, with the tag object if it names one.
+fn resolve_head(repository: &git::Objects, revision: &str) -> anyhow::Result<Head> {
+    repository.head(revision).with_context(|| format!("{revision:?} names no commit of the repository"))
 }
 
 /// Reads the TrustRoot manifest that `--trust-root` names. The file may hold other documents too,

@@ -11,8 +11,8 @@ pub struct GitSourceSpec {
     /// Address of the repository: `https://host/path.git` or `ssh://git@host/path.git`. Credentials belong into `secretRef`.
     #[schemars(length(min = 9, max = 2048), regex(pattern = r"^(https://[^\s@]+|ssh://[^\s@:/]+@[^\s@]+)$"))]
     pub url: String,
-    /// The one ref that is fetched; the `ref` of the TrustRoot: `refs/heads/main`.
-    #[schemars(length(min = 12, max = 255), regex(pattern = r"^refs/heads/[^\s]+$"))]
+    /// The one ref that is fetched; the `ref` of the TrustRoot: `refs/heads/main`, or a signed tag such as `refs/tags/live`.
+    #[schemars(length(min = 11, max = 255), regex(pattern = r"^refs/(heads|tags)/[^\s]+$"))]
     pub r#ref: String,
     /// How often the remote is asked, such as `30s`; jitter is added. Default one minute.
     #[serde(default = "interval_default")]

@@ -2,70 +2,78 @@
 
 use std::io::Read;
 
-use trust::CommitId;
+use trust::ObjectFormat;
 
 use crate::{
     exchange::{ExchangeError, quoted},
     pktline::{self, Packet},
-    poll::{ID_DIGITS, packet, protocol},
-    remote::BranchRef,
+    poll::{Polled, object_id, other_format, packet, protocol},
+    remote::Tracked,
 };
 
 /// What stands in the place of the first ref of a repository without any.
 const NO_REFS: &str = "capabilities^{}";
+/// What follows the name of a tag where its commit is told.
+const PEELED: &str = "^{}";
+/// How a server tells the hash that it names objects by.
+const FORMAT: &str = "object-format=";
 
 /// How a server answers to a question in version 2.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Greeting {
     /// It speaks it, and waits for a command.
     Version2,
-    /// It does not, and has listed its refs: where the branch is.
-    Refs(Option<CommitId>),
+    /// It does not, and has listed its refs: where the tracked one is.
+    Refs(Polled),
 }
 
 impl Greeting {
-    pub(crate) fn read(stream: &mut impl Read, reference: &BranchRef) -> Result<Self, ExchangeError> {
+    pub(crate) fn read(stream: &mut impl Read, tracked: &Tracked) -> Result<Self, ExchangeError> {
         let first = line(stream)?;
         if first.as_deref().map(str::trim_end) == Some("version 2") {
-            // What it can do does not matter: if it cannot list refs, it answers with an error.
-            while line(stream)?.is_some() {}
-            return Ok(Self::Version2);
+            // Whatever else it can do does not matter: if it cannot list refs, it answers with an error.
+            let mut format = None;
+            while let Some(line) = line(stream)? {
+                format = format.or_else(|| line.trim_end().strip_prefix(FORMAT).map(str::to_owned));
+            }
+            return same_format(format.as_deref(), tracked).map(|()| Self::Version2);
         }
-        let mut refs = Refs { reference, head: None, capabilities: None };
+        let mut refs = Refs { tracked, polled: Polled::default(), capabilities: None };
         let mut next = first;
         while let Some(line) = next {
+            let found = refs.polled.head.is_some();
             refs.take(&line)?;
-            // The others come after it, however many there are.
-            if refs.head.is_some() {
+            // The others come after it, however many there are; what a tag leads to is on the next line.
+            if refs.polled.head.is_some() && (found || !tracked.reference.is_tag()) {
                 break;
             }
             next = self::line(stream)?;
         }
-        Ok(Self::Refs(refs.head))
+        Ok(Self::Refs(refs.polled))
     }
 }
 
 /// The refs of a server, in version 0.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Advertised {
-    /// Where the branch is.
-    pub(crate) head: Option<CommitId>,
+    /// Where the tracked ref is.
+    pub(crate) polled: Polled,
     /// What the server can do, separated by spaces.
     pub(crate) capabilities: String,
 }
 
 /// Reads all refs of a server and keeps one: others can make as many as they like.
-pub(crate) fn advertised(stream: &mut impl Read, reference: &BranchRef) -> Result<Advertised, ExchangeError> {
-    let mut refs = Refs { reference, head: None, capabilities: None };
+pub(crate) fn advertised(stream: &mut impl Read, tracked: &Tracked) -> Result<Advertised, ExchangeError> {
+    let mut refs = Refs { tracked, polled: Polled::default(), capabilities: None };
     while let Some(line) = line(stream)? {
         refs.take(&line)?;
     }
-    Ok(Advertised { head: refs.head, capabilities: refs.capabilities.unwrap_or_default() })
+    Ok(Advertised { polled: refs.polled, capabilities: refs.capabilities.unwrap_or_default() })
 }
 
 struct Refs<'a> {
-    reference: &'a BranchRef,
-    head: Option<CommitId>,
+    tracked: &'a Tracked,
+    polled: Polled,
     capabilities: Option<String>,
 }
 
@@ -80,12 +88,7 @@ impl Refs<'_> {
         let line = line.strip_suffix('\n').unwrap_or(line);
         let line = match (&self.capabilities, line.split_once('\0')) {
             (None, Some((line, capabilities))) => {
-                if capabilities
-                    .split(' ')
-                    .any(|word| word.starts_with("object-format=") && word != "object-format=sha1")
-                {
-                    return Err(protocol("its object ids are not SHA-1, which is not supported yet"));
-                }
+                same_format(capabilities.split(' ').find_map(|word| word.strip_prefix(FORMAT)), self.tracked)?;
                 self.capabilities = Some(capabilities.to_owned());
                 line
             }
@@ -93,18 +96,28 @@ impl Refs<'_> {
             (Some(_), _) => line,
         };
         let (id, name) = line.split_once(' ').ok_or_else(|| protocol("a line without a ref"))?;
-        if name == NO_REFS || name != self.reference.as_str() {
+        let reference = self.tracked.reference.as_str();
+        if self.tracked.reference.is_tag() && name.strip_suffix(PEELED) == Some(reference) {
+            // What stood there before is the tag itself.
+            let tag = self.polled.head.replace(object_id(id, self.tracked)?);
+            let tag = tag.ok_or_else(|| protocol("what a tag leads to is named before it"))?;
+            self.polled.tag = Some(object_id(&tag.to_string(), self.tracked)?);
             return Ok(());
         }
-        let id = Some(id)
-            .filter(|id| id.len() == ID_DIGITS)
-            .and_then(|id| id.parse::<CommitId>().ok())
-            .ok_or_else(|| protocol("a line without an object id"))?;
-        if self.head.replace(id).is_some() {
+        if name == NO_REFS || name != reference {
+            return Ok(());
+        }
+        if self.polled.head.replace(object_id(id, self.tracked)?).is_some() {
             return Err(protocol("the ref is named twice"));
         }
         Ok(())
     }
+}
+
+/// Whether a server names objects as is asked for. One that does not say it knows one format.
+fn same_format(said: Option<&str>, tracked: &Tracked) -> Result<(), ExchangeError> {
+    let said = said.unwrap_or(ObjectFormat::Sha1.git_name());
+    if said == tracked.format.git_name() { Ok(()) } else { Err(other_format(tracked)) }
 }
 
 /// The next line; `None` at a flush packet.
@@ -134,8 +147,8 @@ mod tests {
         bytes
     }
 
-    fn main() -> BranchRef {
-        "refs/heads/main".parse().unwrap()
+    fn main() -> Tracked {
+        Tracked { reference: "refs/heads/main".parse().unwrap(), format: ObjectFormat::Sha1 }
     }
 
     fn greeting(lines: &[&str], end: &str) -> Result<Greeting, ExchangeError> {
@@ -144,7 +157,7 @@ mod tests {
 
     fn all(lines: &[&str], end: &str) -> Result<(Option<String>, String), ExchangeError> {
         let found = advertised(&mut stream(lines, end).as_slice(), &main())?;
-        Ok((found.head.map(|id| id.to_string()), found.capabilities))
+        Ok((found.polled.head.map(|id| id.to_string()), found.capabilities))
     }
 
     #[test]
@@ -159,15 +172,38 @@ mod tests {
         let first = format!("{ID} HEAD\0multi_ack side-band-64k\n");
         let exact = format!("{ID} refs/heads/main\n");
         let other = format!("{ID} refs/heads/main2\n");
-        let id = Some(ID.parse().unwrap());
-        assert_eq!(greeting(&[&first, &exact], ""), Ok(Greeting::Refs(id)), "the rest is not waited for");
-        assert_eq!(greeting(&[&first, &other], "0000"), Ok(Greeting::Refs(None)));
+        let found = Polled { head: Some(ID.parse().unwrap()), ..Polled::default() };
+        assert_eq!(greeting(&[&first, &exact], ""), Ok(Greeting::Refs(found)), "the rest is not waited for");
+        assert_eq!(greeting(&[&first, &other], "0000"), Ok(Greeting::Refs(Polled::default())));
         let words = "multi_ack side-band-64k".to_owned();
         assert_eq!(all(&[&first, &exact, &other], "0000"), Ok((Some(ID.to_owned()), words.clone())));
         assert_eq!(all(&[&first, &exact, &exact], "0000"), Err(protocol("the ref is named twice")));
         let none = format!("{} {NO_REFS}\0multi_ack side-band-64k\n", "0".repeat(40));
         assert_eq!(all(&[&none], "0000"), Ok((None, words)));
         assert_eq!(all(&[], "0000"), Ok((None, String::new())));
+    }
+
+    #[test]
+    fn a_tag_is_told_with_its_commit() {
+        let tracked = Tracked { reference: "refs/tags/live".parse().unwrap(), format: ObjectFormat::Sha1 };
+        let commit = "ab".repeat(20);
+        let first = format!("{commit} HEAD\0multi_ack\n");
+        let (tag, peeled) = (format!("{ID} refs/tags/live\n"), format!("{commit} refs/tags/live^{{}}\n"));
+        let other = format!("{commit} refs/tags/live2\n");
+        let annotated = Polled { head: commit.parse().ok(), tag: ID.parse().ok(), ..Polled::default() };
+        let plain = Polled { head: ID.parse().ok(), ..Polled::default() };
+        for (lines, expected) in [
+            ([&first, &tag, &peeled, &other].as_slice(), annotated),
+            (&[&first, &tag, &other], plain),
+            (&[&first, &tag], plain),
+        ] {
+            let lines: Vec<&str> = lines.iter().map(|line| line.as_str()).collect();
+            let bytes = stream(&lines, "0000");
+            assert_eq!(Greeting::read(&mut bytes.as_slice(), &tracked), Ok(Greeting::Refs(expected)));
+            assert_eq!(advertised(&mut bytes.as_slice(), &tracked).unwrap().polled, expected);
+        }
+        let bytes = stream(&[&first, &peeled], "0000");
+        assert!(advertised(&mut bytes.as_slice(), &tracked).is_err());
     }
 
     #[test]
@@ -180,7 +216,12 @@ mod tests {
         assert!(refused(&[&first, &format!("shallow {ID}")]));
         assert!(refused(&[&first, "x refs/heads/main\n"]));
         assert!(refused(&[&first, "refs/heads/main"]));
-        assert!(refused(&[&format!("{ID} HEAD\0object-format=sha256\n")]));
+        let other = Err(ExchangeError::ObjectFormat { wanted: "SHA-1".to_owned() });
+        assert_eq!(all(&[&format!("{ID} HEAD\0object-format=sha256\n")], "0000"), other);
+        let long = format!("{} refs/heads/main\n", "ab".repeat(32));
+        assert_eq!(all(&[&first, &long], "0000"), other);
+        let sha256 = ["version 2\n", "object-format=sha256\n"];
+        assert_eq!(greeting(&sha256, "0000"), Err(ExchangeError::ObjectFormat { wanted: "SHA-1".to_owned() }));
         assert!(matches!(all(&[], "Permission denied"), Err(ExchangeError::Protocol { .. })));
     }
 
@@ -188,7 +229,7 @@ mod tests {
         #[test]
         fn hostile_listings_end_in_an_error_or_a_whole_id(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let Ok(found) = advertised(&mut bytes.as_slice(), &main()) {
-                prop_assert!(found.head.is_none_or(|id| id.to_string().len() == ID_DIGITS));
+                prop_assert!(found.polled.head.is_none_or(|id| id.format() == ObjectFormat::Sha1));
             }
         }
     }

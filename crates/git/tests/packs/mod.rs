@@ -84,8 +84,11 @@ fn read_all(mirror: &Mirror, head: CommitId, commits: u32) {
 }
 
 pub(super) fn a_mirror_of_many_packs_is_compacted() {
+    is_compacted(&Setting::new());
+}
+
+pub(super) fn is_compacted(setting: &Setting) {
     const BEFORE: u32 = 50;
-    let setting = Setting::new();
     let home = setting.dir.path();
     import(&setting.repo.path(), home, "refs/heads/main", BEFORE + 1);
     setting.repo.push(&setting.server.remote("shop"), "refs/heads/main:refs/heads/main", Push::FastForward).unwrap();

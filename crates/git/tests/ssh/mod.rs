@@ -8,7 +8,7 @@ use git::{
 };
 use manifest::Sensitive;
 use testkit::{KeyType, Keys, Push, SigningKey, SshFault, SshServer};
-use trust::{CommitId, History as _};
+use trust::{CommitId, History as _, ObjectFormat};
 
 use super::{CANARY, Case, MAIN, Setting, child, everything, noise};
 
@@ -45,6 +45,19 @@ impl Ssh {
         Self::with(KeyType::Ed25519)
     }
 
+    pub(super) fn with_ids(format: ObjectFormat) -> Self {
+        Self { setting: Setting::with_ids(format), ..Self::new() }
+    }
+
+    /// The repository as if it named its objects like this.
+    pub(super) fn remote_with_ids(&self, format: ObjectFormat) -> Remote {
+        self.remote_of(&RemoteOptions { format, ..self.options() })
+    }
+
+    pub(super) fn remote_for(&self, reference: &str) -> Remote {
+        Remote::new(&self.server.url(&self.repository()), reference, &self.options()).unwrap()
+    }
+
     fn with(kind: KeyType) -> Self {
         let keys = Keys::new().unwrap();
         let host = keys.generate("host", kind).unwrap();
@@ -72,6 +85,7 @@ impl Ssh {
         RemoteOptions {
             known_hosts: Some(self.line(&self.host)),
             credentials: Some(private_key(&self.user, None)),
+            format: self.setting.mirror.objects().format(),
             limits: Limits { poll_seconds: 10, fetch_seconds: 30, ..Limits::default() },
             ..RemoteOptions::default()
         }

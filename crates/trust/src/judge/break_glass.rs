@@ -10,7 +10,7 @@ use manifest::{Finding, RepoPath};
 
 use super::{Judge, Judgement, Start, judge_and_tell};
 use crate::{
-    CommitId, Credit, History, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
+    CommitId, Credit, Head, History, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
     declared_kinds::Definitions,
     detached::Keys,
     instants::Instants,
@@ -95,7 +95,8 @@ pub fn judge_break_glass(
         root,
         start: &start,
         now,
-        head: order.commit,
+        head: (&order.commit).into(),
+        tag: None,
         definitions,
         verifier,
         known: None,
@@ -122,11 +123,12 @@ pub fn judge_waiving(
     history: &dyn History,
     root: &TrustRootSpec,
     start: &Start,
-    head: &CommitId,
+    head: impl Into<Head>,
     now: Timestamp,
     with: Verifiers<'_>,
     waivers: &Waivers,
 ) -> Judgement {
+    let head = head.into();
     let judgement = judge_and_tell(history, root, start, head, now, with, None, waivers);
     if !waivers.head || judgement.refusal().is_none() {
         return judgement;

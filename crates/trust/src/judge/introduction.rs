@@ -1,19 +1,49 @@
-//! Where trust starts: a commit that the TrustRoot pins, whose trust file the root keys vouch for.
+//! Where trust starts: a commit that the TrustRoot pins, whose trust file the root keys vouch for, or one that was accepted
+//! before.
 
 use std::rc::Rc;
 
+use jiff::Timestamp;
 use manifest::{Finding, counted};
 
-use super::{Judge, Refused, State, refusal_of};
+use super::{Judge, Judgement, Refused, Start, State, UpToFloor, Waivers, refusal_of};
 use crate::{
-    AuthorizedCommit, CommitId, CommitObject, RootKeys, TrustCode, TrustFile, VerifiedCommit,
+    AuthorizedCommit, CommitId, CommitObject, History, RootKeys, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
+    declared_kinds::Definitions,
     instants::Instants,
     refusal::refuse,
     repair::{Place, sign_trust_file},
+    signature_cache::Verifier,
     step::{Sealed, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::{SignatureFile, load_certificates},
     verified::{Grounds, made_at, trust_digest},
+    watched::Watched,
 };
+
+/// Judges where trust would start, whatever ref leads there, before there is a TrustRoot that says so. Nothing is given out as
+/// accepted.
+#[must_use]
+pub fn judge_introduction(history: &dyn History, root: &TrustRootSpec, now: Timestamp) -> Judgement {
+    let watched = Watched::new(history);
+    let judge = Judge {
+        history: &watched,
+        root,
+        start: &Start::Introduction,
+        now,
+        head: (&root.introduction.commit).into(),
+        tag: None,
+        definitions: Definitions::default(),
+        verifier: Verifier::default(),
+        known: None,
+        told: None,
+        waivers: &Waivers::default(),
+    };
+    let mut judgement = judge.run_from_introduction(None, UpToFloor::Listed);
+    judge.minimum_version(&mut judgement);
+    judgement.unreadable = watched.failure();
+    judgement.accepted = None;
+    judgement
+}
 
 impl Judge<'_> {
     /// The introduction: pinned by the TrustRoot, its trust file vouched for by the root keys.
@@ -22,7 +52,7 @@ impl Judge<'_> {
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         let policy = self.first_policy(&object).map_err(refused)?;
-        changes(self.history, None, &id, Place::of(&id, &self.head)).map_err(refused)?;
+        changes(self.history, None, &id, Place::of(&id, &self.head.commit)).map_err(refused)?;
         payload_in_force(&object, &policy).map_err(refused)?;
         let made = made_at(&object).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: None };
@@ -50,7 +80,7 @@ impl Judge<'_> {
         // Now that it is known whose keys they are: the root keys count as their holders, and what the file demands of
         // its successors it satisfies itself.
         self.enough(&object.id, policy.people_of(&signed.good).len(), "root key holder", &signed.bad)?;
-        let place = Place::of(&object.id, &self.head);
+        let place = Place::of(&object.id, &self.head.commit);
         let sealed = Sealed { bytes: &bytes, files: &files, author: None, verifier: self.verifier };
         sealed.vouched(&policy, "its own rules", &instants, &object.id, place)?;
         Ok(policy)
@@ -69,7 +99,7 @@ impl Judge<'_> {
             found = format!("{found}; {reason}");
         }
         let needed = format!("good signatures of {threshold} of {}", counted(keys.len() as u64, "root key"));
-        let fix = sign_trust_file(introduction, Place::of(introduction, &self.head));
+        let fix = sign_trust_file(introduction, Place::of(introduction, &self.head.commit));
         Err(refuse(TrustCode::W504, introduction, found, needed, fix))
     }
 }

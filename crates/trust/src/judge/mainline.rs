@@ -6,8 +6,9 @@ use super::{Judge, MAX_STEPS};
 use crate::{
     CommitId, HistoryError, TrustCode,
     declared_kinds::over_budget,
+    git_ref::tag_name,
     refusal::{refuse, unreadable},
-    repair::SIGN,
+    repair::{SIGN, sign_tag},
 };
 
 impl Judge<'_> {
@@ -15,13 +16,13 @@ impl Judge<'_> {
     /// when its turn comes; to get there, its first `parent` line is followed, which decides nothing.
     pub(super) fn chain(&self, from: &CommitId) -> Result<Vec<CommitId>, Finding> {
         let mut chain = Vec::new();
-        let mut at = self.head;
+        let mut at = self.head.commit;
         while at != *from {
             if chain.len() == MAX_STEPS {
                 return Err(self.too_far(from));
             }
-            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
-            let missing = || unreadable(&self.head, &HistoryError::Missing { object: format!("commit {at}") });
+            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head.commit, &error))?;
+            let missing = || unreadable(&self.head.commit, &HistoryError::Missing { object: format!("commit {at}") });
             let raw = raw.ok_or_else(missing)?;
             chain.push(at);
             match first_parent(&raw) {
@@ -37,7 +38,7 @@ impl Judge<'_> {
     pub(super) fn is_before(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, Finding> {
         let mut at = *later;
         for _ in 0..MAX_STEPS {
-            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head, &error))?;
+            let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head.commit, &error))?;
             match raw.as_deref().and_then(first_parent) {
                 Some(parent) if parent == *earlier => return Ok(true),
                 Some(parent) => at = parent,
@@ -50,36 +51,39 @@ impl Judge<'_> {
     /// W403: the head is too many steps away.
     fn too_far(&self, from: &CommitId) -> Finding {
         if *from != self.root.introduction.commit {
-            return over_budget(&self.head, "steps from the last accepted commit", MAX_STEPS);
+            return over_budget(&self.head.commit, "steps from the last accepted commit", MAX_STEPS);
         }
         let fix = "name a later introduction in the TrustRoot: writ trust root REV prints it".to_owned();
-        Finding { fix, ..over_budget(&self.head, "steps from the introduction", MAX_STEPS) }
+        Finding { fix, ..over_budget(&self.head.commit, "steps from the introduction", MAX_STEPS) }
     }
 
     /// W401 or W402, with the relation of the two commits in words.
     pub(super) fn not_descendant(&self, from: &CommitId) -> Finding {
         let reaches = |ancestor: &CommitId, of: &CommitId| {
-            self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head, &error))
+            self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head.commit, &error))
         };
         // As the subject is written; the fix has the whole id.
         let accepted = Subject::Commit(from.to_string());
-        let (code, found) = match (reaches(from, &self.head), reaches(&self.head, from)) {
+        let (code, found) = match (reaches(from, &self.head.commit), reaches(&self.head.commit, from)) {
             (Err(finding), _) | (_, Err(finding)) => return finding,
             (Ok(true), _) => (TrustCode::W402, format!("{accepted} is in its history, but not along first parents")),
             (_, Ok(true)) => (TrustCode::W401, format!("older than {accepted}, which was verified before")),
             _ => (TrustCode::W401, format!("does not descend from {accepted}, which was verified before")),
         };
         let (needed, fix) = if code == TrustCode::W402 {
-            let branch = manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref));
-            let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head);
-            let fix = format!("git switch --detach {from} && {merge} # then: git push origin {branch}");
+            let push = match tag_name(&self.root.r#ref) {
+                Some(tag) => sign_tag(tag, "HEAD"),
+                None => format!("git push origin {}", manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref))),
+            };
+            let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head.commit);
+            let fix = format!("git switch --detach {from} && {merge} # then: {push}");
             (format!("{accepted} on the first-parent chain: merge into the branch, not the branch into another"), fix)
         } else {
             let back = format!("git {SIGN} revert --gpg-sign COMMIT");
             let fix = format!("git {SIGN} rebase --gpg-sign {from} # to go back on purpose after it: {back}");
             (format!("a descendant of {accepted}"), fix)
         };
-        refuse(code, &self.head, found, needed, fix)
+        refuse(code, &self.head.commit, found, needed, fix)
     }
 }
 

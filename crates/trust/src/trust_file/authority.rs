@@ -42,7 +42,7 @@ pub(crate) struct Uncertified {
 }
 
 impl Uncertified {
-    fn new(code: TrustCode, found: String, needed: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn new(code: TrustCode, found: String, needed: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { code, found, needed: needed.into(), fix: fix.into() }
     }
 }

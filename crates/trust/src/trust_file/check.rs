@@ -9,7 +9,7 @@ use super::{
     MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
     signatures::openpgp_signature_path, trust_file_path,
 };
-use crate::{CommitId, TrustCode, TrustRootSpec};
+use crate::{CommitId, PathPattern, TrustCode, TrustRootSpec};
 
 const EDIT: &str = "edit .writ/trust.yaml and have it signed again";
 
@@ -24,6 +24,11 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
         findings.push(finding(TrustCode::W502, file.places.rules, format!("{patterns} path patterns"), &needed, EDIT));
     }
     for rule in &file.rules {
+        if rule.paths.iter().any(PathPattern::is_for_refs) && rule.any_of.iter().all(|item| item.threshold > 1) {
+            let found = format!("rule {} is for tags and needs several signatures, of which a tag has one", rule.name);
+            let finding = finding(TrustCode::W506, rule.place, found, "a threshold of 1", EDIT);
+            findings.push(Finding { rule: Some(rule.name.clone()), ..finding });
+        }
         let below_writ = rule.paths.iter().all(|pattern| pattern.is_below(".writ"));
         for item in &rule.any_of {
             let mut note = |code, found: String, needed: &str| {

@@ -14,7 +14,7 @@ use super::{
     Ancestry, Authority, HistoryRules, MAX_TRUST_FILE_BYTES, MergeCreditMode, Places, Principal, PrincipalKind,
     TrustFile, read_authority, reader::Reader, trust_file_path,
 };
-use crate::{Crypto, KeyFingerprint, RefBinding, TrustCode, branch::check_branch};
+use crate::{Crypto, KeyFingerprint, RefBinding, TrustCode, git_ref::check_ref};
 
 /// Largest version: what the log and every JSON reader keep exact, 2^53 − 1.
 const MAX_VERSION: u64 = (1 << 53) - 1;
@@ -78,8 +78,12 @@ fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFi
     let crypto = root.get("crypto").map_or_else(|| Some(Crypto::default()), |node| read_crypto(reader, node));
     let repo_id = reader.required_text(root, what, "repoId").map(str::to_owned);
     let git_ref = reader.required_text(root, what, "ref").map(str::to_owned);
-    if let (Some(node), Some(Err(reason))) = (root.get("ref"), git_ref.as_deref().map(check_branch)) {
-        reader.wrong(node.position, format!("ref: {reason}"), "a branch such as refs/heads/main");
+    if let (Some(node), Some(Err(reason))) = (root.get("ref"), git_ref.as_deref().map(check_ref)) {
+        reader.wrong(
+            node.position,
+            format!("ref: {reason}"),
+            "a branch such as refs/heads/main, or a tag such as refs/tags/live",
+        );
     }
     let version = reader.required(root, what, "version").and_then(|node| reader.number(node, "version", MAX_VERSION));
     let expires = reader.required(root, what, "expires").and_then(|node| reader.instant(node, "expires"));

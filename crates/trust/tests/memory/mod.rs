@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use manifest::{Digest, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 use trust::{
-    Change, CommitId, CommitObject, Entry, EntryMode, Fingerprint, History, HistoryError, Introduction, Judgement,
-    KeylessVerifier, ObjectFormat, PublicKey, RootKeys, Start, TreeId, TrustRootSpec, Verifiers, judge_with,
+    Change, CommitId, CommitObject, Entry, EntryMode, Fingerprint, Head, History, HistoryError, Introduction,
+    Judgement, KeylessVerifier, ObjectFormat, PublicKey, RootKeys, Start, TagId, TreeId, TrustRootSpec, Verifiers,
+    judge_with,
 };
 
 /// 2026-01-01T00:00:00Z, when the introduction is made.
@@ -91,6 +92,8 @@ pub struct Memory {
     commits: BTreeMap<CommitId, Stored>,
     pub broken: BTreeMap<CommitId, HistoryError>,
     pub missing: BTreeSet<CommitId>,
+    /// Raw tag objects.
+    pub tags: BTreeMap<TagId, Vec<u8>>,
     /// What lies beside commits.
     pub notes: BTreeMap<CommitId, Vec<Vec<u8>>>,
 }
@@ -148,6 +151,21 @@ impl Memory {
         id
     }
 
+    /// Stores a tag whatever its bytes are, and leads to a commit by it.
+    pub fn plant_tag(&mut self, raw: Vec<u8>, commit: CommitId) -> Head {
+        let id = TagId::of(ObjectFormat::Sha1, &raw).unwrap();
+        self.tags.insert(id, raw);
+        Head { commit, tag: Some(id) }
+    }
+
+    /// A signed tag of a commit.
+    pub fn tag(&mut self, name: &str, commit: CommitId, signer: &str, time: i64) -> Head {
+        let payload =
+            format!("object {commit}\ntype commit\ntag {name}\ntagger A <a@example.com> {time} +0000\n\nrelease\n");
+        let signature = Person::new(signer).sign("git", payload.as_bytes());
+        self.plant_tag(format!("{payload}{signature}").into_bytes(), commit)
+    }
+
     pub fn raw(&self, id: &CommitId) -> &[u8] {
         &self.commits[id].raw
     }
@@ -178,6 +196,10 @@ impl Memory {
 impl History for Memory {
     fn commit(&self, id: &CommitId) -> Result<Option<Vec<u8>>, HistoryError> {
         Ok(self.commits.get(id).filter(|_| !self.missing.contains(id)).map(|stored| stored.raw.clone()))
+    }
+
+    fn tag(&self, id: &TagId) -> Result<Option<Vec<u8>>, HistoryError> {
+        Ok(self.tags.get(id).cloned())
     }
 
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError> {

@@ -4,7 +4,7 @@ use std::fmt::{Error, Write as _};
 
 use manifest::counted;
 
-use super::{Signer, Step, Verdict, Verification};
+use super::{Signer, Step, Tag, Verdict, Verification};
 use crate::output::{self, Paint, printable};
 
 impl Verification {
@@ -13,6 +13,9 @@ impl Verification {
         let mut text = String::new();
         for step in &self.steps {
             step.human(&mut text)?;
+        }
+        if let Some(Tag { name, signer: Some(signer), .. }) = &self.tag {
+            writeln!(text, "tag {} signed by {} with {}", printable(name), printable(&signer.principal), signer.key)?;
         }
         let commits = counted(self.steps.len() as u64, "commit");
         write!(text, "{}: {commits} judged", self.verdict.painted())?;

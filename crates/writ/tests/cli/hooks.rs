@@ -314,3 +314,28 @@ fn a_hook_of_somebody_else_is_not_replaced() {
     let missing = ["hook", "install", "--repo", text(&path), "--trust-root", "/nowhere"];
     expect(2, &missing);
 }
+
+#[test]
+fn a_push_of_the_tracked_tag_is_judged() {
+    let server = Server::new(World::released_by_tag());
+    let world = &server.world;
+    let first = world.good("one");
+    // The branch is nothing that the cluster follows.
+    server.accepted(&["main"]);
+    world.repo.tag_signed(&world.bob, "live", "HEAD").unwrap();
+    let told = server.refused(&["refs/tags/live"], "W302");
+    assert!(told.contains("tag --sign --force -m live live"), "{told}");
+    world.repo.tag_signed(&world.frank, "live", "HEAD").unwrap();
+    server.accepted(&["refs/tags/live"]);
+    let second = world.good("two");
+    world.repo.tag_signed(&world.frank, "live", &second).unwrap();
+    server.accepted(&["+refs/tags/live"]);
+    world.repo.tag_signed(&world.frank, "live", &first).unwrap();
+    server.refused(&["+refs/tags/live"], "W401");
+    world.repo.tag("live", &second).unwrap();
+    server.refused(&["+refs/tags/live"], "W301");
+    let unsigned = server.unsigned("three");
+    world.repo.tag_signed(&world.frank, "live", &unsigned).unwrap();
+    server.refused(&["+refs/tags/live"], "W301");
+    server.refused(&[":refs/tags/live"], "W401");
+}

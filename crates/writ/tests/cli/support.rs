@@ -65,6 +65,23 @@ impl World {
         Self::of(keys, [alice, frank, bob], &trust)
     }
 
+    /// As [`World::new`], with ids of SHA-256.
+    pub(crate) fn with_sha256() -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let trust = TrustFile::team("urn:test", &alice, &frank, &bob);
+        Self::in_repository(SignedRepo::with_ids("sha256").unwrap(), keys, [alice, frank, bob], &trust)
+    }
+
+    /// As [`World::new`], where frank releases by the tag `live`.
+    pub(crate) fn released_by_tag() -> Self {
+        let keys = Keys::new().unwrap();
+        let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let rule = [("security", 1)];
+        let trust = TrustFile::team("urn:test", &alice, &frank, &bob).git_ref("refs/tags/live");
+        Self::of(keys, [alice, frank, bob], &trust.rule("tags", &["git:refs/tags/**"], &rule, &[]))
+    }
+
     /// As [`World::new`], where frank alone may change everything.
     pub(crate) fn for_anything_by_frank() -> Self {
         let keys = Keys::new().unwrap();
@@ -143,8 +160,11 @@ impl World {
         Self::of(keys, [alice, frank, bob], &trust)
     }
 
-    fn of(keys: Keys, [alice, frank, bob]: [SigningKey; 3], trust: &TrustFile) -> Self {
-        let repo = SignedRepo::new().unwrap();
+    fn of(keys: Keys, team: [SigningKey; 3], trust: &TrustFile) -> Self {
+        Self::in_repository(SignedRepo::new().unwrap(), keys, team, trust)
+    }
+
+    fn in_repository(repo: SignedRepo, keys: Keys, [alice, frank, bob]: [SigningKey; 3], trust: &TrustFile) -> Self {
         repo.write(".writ/trust.yaml", trust.text()).unwrap();
         repo.sign_trust_file(&alice).unwrap();
         if trust.text().contains("role: root, threshold: 2") {

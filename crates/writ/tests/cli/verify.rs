@@ -325,3 +325,65 @@ fn what_the_cluster_would_hold_is_told() {
         "{found}"
     );
 }
+
+#[test]
+fn a_repository_with_sha256_ids_is_judged_like_any_other() {
+    let world = World::with_sha256();
+    let (first, second) = (world.good("one"), world.good("two"));
+    assert_eq!(first.len(), 64);
+    let found = world.verify(0, &[]);
+    assert_eq!(found["verdict"], "accepted");
+    let commits: Vec<&str> =
+        found["steps"].as_array().unwrap().iter().flat_map(|step| step["commit"].as_str()).collect();
+    assert_eq!(commits, [&first, &second]);
+    // Git keeps ids of the other format beside, from a version on that this one need not have.
+    world.repo.git(&["config", "extensions.compatObjectFormat", "sha1"]).unwrap();
+    assert_eq!(world.verify(0, &["--from", &first])["verdict"], "accepted");
+    std::fs::write(world.repo.path().join("apps/x.txt"), "x").unwrap();
+    let config = world.repo.path().join(".git/config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\tcompatObjectFormat = sha1\n", "")).unwrap();
+    let unsigned = world.repo.commit_unsigned("unsigned").unwrap();
+    let found = world.verify(1, &[]);
+    paste(&world.repo.path(), &world.bob, refused(&found, &unsigned, "W301")["fix"].as_str().unwrap());
+    assert_eq!(world.verify(0, &[])["verdict"], "accepted");
+}
+
+#[test]
+fn a_tag_as_the_tracked_ref_is_judged_with_its_commit() {
+    let world = World::released_by_tag();
+    let good = world.good("one");
+    let tag = |key, revision: &str| world.repo.tag_signed(key, "live", revision).unwrap();
+    tag(&world.frank, &good);
+    // What is checked out is not asked for.
+    world.good("not yet");
+    for revision in [&[][..], &["live"], &["refs/tags/live"]] {
+        let found = world.verify(0, revision);
+        assert_eq!((&found["verdict"], &found["to"]), (&json!("accepted"), &json!(good)));
+        assert_eq!((&found["tag"]["name"], &found["tag"]["signer"]["principal"]), (&json!("live"), &json!("frank")));
+        assert_eq!(found["tag"]["id"], json!(world.repo.rev_parse("refs/tags/live").unwrap()));
+    }
+    let root = world.trust_root();
+    let human = expect(0, &["verify", "--repo", &world.path(), "--trust-root", text(&root)]).stdout;
+    assert!(human.contains("tag live signed by frank with SHA256:"), "{human}");
+
+    let found = world.verify(1, &["HEAD"]);
+    let head = world.repo.head().unwrap();
+    assert!(refused(&found, &head, "W301")["message"].as_str().unwrap().contains("nobody signed that"), "{found}");
+    tag(&world.bob, &good);
+    let found = world.verify(1, &[]);
+    let step = refused(&found, &good, "W302");
+    assert_eq!((&found["tag"]["signer"]["principal"], &step["signer"]["principal"]), (&json!("bob"), &json!("bob")));
+    // The fix names the command; where it pushes to, this repository does not have.
+    let fix = step["fix"].as_str().unwrap().split(" && ").next().unwrap();
+    paste(&world.repo.path(), &world.frank, fix);
+    assert_eq!(world.verify(0, &[])["verdict"], "accepted");
+    world.repo.git(&["tag", "--force", "live", "HEAD"]).unwrap();
+    let found = world.verify(1, &[]);
+    paste(
+        &world.repo.path(),
+        &world.frank,
+        refused(&found, &head, "W301")["fix"].as_str().unwrap().split(" && ").next().unwrap(),
+    );
+    assert_eq!(world.verify(0, &[])["to"], json!(head));
+}
