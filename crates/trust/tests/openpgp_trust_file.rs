@@ -257,7 +257,7 @@ fn mistakes_are_named_with_their_place() {
         (pin(&whole.replace("sha256: \"", "sha256: \"0")), "in a key of principal bob"),
         (pin(&format!("fingerprint: {fingerprint}")), "certFile"),
         (pin(&format!("{whole}, keyId: 1")), "keyId"),
-        (format!("{{{other}}}"), "a key of principal bob is of two formats"),
+        (format!("{{{other}}}"), "a key of principal bob is of 2 formats"),
     ];
     for (key, expected) in table {
         let edited = text.replacen(&pin(&whole), &key, 1);

@@ -382,6 +382,9 @@ mod tests {
                 "resumeFrom",
                 "orders",
                 "bootstrap",
+                // Beyond the design: the trust root of keyless signatures, and how old what is shown may be.
+                "keyless",
+                "freshness",
             ],
         );
         check_fields(
