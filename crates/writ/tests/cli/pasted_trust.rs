@@ -62,7 +62,12 @@ fn a_commit_is_signed_again() {
     });
     mended("W201", begin, |world| edited(world, |raw| format!("{raw}\nand more\n")));
     mended("W208", begin, |world| {
-        edited(world, |raw| raw.replace("SSH SIGNATURE", "SIGNED MESSAGE"));
+        edited(world, |raw| {
+            let (before, rest) = raw.split_once("gpgsig ").unwrap();
+            let (_signature, after) = rest.split_once("-----END SSH SIGNATURE-----\n").unwrap();
+            let openpgp = "-----BEGIN PGP SIGNATURE-----\n \n iHUEABYKAB0WIQ==\n -----END PGP SIGNATURE-----\n";
+            format!("{before}gpgsig {openpgp}{after}")
+        });
     });
 }
 
