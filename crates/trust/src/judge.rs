@@ -398,8 +398,11 @@ impl Judge<'_> {
             judgement.accepted = reached.then_some(authorized);
             state = next;
         }
-        if let Some(tag) = self.tag.as_ref().filter(|_tag| judgement.refusal().is_none()) {
-            self.judge_tag(tag, &state, floor, &mut judgement);
+        match &self.tag {
+            // What leads to a refused commit released nothing on the way to it either.
+            Some(_) if judgement.refusal().is_some() => judgement.accepted = None,
+            Some(tag) => self.judge_tag(tag, &state, floor, &mut judgement),
+            None => {}
         }
         judgement.broken = self.still_holds(&state).err();
         judgement
