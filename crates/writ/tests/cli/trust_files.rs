@@ -190,7 +190,7 @@ fn arguments_that_make_no_trust_file_write_none() {
     run(64, &["--root-threshold", "2"]);
     run(64, &["--rule", "apps/**=nobody"]);
     run(2, &["--principal", "bob=/nowhere.pub"]);
-    run(64, &["--ref", "refs/tags/v1"]);
+    run(64, &["--ref", "refs/notes/v1"]);
     run(64, &["--principal", &alice]);
     run(64, &["--role", "root=alice"]);
     run(64, &["--role", "sre"]);
