@@ -5,7 +5,8 @@ use manifest::{Digest, Finding};
 
 use crate::{
     ArmorFormat, CommitId, CommitObject, KeyFingerprint, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec,
-    instants::Instants, refusal::refuse, repair::resign, rules::list, signature_cache::Verifier, step::Step,
+    VERIFIER_VERSION, instants::Instants, refusal::refuse, repair::resign, rules::list, signature_cache::Verifier,
+    step::Step,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -221,7 +222,7 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
     Ok(())
 }
 
-/// Digest of all that a verdict rests on besides the commits: the TrustRoot, the bytes of the trust file in force, the
+/// Digest of all that a verdict rests on besides the commits: the version of the verifier, the TrustRoot, the bytes of the trust file in force, the
 /// revocations in force, and where a principal has a keyless key, what keyless signatures are verified by
 /// ([`KeylessVerifier::basis`](crate::KeylessVerifier::basis)). While it is the same, an accepted commit stays accepted.
 #[must_use]
@@ -229,7 +230,8 @@ pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile, keyless: Option<[u
     let revoked: Vec<String> = policy.revoked.keys().map(ToString::to_string).collect();
     let revoked = revoked.join("\n");
     let (root, file) = (root.canonical(), policy.digest());
-    let parts = [b"writ.dev/trust-digest/v1".as_slice(), &root, file.as_bytes(), revoked.as_bytes()];
+    let verifier = VERIFIER_VERSION.to_be_bytes();
+    let parts = [b"writ.dev/trust-digest/v2".as_slice(), &verifier, &root, file.as_bytes(), revoked.as_bytes()];
     let basis = keyless.filter(|_basis| policy.has_identities());
     Digest::of_parts(parts.into_iter().chain(basis.as_ref().map(<[u8; 32]>::as_slice)))
 }
