@@ -104,10 +104,22 @@ impl Approvals {
         let [(_, of_notes), (_, of_files)] = &self.mirrors;
         // First what counted before: nothing that is put beside a commit later pushes it out.
         let mut found = self.kept.read(commit)?;
-        let fetched = of_notes.objects().in_notes(notes.as_ref(), commit)?.into_iter();
-        for envelope in fetched.chain(of_files.objects().in_folder(files.as_ref(), tree)?) {
-            if !found.contains(&envelope) {
-                found.push(envelope);
+        let are_kept = !found.is_empty();
+        let in_notes = of_notes.objects().in_notes(notes.as_ref(), commit);
+        for fetched in [in_notes, of_files.objects().in_folder(files.as_ref(), tree)] {
+            match fetched {
+                Ok(envelopes) => {
+                    for envelope in envelopes {
+                        if !found.contains(&envelope) {
+                            found.push(envelope);
+                        }
+                    }
+                }
+                // What counted goes on counting, whatever anybody puts in the other places.
+                Err(error) if are_kept => {
+                    tracing::warn!("what lies beside commit {commit} cannot be read, what is kept counts: {error}");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(found)

@@ -26,7 +26,8 @@ use crate::{
     verify_sshsig,
 };
 
-/// Counts up whenever verification accepts less than before: what an older verifier found good is verified anew.
+/// Counts up whenever verification accepts less than before: what an older verifier found good is verified anew, and what
+/// was accepted is judged anew (see [`trust_digest`](crate::trust_digest)).
 pub const VERIFIER_VERSION: u32 = 1;
 
 /// How many signatures a generation has; two are kept, so a range of 10,000 commits is remembered whole. At 90 bytes each
@@ -239,8 +240,8 @@ impl<'a> Verifier<'a> {
             return SignedBy::of_commit(object);
         }
         let account = object.claimed_identity(self.keyless);
-        let keys = account.map(|account| KeyFingerprint::Keyless(account.fingerprint())).into_iter().collect();
-        SignedBy { keys, certificate: None }
+        let keys: Vec<_> = account.map(|account| KeyFingerprint::Keyless(account.fingerprint())).into_iter().collect();
+        SignedBy { is_unknown_account: keys.is_empty(), keys, certificate: None }
     }
 
     /// Verifies the signature of a commit under the settings of a trust file.

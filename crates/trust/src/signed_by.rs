@@ -12,6 +12,8 @@ pub(crate) struct SignedBy {
     /// The key that signed, then whatever says whose it is: the authority's key, the OpenPGP certificate.
     pub(crate) keys: Vec<KeyFingerprint>,
     pub(crate) certificate: Option<Certified>,
+    /// Whether it is keyless and whose account it is of cannot be told.
+    pub(crate) is_unknown_account: bool,
 }
 
 /// What revocations name a certificate by.
@@ -28,7 +30,7 @@ impl SignedBy {
         // Only with an authority's signature beside it there is a second key of SSH.
         let armoured = object.signature.as_deref().filter(|_signature| keys.len() > 1);
         let certificate = armoured.and_then(claimed_certificate);
-        Self { keys, certificate: certificate.as_deref().map(Certified::of) }
+        Self { keys, certificate: certificate.as_deref().map(Certified::of), is_unknown_account: false }
     }
 }
 
@@ -37,14 +39,14 @@ impl From<&SshSignature> for SignedBy {
         let certificate = signature.certificate().map(Certified::of);
         let authority = certificate.as_ref().map(|certificate| certificate.authority);
         let keys = std::iter::once(signature.key().fingerprint()).chain(authority).map(KeyFingerprint::Ssh);
-        Self { keys: keys.collect(), certificate }
+        Self { keys: keys.collect(), certificate, is_unknown_account: false }
     }
 }
 
 impl From<&OpenPgpSignature> for SignedBy {
     fn from(signature: &OpenPgpSignature) -> Self {
         let keys = [signature.key(), signature.certificate()].map(KeyFingerprint::OpenPgp);
-        Self { keys: keys.to_vec(), certificate: None }
+        Self { keys: keys.to_vec(), certificate: None, is_unknown_account: false }
     }
 }
 

@@ -9,7 +9,10 @@
 
 mod approvals;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use manifest::{Finding, RepoPath};
 
@@ -95,6 +98,8 @@ pub(crate) struct StillHolds<'a> {
     pub(crate) instants: Instants,
     pub(crate) verifier: Verifier<'a>,
     pub(crate) policies: Policies,
+    /// Whether something that lies beside a step could not be read.
+    pub(crate) unseen: Cell<bool>,
 }
 
 impl StillHolds<'_> {
@@ -104,7 +109,7 @@ impl StillHolds<'_> {
         left.values_mut().for_each(|left| left.step = None);
         self.left_by_revoked(&issuers, &mut left)?;
         let was_whole = self.drop_what_was_made_anew(&mut left)?;
-        Ok(Looked { last: self.last, issuers, left, is_whole: is_whole && was_whole })
+        Ok(Looked { last: self.last, issuers, left, is_whole: is_whole && was_whole && !self.unseen.get() })
     }
 
     /// W304 for the last step if files in it are as revoked steps left them.
@@ -151,6 +156,10 @@ impl StillHolds<'_> {
             let mut found = self.policy.revoked.iter().filter(|(what, revocation)| is_meant(what) && hits(revocation));
             found.next().map(|(what, revocation)| format!("{what} is revoked ({revocation})"))
         };
+        let accounts = || self.policy.revoked.keys().any(|revoked| matches!(revoked, Revoked::Keyless(_)));
+        if signed.is_unknown_account && accounts() {
+            return Some("its account cannot be read, and accounts are revoked".to_owned());
+        }
         let keys = issuers.with_certificates(&signed.keys);
         keys.into_iter().find_map(by_key).or_else(|| signed.certificate.as_ref().and_then(by_name))
     }
@@ -168,7 +177,7 @@ impl StillHolds<'_> {
                 }
             } else if let Some(before) = before {
                 if step.is_merge {
-                    self.left_by_sides(place, step, &before, issuers, left)?;
+                    self.left_by_sides(place, step, &before, (issuers, &places), left)?;
                 }
                 self.left_by_approvals(place, before, &|signed| self.withdrawn(place, signed, issuers, &places), left)?;
             }
@@ -183,7 +192,7 @@ impl StillHolds<'_> {
         place: usize,
         step: &Made,
         before: &CommitId,
-        issuers: &Issuers,
+        (issuers, ends): (&Issuers, &Ends),
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
@@ -200,7 +209,7 @@ impl StillHolds<'_> {
                 signed: self.verifier.signed_by(&object),
                 is_merge: false,
             };
-            let Some(why) = self.revoked(place, &made, issuers, &Ends::new()) else { continue };
+            let Some(why) = self.revoked(place, &made, issuers, ends) else { continue };
             for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
                 if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {
                     let why = format!("commit {:.12}: {why}", side.to_string());

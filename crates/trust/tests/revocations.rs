@@ -6,7 +6,9 @@
 mod memory;
 
 use memory::{World, at, code, config_map, path, person, policy, put_policy};
-use trust::{Approval, CommitId, CommitObject, Decision, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
+use trust::{
+    Approval, CommitId, CommitObject, Decision, HistoryError, NAMESPACE_APPROVAL, Start, envelope, envelope_message,
+};
 
 /// A trust file that revokes, with the version after `version`.
 fn revoking(version: u64, items: &str) -> String {
@@ -215,6 +217,34 @@ fn what_was_approved_with_a_revoked_key_does_not_hold() {
     // Up to the step, or only before it.
     assert_eq!(judged(&two, &["frank"], &|_, step| soft("frank", step)), "holds");
     assert!(judged(&two, &["frank"], &|before, _| soft("frank", before)).starts_with("W304"));
+}
+
+/// Whoever may write beside a commit can make it unreadable, and keeps no withdrawn approval in force by that.
+#[test]
+fn what_cannot_be_read_counts_as_withdrawn() {
+    let two = [
+        ("{role: security, threshold: 1}", "{role: security, threshold: 2}"),
+        ("security: [alice, frank]", "security: [alice, erin, frank]"),
+    ];
+    let judged = |edits: &[(&str, &str)], error: HistoryError| {
+        let mut world = World::with(&policy(1, edits));
+        let introduction = world.introduction;
+        let step = world.put(introduction, "alice", "policies/limits.txt", "1");
+        approve(&mut world, step, introduction, 1, &["frank"]);
+        let accepted = world.judge(&Start::Introduction, step).accepted().unwrap().clone();
+        let text = policy(2, &[edits, &[("revoked: []", &format!("revoked: [{}]", hard("frank")))]].concat());
+        let last = trust(&mut world, step, &text);
+        world.memory.unreadable_notes.insert(step, error);
+        let judgement = world.judge(&Start::Resumed(accepted), last);
+        assert_eq!(code(&judgement), "ok", "the revocation counts");
+        judgement.broken().map_or_else(|| "holds".to_owned(), ToString::to_string)
+    };
+    let limit = HistoryError::Limit { what: "bytes of a note".to_owned(), limit: 1 };
+    for error in [limit, HistoryError::Read { reason: "a disk".to_owned() }] {
+        assert_eq!(judged(&[], error.clone()), "holds", "who signed it stands for it alone");
+        let found = judged(&two, error);
+        assert!(found.starts_with("W304") && found.contains("what approved it cannot be read"), "{found}");
+    }
 }
 
 /// Attack 8.

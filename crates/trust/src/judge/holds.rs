@@ -1,6 +1,6 @@
 //! Whether what is in force still holds under its own revocations.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use manifest::Finding;
 
@@ -65,6 +65,7 @@ impl Judge<'_> {
             instants,
             verifier: self.verifier,
             policies: Policies::default(),
+            unseen: Cell::default(),
         };
         let looked = asked.look(looked)?;
         let verdict = asked.verdict(&looked);

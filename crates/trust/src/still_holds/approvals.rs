@@ -16,8 +16,8 @@ use crate::{
     instants::Instants,
     refusal::unreadable,
     repair::Place,
-    step::{Brought, Step, authorise_all, changes, read_commit},
-    trust_file::trust_file_path,
+    step::{Brought, Step, authorise_all, changes, read_commit, read_trust_file},
+    trust_file::{load_certificates, trust_file_path},
     verified::made_at,
 };
 
@@ -42,13 +42,22 @@ impl StillHolds<'_> {
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let Some(step) = self.steps.get(place).filter(|_step| self.revokes_signers()) else { return Ok(()) };
-        // Where nothing can be read, no approval is known that could be withdrawn.
-        if self.history.attestations(&step.commit, &step.tree).unwrap_or_default().is_empty() {
+        let beside = self.history.attestations(&step.commit, &step.tree);
+        if beside.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(());
         }
         let Some(policy) = self.policy_at(&before)? else { return Ok(()) };
         let object = read_commit(self.history, &step.commit)?;
         let mut judged = Judged { predecessor: before, policy, object: &object, skipped: Vec::new() };
+        if let Err(error) = beside {
+            // Whoever makes it unreadable must not keep a withdrawn approval in force: it counts as withdrawn.
+            self.unseen.set(true);
+            let why = format!("commit {:.12}: what approved it cannot be read: {error}", step.commit.to_string());
+            for change in self.unsupported(&judged, Approvals::default())? {
+                left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
+            }
+            return Ok(());
+        }
         let mut approvals = self.approvals(&judged, withdrawn)?;
         // An approval of the whole change since a commit further back: those between were left out.
         let further = approvals.withdrawn.iter().find_map(|(approval, _why)| self.skipped_since(place, approval.from));
@@ -146,7 +155,14 @@ impl StillHolds<'_> {
         if let Some(known) = self.policies.borrow().get(&entry.id) {
             return Ok(known.clone());
         }
-        let policy = TrustFile::of_commit(self.history, commit).ok().map(Rc::new);
+        let bytes = read_trust_file(self.history, commit)?;
+        let policy = match TrustFile::parse(&bytes) {
+            Ok(mut policy) => {
+                load_certificates(self.history, commit, &mut policy)?;
+                Some(Rc::new(policy))
+            }
+            Err(_never_in_force) => None,
+        };
         self.policies.borrow_mut().insert(entry.id, policy.clone());
         Ok(policy)
     }

@@ -96,6 +96,8 @@ pub struct Memory {
     pub tags: BTreeMap<TagId, Vec<u8>>,
     /// What lies beside commits.
     pub notes: BTreeMap<CommitId, Vec<Vec<u8>>>,
+    /// The commits beside which nothing can be read.
+    pub unreadable_notes: BTreeMap<CommitId, HistoryError>,
 }
 
 impl Memory {
@@ -253,7 +255,10 @@ impl History for Memory {
     }
 
     fn attestations(&self, commit: &CommitId, _tree: &TreeId) -> Result<Vec<Vec<u8>>, HistoryError> {
-        Ok(self.notes.get(commit).cloned().unwrap_or_default())
+        match self.unreadable_notes.get(commit) {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.notes.get(commit).cloned().unwrap_or_default()),
+        }
     }
 }
 
