@@ -135,6 +135,14 @@ impl Approval {
         canonical_json(&value)
     }
 
+    /// What an envelope says, whoever signed it: nothing of it counts yet.
+    ///
+    /// # Errors
+    /// What it is not.
+    pub fn of_envelope(text: &[u8]) -> Result<Self, ApprovalError> {
+        Self::parse(&open(text)?.payload)
+    }
+
     fn parse(payload: &[u8]) -> Result<Self, ApprovalError> {
         let wrong = |what: &str| ApprovalError::Statement(what.to_owned());
         let statement: Statement =
