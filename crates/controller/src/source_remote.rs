@@ -1,6 +1,6 @@
 //! The remote of a source: made of its spec and Secret, kept with its connection until one of them is another.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use cluster::{Cluster, SecretData, crd::GitSourceSpec};
 use git::{App, ClientCertificate, Credentials, Remote, RemoteError, RemoteOptions};
@@ -11,7 +11,7 @@ use crate::{
     code::ControllerCode,
     resources::finding,
     state::Key,
-    webhook::{MIN_TOKEN_BYTES, Token},
+    webhook::{MIN_TOKEN_BYTES, SecretToken, Token},
 };
 
 /// The key of a Secret that holds certificates.
@@ -78,31 +78,56 @@ pub(crate) async fn remote(
     spec: &GitSourceSpec,
     root: &TrustRootSpec,
     kept: Option<Arc<KeptRemote>>,
-) -> Result<(Arc<KeptRemote>, Option<Token>), Finding> {
+) -> (SecretToken, Result<Arc<KeptRemote>, Finding>) {
     let tracked = root.r#ref.as_str();
     let owner = format!("GitSource {key}");
     if spec.r#ref != tracked {
         let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
         let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
-        return Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding });
+        return (SecretToken::Unread, Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding }));
     }
-    let mut options = RemoteOptions::default();
-    let mut webhook = None;
-    if let Some(secret) = &spec.secret_ref {
-        let refuse = |what: String, needed: &str| {
-            let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
-            let fix = format!("kubectl -n {} describe secret {} # then apply or mend it", key.namespace, secret.name);
-            Finding { fix, ..finding(ControllerCode::A141, &owner, &found, needed) }
-        };
-        let found = cluster.secret(&key.namespace, &secret.name).await;
-        let found = found.map_err(|error| refuse(format!("cannot be read: {error}"), "a readable Secret"))?;
-        let data = found.ok_or_else(|| refuse("is not there".to_owned(), "an existing Secret"))?;
-        webhook = token(&data).map_err(|what| refuse(what, NEEDED))?;
-        options = of_secret(&data).map_err(|what| refuse(what, NEEDED))?;
+    let (webhook, options) = secret(cluster, key, spec, &owner).await;
+    let remote = options.and_then(|mut options| {
+        options.format = root.introduction.commit.format();
+        let remote = KeptRemote::of(kept, &spec.url, &spec.r#ref, options);
+        remote.map_err(|error| git::GitError::from(error).finding())
+    });
+    (webhook, remote)
+}
+
+/// What the Secret of a source says, if there is to be one.
+async fn secret(
+    cluster: &Cluster,
+    key: &Key,
+    spec: &GitSourceSpec,
+    owner: &str,
+) -> (SecretToken, Result<RemoteOptions, Finding>) {
+    let Some(secret) = &spec.secret_ref else { return (SecretToken::Read(None), Ok(RemoteOptions::default())) };
+    let (webhook, options) = said(cluster.secret(&key.namespace, &secret.name).await);
+    let options = options.map_err(|(what, needed)| {
+        let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
+        let fix = format!("kubectl -n {} describe secret {} # then apply or mend it", key.namespace, secret.name);
+        Finding { fix, ..finding(ControllerCode::A141, owner, &found, needed) }
+    });
+    (webhook, options)
+}
+
+/// What was found, or what is wrong with it and what is needed. A token is withdrawn by a Secret that was read without it, or
+/// that is gone, not by an API server that does not answer.
+fn said(
+    found: Result<Option<SecretData>, impl fmt::Display>,
+) -> (SecretToken, Result<RemoteOptions, (String, &'static str)>) {
+    let data = match found {
+        Ok(Some(data)) => data,
+        Ok(None) => return (SecretToken::Read(None), Err(("is not there".to_owned(), "an existing Secret"))),
+        Err(error) => {
+            return (SecretToken::Unread, Err((format!("cannot be read: {error}"), "a readable Secret")));
+        }
+    };
+    match token(&data) {
+        Ok(token) => (SecretToken::Read(token), of_secret(&data).map_err(|what| (what, NEEDED))),
+        Err(what) => (SecretToken::Read(None), Err((what, NEEDED))),
     }
-    options.format = root.introduction.commit.format();
-    let remote = KeptRemote::of(kept, &spec.url, &spec.r#ref, options);
-    Ok((remote.map_err(|error| git::GitError::from(error).finding())?, webhook))
 }
 
 /// What webhooks must know.
@@ -214,6 +239,28 @@ mod tests {
         assert!(of(b"0123456789abcdef\n").unwrap().is_some());
         assert_eq!(of(b"short").unwrap_err(), "has a webhook.token of fewer than 16 bytes");
         assert_eq!(token(&SecretData::new()), Ok(None));
+    }
+
+    #[test]
+    fn only_a_secret_that_was_read_says_what_the_token_is() {
+        let of = |found: Result<Option<&[(&str, &str)]>, &str>| {
+            let data = |pairs: &[(&str, &str)]| {
+                pairs
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), Sensitive::new(value.as_bytes().to_vec())))
+                    .collect()
+            };
+            let (token, options) = said(found.map(|pairs| pairs.map(data)));
+            (token, options.is_ok())
+        };
+        let token = || SecretToken::Read(Token::new(b"0123456789abcdef"));
+        let good = (WEBHOOK, "0123456789abcdef");
+        assert_eq!(of(Ok(Some(&[good]))), (token(), true));
+        assert_eq!(of(Ok(Some(&[good, ("password", "alone")]))), (token(), false), "what is wrong is another key");
+        assert_eq!(of(Ok(Some(&[]))), (SecretToken::Read(None), true));
+        assert_eq!(of(Ok(Some(&[(WEBHOOK, "short")]))), (SecretToken::Read(None), false));
+        assert_eq!(of(Ok(None)), (SecretToken::Read(None), false), "it was deleted");
+        assert_eq!(of(Err("timed out")), (SecretToken::Unread, false));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     source_remote::{KeptRemote, remote},
     source_turns::Turns,
     state::Key,
-    webhook::Token,
+    webhook::SecretToken,
 };
 
 /// One run.
@@ -54,8 +54,8 @@ pub(crate) struct GateAnswer {
     pub root: Arc<TrustRootSpec>,
     /// The remote that was used.
     pub remote: Option<Arc<KeptRemote>>,
-    /// What webhooks must know, as the Secret has it now.
-    pub webhook: Option<Token>,
+    /// What webhooks must know, if the Secret said it.
+    pub webhook: SecretToken,
     /// What was said of heartbeats.
     pub listened: Listened,
     /// How it ended.
@@ -75,7 +75,7 @@ impl GateAnswer {
         Self {
             root,
             remote: None,
-            webhook: None,
+            webhook: SecretToken::Unread,
             listened: Listened::Not,
             outcome,
             recorded: Ok(()),
@@ -91,9 +91,10 @@ impl GateTask {
     pub(crate) async fn run(self, now: Timestamp) -> GateAnswer {
         let Self { cluster, journal, acceptance, turns, kept, key, spec, job } = self;
         let root = job.root.clone();
-        let (used, webhook) = match remote(&cluster, &key, &spec, &root, kept).await {
-            Ok(found) => found,
-            Err(finding) => return GateAnswer::of(root, SourceOutcome::Unreachable(finding)),
+        let (webhook, used) = remote(&cluster, &key, &spec, &root, kept).await;
+        let used = match used {
+            Ok(used) => used,
+            Err(finding) => return GateAnswer { webhook, ..GateAnswer::of(root, SourceOutcome::Unreachable(finding)) },
         };
         let (owner, namespace, asked) = (format!("GitSource {key}"), key.namespace.clone(), Instant::now());
         let run = turns.run(&namespace, move || {

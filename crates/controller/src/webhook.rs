@@ -40,7 +40,16 @@ pub(crate) struct Hooks {
 #[derive(Debug)]
 struct Hook {
     token: Token,
-    seen: Mutex<Deliveries>,
+    seen: Arc<Mutex<Deliveries>>,
+}
+
+/// What a poll found of a source's token.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SecretToken {
+    /// The Secret was not read: nothing is known, and what was known stays.
+    Unread,
+    /// What the Secret has, or that there is none.
+    Read(Option<Token>),
 }
 
 /// Nothing that can panic happens under these locks.
@@ -50,16 +59,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Hooks {
     /// The token that a source's Secret has now; without one it takes no webhooks.
-    pub(crate) fn know(&self, source: &Key, token: Option<Token>) {
+    pub(crate) fn know(&self, source: &Key, found: SecretToken) {
+        let SecretToken::Read(token) = found else { return };
         let mut known = lock(&self.known);
-        match token {
-            None => _ = known.remove(source),
-            // What was seen is not forgotten.
-            Some(token) if known.get(source).is_some_and(|hook| hook.token == token) => {}
-            Some(token) => {
-                known.insert(source.clone(), Arc::new(Hook { token, seen: Mutex::default() }));
-            }
+        let Some(token) = token else {
+            known.remove(source);
+            return;
+        };
+        let before = known.get(source);
+        if before.is_some_and(|hook| hook.token == token) {
+            return;
         }
+        // What was seen is not forgotten: the token before may come back.
+        let seen = before.map(|hook| hook.seen.clone()).unwrap_or_default();
+        known.insert(source.clone(), Arc::new(Hook { token, seen }));
     }
 
     /// Forgets sources that are gone.
@@ -88,27 +101,42 @@ impl Hooks {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
+    use super::{limits::Delivery, *};
 
     #[test]
     fn many_hints_are_one_poll_and_only_for_sources_that_are_there() {
         let key = |name: &str| Key { namespace: "shop".to_owned(), name: name.to_owned() };
-        let token = |text: &str| Some(Token::new(text.as_bytes()).unwrap());
+        let token = |text: &str| SecretToken::Read(Some(Token::new(text.as_bytes()).unwrap()));
         let hooks = Hooks::default();
         hooks.know(&key("a"), token("0123456789abcdef"));
         hooks.hint(key("a"));
         hooks.hint(key("a"));
         assert_eq!(hooks.take_hinted(), BTreeSet::from([key("a")]));
         assert_eq!(hooks.take_hinted(), BTreeSet::new());
-        let first = hooks.hook(&key("a")).unwrap();
-        hooks.know(&key("a"), token("0123456789abcdef"));
-        assert!(Arc::ptr_eq(&first, &hooks.hook(&key("a")).unwrap()), "the same token keeps what was seen");
-        hooks.know(&key("a"), token("another-token-16"));
-        assert!(!Arc::ptr_eq(&first, &hooks.hook(&key("a")).unwrap()));
-        hooks.know(&key("a"), None);
+        hooks.know(&key("a"), SecretToken::Read(None));
         assert!(hooks.hook(&key("a")).is_none());
         hooks.know(&key("b"), token("0123456789abcdef"));
         hooks.retain(|source| source.name != "b");
         assert!(hooks.hook(&key("b")).is_none());
+    }
+    #[test]
+    fn what_was_seen_is_forgotten_by_no_other_token_and_no_secret_that_was_not_read() {
+        let source = Key { namespace: "shop".to_owned(), name: "a".to_owned() };
+        let token = |text: &str| SecretToken::Read(Some(Token::new(text.as_bytes()).unwrap()));
+        let (hooks, now) = (Hooks::default(), Instant::now());
+        let see = |hooks: &Hooks, digest| lock(&hooks.hook(&source).unwrap().seen).see([digest; 32], now);
+        hooks.know(&source, token("0123456789abcdef"));
+        let first = hooks.hook(&source).unwrap();
+        assert_eq!(see(&hooks, 1), Delivery::New);
+        hooks.know(&source, SecretToken::Unread);
+        hooks.know(&source, token("0123456789abcdef"));
+        assert!(Arc::ptr_eq(&first, &hooks.hook(&source).unwrap()), "nothing has changed");
+        hooks.know(&source, token("another-token-16"));
+        assert_eq!(hooks.hook(&source).unwrap().token, Token::new(b"another-token-16").unwrap());
+        assert_eq!(see(&hooks, 2), Delivery::New);
+        hooks.know(&source, token("0123456789abcdef"));
+        assert_eq!((see(&hooks, 1), see(&hooks, 2)), (Delivery::Replay, Delivery::Replay));
     }
 }

@@ -163,7 +163,7 @@ mod tests {
     use prometheus_client::registry::Registry;
     use tower::ServiceExt as _;
 
-    use super::*;
+    use super::{super::SecretToken, *};
 
     const TOKEN: &str = "a token of 24 characters";
 
@@ -181,7 +181,7 @@ mod tests {
         fn new() -> Self {
             let (hooks, mut registry) = (Arc::new(Hooks::default()), Registry::default());
             let metrics = Arc::new(Metrics::register(&mut registry));
-            hooks.know(&key("config"), Token::new(TOKEN.as_bytes()));
+            hooks.know(&key("config"), SecretToken::Read(Token::new(TOKEN.as_bytes())));
             Self { router: router(hooks.clone(), metrics), hooks, registry }
         }
 
