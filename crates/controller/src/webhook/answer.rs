@@ -1,5 +1,5 @@
 //! What a request is answered. Who does not know the token learns nothing: a source that is not there, one that takes no
-//! webhooks and a wrong signature are the same answer after the same work, and the rates are those of the path.
+//! webhooks and a wrong signature are the same answer after the same work, and only who knows it is ever too fast.
 
 use std::{
     sync::{Arc, Mutex},
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::{
     Hooks,
-    limits::{Delivery, Limits},
+    limits::{Delivery, Pace},
     lock,
     signature::{Check, Proof, Proven, Token},
 };
@@ -34,7 +34,7 @@ const RETRY_AFTER: &str = "60";
 pub(super) struct Desk {
     hooks: Arc<Hooks>,
     metrics: Arc<Metrics>,
-    limits: Mutex<Limits>,
+    pace: Mutex<Pace>,
 }
 
 /// How a request ended.
@@ -49,7 +49,7 @@ pub(crate) enum Outcome {
     Denied,
     /// Genuine, but its time is not now.
     Stale,
-    /// Too many requests.
+    /// Genuine, but one of too many.
     Limited,
     /// Too large.
     TooLarge,
@@ -103,7 +103,10 @@ impl IntoResponse for Outcome {
 
 /// `POST /hooks/NAMESPACE/NAME`, and nothing else.
 pub(super) fn router(hooks: Arc<Hooks>, metrics: Arc<Metrics>) -> Router {
-    let desk = Arc::new(Desk { hooks, metrics, limits: Mutex::default() });
+    routes(Arc::new(Desk { hooks, metrics, pace: Mutex::default() }))
+}
+
+fn routes(desk: Arc<Desk>) -> Router {
     Router::new().route("/hooks/{namespace}/{name}", post(answer)).with_state(desk)
 }
 
@@ -127,9 +130,6 @@ async fn answer(
 
 impl Desk {
     async fn judge(&self, source: &Key, headers: &HeaderMap, mut body: Body) -> Outcome {
-        if !lock(&self.limits).allow(source, Instant::now()) {
-            return Outcome::Limited;
-        }
         let Some(proof) = Proof::of(headers) else { return Outcome::Denied };
         let hook = self.hooks.hook(source);
         let token = hook.as_ref().map_or_else(Token::decoy, |hook| hook.token.clone());
@@ -142,6 +142,10 @@ impl Desk {
             if length > MAX_BODY_BYTES {
                 return Outcome::TooLarge;
             }
+            let wait = lock(&self.pace).wait(bytes.len(), Instant::now());
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             check.update(bytes);
         }
         match (hook, check.end(Timestamp::now())) {
@@ -150,6 +154,7 @@ impl Desk {
             (Some(hook), Proven::Genuine(digest)) => match lock(&hook.seen).see(digest, Instant::now()) {
                 Delivery::New => Outcome::Accepted,
                 Delivery::Replay => Outcome::Replayed,
+                Delivery::Limited => Outcome::Limited,
             },
         }
     }
@@ -157,7 +162,7 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, time::Duration};
 
     use axum::http::Request;
     use prometheus_client::registry::Registry;
@@ -169,6 +174,7 @@ mod tests {
 
     struct World {
         router: Router,
+        desk: Arc<Desk>,
         hooks: Arc<Hooks>,
         registry: Registry,
     }
@@ -182,7 +188,8 @@ mod tests {
             let (hooks, mut registry) = (Arc::new(Hooks::default()), Registry::default());
             let metrics = Arc::new(Metrics::register(&mut registry));
             hooks.know(&key("config"), SecretToken::Read(Token::new(TOKEN.as_bytes())));
-            Self { router: router(hooks.clone(), metrics), hooks, registry }
+            let desk = Arc::new(Desk { hooks: hooks.clone(), metrics, pace: Mutex::default() });
+            Self { router: routes(desk.clone()), desk, hooks, registry }
         }
 
         async fn send(&self, path: &str, token: &str, body: impl Into<Body>) -> (u16, String) {
@@ -219,19 +226,39 @@ mod tests {
         assert_eq!((wrong.0, &wrong), (403, &unknown));
         let bare = Request::post("/hooks/shop/config").body(Body::empty()).unwrap();
         assert_eq!(world.router.clone().oneshot(bare).await.unwrap().status(), 403);
-        // The rate is that of the path, whether something is there or not.
-        let tries = async |path| {
-            let mut tried = 0;
-            while world.send(path, "another token, 24 long..", "{}").await.0 == 403 {
-                tried += 1;
-            }
-            tried
-        };
-        let (known, unknown) = (tries("/hooks/shop/config").await, tries("/hooks/shop/nothing").await);
-        assert!(known >= 28 && unknown >= 29, "{known} {unknown}");
         assert_eq!(world.hooks.take_hinted(), BTreeSet::new());
-        assert!(world.counted("shop/config", "denied") && world.counted("", "denied") && world.counted("", "limited"));
+        assert!(world.counted("shop/config", "denied") && world.counted("", "denied"));
         assert!(!world.counted("shop/nothing", "denied"));
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_never_too_fast_and_takes_nothing_from_who_is_genuine() {
+        let world = World::new();
+        for _ in 0..1_000 {
+            for path in ["/hooks/shop/config", "/hooks/shop/nothing"] {
+                assert_eq!(world.send(path, "another token, 24 long..", "{}").await.0, 403);
+            }
+        }
+        let mut sent = 0;
+        while world.send("/hooks/shop/config", TOKEN, format!("{{\"after\": {sent}}}")).await.0 == 202 {
+            sent += 1;
+        }
+        assert!((30..40).contains(&sent), "{sent}");
+        assert!(world.counted("shop/config", "limited"));
+        assert_eq!(world.send("/hooks/shop/config", TOKEN, "{\"after\": 0}").await.0, 200);
+        assert_eq!(world.send("/hooks/shop/config", "another token, 24 long..", "{}").await.0, 403);
+        assert!(!world.counted("", "limited"));
+    }
+
+    #[tokio::test]
+    async fn bodies_have_a_pace_whether_there_is_a_source_or_not() {
+        for path in ["/hooks/shop/config", "/hooks/shop/nothing"] {
+            let (world, begin) = (World::new(), Instant::now());
+            // As if others had sent so much already: a second and a half's worth, of which 8 MB are ahead.
+            lock(&world.desk.pace).wait(60_000_000, begin);
+            assert_eq!(world.send(path, "another token, 24 long..", "{}").await.0, 403);
+            assert!(begin.elapsed() > Duration::from_secs(1), "{path} {:?}", begin.elapsed());
+        }
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Connections at once; others wait in the kernel. Each may fill a buffer of 400 KiB with headers: 13 MiB.
-const MAX_CONNECTIONS: usize = 32;
+pub(super) const MAX_CONNECTIONS: usize = 32;
 /// From the first byte to the last of the answer. A forge sends at once; who sends a byte now and then keeps one of the
 /// connections for this long.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
