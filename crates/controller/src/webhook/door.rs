@@ -106,6 +106,8 @@ impl AsyncWrite for Visit {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use axum::{Router, routing::get};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -116,7 +118,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "in" }));
-        tokio::spawn(async move { axum::serve(Door::new(listener, Duration::from_secs(1)), router).await.unwrap() });
+        let (begin, deadline) = (Instant::now(), Duration::from_secs(1));
+        tokio::spawn(async move { axum::serve(Door::new(listener, deadline), router).await.unwrap() });
         let mut slow = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -128,6 +131,7 @@ mod tests {
         let mut answer = String::new();
         late.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("in"), "{answer}");
+        assert!(begin.elapsed() >= deadline, "there was room for one more after {:?}", begin.elapsed());
         for mut stream in slow {
             // Whether it is told why or not, it is over.
             let mut rest = Vec::new();
