@@ -14,6 +14,13 @@ fn heartbeat(stage: &mut Stage<'_>, commit: &str, key: &SigningKey) -> Test {
     stage.push_heartbeat()
 }
 
+/// How old the newest heartbeat may be.
+fn heartbeat_age(stage: &Stage<'_>, age: &str) -> Test {
+    let patch = format!(r#"{{"spec": {{"freshness": {{"maxHeartbeatAge": "{age}"}}}}}}"#);
+    let root = &stage.view.namespace;
+    stage.view.plane.kubectl(&["patch", "trustroot", root, "--type=merge", "-p", &patch]).map(drop)
+}
+
 /// Waits until the source is fresh, or stale with these words.
 fn fresh(stage: &mut Stage<'_>, status: &str, words: &str) -> Test {
     stage.wait(&format!("SourceFresh is {status}: {words}"), |view| {
@@ -33,8 +40,8 @@ fn stale(stage: &Stage<'_>) -> Result<Option<f64>> {
 fn attack_03_freeze() -> Test {
     let mut stage = Setup::shared()?.start()?;
     let sam = stage.people.sre.clone();
-    let patch = r#"{"spec": {"freshness": {"maxHeartbeatAge": "30s"}}}"#;
-    stage.view.plane.kubectl(&["patch", "trustroot", &stage.view.namespace, "--type=merge", "-p", patch])?;
+    // Longer than any roll-out takes; it is short only while nothing has to be fresh.
+    heartbeat_age(&stage, "1h")?;
     fresh(&mut stage, "False", "there is no heartbeat")?;
     let accepted = stage.roll_out("apps/settings.yaml", &config_map("settings", "newer"))?;
     stage.names.call_commit(&accepted, "accepted commit");
@@ -48,6 +55,7 @@ fn attack_03_freeze() -> Test {
          somebody before the Git server shows what was there, for ever",
     );
     // Nothing is pushed: time passes.
+    heartbeat_age(&stage, "30s")?;
     fresh(&mut stage, "False", "the newest heartbeat is of")?;
     story.status(&stage, Owner::Source)?;
     story.events(&stage, Owner::Source, "SourceStale")?;
@@ -65,6 +73,7 @@ fn attack_03_freeze() -> Test {
     story.status(&stage, Owner::Source)?;
 
     story.done("the server shows everything again");
+    heartbeat_age(&stage, "1h")?;
     stage.push_aside("main", "main")?;
     heartbeat(&mut stage, &hidden, &sam)?;
     stage.applied(&hidden)?;
