@@ -72,7 +72,7 @@ impl Approvals {
     /// Keeps what made a step accepted, whatever becomes of the refs.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or what is kept already cannot be read.
     pub fn keep(&self, commit: &CommitId, envelopes: &[Vec<u8>]) -> Result<(), MirrorError> {
         self.kept.add(commit, envelopes)
     }

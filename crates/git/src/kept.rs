@@ -29,25 +29,41 @@ impl Kept {
 
     /// What is kept for a commit.
     pub(crate) fn read(&self, commit: &CommitId) -> Result<Vec<Vec<u8>>, HistoryError> {
-        let path = self.folder.join(commit.to_string());
-        let failed = |error: io::Error| HistoryError::Read { reason: format!("{}: {error}", path.display()) };
-        let kept = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            opened => opened.map_err(failed)?,
-        };
-        let mut bytes = Vec::new();
-        kept.take(MAX_KEPT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let failed =
+            |error: io::Error| HistoryError::Read { reason: format!("{}: {error}", self.path(commit).display()) };
+        let bytes = self.load(commit).map_err(failed)?;
         if bytes.len() as u64 > MAX_KEPT_BYTES {
             let what = format!("bytes of the approvals kept for {commit}");
             return Err(HistoryError::Limit { what, limit: MAX_KEPT_BYTES });
         }
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        Ok(lines.map(<[u8]>::to_vec).collect())
+        Ok(lines(&bytes))
     }
 
-    /// Keeps these envelopes for a commit, with those that are kept for it already; whole or not at all.
+    fn path(&self, commit: &CommitId) -> PathBuf {
+        self.folder.join(commit.to_string())
+    }
+
+    /// The bytes of a commit's file, one more than may be at most.
+    fn load(&self, commit: &CommitId) -> io::Result<Vec<u8>> {
+        let kept = match File::open(self.path(commit)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let mut bytes = Vec::new();
+        kept.take(MAX_KEPT_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Keeps these envelopes for a commit, with those that are kept for it already; whole or not at all. What cannot be read
+    /// is not written over: it may be all that made a step accepted.
     pub(crate) fn add(&self, commit: &CommitId, envelopes: &[Vec<u8>]) -> Result<(), MirrorError> {
-        let known = self.read(commit).unwrap_or_default();
+        let known =
+            self.load(commit).map_err(|source| file(&self.folder, "read the approvals that are kept", source))?;
+        if known.len() as u64 > MAX_KEPT_BYTES {
+            let what = format!("more than {MAX_KEPT_BYTES} bytes of approvals");
+            return Err(MirrorError::Foreign { path: self.path(commit), what });
+        }
+        let known = lines(&known);
         let new: Vec<&Vec<u8>> = envelopes.iter().filter(|one| !known.contains(one)).collect();
         if new.is_empty() {
             return Ok(());
@@ -69,8 +85,14 @@ impl Kept {
     }
 }
 
+fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
+    bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn id(digit: &str) -> CommitId {
@@ -100,5 +122,20 @@ mod tests {
         )
         .unwrap();
         assert!(matches!(kept.read(&id("4")), Err(HistoryError::Limit { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::new(dir.path().to_owned());
+        let one = [b"{}".to_vec()];
+        // It cannot be opened, by root neither.
+        symlink(kept.path(&id("1")), kept.path(&id("1"))).unwrap();
+        assert!(matches!(kept.read(&id("1")), Err(HistoryError::Read { .. })));
+        assert!(matches!(kept.add(&id("1"), &one), Err(MirrorError::File { .. })));
+        assert!(kept.path(&id("1")).is_symlink());
+        fs::write(kept.path(&id("2")), vec![b'x'; MAX_KEPT_BYTES as usize + 1]).unwrap();
+        assert!(matches!(kept.add(&id("2"), &one), Err(MirrorError::Foreign { .. })));
+        assert_eq!(fs::metadata(kept.path(&id("2"))).unwrap().len(), MAX_KEPT_BYTES + 1);
     }
 }
