@@ -113,6 +113,38 @@ fn a_rollback_takes_what_a_commit_would_take() -> Test {
     stage.audit_verifies()
 }
 
+/// Whoever may change the folder may order it back, but not with an order that is over, nor to where it is.
+#[test]
+fn a_rollback_that_is_none_is_refused() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let first = stage.good().to_owned();
+    let newest = stage.roll_out("apps/settings.yaml", &config_map("settings", "broken"))?;
+    stage.names.call_commit(&newest, "newest commit");
+    let title = "A RollbackRequest that is over, and one to what is in force";
+    let mut story = Story::begin(&stage, "rollback-refused", title)?;
+    story.done("a commit that is applied breaks the shop; an order of sam to go back is over");
+    rollback_refused(&mut stage, &mut story, &first, &["--until", "2026-01-02T03:04:05Z"])?;
+    story.done("sam orders the commit that is in force");
+    rollback_refused(&mut stage, &mut story, &newest, &[])?;
+    story.audit(&stage, "W703")?;
+    stage.heals()?;
+    ensure!(settings(&stage.view)? == "broken", "it was rolled back");
+    story.then("nothing is rolled back.");
+    story.end(&stage)?;
+    stage.audit_verifies()
+}
+
+fn rollback_refused(stage: &mut Stage<'_>, story: &mut Story, to: &str, more: &[&str]) -> Test {
+    let (sam, sync) = (stage.people.sre.clone(), format!("{}/{SYNC}", stage.view.namespace));
+    let words = ["rollback", &sync, "--to", to, "--reason", "errors since the roll-out"];
+    let printed = sign(stage, story, &[words.as_slice(), more].concat(), &sam)?;
+    let order = keep(stage, &printed, "rollbackrequest", "rollbackrequests")?;
+    order.apply(stage)?;
+    let resource = order.wait(stage, "False", "RollbackInvalid")?;
+    story.conditions(stage, "rollbackrequest", "order", &resource);
+    order.delete(stage)
+}
+
 fn one_signature_of_two(stage: &mut Stage<'_>, first: &str) -> Result<Order> {
     let sam = stage.people.sre.clone();
     let title = "A rollback that one person signed and two must sign";
