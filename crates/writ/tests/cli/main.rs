@@ -1,6 +1,7 @@
 //! The real binary, on repositories and logs made at run time.
 #![expect(clippy::unwrap_used, clippy::string_slice, clippy::panic, reason = "a test may stop at the first surprise")]
 
+mod all_formats;
 mod audit_log;
 mod commands;
 mod documented;
