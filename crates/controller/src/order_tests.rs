@@ -4,14 +4,19 @@ use cluster::Discovery;
 use jiff::Timestamp;
 use plan::{Decision, Fidelity, Inputs, PlanOrigin, Question, VerdictInputs, decide};
 use serde_json::json;
-use trust::{CommitId, OrderKind, Seen, SignedOrder};
+use testkit::{KeyType, TrustFile};
+use trust::{CommitId, NAMESPACE_BREAK_GLASS, OrderKind, Seen, SignedOrder};
 
 use crate::{
+    break_glass::GateOrder,
+    floor::Floors,
     live::LiveTable,
     resume,
     rollback_gate::{self, RollbackJob, RollbackVerdict},
     rollbacks::RolledBack,
-    source_gate::Verified,
+    source_gate::{SourceJob, SourceOutcome, Verified},
+    source_tests::{World, id, trust},
+    state::Key,
     sync_gate,
     sync_tests::{Shop, config_map, names, sync},
 };
@@ -191,4 +196,52 @@ fn an_order_works_once() {
     let other = judge(&shop, &SignedOrder { reason: "another".to_owned(), ..same });
     assert!(other.starts_with("W703: its nonce was used by another order (log entry "), "{other}");
     assert_eq!(json!(recorded)["over"], second.commit.id().to_string());
+}
+
+/// A job with an order of the root principal to let `head` through.
+fn breaking_glass(world: &World, floors: Floors, head: CommitId) -> SourceJob {
+    let object = world.repo.read_object("commit", &head.to_string()).unwrap();
+    let now = Timestamp::now();
+    let order = SignedOrder {
+        kind: OrderKind::BreakGlass,
+        about: "shop/a".to_owned(),
+        repo_id: "urn:shop".to_owned(),
+        commit: head,
+        payload_sha256: trust::CommitObject::parse(head, &object).unwrap().payload_sha256,
+        reason: "the shop is down".to_owned(),
+        not_after: now + std::time::Duration::from_secs(600),
+    };
+    let signature = world.root_key.sign(NAMESPACE_BREAK_GLASS, &order.payload()).unwrap();
+    let key = Key { namespace: "shop".to_owned(), name: "urgent".to_owned() };
+    let order = GateOrder { key, order, signatures: vec![signature], first_seen: now };
+    SourceJob { orders: vec![order], ..world.job("a", floors) }
+}
+
+/// What is given out of a refused push is in force and on the log as accepted: nothing that an order let through may be.
+#[test]
+fn what_an_order_lets_through_is_no_part_of_a_refused_push() {
+    let world = World::new();
+    world.config("stolen");
+    let before = world.accept(None);
+    let floors = Floors { log: Some(before), ..Floors::default() };
+    let urgent = || {
+        world.repo.write("apps/b.yaml", config_map("b", "1")).unwrap();
+        id(&world.repo.commit_signed(&world.root_key, "urgent").unwrap())
+    };
+    // The order is good.
+    let head = urgent();
+    let outcome = world.run(&breaking_glass(&world, floors.clone(), head));
+    let SourceOutcome::Accepted { by_order: Some(order), .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((order.commit, order.steps.len()), (head, 1));
+    // The same on top of a revocation after which the head holds no longer.
+    world.repo.reset(&floors.log.as_ref().unwrap().id().to_string()).unwrap();
+    let kim = world.keys.generate("kim", KeyType::Ed25519).unwrap();
+    let file = TrustFile::team("urn:shop", &world.root_key, &world.root_key, &kim).version(2);
+    let file = file.revoke_key(&world.sre.fingerprint().unwrap(), "stolen");
+    let revoked = id(&trust(&world.repo, &file, &world.root_key));
+    let head = urgent();
+    let outcome = world.run(&breaking_glass(&world, floors, head));
+    let SourceOutcome::Refused { prefix: Some(prefix), findings, commit, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((findings[0].code.code, commit, prefix.commit.id()), ("W302", head, revoked));
+    assert_eq!(prefix.broken.unwrap().code.code, "W304");
 }

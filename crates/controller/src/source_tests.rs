@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub(crate) struct World {
-    keys: Keys,
+    pub(crate) keys: Keys,
     pub(crate) root_key: SigningKey,
     pub(crate) sre: SigningKey,
     pub(crate) repo: SignedRepo,
@@ -134,13 +134,17 @@ impl World {
 
     /// Fetches the head and judges it.
     pub(crate) fn judge(&self, floors: Floors) -> SourceOutcome {
+        self.run(&self.job("a", floors))
+    }
+
+    /// As [`Self::judge`], for a job of source `a`.
+    pub(crate) fn run(&self, job: &SourceJob) -> SourceOutcome {
         self.fetch("a", "HEAD");
-        let job = self.job("a", floors);
         let head = id(&self.repo.head().unwrap());
         let root = Digest::of(&job.root.canonical());
         let judged = Judged { head, tag: None, root, spec: job.spec, approvals: [None; 2], orders: Digest::of(b"") };
         let (mirror, approvals) = (Mirror::open(&job.mirror).unwrap(), Approvals::open(&job.mirror).unwrap());
-        verdict(&job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, Timestamp::now())
+        verdict(job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, Timestamp::now())
     }
 
     /// Judges and records the head, as source `a`.

@@ -184,6 +184,33 @@ fn it_is_for_the_head_or_for_nothing() {
     assert_eq!(broken(&world, unsigned), "W302");
 }
 
+/// The revocation counts, and is in force at once; what the order lets through holds no longer, and is let through unsaid
+/// nowhere.
+#[test]
+fn a_head_that_is_broken_is_not_let_through() {
+    let mut world = World::new();
+    let stolen = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
+    let bob = person("bob").fingerprint();
+    let text = policy(2, &[("revoked: []", &format!("revoked: [{{key: \"{bob}\", kind: hard}}]"))]);
+    let revoked = world.push(stolen, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+    let urgent = world.put(revoked, "alice", "apps/api.yaml", &config_map("api", 1));
+    let start = Start::Accepted(world.introduction);
+    let judge = |head: CommitId, ordered: bool| {
+        let waivers = Waivers { before: BTreeSet::new(), head: ordered };
+        judge_waiving(&world.memory, &world.root, &start, &head, at(world.now), Verifiers::default(), &waivers)
+    };
+    for ordered in [false, true] {
+        let judgement = judge(urgent, ordered);
+        assert_eq!(memory::code(&judgement), "W302");
+        assert_eq!(judgement.accepted().map(|accepted| accepted.id()), Some(revoked));
+        assert!(judgement.waived().is_empty());
+    }
+    // Without anything to waive the order changes nothing.
+    let judgement = judge(revoked, true);
+    assert_eq!(judgement.accepted().map(|accepted| accepted.id()), Some(revoked));
+    assert!(judgement.refusal().is_none() && judgement.broken().is_some());
+}
+
 /// What was let through stays so when everything is judged again, and what follows is judged as ever.
 #[test]
 fn what_the_log_has_is_not_refused_later() {

@@ -116,8 +116,8 @@ pub fn judge_break_glass(
     }
 }
 
-/// Judges `head` as [`crate::judge_with`] does, with these waivers. Where it is refused all the same nothing of it is let
-/// through by the order.
+/// Judges `head` as [`crate::judge_with`] does, with these waivers. Where it is refused all the same, or holds no longer as
+/// soon as it is accepted ([`Judgement::broken`]), nothing of it is let through by the order.
 #[must_use]
 pub fn judge_waiving(
     history: &dyn History,
@@ -130,7 +130,9 @@ pub fn judge_waiving(
 ) -> Judgement {
     let head = head.into();
     let judgement = judge_and_tell(history, root, start, head, now, with, None, waivers);
-    if !waivers.head || judgement.refusal().is_none() {
+    // A head that is broken by its own revocations counts all the same; one that an order lets through would count unsaid.
+    let is_broken = judgement.broken().is_some() && !judgement.waived().is_empty();
+    if !waivers.head || (judgement.refusal().is_none() && !is_broken) {
         return judgement;
     }
     let before = Waivers { before: waivers.before.clone(), head: false };
