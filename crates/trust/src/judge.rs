@@ -15,7 +15,7 @@ mod tag;
 
 pub(crate) use break_glass::is_waivable;
 pub use break_glass::{BreakGlass, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
-pub use rollback::{Rollback, judge_rollback};
+pub use rollback::{Rollback, judge_rollback, rollback_signers, still_holds_at};
 
 use std::{cell::OnceCell, rc::Rc};
 

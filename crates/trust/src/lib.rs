@@ -84,7 +84,8 @@ pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
 pub use judge::{
     BreakGlass, Judgement, MAX_STEPS, Rollback, Start, StepVerdict, TagVerdict, WaivedStep, Waivers, judge,
-    judge_break_glass, judge_floor, judge_introduction, judge_rollback, judge_waiving, judge_with, still_waived,
+    judge_break_glass, judge_floor, judge_introduction, judge_rollback, judge_waiving, judge_with, rollback_signers,
+    still_holds_at, still_waived,
 };
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};

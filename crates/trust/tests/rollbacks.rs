@@ -6,7 +6,10 @@
 mod memory;
 
 use memory::{World, at, config_map, path, person, policy, put_policy};
-use trust::{CommitId, NAMESPACE_ROLLBACK, OrderKind, Rollback, Seen, SignedOrder, Verifiers, judge_rollback};
+use trust::{
+    CommitId, NAMESPACE_ROLLBACK, OrderKind, Rollback, Seen, SignedOrder, Verifiers, judge_rollback, rollback_signers,
+    still_holds_at,
+};
 
 /// A Sync of `apps`, whose newest accepted commit is to be taken back.
 struct Case {
@@ -88,9 +91,9 @@ fn who_may_change_the_folder_may_have_it_as_it_was() {
     case.by = vec!["alice"];
     check(&case.verdict(), "W302: to order it: alice signed for apps/web.yaml");
     case.by = vec!["mallory"];
-    check(&case.verdict(), "W302: to order it: nobody signed for apps/web.yaml; key SHA256:");
+    check(&case.verdict(), "W302: to order it: nobody signed it; key SHA256:");
     case.by = vec![];
-    check(&case.verdict(), "W302: to order it: nobody signed for apps/web.yaml");
+    assert_eq!(case.verdict(), "W302: to order it: nobody signed it");
 }
 
 #[test]
@@ -271,8 +274,64 @@ fn what_is_revoked_stays_away() {
         policy(2, &[(&format!("ssh: \"{public}\""), &format!("ssh: \"{public}\", notAfter: 2026-01-01T00:30:00Z"))])
     };
     let found = verdict("carol", &end);
-    check(&found, "W302: to order it: nobody signed for apps/web.yaml; key SHA256:");
+    check(&found, "W302: to order it: nobody signed it; key SHA256:");
     assert!(found.contains("of carol ended 2026-01-01T00:30:00Z"), "{found}");
+}
+
+/// What an order without a signature costs is one commit and one trust file, however long the history is.
+#[test]
+fn what_nobody_signed_is_told_first() {
+    let mut case = case(&[]);
+    let text =
+        policy(2, &[("revoked: []", &format!("revoked: [{{key: \"{}\", kind: hard}}]", person("bob").fingerprint()))]);
+    case.verified = case.world.push(case.accepted, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+    (case.by, case.folder) = (vec!["carol"], "elsewhere");
+    check(&case.verdict(), "W304: it still holds what is revoked: apps/web.yaml");
+    for by in [vec![], vec!["mallory"], vec!["bob"]] {
+        case.by = by;
+        check(&case.verdict(), "W302: to order it: nobody signed it");
+    }
+    let signers = |sync| {
+        let order = case.order();
+        let signatures = [person("carol").sign(NAMESPACE_ROLLBACK, &order.payload())];
+        let rollback = Rollback {
+            order: &order,
+            signatures: &signatures,
+            sync,
+            folder: &path("elsewhere"),
+            verified: &case.verified,
+            accepted: &case.accepted,
+            in_force: &case.in_force,
+            seen: Seen { first: at(case.world.now), now: at(case.world.now) },
+        };
+        rollback_signers(&case.world.memory, &case.world.root, &rollback, Verifiers::default())
+    };
+    assert_eq!(signers("shop/web").unwrap().into_iter().collect::<Vec<_>>(), ["carol"]);
+    assert_eq!(signers("shop/api").unwrap_err().code.code, "W703");
+}
+
+/// What a Sync went back to is asked as what is newest: the revocations of today count.
+#[test]
+fn what_is_gone_back_to_holds_or_not() {
+    let mut case = case(&[]);
+    let accepted = case.world.put(case.to, "carol", "apps/web.yaml", &config_map("web", 3));
+    let (bob, carol) = (person("bob").fingerprint(), person("carol").fingerprint());
+    let payload = case.world.memory.payload(&case.to);
+    for (revoked, expected) in [
+        (String::new(), "ok"),
+        (format!("{{key: \"{carol}\", kind: hard}}"), "ok"),
+        (format!("{{key: \"{bob}\", kind: hard}}"), "W304: it still holds what is revoked: apps/web.yaml"),
+        (format!("{{payload: \"sha256:{payload}\", reason: bad}}"), "W304: its content (sha256"),
+    ] {
+        let text = policy(2, &[("revoked: []", &format!("revoked: [{revoked}]"))]);
+        let verified = case.world.push(accepted, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+        let (memory, root) = (&case.world.memory, &case.world.root);
+        let holds = still_holds_at(memory, root, &case.to, &verified, at(case.world.now), Verifiers::default());
+        check(
+            &holds.map_or_else(|finding| format!("{}: {}", finding.code.code, finding.found), |()| "ok".to_owned()),
+            expected,
+        );
+    }
 }
 
 /// Whatever its rules name: the repository cannot override itself.

@@ -6,20 +6,25 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
+use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
 use super::{Judge, State, Waivers};
 use crate::{
-    Change, CommitId, Credit, History, Seen, SignedOrder, Start, TrustRootSpec, Verifiers,
+    Change, CommitId, CommitObject, Credit, History, Seen, SignedOrder, Start, TrustCode, TrustRootSpec, Verifiers,
     declared_kinds::{Definitions, judge_kinds},
     detached::Keys,
     instants::Instants,
-    refusal::unreadable,
+    refusal::{refuse, unreadable},
     rules::people_only,
     signature_cache::Verifier,
+    signed_order::Signers,
     step::{MAX_CHANGED_PATHS, authorise_all, not_expired, payload_in_force, read_commit},
     verified::made_at,
 };
+
+/// No order lets through what a rollback brings back.
+static NO_WAIVERS: Waivers = Waivers { before: BTreeSet::new(), head: false };
 
 /// What is asked about a rollback.
 #[derive(Debug, Clone, Copy)]
@@ -42,79 +47,146 @@ pub struct Rollback<'a> {
     pub seen: Seen,
 }
 
+/// An order that somebody signed, and what it is judged by.
+struct Signed {
+    object: CommitObject,
+    in_force: State,
+    signers: Signers,
+}
+
 /// Judges a rollback. That its commit was accepted by the Sync is for the caller to prove.
 ///
 /// # Errors
-/// W703 it is about something else, too early or over, or there is nothing to go back to · W304 the commit, or what is
-/// still of it, is revoked · W302, W303, W306 who signed it may not change what differs · W305 kinds · W508.
+/// As [`rollback_signers`] · W703 there is nothing to go back to · W304 the commit, or what is still of it, is revoked ·
+/// W302, W303, W306 who signed it may not change what differs · W305 kinds · W508.
 pub fn judge_rollback(
     history: &dyn History,
     root: &TrustRootSpec,
     rollback: &Rollback<'_>,
     with: Verifiers<'_>,
 ) -> Result<BTreeSet<String>, Finding> {
-    let order = rollback.order;
-    order.bound(&root.repo_id, rollback.sync, rollback.seen)?;
-    // What is in force says what is revoked, over the whole mainline.
-    let start = Start::Introduction;
-    let (definitions, verifier) = (Definitions::default(), Verifier::new(with));
-    let (now, waivers) = (rollback.seen.now, Waivers::default());
-    let judge = Judge {
+    judging(history, root, &rollback.order.commit, rollback.seen.now, with).rollback(rollback)
+}
+
+/// Who signed a rollback with a key in force. Anybody may write an order: this is what tells cheaply that it is none.
+///
+/// # Errors
+/// W703 it is about something else, too early or over · W302 nobody signed it. Neither passes while trust stays as it is.
+pub fn rollback_signers(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    rollback: &Rollback<'_>,
+    with: Verifiers<'_>,
+) -> Result<BTreeSet<String>, Finding> {
+    let judge = judging(history, root, &rollback.order.commit, rollback.seen.now, with);
+    judge.signed(rollback).map(|signed| signed.signers.good)
+}
+
+/// Whether the commit that a Sync went back to still holds by the revocations of `verified`.
+///
+/// # Errors
+/// W304 the commit, or what is still of it, is revoked.
+pub fn still_holds_at(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    commit: &CommitId,
+    verified: &CommitId,
+    now: Timestamp,
+    with: Verifiers<'_>,
+) -> Result<(), Finding> {
+    let judge = judging(history, root, commit, now, with);
+    let in_force = judge.in_force(verified)?;
+    judge.holds_by(&read_commit(history, commit)?, &in_force)
+}
+
+/// What is in force says what is revoked, over the whole mainline.
+fn judging<'a>(
+    history: &'a dyn History,
+    root: &'a TrustRootSpec,
+    head: &CommitId,
+    now: Timestamp,
+    with: Verifiers<'a>,
+) -> Judge<'a> {
+    Judge {
         history,
         root,
-        start: &start,
+        start: &Start::Introduction,
         now,
-        head: (&order.commit).into(),
+        head: head.into(),
         tag: None,
-        definitions,
-        verifier,
+        definitions: Definitions::default(),
+        verifier: Verifier::new(with),
         known: None,
         told: None,
-        waivers: &waivers,
-    };
-    judge.rollback(rollback)
+        waivers: &NO_WAIVERS,
+    }
 }
 
 impl Judge<'_> {
-    fn rollback(&self, rollback: &Rollback<'_>) -> Result<BTreeSet<String>, Finding> {
+    fn in_force(&self, verified: &CommitId) -> Result<State, Finding> {
+        self.resume(verified, None).map_err(|refused| match refused.verdict {
+            Err(finding) => finding,
+            Ok(()) => {
+                let (found, needed) = ("there is no verdict".to_owned(), "a trust file that can be read".to_owned());
+                let fix = "remove the folder of the mirror; it is fetched again".to_owned();
+                refuse(TrustCode::W403, verified, found, needed, fix)
+            }
+        })
+    }
+
+    fn holds_by(&self, object: &CommitObject, in_force: &State) -> Result<(), Finding> {
+        payload_in_force(object, &in_force.policy)?;
+        let (commit, made) = (object.id, made_at(object)?);
+        self.still_holds(&State { commit, made, policy: Rc::clone(&in_force.policy), digest: in_force.digest })
+    }
+
+    /// An order does not say when it was made: it is made when it is seen.
+    fn seen_now(&self) -> Instants {
+        Instants { committer: self.now, first_sight: Some(self.now) }
+    }
+
+    fn signed(&self, rollback: &Rollback<'_>) -> Result<Signed, Finding> {
         let order = rollback.order;
-        let commit = &order.commit;
-        let object = read_commit(self.history, commit)?;
+        order.bound(&self.root.repo_id, rollback.sync, rollback.seen)?;
+        let object = read_commit(self.history, &order.commit)?;
         if object.payload_sha256 != order.payload_sha256 {
             let found = format!("its payload has sha256 {}", object.payload_sha256);
             return Err(order.invalid(found, &format!("sha256 {}, as was signed", order.payload_sha256)));
         }
+        let in_force = self.in_force(rollback.verified)?;
+        let instants = self.seen_now();
+        let keys = Keys { policy: &in_force.policy, instants: &instants, verifier: self.verifier };
+        let signers = order.signers(rollback.signatures, keys);
+        if signers.good.is_empty() {
+            let (found, needed) = ("nobody signed it".to_owned(), "a principal whose key is in force".to_owned());
+            let nobody = refuse(TrustCode::W302, &order.commit, found, needed, String::new());
+            return Err(order.unauthorised(nobody, &signers));
+        }
+        Ok(Signed { object, in_force, signers })
+    }
+
+    fn rollback(&self, rollback: &Rollback<'_>) -> Result<BTreeSet<String>, Finding> {
+        let Signed { object, in_force, signers } = self.signed(rollback)?;
+        let (order, policy) = (rollback.order, &in_force.policy);
+        let commit = &order.commit;
         self.is_earlier(rollback)?;
-        let in_force = self.resume(rollback.verified, None).map_err(|refused| match refused.verdict {
-            Err(finding) => finding,
-            Ok(()) => order.invalid("there is no verdict".to_owned(), "a verdict"),
-        })?;
-        let policy = Rc::clone(&in_force.policy);
-        payload_in_force(&object, &policy)?;
-        let made = made_at(&object)?;
-        self.still_holds(&State { commit: *commit, made, policy: Rc::clone(&policy), digest: in_force.digest })?;
+        self.holds_by(&object, &in_force)?;
         let mut changes = Vec::new();
         for from in BTreeSet::from([rollback.accepted, rollback.in_force]) {
             let between = self.restored(from, rollback)?;
-            judge_kinds(self.history, &policy, from, commit, &between, &self.definitions)?;
+            judge_kinds(self.history, policy, from, commit, &between, &self.definitions)?;
             changes.extend(between);
         }
         if changes.is_empty() {
             let found = format!("nothing that the Sync applies differs from it below {:?}", rollback.folder.as_str());
             return Err(order.invalid(found, "a commit whose files there differ from those in force"));
         }
-        // An order does not say when it was made: it is made when it is seen.
-        let instants = Instants { committer: self.now, first_sight: Some(self.now) };
-        not_expired(&policy, &instants, commit, &changes)?;
-        let keys = Keys { policy: &policy, instants: &instants, verifier: self.verifier };
-        let signers = order.signers(rollback.signatures, keys);
+        not_expired(policy, &self.seen_now(), commit, &changes)?;
         // A commit has an author besides those who approve it, and some rules do not count who that is.
-        let authors = signers.good.iter().map(|name| Some(name.as_str())).chain(std::iter::once(None));
-        let authors = authors.take(signers.good.len().max(1));
         let mut refused = None;
-        for author in authors {
-            let credit = Credit::by(author, signers.good.iter().cloned());
-            match authorise_all(&policy, commit, &changes, &credit, None) {
+        for author in &signers.good {
+            let credit = Credit::by(Some(author.as_str()), signers.good.iter().cloned());
+            match authorise_all(policy, commit, &changes, &credit, None) {
                 Ok(()) => return Ok(signers.good),
                 Err(finding) => refused = Some(finding),
             }
