@@ -13,6 +13,7 @@ use crate::{
     removal::Dropped,
     resume::{ObeyedSource, ResumedSource, ResumedSync},
     rollback_gate::RollbackVerdict,
+    rollbacks::RolledBack,
     source_run::GateAnswer,
     state::Key,
     sync_gate::Prepared,
@@ -85,6 +86,8 @@ pub(crate) enum Event {
         plan: Box<ApprovedPlan>,
         /// What it applies.
         desired: Arc<DesiredState>,
+        /// The order by which it goes back, if it does.
+        order: Option<Box<RolledBack>>,
         /// The receipt.
         receipt: Result<Receipt, LogError>,
     },

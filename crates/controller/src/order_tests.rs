@@ -16,7 +16,7 @@ use crate::{
     rollbacks::RolledBack,
     source_gate::{SourceJob, SourceOutcome, Verified},
     source_tests::{World, id, trust},
-    state::Key,
+    state::{Key, SyncState},
     sync_gate,
     sync_tests::{Shop, config_map, names, sync},
 };
@@ -160,6 +160,31 @@ fn what_changes_nothing_in_the_folder_is_kept() {
     assert!(is_kept(&shop, from, &elsewhere));
     let below = shop.change(&[("shop/deep/x.yaml", config_map("x", "1"))]);
     assert!(!is_kept(&shop, from, &below));
+}
+
+/// The order goes with the plan that it is written with: the next advance is one, whatever became of the order.
+#[test]
+fn an_advance_ends_a_rollback() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    let order = record(&shop, &first, &second);
+    let job = shop.job(Discovery::default());
+    let states = [&first, &second].map(|one| sync_gate::prepare_again(&job, &one.commit, &second).unwrap().0);
+    let resource = json!({
+        "apiVersion": "writ.dev/v1alpha1", "kind": "Sync", "metadata": {"namespace": "shop", "name": "web"},
+        "spec": *shop.spec,
+    });
+    let mut state = SyncState::new(serde_json::from_value(resource).unwrap());
+    let entry = (manifest::Digest::of(b""), 1);
+    let mut accept = |desired, order: Option<&RolledBack>| {
+        state.accept(desired, entry, order.cloned());
+        (state.accepted.as_ref().map(|accepted| accepted.commit().id()), state.rolled_back.clone())
+    };
+    let (old, new) = (first.commit.id(), second.commit.id());
+    assert_eq!(accept(&states[1], None), (Some(new), None));
+    assert_eq!(accept(&states[0], Some(&order)), (Some(old), Some(order.clone())));
+    assert_eq!(accept(&states[1], None), (Some(new), None));
+    assert_eq!(state.partial.len(), 2);
 }
 
 #[test]

@@ -307,7 +307,6 @@ impl State {
         let Some(root) = self.source_key(sync).and_then(|key| self.root_of(&key)) else { return };
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Applying;
-        state.rolling_back = Some(order.clone());
         // The same order and the same plan once more: its entry stands.
         let same = state.rolled_back.as_ref() == Some(&order);
         let known = state.advance.filter(|(digest, _)| same && *digest == plan.digest()).map(|(_, index)| index);
@@ -325,7 +324,7 @@ impl State {
                     None => journal.rollback(now, &root, desired.commit(), &plan, &order, &spec),
                 };
                 FaultPoint::AdvanceRecorded.pass();
-                Event::Recorded { plan: Box::new(plan), desired, receipt }
+                Event::Recorded { plan: Box::new(plan), desired, order: Some(Box::new(order)), receipt }
             },
             move |why| Event::Broken { sync: failed, begun: None, why },
         );

@@ -5,10 +5,9 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use audit::{LogError, Receipt};
 use cluster::Current;
 use jiff::Timestamp;
-use manifest::{Finding, GroupKind, ObjectRef, shell_quote};
+use manifest::{Finding, GroupKind, shell_quote};
 use plan::{
-    ApprovedPlan, Decision, DesiredState, DriftMode, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs,
-    decide,
+    ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs, decide,
 };
 
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
     refusals::Refused,
     report::chain,
     resources::finding,
+    rollbacks::RolledBack,
     source_gate::Verified,
     state::{Dirty, Held, Phase, Resume, State, VerdictKey},
     sync_gate::{self, Prepared, SyncJob},
@@ -344,7 +344,7 @@ impl State {
                     None => Ok(receipt),
                 });
                 FaultPoint::AdvanceRecorded.pass();
-                Event::Recorded { plan: Box::new(plan), desired, receipt }
+                Event::Recorded { plan: Box::new(plan), desired, order: None, receipt }
             },
             move |why| Event::Broken { sync: failed, begun: None, why },
         );
@@ -355,6 +355,7 @@ impl State {
         &mut self,
         plan: ApprovedPlan,
         desired: &Arc<DesiredState>,
+        order: Option<Box<RolledBack>>,
         receipt: Result<Receipt, LogError>,
     ) {
         let sync = plan.sync().clone();
@@ -387,27 +388,9 @@ impl State {
         if current.is_none_or(|current| !is_judged_by(&plan, current)) {
             return self.superseded(&sync, &plan, desired);
         }
-        let before = self.syncs.get(&sync).and_then(|state| state.accepted.clone());
         if let Some(state) = self.syncs.get_mut(&sync) {
-            state.advance = Some((plan.digest(), receipt.index()));
-            state.logged_spec = state.judging.as_ref().map(|key| key.spec);
             state.last_current = current;
-            if !state.partial.iter().any(|before| same(before, desired)) {
-                if state.partial.len() >= MAX_PARTIAL {
-                    tracing::error!(sync = %sync, "too many revisions in a row were not completed; the oldest is forgotten");
-                    state.partial.remove(0);
-                }
-                state.partial.push(desired.clone());
-            }
-            state.accepted = Some(desired.clone());
-            state.rolled_back = state.rolling_back.take();
-            state.held = None;
-            let looks = state.obeyed.as_ref().is_some_and(|spec| spec.drift.mode != DriftMode::Off);
-            // Drift of what this revision leaves as it was is still there, if anybody looks.
-            let digest = |state: &DesiredState, object: &ObjectRef| state.get(object).map(|object| object.digest);
-            state.flagged.retain(|object, _| {
-                looks && before.as_ref().is_some_and(|before| digest(before, object) == digest(desired, object))
-            });
+            state.accept(desired, (plan.digest(), receipt.index()), order.map(|order| *order));
         }
         self.refusals.clear(&format!("Sync {sync}"));
         for object in desired.iter() {
@@ -428,7 +411,6 @@ impl State {
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.superseded = Some(plan.revision().to_string());
         state.settled = None;
-        state.rolling_back = None;
         state.phase = Phase::Idle;
         self.unclaim(sync, desired);
         self.consider(sync);
@@ -491,7 +473,7 @@ fn is_judged_by(plan: &ApprovedPlan, current: Current) -> bool {
 }
 
 /// Whether two states are of one commit and declare the same bytes.
-fn same(applied: &DesiredState, candidate: &DesiredState) -> bool {
+pub(crate) fn same(applied: &DesiredState, candidate: &DesiredState) -> bool {
     applied.commit().id() == candidate.commit().id()
         && applied.len() == candidate.len()
         && candidate

@@ -313,7 +313,7 @@ impl State {
             Event::Prepared { sync, outcome } => self.prepared(&sync, outcome, now),
             Event::Kept { sync } => self.kept(&sync, now),
             Event::RollbackJudged { sync, request, verdict } => self.rollback_judged(&sync, &request, *verdict, now),
-            Event::Recorded { plan, desired, receipt } => self.recorded(*plan, &desired, receipt),
+            Event::Recorded { plan, desired, order, receipt } => self.recorded(*plan, &desired, order, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),
             Event::Remembered { sync, result } => self.remembered(&sync, result),
             Event::InventoryKept { sync, inventory, result } => self.inventory_kept(&sync, inventory, result),

@@ -10,7 +10,7 @@ use std::{
 use cluster::{Cluster, Current, ParentInventory, Watch, WatchTarget, crd};
 use jiff::Timestamp;
 use manifest::{Digest, DigestKey, Finding, ObjectRef, Subject};
-use plan::{DesiredState, SyncRef, SyncSpec};
+use plan::{DesiredState, DriftMode, SyncRef, SyncSpec};
 use tokio::sync::mpsc;
 use trust::{CommitId, SignatureCache, TrustRootSpec};
 
@@ -37,6 +37,7 @@ use crate::{
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
     rollbacks::{RollbackState, RolledBack},
+    rollout::{MAX_PARTIAL, same},
     schedule::Jitter,
     source_state::SourceState,
     source_turns::Turns,
@@ -214,8 +215,6 @@ pub(crate) struct SyncState {
     pub(crate) partial: Vec<Arc<DesiredState>>,
     /// The order by which `accepted` is an earlier revision.
     pub(crate) rolled_back: Option<RolledBack>,
-    /// Such an order on its way into the log.
-    pub(crate) rolling_back: Option<RolledBack>,
     /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
     pub(crate) interrupted: Option<Arc<DesiredState>>,
     /// The candidate, if it is refused.
@@ -302,7 +301,6 @@ impl SyncState {
             applied: None,
             partial: Vec::new(),
             rolled_back: None,
-            rolling_back: None,
             interrupted: None,
             held: None,
             failures: Vec::new(),
@@ -318,6 +316,28 @@ impl SyncState {
             requests,
             last_drift: None,
         }
+    }
+
+    /// An advance is on disk: from now on it is what is accepted, by this order if it is one to go back.
+    pub(crate) fn accept(&mut self, desired: &Arc<DesiredState>, entry: (Digest, u64), order: Option<RolledBack>) {
+        self.advance = Some(entry);
+        self.logged_spec = self.judging.as_ref().map(|key| key.spec);
+        if !self.partial.iter().any(|before| same(before, desired)) {
+            if self.partial.len() >= MAX_PARTIAL {
+                tracing::error!(sync = %desired.sync(), "too many revisions in a row were not completed; the oldest is forgotten");
+                self.partial.remove(0);
+            }
+            self.partial.push(desired.clone());
+        }
+        let before = self.accepted.replace(desired.clone());
+        self.rolled_back = order;
+        self.held = None;
+        let looks = self.obeyed.as_ref().is_some_and(|spec| spec.drift.mode != DriftMode::Off);
+        // Drift of what this revision leaves as it was is still there, if anybody looks.
+        let digest = |state: &DesiredState, object: &ObjectRef| state.get(object).map(|object| object.digest);
+        self.flagged.retain(|object, _| {
+            looks && before.as_ref().is_some_and(|before| digest(before, object) == digest(desired, object))
+        });
     }
 
     /// A judgement is over. With `key` nothing is left to do about it, unless somebody asked for another one meanwhile.
