@@ -187,36 +187,65 @@ fn an_advance_ends_a_rollback() {
     assert_eq!(state.partial.len(), 2);
 }
 
+/// What is said of an order that nobody signed, about a Sync whose newest revision is `second`.
+fn judged(shop: &Shop, second: &Verified, order: &SignedOrder) -> String {
+    let now = Timestamp::now();
+    let job = RollbackJob {
+        sync: shop.job(Discovery::default()),
+        journal: shop.world.journal.clone(),
+        root: shop.world.root.clone(),
+        known: std::sync::Arc::default(),
+        verified: std::sync::Arc::new(second.clone()),
+        accepted: second.commit.id(),
+        in_force: second.commit.id(),
+        order: order.clone(),
+        nonce: NONCE.to_owned(),
+        signatures: Vec::new(),
+        seen: Seen { first: now, now },
+    };
+    match rollback_gate::judge(&job) {
+        RollbackVerdict::Good(good) => format!("good {:?}", good.signers),
+        RollbackVerdict::Used => "used".to_owned(),
+        RollbackVerdict::Refused(findings) => format!("{}: {}", findings[0].code.code, findings[0].found),
+    }
+}
+
+/// As it was recorded: its end is in what was signed.
+fn as_recorded(recorded: &RolledBack, first: &Verified) -> SignedOrder {
+    SignedOrder { not_after: recorded.order["notAfter"].as_str().unwrap().parse().unwrap(), ..order(first) }
+}
+
+/// Written, and overtaken before anything was done: it is still to be obeyed. What was begun before that stays begun.
+#[test]
+fn an_order_that_was_not_acted_on_is_not_spent() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    let superseded = |shop: &Shop| {
+        shop.world.journal.superseded(Timestamp::now(), &sync(), &first.commit.id().to_string()).unwrap();
+    };
+    let order = as_recorded(&record(&shop, &first, &second), &first);
+    assert_eq!(judged(&shop, &second, &order), "used");
+    superseded(&shop);
+    assert_eq!(judged(&shop, &second, &order), "W302: to order it: nobody signed it");
+    // Obeyed, and then its second plan is overtaken.
+    let order = as_recorded(&record(&shop, &first, &second), &first);
+    assert_eq!(judged(&shop, &second, &order), "used");
+    record(&shop, &first, &second);
+    superseded(&shop);
+    assert_eq!(judged(&shop, &second, &order), "used");
+    let resumed = shop.resume(Discovery::default(), &shop.question());
+    assert_eq!(names(resumed.accepted.as_ref()), ["a"]);
+}
+
 #[test]
 fn an_order_works_once() {
     let mut shop = Shop::new();
     let (first, second) = two(&mut shop);
-    let judge = |shop: &Shop, order: &SignedOrder| {
-        let now = Timestamp::now();
-        let job = RollbackJob {
-            sync: shop.job(Discovery::default()),
-            journal: shop.world.journal.clone(),
-            root: shop.world.root.clone(),
-            known: std::sync::Arc::default(),
-            verified: std::sync::Arc::new(second.clone()),
-            accepted: second.commit.id(),
-            in_force: second.commit.id(),
-            order: order.clone(),
-            nonce: NONCE.to_owned(),
-            signatures: Vec::new(),
-            seen: Seen { first: now, now },
-        };
-        match rollback_gate::judge(&job) {
-            RollbackVerdict::Good(good) => format!("good {:?}", good.signers),
-            RollbackVerdict::Used => "used".to_owned(),
-            RollbackVerdict::Refused(findings) => format!("{}: {}", findings[0].code.code, findings[0].found),
-        }
-    };
+    let judge = |shop: &Shop, order: &SignedOrder| judged(shop, &second, order);
     let unsigned = judge(&shop, &order(&first));
     assert!(unsigned == "W302: to order it: nobody signed it", "{unsigned}");
     let recorded = record(&shop, &first, &second);
-    let same =
-        SignedOrder { not_after: recorded.order["notAfter"].as_str().unwrap().parse().unwrap(), ..order(&first) };
+    let same = as_recorded(&recorded, &first);
     assert_eq!(judge(&shop, &same), "used");
     let other = judge(&shop, &SignedOrder { reason: "another".to_owned(), ..same });
     assert!(other.starts_with("W703: its nonce was used by another order (log entry "), "{other}");

@@ -258,7 +258,7 @@ fn newest_of_sync(log: &Log, sync: &SyncRef) -> Result<Option<Indexed>, Finding>
     let superseded = latest(log, EntryKind::Hold, &[("sync", &name), ("result", SUPERSEDED)])?;
     let found = match superseded.filter(|superseded| superseded.index > found.index) {
         // Trust or policy moved on before it was acted on: the one before it is in force.
-        Some(_) => acted_on(log, &name)?,
+        Some(_) => acted_on(log, &name, |_| true)?,
         None => Some(found),
     };
     let Some(found) = found else { return Ok(None) };
@@ -267,22 +267,23 @@ fn newest_of_sync(log: &Log, sync: &SyncRef) -> Result<Option<Indexed>, Finding>
     Ok(Some(found).filter(|found| end.is_none_or(|end| end.index < found.index)))
 }
 
-/// The newest acceptance of a Sync that was acted on. Reads the whole log, which a race of
+/// The newest acceptance of a Sync, of those that are `wanted`, that was acted on. Reads the whole log, which a race of
 /// milliseconds makes necessary.
-fn acted_on(log: &Log, name: &str) -> Result<Option<Indexed>, Finding> {
-    let (mut newest, mut before) = (None, None);
+fn acted_on(log: &Log, name: &str, wanted: impl Fn(&Indexed) -> bool) -> Result<Option<Indexed>, Finding> {
+    let (mut newest, mut acted_on) = (None::<Indexed>, None);
     for found in log.entries(0..log.len()) {
         let found = found.map_err(|error| unreadable(&error.to_string()))?;
         let says = |key: &str, value: &str| found.entry.subject.get(key).is_some_and(|said| said == value);
         match found.entry.kind {
             EntryKind::Advance | EntryKind::Rollback if says("sync", name) && says("gate", "sync") => {
-                before = newest.replace(found);
+                let before = newest.replace(found).filter(&wanted);
+                acted_on = before.or(acted_on);
             }
-            EntryKind::Hold if says("sync", name) && says("result", SUPERSEDED) => newest = before.take(),
+            EntryKind::Hold if says("sync", name) && says("result", SUPERSEDED) => newest = None,
             _ => {}
         }
     }
-    Ok(newest)
+    Ok(newest.filter(wanted).or(acted_on))
 }
 
 /// Reads what the log knows of a Sync and renders it again.

@@ -1,14 +1,17 @@
 //! What the log knows of orders to take a Sync back.
 
-use audit::{EntryKind, Indexed};
+use audit::{EntryKind, Indexed, Log};
 use manifest::Finding;
 use plan::SyncRef;
 use serde::Deserialize;
 use serde_json::Value;
 use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
 
-use super::{body, latest, prove_own, unreadable};
-use crate::{journal::Journal, rollbacks::RolledBack};
+use super::{acted_on, body, latest, prove_own, unreadable};
+use crate::{
+    journal::{Journal, SUPERSEDED},
+    rollbacks::RolledBack,
+};
 
 /// An order that was obeyed.
 #[derive(Debug)]
@@ -19,16 +22,30 @@ pub(crate) struct RollbackEntry {
     pub order: Value,
 }
 
-/// The order of this repository that was obeyed with this nonce.
+/// The order of this repository that was obeyed with this nonce. One that trust or policy overtook before it was acted on
+/// was not.
 ///
 /// # Errors
 /// When the log cannot be read.
 pub(crate) fn rollback_with(journal: &Journal, repo_id: &str, nonce: &str) -> Result<Option<RollbackEntry>, Finding> {
-    let Some(found) = latest(journal.log(), EntryKind::Rollback, &[("repoId", repo_id), ("nonce", nonce)])? else {
-        return Ok(None);
-    };
+    let Some(found) = with_nonce(journal.log(), repo_id, nonce)? else { return Ok(None) };
     let order = of_entry(journal, &found)?.map(|rolled_back| rolled_back.order).unwrap_or_default();
     Ok(Some(RollbackEntry { index: found.index, order }))
+}
+
+fn with_nonce(log: &Log, repo_id: &str, nonce: &str) -> Result<Option<Indexed>, Finding> {
+    let subject = [("repoId", repo_id), ("nonce", nonce)];
+    let Some(newest) = latest(log, EntryKind::Rollback, &subject)? else { return Ok(None) };
+    let sync = newest.entry.subject.get("sync").cloned().unwrap_or_default();
+    let superseded = latest(log, EntryKind::Hold, &[("sync", &sync), ("result", SUPERSEDED)])?;
+    if superseded.is_none_or(|superseded| superseded.index < newest.index) {
+        return Ok(Some(newest));
+    }
+    let with_it = |found: &Indexed| {
+        let says = |(key, value): &(&str, &str)| found.entry.subject.get(*key).is_some_and(|said| said == value);
+        found.entry.kind == EntryKind::Rollback && subject.iter().all(says)
+    };
+    acted_on(log, &sync, with_it)
 }
 
 /// A commit that a Sync accepted by an advance, as the log proves.
