@@ -163,6 +163,12 @@ impl Overrides {
         self.active.push(order);
     }
 
+    /// What the order of this name let through: another order may have had the name before, about another commit.
+    fn by(&self, key: &Key, commit: &str) -> Option<&Override> {
+        let request = key.to_string();
+        self.active.iter().find(|order| order.request == request && order.commit.to_string() == commit)
+    }
+
     /// What the condition of the GitSource says; nothing if it never said anything.
     pub(crate) fn condition(&self, known: &[crd::Condition]) -> Option<Verdict> {
         let shown = known.iter().any(|condition| condition.kind == CONDITION);
@@ -403,8 +409,7 @@ impl State {
     fn used(&self, key: &Key, request: &BreakGlassState) -> Option<&Override> {
         let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
         let overrides = &self.sources.get(&source)?.overrides;
-        let of_this = |order: &&Override| order.request == key.to_string();
-        overrides.active.iter().find(of_this)
+        overrides.by(key, &request.resource.spec.commit)
     }
 
     fn break_glass_refused(&mut self, key: &Key, finding: Finding, now: Timestamp) {
@@ -458,5 +463,29 @@ impl State {
         status.observed_generation = generation;
         set(&mut status.conditions, [ready], generation, now);
         self.reporter.status(Status::BreakGlass(request.resource.clone(), Box::new(status)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_the_same_name_about_another_commit_did_nothing() {
+        let key = Key { namespace: "shop".to_owned(), name: "urgent".to_owned() };
+        let commits = ["a", "b"].map(|digit| digit.repeat(40));
+        let mut overrides = Overrides::default();
+        overrides.add(Override {
+            request: key.to_string(),
+            commit: commits[0].parse().unwrap(),
+            steps: Vec::new(),
+            signers: Vec::new(),
+            reason: String::new(),
+            since: Timestamp::now(),
+            order: Value::Null,
+            signatures: Vec::new(),
+        });
+        assert!(overrides.by(&key, &commits[0]).is_some() && overrides.by(&key, &commits[1]).is_none());
+        assert!(overrides.by(&Key { name: "other".to_owned(), ..key }, &commits[0]).is_none());
     }
 }
