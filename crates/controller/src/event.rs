@@ -70,6 +70,8 @@ pub(crate) enum Event {
     Kept {
         /// The Sync.
         sync: SyncRef,
+        /// What is said today of the revision that it is held to.
+        verdict: Result<Prepared, Vec<Finding>>,
     },
     /// An order to take a Sync back was judged.
     RollbackJudged {

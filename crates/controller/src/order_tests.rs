@@ -162,6 +162,50 @@ fn what_changes_nothing_in_the_folder_is_kept() {
     assert!(!is_kept(&shop, from, &below));
 }
 
+fn with_broken(verified: &Verified, broken: Option<manifest::Finding>) -> Verified {
+    let mut verified = verified.clone();
+    verified.broken = broken;
+    verified
+}
+
+/// What policies and revocations of today say of what a Sync is held to, by codes.
+#[test]
+fn what_a_sync_is_held_to_is_judged_by_today() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    let verdict = |shop: &Shop, verified: &Verified| {
+        let (target, root) = (first.commit.clone(), shop.world.root.clone());
+        let job = sync_gate::SyncJob { rolled_back_from: Some(second.commit.id()), ..shop.job(Discovery::default()) };
+        assert!(sync_gate::is_kept(&job, verified).unwrap());
+        let kept = rollback_gate::Kept { target, root, known: std::sync::Arc::default() };
+        let (state, findings) = match rollback_gate::kept_verdict(&job, verified, Some(&kept)) {
+            Ok(prepared) => (Some(prepared.desired), prepared.findings),
+            Err(findings) => (None, findings),
+        };
+        let codes: Vec<&str> = findings.iter().map(|finding| finding.code.code).collect();
+        format!("{} {}", names(state.as_ref()).join(" "), codes.join(" "))
+    };
+    assert_eq!(verdict(&shop, &second), "a ");
+    let allowed = shop.order_policy("CREATE, UPDATE", "2");
+    assert_eq!(verdict(&shop, &allowed), "a ");
+    let forbidden = shop.order_policy("CREATE, UPDATE", "1");
+    assert_eq!(verdict(&shop, &forbidden), "a W801");
+    // The key that brought it is revoked: what is verified holds no longer, nor does what the Sync is held to.
+    let kim = shop.world.keys.generate("kim", KeyType::Ed25519).unwrap();
+    let file = TrustFile::team("urn:shop", &shop.world.root_key, &shop.world.root_key, &kim).version(3);
+    let file = file.rule("shop", &["shop/**"], &[("sre", 1)], &[]);
+    let file = file.revoke_key(&shop.world.sre.fingerprint().unwrap(), "stolen");
+    trust(&shop.world.repo, &file, &shop.world.root_key);
+    let outcome = shop.world.judge(Floors { log: Some(forbidden.commit), ..Floors::default() });
+    let SourceOutcome::Refused { prefix: Some(revoked), .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(verdict(&shop, &revoked), " W304");
+    // Also when the head was made anew by somebody else.
+    let broken = revoked.broken.clone();
+    let mended = with_broken(&revoked, None);
+    assert_eq!(verdict(&shop, &mended), " W304");
+    assert_eq!(verdict(&shop, &with_broken(&second, broken)), " W304");
+}
+
 /// The order goes with the plan that it is written with: the next advance is one, whatever became of the order.
 #[test]
 fn an_advance_ends_a_rollback() {

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 
 use git::{Approvals, Attested, Mirror};
+use jiff::Timestamp;
 use manifest::Finding;
-use plan::DesiredState;
-use trust::{CommitId, Rollback, Seen, SignatureCache, SignedOrder, TrustRootSpec, Verifiers, judge_rollback};
+use plan::{DesiredState, PruneTrailer};
+use trust::{
+    AuthorizedCommit, CommitId, Rollback, Seen, SignatureCache, SignedOrder, TrustRootSpec, Verifiers, judge_rollback,
+    still_holds_at,
+};
 
 use crate::{
     journal::Journal,
     resume::{self, RollbackEntry},
     source_gate::{Verified, keyless},
-    sync_gate::{self, SyncJob},
+    sync_gate::{self, Prepared, SyncJob},
 };
 
 /// What one judgement needs.
@@ -61,6 +65,40 @@ pub(crate) struct GoodRollback {
     pub findings: Vec<Finding>,
     /// Who signed it.
     pub signers: Vec<String>,
+}
+
+/// What a Sync that was rolled back is held to.
+pub(crate) struct Kept {
+    /// The commit.
+    pub target: AuthorizedCommit,
+    /// What trust starts from.
+    pub root: Arc<TrustRootSpec>,
+    /// What was verified before under it.
+    pub known: Arc<SignatureCache>,
+}
+
+/// Judges what a Sync is held to by what is verified now: as a candidate is judged, and nothing is asked of who signed it.
+///
+/// # Errors
+/// As [`sync_gate::prepare`]; W304 if it holds no longer.
+pub(crate) fn kept_verdict(job: &SyncJob, verified: &Verified, kept: Option<&Kept>) -> Result<Prepared, Vec<Finding>> {
+    let one = |finding: Finding| vec![finding];
+    let Some(Kept { target, root, known }) = kept else {
+        let found = format!("what Sync {} is held to is not known", job.sync);
+        return Err(one(sync_gate::unreadable(&verified.commit, &found)));
+    };
+    let mirror = Mirror::open(&job.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
+    let approvals = Approvals::open(&job.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
+    let history = Attested { objects: mirror.objects(), approvals: &approvals };
+    let keyless = keyless(root);
+    let with = Verifiers { known: Some(known), keyless: keyless.as_ref().map(|one| one as _) };
+    let (commit, by) = (target.id(), verified.commit.id());
+    still_holds_at(&history, root, &commit, &by, Timestamp::now(), with).map_err(one)?;
+    if let Some(broken) = &verified.broken {
+        return Err(one(broken.clone()));
+    }
+    let (desired, findings) = sync_gate::prepare_again(job, target, verified)?;
+    Ok(Prepared { desired, findings, trailer: PruneTrailer::default() })
 }
 
 /// Judges an order.

@@ -259,7 +259,7 @@ impl State {
     }
 
     /// Decides about an order by those who may give it, and has it written down before anything is done.
-    fn roll_back(
+    pub(crate) fn roll_back(
         &mut self,
         sync: &SyncRef,
         target: Arc<DesiredState>,
@@ -347,36 +347,6 @@ impl State {
         for request in self.rollbacks.values_mut().filter(|request| request.is_about(sync)) {
             if request.resource.spec.nonce == nonce {
                 request.answer = Answer::Used;
-            }
-        }
-    }
-
-    /// The candidate changes nothing for a Sync that was rolled back: it stays there, and what is left to do of that is done.
-    pub(crate) fn kept(&mut self, sync: &SyncRef, now: Timestamp) {
-        let key = self.syncs.get(sync).and_then(|state| state.judging.clone());
-        let current = self.verdict_key(sync).map(|(_, key)| key);
-        self.idle(sync);
-        if key.is_none() || key != current {
-            return self.consider(sync);
-        }
-        let Some(state) = self.syncs.get_mut(sync) else { return };
-        state.held = None;
-        let unfinished = state.is_incomplete().then(|| state.accepted.clone().zip(state.rolled_back.clone())).flatten();
-        self.refusals.clear(&format!("Sync {sync}"));
-        self.dirty.insert(Dirty::Sync(sync.clone()));
-        match unfinished {
-            None => {
-                if let Some(state) = self.syncs.get_mut(sync) {
-                    state.judged(key);
-                }
-            }
-            Some((target, order)) => {
-                if self.roll_back(sync, target, &[], order, now).is_err() {
-                    if let Some(state) = self.syncs.get_mut(sync) {
-                        state.judged(key);
-                    }
-                    self.heal_incomplete(sync, now);
-                }
             }
         }
     }

@@ -14,12 +14,12 @@ use crate::{
     code::ControllerCode,
     event::Event,
     fault::FaultPoint,
-    refusals::Refused,
     report::chain,
     resources::finding,
+    rollback_gate::kept_verdict,
     rollbacks::RolledBack,
     source_gate::Verified,
-    state::{Dirty, Held, Phase, Resume, State, VerdictKey},
+    state::{Dirty, Phase, Resume, State, VerdictKey},
     sync_gate::{self, Prepared, SyncJob},
 };
 
@@ -60,6 +60,7 @@ impl State {
             return;
         }
         let Some(job) = self.sync_job(sync, &verified) else { return };
+        let kept = self.kept_to(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
         state.candidate = Some(key.commit);
@@ -68,7 +69,7 @@ impl State {
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
             move || match sync_gate::is_kept(&job, &verified) {
-                Ok(true) => Event::Kept { sync },
+                Ok(true) => Event::Kept { sync, verdict: kept_verdict(&job, &verified, kept.as_ref()) },
                 Ok(false) => Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
                 Err(findings) => Event::Prepared { sync, outcome: Err(findings) },
             },
@@ -231,76 +232,6 @@ impl State {
         let trust_digest =
             self.root_of(key).map_or_else(|| verified.commit.trust_digest(), |root| verified.trust_digest(&root));
         Some(Current { trust_digest, policy_digest: verified.policies.digest() })
-    }
-
-    /// A candidate is refused; what was accepted stays in force and is healed.
-    fn refuse(
-        &mut self,
-        sync: &SyncRef,
-        key: &VerdictKey,
-        findings: Vec<Finding>,
-        inputs: Option<&VerdictInputs>,
-        now: Timestamp,
-    ) {
-        let owner = format!("Sync {sync}");
-        let revision = key.commit.to_string();
-        let before = self.syncs.get(sync).and_then(|state| state.held.as_ref());
-        let held = Held::renew(before, revision, findings, self.signer_of(sync), now);
-        let Held { revision, findings, .. } = &held;
-        let refused = Refused { revision, findings, inputs };
-        if self.refusals.is_new(&owner, &refused) {
-            for finding in findings {
-                tracing::warn!(sync = %sync, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
-                self.metrics.decided("refuse", finding.code.reason);
-            }
-            self.announce_held_sync(sync, &held);
-            self.log_refusal(owner, revision, findings, inputs, now);
-        }
-        let Some(state) = self.syncs.get_mut(sync) else { return };
-        state.held = Some(held);
-        state.judged(Some(key.clone()));
-        state.phase = Phase::Idle;
-        self.dirty.insert(Dirty::Sync(sync.clone()));
-        self.heal_incomplete(sync, now);
-    }
-
-    /// Writes a refusal to the log, beside the loop: a slow disk delays no revert.
-    pub(crate) fn log_refusal(
-        &self,
-        owner: String,
-        revision: &str,
-        findings: &[Finding],
-        inputs: Option<&VerdictInputs>,
-        now: Timestamp,
-    ) {
-        let (journal, revision, findings, inputs) =
-            (self.journal.clone(), revision.to_owned(), findings.to_vec(), inputs.cloned());
-        let failed = owner.clone();
-        self.blocking(
-            move || {
-                let refused = Refused { revision: &revision, findings: &findings, inputs: inputs.as_ref() };
-                let result = journal.refuse(now, &owner, &refused).map(drop).map_err(Some);
-                Event::RefusalLogged { owner, result }
-            },
-            move |why| {
-                tracing::error!(owner = failed, why, "a refusal was not written to the log");
-                Event::RefusalLogged { owner: failed, result: Err(None) }
-            },
-        );
-    }
-
-    /// A refusal is in the log, or not: then it is told once more when it is reached again.
-    pub(crate) fn refusal_logged(&mut self, owner: &str, result: Result<(), Option<LogError>>) {
-        let Err(error) = result else { return };
-        self.refusals.clear(owner);
-        if let Some(error) = error {
-            self.log_failed(&error);
-        }
-    }
-
-    fn signer_of(&self, sync: &SyncRef) -> Option<String> {
-        let verified = self.source_of(sync)?.1.verified.as_ref()?;
-        verified.commit.signer().map(|signer| format!("{} ({})", signer.principal, signer.key))
     }
 
     /// Writes the decision to the log; nothing is sent before that is on disk.

@@ -311,7 +311,7 @@ impl State {
             Event::SyncResumed { sync, outcome } => self.sync_resumed(&sync, outcome, now),
             Event::SpecResumed { sync, outcome } => self.spec_resumed(&sync, outcome, now),
             Event::Prepared { sync, outcome } => self.prepared(&sync, outcome, now),
-            Event::Kept { sync } => self.kept(&sync, now),
+            Event::Kept { sync, verdict } => self.kept(&sync, verdict, now),
             Event::RollbackJudged { sync, request, verdict } => self.rollback_judged(&sync, &request, *verdict, now),
             Event::Recorded { plan, desired, order, receipt } => self.recorded(*plan, &desired, order, receipt),
             Event::Applied { sync, report, inventory, plan } => self.applied(&sync, *report, inventory, &plan, now),

@@ -122,7 +122,7 @@ impl Shop {
         self.accept(&sre)
     }
 
-    fn order_policy(&mut self, operations: &str, forbidden: &str) -> Verified {
+    pub(crate) fn order_policy(&mut self, operations: &str, forbidden: &str) -> Verified {
         self.world.repo.write("policies/values.yaml", policy(operations, forbidden)).unwrap();
         let key = self.world.root_key.clone();
         self.accept(&key)
