@@ -75,6 +75,7 @@ mod resume;
 mod revert_counts;
 mod revert_failures;
 mod rollback_gate;
+mod rollback_orders;
 mod rollbacks;
 mod rollout;
 mod run;

@@ -250,6 +250,7 @@ fn judged(shop: &Shop, second: &Verified, order: &SignedOrder) -> String {
     match rollback_gate::judge(&job) {
         RollbackVerdict::Good(good) => format!("good {:?}", good.signers),
         RollbackVerdict::Used => "used".to_owned(),
+        RollbackVerdict::Void(finding) => format!("void {}: {}", finding.code.code, finding.found),
         RollbackVerdict::Refused(findings) => format!("{}: {}", findings[0].code.code, findings[0].found),
     }
 }
@@ -270,7 +271,7 @@ fn an_order_that_was_not_acted_on_is_not_spent() {
     let order = as_recorded(&record(&shop, &first, &second), &first);
     assert_eq!(judged(&shop, &second, &order), "used");
     superseded(&shop);
-    assert_eq!(judged(&shop, &second, &order), "W302: to order it: nobody signed it");
+    assert_eq!(judged(&shop, &second, &order), "void W302: to order it: nobody signed it");
     // Obeyed, and then its second plan is overtaken.
     let order = as_recorded(&record(&shop, &first, &second), &first);
     assert_eq!(judged(&shop, &second, &order), "used");
@@ -287,12 +288,12 @@ fn an_order_works_once() {
     let (first, second) = two(&mut shop);
     let judge = |shop: &Shop, order: &SignedOrder| judged(shop, &second, order);
     let unsigned = judge(&shop, &order(&first));
-    assert!(unsigned == "W302: to order it: nobody signed it", "{unsigned}");
+    assert!(unsigned == "void W302: to order it: nobody signed it", "{unsigned}");
     let recorded = record(&shop, &first, &second);
     let same = as_recorded(&recorded, &first);
     assert_eq!(judge(&shop, &same), "used");
     let other = judge(&shop, &SignedOrder { reason: "another".to_owned(), ..same });
-    assert!(other.starts_with("W703: its nonce was used by another order (log entry "), "{other}");
+    assert!(other.starts_with("void W703: its nonce was used by another order (log entry "), "{other}");
     assert_eq!(json!(recorded)["over"], second.commit.id().to_string());
 }
 

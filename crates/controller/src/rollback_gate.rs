@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use manifest::Finding;
 use plan::{DesiredState, PruneTrailer};
 use trust::{
-    AuthorizedCommit, CommitId, Rollback, Seen, SignatureCache, SignedOrder, TrustRootSpec, Verifiers, judge_rollback,
-    still_holds_at,
+    AuthorizedCommit, CommitId, Rollback, Seen, SignatureCache, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
+    judge_rollback, rollback_signers, still_holds_at,
 };
 
 use crate::{
@@ -52,6 +52,8 @@ pub(crate) enum RollbackVerdict {
     Good(Box<GoodRollback>),
     /// It was obeyed before. An order works once.
     Used,
+    /// It is not obeyed, and never will be under this trust.
+    Void(Box<Finding>),
     /// It is not obeyed.
     Refused(Vec<Finding>),
 }
@@ -113,12 +115,9 @@ fn verdict(job: &RollbackJob) -> Result<RollbackVerdict, Vec<Finding>> {
         Some(RollbackEntry { order: used, .. }) if used == order.statement() => return Ok(RollbackVerdict::Used),
         Some(entry) => {
             let found = format!("its nonce was used by another order (log entry {})", entry.index);
-            return Err(one(order.invalid(found, "a nonce that was never used")));
+            return Ok(RollbackVerdict::Void(Box::new(order.invalid(found, "a nonce that was never used"))));
         }
         None => {}
-    }
-    if let Some(broken) = &job.verified.broken {
-        return Err(one(broken.clone()));
     }
     let mirror = Mirror::open(&job.sync.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
     let approvals = Approvals::open(&job.sync.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
@@ -135,6 +134,13 @@ fn verdict(job: &RollbackJob) -> Result<RollbackVerdict, Vec<Finding>> {
     };
     let keyless = keyless(&job.root);
     let with = Verifiers { known: Some(&job.known), keyless: keyless.as_ref().map(|one| one as _) };
+    if let Err(finding) = rollback_signers(&history, &job.root, &rollback, with) {
+        let is_void = [TrustCode::W302, TrustCode::W703].iter().any(|code| finding.code == code.entry());
+        return if is_void { Ok(RollbackVerdict::Void(Box::new(finding))) } else { Err(one(finding)) };
+    }
+    if let Some(broken) = &job.verified.broken {
+        return Err(one(broken.clone()));
+    }
     let signers = judge_rollback(&history, &job.root, &rollback, with).map_err(one)?;
     let accepted = resume::accepted_before(&job.journal, &job.sync.sync, &order.commit, &job.root).map_err(one)?;
     let Some(commit) = accepted else {

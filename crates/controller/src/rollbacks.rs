@@ -3,10 +3,7 @@
 //! An order works once. What was obeyed is in the log and stays in force, also when its object is deleted and after a
 //! restart, until the Sync accepts another revision: one that changes something in its folder, or comes with another spec.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use cluster::{Note, Severity, Sighting, crd};
 use jiff::Timestamp;
@@ -14,7 +11,7 @@ use manifest::{Digest, Finding};
 use plan::{ApprovedPlan, Decision, DesiredState, INSTANCE_LABEL, Inputs, PlanOrigin, Question, SyncRef, decide};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use trust::{CommitId, Seen};
+use trust::CommitId;
 
 use crate::{
     code::ControllerCode,
@@ -26,11 +23,9 @@ use crate::{
     report::regarding,
     resources::{finding, key_of, label},
     rollback_gate::{self, RollbackJob, RollbackVerdict},
+    rollback_orders::{self, Answer, RollbackState},
     state::{Dirty, Key, Phase, State},
 };
-
-/// How long a refused order waits until it is judged again: somebody may have mended what it was refused for.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// An order by which a Sync is held to an earlier revision, as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,42 +74,6 @@ impl RolledBack {
     }
 }
 
-/// What is known of a RollbackRequest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
-    /// It is not judged yet.
-    Pending,
-    /// It is not obeyed.
-    Refused(Box<Finding>),
-    /// It was obeyed.
-    Used,
-}
-
-/// A RollbackRequest.
-#[derive(Debug)]
-pub(crate) struct RollbackState {
-    resource: Box<crd::RollbackRequest>,
-    answer: Answer,
-    due: Instant,
-}
-
-impl RollbackState {
-    fn is_about(&self, sync: &SyncRef) -> bool {
-        self.resource.namespace() == Some(sync.namespace.as_str()) && self.resource.spec.sync == sync.name
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.answer != Answer::Used && self.due <= now
-    }
-
-    /// When the API server made the object: an order that counts too late then never will.
-    fn seen(&self, now: Timestamp) -> Seen {
-        let made = self.resource.metadata.creation_timestamp.as_ref();
-        let made = made.and_then(|made| made.0.to_string().parse().ok());
-        Seen { first: made.map_or(now, |made: Timestamp| made.min(now)), now }
-    }
-}
-
 impl State {
     /// A watch saw a RollbackRequest.
     pub(crate) fn rollback_seen(&mut self, seen: &Sighting) {
@@ -133,8 +92,7 @@ impl State {
                 return;
             }
             _ => {
-                let state = RollbackState { resource, answer: Answer::Pending, due: Instant::now() };
-                self.rollbacks.insert(key.clone(), state);
+                self.rollbacks.insert(key.clone(), RollbackState::new(resource));
             }
         }
         if let Some(state) = self.syncs.get_mut(&sync)
@@ -158,22 +116,28 @@ impl State {
     /// Starts the judgement of an order about a Sync that has nothing else to do. Returns whether there is one.
     pub(crate) fn judge_rollback(&mut self, sync: &SyncRef) -> bool {
         let moment = Instant::now();
-        let due = self.rollbacks.iter().find(|(_, request)| request.is_about(sync) && request.is_due(moment));
-        let Some(key) = due.map(|(key, _)| key.clone()) else { return false };
+        // The cheap question first: this is asked at every turn.
+        if !rollback_orders::any_due(&self.rollbacks, sync, moment) {
+            return false;
+        }
+        let Some((_, judging)) = self.verdict_key(sync) else { return false };
+        let turn = rollback_orders::take_turn(&mut self.rollbacks, sync, &judging.trust, moment);
+        self.dirty.extend(turn.crowded.into_iter().map(Dirty::Rollback));
+        let Some(key) = turn.next else { return false };
         let now = Timestamp::now();
         let job = match self.rollback_job(sync, &key, now) {
             Some(Ok(job)) => job,
             // What it is judged by is not known yet.
             None => return false,
             Some(Err(finding)) => {
-                self.rollback_refused(&key, &[finding], now);
+                self.rollback_refused(&key, &[finding], Some(judging.trust), now);
                 return false;
             }
         };
-        let judging = self.verdict_key(sync).map(|(_, key)| key);
         let Some(state) = self.syncs.get_mut(sync) else { return false };
         state.phase = Phase::Preparing;
-        state.judging = judging;
+        state.judging = Some(judging);
+        state.order_judged = true;
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
             move || Event::RollbackJudged { sync, request: key, verdict: Box::new(rollback_gate::judge(&job)) },
@@ -223,18 +187,20 @@ impl State {
     pub(crate) fn rollback_judged(&mut self, sync: &SyncRef, key: &Key, verdict: RollbackVerdict, now: Timestamp) {
         let judged_by = self.syncs.get(sync).and_then(|state| state.judging.clone());
         self.idle(sync);
-        if judged_by.is_none() || self.verdict_key(sync).map(|(_, key)| key) != judged_by {
+        let current = self.verdict_key(sync).map(|(_, key)| key);
+        let Some(by) = judged_by.filter(|by| current.as_ref() == Some(by)) else {
             // Judged by what is no longer in force: the verdict is worth nothing.
             return self.consider(sync);
-        }
+        };
         match verdict {
             RollbackVerdict::Used => self.answer_rollback(key, Answer::Used),
-            RollbackVerdict::Refused(findings) => self.rollback_refused(key, &findings, now),
+            RollbackVerdict::Void(finding) => self.rollback_refused(key, &[*finding], Some(by.trust), now),
+            RollbackVerdict::Refused(findings) => self.rollback_refused(key, &findings, None, now),
             RollbackVerdict::Good(good) => {
                 if let Some(order) = self.ordered(sync, key, good.signers, now)
                     && let Err(findings) = self.roll_back(sync, good.desired, &good.findings, order, now)
                 {
-                    self.rollback_refused(key, &findings, now);
+                    self.rollback_refused(key, &findings, None, now);
                 }
             }
         }
@@ -351,10 +317,10 @@ impl State {
         }
     }
 
-    fn rollback_refused(&mut self, key: &Key, findings: &[Finding], now: Timestamp) {
+    /// `void`: the trust under which it never counts.
+    fn rollback_refused(&mut self, key: &Key, findings: &[Finding], void: Option<Digest>, now: Timestamp) {
         let Some(first) = findings.first().cloned() else { return };
-        let Some(request) = self.rollbacks.get_mut(key) else { return };
-        request.due = Instant::now() + AGAIN;
+        let Some(request) = self.rollbacks.get(key) else { return };
         // It is judged again and again, and has times in its words.
         let told = matches!(&request.answer, Answer::Refused(before) if before.code == first.code);
         let (revision, uid) = (request.resource.spec.to.clone(), request.resource.metadata.uid.clone());
@@ -368,7 +334,10 @@ impl State {
             self.announce(&regarding, findings, "Rollback", None);
             self.log_refusal(owner, &revision, findings, None, now);
         }
-        self.answer_rollback(key, Answer::Refused(Box::new(first)));
+        if let Some(request) = self.rollbacks.get_mut(key) {
+            request.refuse(first, void, Instant::now());
+        }
+        self.dirty.insert(Dirty::Rollback(key.clone()));
     }
 
     fn answer_rollback(&mut self, key: &Key, answer: Answer) {
@@ -395,7 +364,7 @@ impl State {
                 Verdict::refused("Ready", &finding(ControllerCode::A141, &name, &missing, "an existing Sync"))
             }
             (_, Answer::Pending) => Verdict::unknown("Ready", "Pending", "it is not judged yet"),
-            (_, Answer::Refused(finding)) => Verdict::refused("Ready", finding),
+            (_, Answer::Refused(finding) | Answer::Crowded(finding)) => Verdict::refused("Ready", finding),
             (Some(state), Answer::Used) => {
                 let nonce = &request.resource.spec.nonce;
                 match state.rolled_back.as_ref().filter(|order| order.nonce == *nonce) {
@@ -407,7 +376,9 @@ impl State {
             }
         };
         let stalled = match &request.answer {
-            Answer::Refused(finding) => Verdict::yes("Stalled", finding.code.reason, &finding.fix),
+            Answer::Refused(finding) | Answer::Crowded(finding) => {
+                Verdict::yes("Stalled", finding.code.reason, &finding.fix)
+            }
             Answer::Pending | Answer::Used => Verdict::no("Stalled", "Progressing", ""),
         };
         let generation = request.resource.metadata.generation;

@@ -51,11 +51,14 @@ impl State {
         if state.resume != Resume::Done || state.gone {
             return;
         }
-        if self.judge_rollback(sync) {
+        // The cheap question first: this is asked at every turn.
+        let candidate = self.to_judge(sync);
+        // One order at most, then what waits: whoever may write orders must not keep commits from being rolled out.
+        let is_its_turn = self.syncs.get(sync).is_some_and(|state| state.order_judged) && candidate.is_some();
+        if !is_its_turn && self.judge_rollback(sync) {
             return;
         }
-        // The cheap question first: this is asked at every turn.
-        let Some((verified, key)) = self.to_judge(sync) else { return self.give_up_waiting(sync) };
+        let Some((verified, key)) = candidate else { return self.give_up_waiting(sync) };
         if !self.is_observed(sync) {
             return;
         }
@@ -63,6 +66,7 @@ impl State {
         let kept = self.kept_to(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
+        state.order_judged = false;
         state.candidate = Some(key.commit);
         state.judging = Some(key);
         state.requests.begin();

@@ -36,7 +36,8 @@ use crate::{
     resume::names_others,
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
-    rollbacks::{RollbackState, RolledBack},
+    rollback_orders::RollbackState,
+    rollbacks::RolledBack,
     rollout::{MAX_PARTIAL, same},
     schedule::Jitter,
     source_state::SourceState,
@@ -215,6 +216,8 @@ pub(crate) struct SyncState {
     pub(crate) partial: Vec<Arc<DesiredState>>,
     /// The order by which `accepted` is an earlier revision.
     pub(crate) rolled_back: Option<RolledBack>,
+    /// An order was judged since the last candidate was: it is the candidate's turn, if there is one.
+    pub(crate) order_judged: bool,
     /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
     pub(crate) interrupted: Option<Arc<DesiredState>>,
     /// The candidate, if it is refused.
@@ -301,6 +304,7 @@ impl SyncState {
             applied: None,
             partial: Vec::new(),
             rolled_back: None,
+            order_judged: false,
             interrupted: None,
             held: None,
             failures: Vec::new(),

@@ -1,0 +1,220 @@
+//! Which order to take a Sync back is judged next. Anybody with the right to make objects may write orders, so what they
+//! cost is bounded: one at a time, none twice that can never count, and not more of them than people need.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use cluster::crd;
+use jiff::Timestamp;
+use manifest::{Digest, Finding, shell_quote};
+use plan::SyncRef;
+use trust::Seen;
+
+use crate::{code::ControllerCode, resources::finding, state::Key};
+
+/// How long a refused order waits until it is judged again: somebody may have mended what it was refused for.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Most orders about one Sync that are judged: two for each of eight people. At 16 signatures each they are 256
+/// verifications a minute, of less than 1 ms.
+const MAX_ORDERS: usize = 16;
+
+/// What is known of a RollbackRequest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is not judged yet.
+    Pending,
+    /// It is not obeyed.
+    Refused(Box<Finding>),
+    /// There are too many others.
+    Crowded(Box<Finding>),
+    /// It was obeyed.
+    Used,
+}
+
+/// A RollbackRequest.
+#[derive(Debug)]
+pub(crate) struct RollbackState {
+    pub(crate) resource: Box<crd::RollbackRequest>,
+    pub(crate) answer: Answer,
+    /// When it may be judged again.
+    due: Instant,
+    /// Digest of the trust under which it never counts.
+    void: Option<Digest>,
+}
+
+impl RollbackState {
+    pub(crate) fn new(resource: Box<crd::RollbackRequest>) -> Self {
+        Self { resource, answer: Answer::Pending, due: Instant::now(), void: None }
+    }
+
+    pub(crate) fn is_about(&self, sync: &SyncRef) -> bool {
+        self.resource.namespace() == Some(sync.namespace.as_str()) && self.resource.spec.sync == sync.name
+    }
+
+    /// It is not obeyed. Under `void` it never counts; without that it is judged again later.
+    pub(crate) fn refuse(&mut self, finding: Finding, void: Option<Digest>, now: Instant) {
+        self.answer = Answer::Refused(Box::new(finding));
+        self.due = now + AGAIN;
+        self.void = void;
+    }
+
+    fn may_be_due(&self, now: Instant) -> bool {
+        self.answer != Answer::Used && self.due <= now
+    }
+
+    /// Whether it may still count.
+    fn is_open(&self, trust: &Digest) -> bool {
+        self.answer != Answer::Used && self.void.as_ref() != Some(trust)
+    }
+
+    fn made(&self) -> Option<Timestamp> {
+        self.resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok())
+    }
+
+    /// When the API server made the object: an order that counts too late then never will.
+    pub(crate) fn seen(&self, now: Timestamp) -> Seen {
+        Seen { first: self.made().map_or(now, |made| made.min(now)), now }
+    }
+
+    /// There are too many. What it says is not looked at.
+    fn crowded(&self, key: &Key) -> Finding {
+        let found = format!("{MAX_ORDERS} orders about the Sync were made before it that may count");
+        let needed = format!("at most {MAX_ORDERS} orders about a Sync");
+        let mut finding = match self.resource.spec.order(&key.namespace) {
+            Ok(order) => order.invalid(found, &needed),
+            Err(_unread) => finding(ControllerCode::A142, &format!("RollbackRequest {key}"), &found, &needed),
+        };
+        let namespace = shell_quote(&key.namespace);
+        finding.fix = format!("kubectl -n {namespace} get rollbackrequests # then delete those that are not needed");
+        finding
+    }
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The order that is judged next.
+    pub(crate) next: Option<Key>,
+    /// Orders that are too many, as news.
+    pub(crate) crowded: Vec<Key>,
+}
+
+/// Whether an order about a Sync may have to be judged.
+pub(crate) fn any_due(orders: &BTreeMap<Key, RollbackState>, sync: &SyncRef, now: Instant) -> bool {
+    orders.values().any(|order| order.may_be_due(now) && order.is_about(sync))
+}
+
+/// Of the orders about a Sync that may count under this trust: the one that waits longest. Those beyond [`MAX_ORDERS`] are
+/// refused until older ones are gone or void.
+pub(crate) fn take_turn(
+    orders: &mut BTreeMap<Key, RollbackState>,
+    sync: &SyncRef,
+    trust: &Digest,
+    now: Instant,
+) -> Turn {
+    let open = orders.iter().filter(|(_, order)| order.is_about(sync) && order.is_open(trust));
+    let mut open: Vec<_> = open.map(|(key, order)| (order.made(), key.clone(), order.due)).collect();
+    open.sort();
+    let beyond = open.split_off(open.len().min(MAX_ORDERS));
+    let mut turn = Turn::default();
+    for (_, key, _) in beyond {
+        if let Some(order) = orders.get_mut(&key).filter(|order| order.may_be_due(now)) {
+            order.answer = Answer::Crowded(Box::new(order.crowded(&key)));
+            order.due = now + AGAIN;
+            turn.crowded.push(key);
+        }
+    }
+    let due = open.into_iter().filter(|(_, _, due)| *due <= now);
+    turn.next = due.min_by_key(|(_, _, due)| *due).map(|(_, key, _)| key);
+    turn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        Key { namespace: "shop".to_owned(), name: format!("order-{number:02}") }
+    }
+
+    fn sync() -> SyncRef {
+        SyncRef { namespace: "shop".to_owned(), name: "web".to_owned() }
+    }
+
+    /// Orders about a Sync, each made a second after the one before.
+    fn orders(count: usize) -> BTreeMap<Key, RollbackState> {
+        let order = |number: usize| {
+            let commit = "a".repeat(40);
+            let resource = serde_json::json!({
+                "apiVersion": "writ.dev/v1alpha1", "kind": "RollbackRequest",
+                "metadata": {
+                    "namespace": "shop", "name": key(number).name,
+                    "creationTimestamp": format!("2026-01-01T00:00:{number:02}Z"),
+                },
+                "spec": {
+                    "sync": "web", "repoId": "urn:shop", "to": commit, "payloadSha256": "b".repeat(64), "reason": "errors",
+                    "notAfter": "2026-01-01T01:00:00Z", "nonce": format!("n{number}"), "signatures": [],
+                },
+            });
+            (key(number), RollbackState::new(Box::new(serde_json::from_value(resource).unwrap())))
+        };
+        (0..count).map(order).collect()
+    }
+
+    fn junk() -> Finding {
+        finding(ControllerCode::A142, "RollbackRequest shop/one", "nobody signed it", "a signature")
+    }
+
+    #[test]
+    fn what_never_counts_is_not_judged_again_under_the_same_trust() {
+        let (mut orders, trust, other) = (orders(2), Digest::of(b"trust"), Digest::of(b"other"));
+        let now = Instant::now();
+        let next = |orders: &mut _, trust, now| take_turn(orders, &sync(), trust, now).next;
+        let later = now + AGAIN;
+        orders.get_mut(&key(0)).unwrap().refuse(junk(), Some(trust), now);
+        orders.get_mut(&key(1)).unwrap().refuse(junk(), None, now);
+        assert_eq!(next(&mut orders, &trust, now), None);
+        assert_eq!(next(&mut orders, &trust, later), Some(key(1)));
+        orders.get_mut(&key(1)).unwrap().answer = Answer::Used;
+        assert_eq!(next(&mut orders, &trust, later), None);
+        // A key may have been added since.
+        assert_eq!(next(&mut orders, &other, later), Some(key(0)));
+    }
+
+    #[test]
+    fn whoever_waits_longest_is_next() {
+        let (mut orders, trust, start) = (orders(2), Digest::of(b"trust"), Instant::now());
+        let mut judged = Vec::new();
+        for minute in 1..5 {
+            let now = start + AGAIN * minute + Duration::from_secs(u64::from(minute));
+            let next = take_turn(&mut orders, &sync(), &trust, now).next.unwrap();
+            orders.get_mut(&next).unwrap().refuse(junk(), None, now);
+            judged.push(next);
+        }
+        assert_eq!(judged, [key(0), key(1), key(0), key(1)]);
+    }
+
+    /// Beyond the limit the newest are refused unread, each told once a minute, until others are void.
+    #[test]
+    fn more_orders_than_people_need_wait() {
+        let (mut orders, trust, now) = (orders(MAX_ORDERS + 2), Digest::of(b"trust"), Instant::now() + AGAIN);
+        let turn = take_turn(&mut orders, &sync(), &trust, now);
+        assert_eq!(turn, Turn { next: Some(key(0)), crowded: vec![key(MAX_ORDERS), key(MAX_ORDERS + 1)] });
+        let Answer::Crowded(told) = &orders[&key(MAX_ORDERS)].answer else { panic!("it is not told") };
+        assert_eq!(
+            (told.code.code, told.found.as_str()),
+            ("W703", "16 orders about the Sync were made before it that may count")
+        );
+        let turn = take_turn(&mut orders, &sync(), &trust, now);
+        assert_eq!(turn, Turn { next: Some(key(0)), crowded: Vec::new() });
+        for number in 0..MAX_ORDERS {
+            orders.get_mut(&key(number)).unwrap().refuse(junk(), Some(trust), now);
+        }
+        assert_eq!(take_turn(&mut orders, &sync(), &trust, now + AGAIN).next, Some(key(MAX_ORDERS)));
+        // Those about another Sync count for nothing.
+        let other = SyncRef { name: "api".to_owned(), ..sync() };
+        assert_eq!(take_turn(&mut orders, &other, &trust, now + AGAIN), Turn::default());
+    }
+}
