@@ -18,6 +18,7 @@ use trust::{
 };
 
 use crate::{
+    break_glass_orders::{Answer, BreakGlassState, judged_about, tell_crowded},
     code::ControllerCode,
     conditions::{Verdict, set},
     journal::Journal,
@@ -287,25 +288,6 @@ fn is_over(job: &SourceJob, order: &Override, accepted: &CommitId, now: Timestam
     Ok(true)
 }
 
-/// What is known of a BreakGlass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
-    /// It is not judged yet.
-    Pending,
-    /// It is good, and nothing needed it.
-    Good,
-    /// It is not obeyed.
-    Refused(Box<Finding>),
-}
-
-/// A BreakGlass.
-#[derive(Debug)]
-pub(crate) struct BreakGlassState {
-    resource: Box<crd::BreakGlass>,
-    answer: Answer,
-    first_seen: Timestamp,
-}
-
 impl State {
     /// A watch saw a BreakGlass.
     pub(crate) fn break_glass_seen(&mut self, seen: &Sighting) {
@@ -327,7 +309,7 @@ impl State {
         let first_seen = made.map_or(now, |made: Timestamp| made.min(now));
         let source = Key { namespace: key.namespace.clone(), name: resource.spec.source.clone() };
         let order = resource.spec.order(&key.namespace);
-        self.break_glasses.insert(key.clone(), BreakGlassState { resource, answer: Answer::Pending, first_seen });
+        self.break_glasses.insert(key.clone(), BreakGlassState::new(resource, first_seen));
         if let Err(error) = order {
             let name = format!("BreakGlass {key}");
             let unread = finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read");
@@ -339,22 +321,9 @@ impl State {
         self.dirty.insert(Dirty::BreakGlass(key));
     }
 
-    /// The orders about a source that can be read.
+    /// The orders about a source that can be read, as many as are judged.
     pub(crate) fn orders_about(&self, source: &Key) -> Vec<GateOrder> {
-        let about = self
-            .break_glasses
-            .iter()
-            .filter(|(key, request)| key.namespace == source.namespace && request.resource.spec.source == source.name);
-        let order = |(key, request): (&Key, &BreakGlassState)| {
-            let spec = &request.resource.spec;
-            Some(GateOrder {
-                key: key.clone(),
-                order: spec.order(&key.namespace).ok()?,
-                signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
-                first_seen: request.first_seen,
-            })
-        };
-        about.filter_map(order).collect()
+        judged_about(&self.break_glasses, source)
     }
 
     /// A commit was let through, and is in the log.
@@ -392,6 +361,8 @@ impl State {
             }
             self.dirty.insert(Dirty::BreakGlass(key));
         }
+        let crowded = tell_crowded(&mut self.break_glasses, key);
+        self.dirty.extend(crowded.into_iter().map(Dirty::BreakGlass));
         if over.is_empty() {
             return;
         }
@@ -456,7 +427,7 @@ impl State {
                 "NotNeeded",
                 "the commit is accepted without it, or refused for what no order waives",
             ),
-            (None, Answer::Refused(finding)) => Verdict::refused("Ready", finding),
+            (None, Answer::Refused(finding) | Answer::Crowded(finding)) => Verdict::refused("Ready", finding),
         };
         let generation = request.resource.metadata.generation;
         let mut status = request.resource.status.clone().unwrap_or_default();

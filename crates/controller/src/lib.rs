@@ -31,6 +31,7 @@ mod apply;
 mod approval_tests;
 mod beside;
 mod break_glass;
+mod break_glass_orders;
 mod claims;
 mod code;
 mod conditions;

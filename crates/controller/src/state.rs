@@ -16,7 +16,7 @@ use trust::{CommitId, SignatureCache, TrustRootSpec};
 
 use crate::{
     absence::Absences,
-    break_glass::BreakGlassState,
+    break_glass_orders::BreakGlassState,
     event::Event,
     expected::ExpectedStore,
     fights::Fights,

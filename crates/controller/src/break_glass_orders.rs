@@ -1,0 +1,170 @@
+//! Which orders to break the glass are judged with a head. Anybody with the right to make objects may write orders, and each
+//! is judged with every new head: no more of them than people need.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use cluster::crd;
+use jiff::Timestamp;
+use manifest::{Finding, shell_quote};
+
+use crate::{break_glass::GateOrder, code::ControllerCode, resources::finding, state::Key};
+
+/// Most orders about one GitSource that are judged with a head: a good one is enough, and a dozen may be left from earlier
+/// ones. At 16 signatures each they are 256 verifications, of less than 1 ms.
+const MAX_ORDERS: usize = 16;
+
+/// What is known of a BreakGlass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is not judged yet.
+    Pending,
+    /// It is good, and nothing needed it.
+    Good,
+    /// It is not obeyed.
+    Refused(Box<Finding>),
+    /// There are too many others: it is not judged yet.
+    Crowded(Box<Finding>),
+}
+
+/// A BreakGlass.
+#[derive(Debug)]
+pub(crate) struct BreakGlassState {
+    pub(crate) resource: Box<crd::BreakGlass>,
+    pub(crate) answer: Answer,
+    first_seen: Timestamp,
+}
+
+impl BreakGlassState {
+    pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp) -> Self {
+        Self { resource, answer: Answer::Pending, first_seen }
+    }
+
+    fn is_about(&self, key: &Key, source: &Key) -> bool {
+        key.namespace == source.namespace && self.resource.spec.source == source.name
+    }
+
+    /// Good ones first; then what was not judged yet, as it came; then what was refused, the newest first: it may be about a
+    /// head that is still to come.
+    fn rank(&self) -> (u8, Timestamp, Reverse<Timestamp>) {
+        let none = Timestamp::UNIX_EPOCH;
+        match self.answer {
+            Answer::Good => (0, self.first_seen, Reverse(none)),
+            Answer::Pending | Answer::Crowded(_) => (1, self.first_seen, Reverse(none)),
+            Answer::Refused(_) => (2, none, Reverse(self.first_seen)),
+        }
+    }
+
+    fn order(&self, key: &Key) -> Option<GateOrder> {
+        let spec = &self.resource.spec;
+        Some(GateOrder {
+            key: key.clone(),
+            order: spec.order(&key.namespace).ok()?,
+            signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
+            first_seen: self.first_seen,
+        })
+    }
+
+    fn crowded(&self, key: &Key) -> Finding {
+        let (found, needed) = (
+            format!("{MAX_ORDERS} other orders about the GitSource are judged first"),
+            format!("at most {MAX_ORDERS} orders about a GitSource"),
+        );
+        let mut finding = match self.resource.spec.order(&key.namespace) {
+            Ok(order) => order.invalid(found, &needed),
+            Err(_unread) => finding(ControllerCode::A142, &format!("BreakGlass {key}"), &found, &needed),
+        };
+        let namespace = shell_quote(&key.namespace);
+        finding.fix = format!("kubectl -n {namespace} get breakglasses # then delete those that are not needed");
+        finding
+    }
+}
+
+/// The orders about a source that are judged with its next head.
+pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key) -> Vec<GateOrder> {
+    let about = orders.iter().filter(|(key, order)| order.is_about(key, source));
+    let mut readable: Vec<_> = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?))).collect();
+    readable.sort_by(|(one, of_one), (other, of_other)| (one, &of_one.key).cmp(&(other, &of_other.key)));
+    readable.into_iter().take(MAX_ORDERS).map(|(_, order)| order).collect()
+}
+
+/// Says of those that are not judged with the next head either that there are too many; returns which, if that is news.
+pub(crate) fn tell_crowded(orders: &mut BTreeMap<Key, BreakGlassState>, source: &Key) -> Vec<Key> {
+    let judged = judged_about(orders, source);
+    if judged.len() < MAX_ORDERS {
+        return Vec::new();
+    }
+    let mut told = Vec::new();
+    for (key, order) in orders.iter_mut().filter(|(key, order)| order.is_about(key, source)) {
+        if order.answer == Answer::Pending && judged.iter().all(|judged| judged.key != *key) {
+            order.answer = Answer::Crowded(Box::new(order.crowded(key)));
+            told.push(key.clone());
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        Key { namespace: "shop".to_owned(), name: format!("order-{number:02}") }
+    }
+
+    /// Orders about a source, each made a second after the one before.
+    fn orders(count: usize) -> BTreeMap<Key, BreakGlassState> {
+        let order = |number: usize| {
+            let resource = serde_json::json!({
+                "apiVersion": "writ.dev/v1alpha1", "kind": "BreakGlass",
+                "metadata": {"namespace": "shop", "name": key(number).name},
+                "spec": {
+                    "source": "config", "repoId": "urn:shop", "commit": "a".repeat(40), "payloadSha256": "b".repeat(64),
+                    "reason": "down", "notAfter": "2026-01-01T01:00:00Z", "signatures": [],
+                },
+            });
+            let seen = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+            (key(number), BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), seen))
+        };
+        (0..count).map(order).collect()
+    }
+
+    fn source(name: &str) -> Key {
+        Key { namespace: "shop".to_owned(), name: name.to_owned() }
+    }
+
+    fn judged(orders: &BTreeMap<Key, BreakGlassState>) -> Vec<Key> {
+        judged_about(orders, &source("config")).into_iter().map(|order| order.key).collect()
+    }
+
+    fn keys(numbers: std::ops::Range<usize>) -> Vec<Key> {
+        numbers.map(key).collect()
+    }
+
+    /// Every order comes to be judged, however many there are, and then what is judged stays the same.
+    #[test]
+    fn no_more_orders_than_people_need_are_judged_with_a_head() {
+        let mut orders = orders(2 * MAX_ORDERS + 3);
+        let refuse = |orders: &mut BTreeMap<Key, BreakGlassState>, keys: Vec<Key>| {
+            for key in keys {
+                let junk = finding(ControllerCode::A142, "BreakGlass shop/one", "nobody signed it", "a signature");
+                orders.get_mut(&key).unwrap().answer = Answer::Refused(Box::new(junk));
+            }
+        };
+        assert_eq!(judged(&orders), keys(0..16));
+        assert_eq!(tell_crowded(&mut orders, &source("config")), keys(16..35));
+        let Answer::Crowded(told) = &orders[&key(16)].answer else { panic!("it is not told") };
+        assert_eq!(
+            (told.code.code, told.found.as_str()),
+            ("W702", "16 other orders about the GitSource are judged first")
+        );
+        assert!(tell_crowded(&mut orders, &source("config")).is_empty());
+        refuse(&mut orders, keys(0..16));
+        assert_eq!(judged(&orders), keys(16..32));
+        refuse(&mut orders, keys(16..32));
+        orders.get_mut(&key(3)).unwrap().answer = Answer::Good;
+        let mut expected = vec![key(3), key(32), key(33), key(34)];
+        expected.extend(keys(20..32).into_iter().rev());
+        assert_eq!(judged(&orders), expected);
+        assert!(judged_about(&orders, &source("other")).is_empty());
+    }
+}
