@@ -40,13 +40,19 @@ impl Order {
 
 /// Runs a command that signs an order, as a person does, and keeps what it prints; tells it.
 fn sign(stage: &mut Stage<'_>, story: &mut Story, words: &[&str], key: &SigningKey) -> Result<String> {
+    let (printed, said) = sign_untold(stage, words, key)?;
+    let told = words.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
+    let command = format!("writ {} --key <key file of {}>", told.collect::<Vec<_>>().join(" "), key.principal());
+    story.seen(&command, &said);
+    Ok(printed)
+}
+
+/// As [`sign`]; what is printed, and what is said beside it.
+fn sign_untold(stage: &Stage<'_>, words: &[&str], key: &SigningKey) -> Result<(String, String)> {
     let (repo, private) = (stage.repo.path().display().to_string(), key.private_file().display().to_string());
     let finished = writ(&[words, &["--repo", &repo, "--key", &private]].concat())?;
     ensure!(finished.code == Some(0), "{}", finished.stderr);
-    let told = words.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
-    let command = format!("writ {} --key <key file of {}>", told.collect::<Vec<_>>().join(" "), key.principal());
-    story.seen(&command, &finished.stderr);
-    Ok(finished.stdout)
+    Ok((finished.stdout, finished.stderr))
 }
 
 fn keep(stage: &mut Stage<'_>, printed: &str, kind: &'static str, plural: &'static str) -> Result<Order> {
@@ -232,6 +238,36 @@ fn superseded(stage: &mut Stage<'_>, story: &mut Story, order: &Order) -> Test {
     ensure!(settings(&stage.view)? == "mended", "the settings are {}", settings(&stage.view)?);
     story.then("the newest commit stays: an order works once.");
     Ok(())
+}
+
+/// What a Sync went back to is judged by the policies of today like a candidate: that is told, and what runs is healed.
+#[test]
+fn a_policy_of_today_objects_to_what_was_gone_back_to() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let (first, sam) = (stage.good().to_owned(), stage.people.sre.clone());
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "broken"))?;
+    let sync = format!("{}/{SYNC}", stage.view.namespace);
+    let (printed, _) = sign_untold(&stage, &["rollback", &sync, "--to", &first, "--reason", "errors"], &sam)?;
+    keep(&mut stage, &printed, "rollbackrequest", "rollbackrequests")?.apply(&stage)?;
+    rolled_back(&mut stage, &first)?;
+    push_policy(&mut stage, "object.data.value != 'good'")?;
+    let sync = stage.held(Owner::Sync, &first, "W801")?;
+    for kind in ["Ready", "PolicyCompliant"] {
+        ensure!(View::condition(&sync, kind).0 == "False", "{kind}: {}", sync["status"]);
+    }
+    ensure!(sync["status"]["appliedRevision"] == first.as_str(), "{}", sync["status"]);
+    stage.heals()?;
+    ensure!(settings(&stage.view)? == "good", "the settings are {}", settings(&stage.view)?);
+    push_policy(&mut stage, "true")?;
+    let sync = rolled_back(&mut stage, &first)?;
+    ensure!(View::condition(&sync, "PolicyCompliant").0 == "True", "{}", sync["status"]);
+    stage.audit_verifies()
+}
+
+fn push_policy(stage: &mut Stage<'_>, expression: &str) -> Test {
+    stage.repo.write("policies/values.yaml", crate::bad_input::content::policy("values", expression))?;
+    stage.repo.commit_signed(&stage.people.security, "a policy")?;
+    stage.push(Push::FastForward).map(drop)
 }
 
 /// A metric of a custom resource is this.
