@@ -439,7 +439,7 @@ impl Judge<'_> {
             definitions: &self.definitions,
             brought,
             // What the log has counts for what it has as accepted, and for nothing new.
-            waives: if above { self.waivers.head } else { self.waivers.before.contains(&id) },
+            waives: if above { self.waivers.head && id == self.head.commit } else { self.waivers.before.contains(&id) },
             waived: OnceCell::new(),
             approved: OnceCell::new(),
         };

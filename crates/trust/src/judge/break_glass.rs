@@ -34,7 +34,7 @@ pub(crate) fn is_waivable(finding: &Finding) -> bool {
 pub struct Waivers {
     /// Those that were let through before, as the log has them.
     pub before: BTreeSet<CommitId>,
-    /// A good order ([`judge_break_glass`]) lets the head through: with it the steps up to it.
+    /// A good order ([`judge_break_glass`]) lets the head through, and no step before it: nobody signed for that.
     pub head: bool,
 }
 
