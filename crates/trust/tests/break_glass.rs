@@ -266,4 +266,9 @@ fn it_is_over_when_all_of_it_was_made_anew() {
     let signature = person("bob").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
     world.memory.notes.insert(through, vec![envelope(&payload, &[("bob", &signature)]).into_bytes()]);
     assert!(left(&world, elsewhere).is_empty());
+    // Whoever has taken their key by now says nothing that counts.
+    let stolen = format!("revoked: [{{key: \"{}\", kind: hard, reason: stolen}}]", person("bob").fingerprint());
+    let text = policy(2, &[("revoked: []", stolen.as_str())]);
+    let revoked = world.push(elsewhere, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+    assert_eq!(left(&world, revoked), ["apps/api.yaml", "apps/web.yaml"]);
 }

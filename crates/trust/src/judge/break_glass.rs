@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
-use super::{Judge, Judgement, Start, judge_and_tell};
+use super::{Judge, Judgement, Start, judge_and_tell, still_holds_at};
 use crate::{
     CommitId, Credit, Head, History, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
     declared_kinds::Definitions,
@@ -162,7 +162,8 @@ pub fn still_waived(
     }
     if !left.is_empty() {
         let alone = crate::judge_with(history, root, &Start::Accepted(*predecessor), commit, now, with);
-        if alone.refusal().is_none() {
+        // An approval with a key that is revoked by now ends nothing.
+        if alone.refusal().is_none() && still_holds_at(history, root, commit, later, now, with).is_ok() {
             left.clear();
         }
     }
