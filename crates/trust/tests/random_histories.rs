@@ -328,7 +328,8 @@ const LINES: [&str; 10] = [
     "mergetag object 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     " a line that goes on",
     "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
-    "parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    // Of nothing that is there: what kind of object a parent is, git asks the repository, and a commit alone does not say.
+    "parent 1234567890123456789012345678901234567890",
     "committer Eve <eve@example.com> 1767225600 +0000",
     "gpgsig garbage",
     "gpgsig-sha256 garbage",
