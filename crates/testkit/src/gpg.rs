@@ -70,8 +70,9 @@ impl Gpg {
         ]);
         command.args(["--no-tty", "--expert", "--pinentry-mode", "loopback", "--passphrase", ""]).args(arguments);
         let output = run_with_input(&mut command, input).context("gpg (apt-get install gnupg)");
+        // The agent alone: to end the card daemon gpgconf asks an agent that may just be going.
         let mut end = hermetic_command("gpgconf", self.home.path());
-        run(end.arg("--homedir").arg(self.home.path()).args(["--kill", "all"]))
+        run(end.arg("--homedir").arg(self.home.path()).args(["--kill", "gpg-agent"]))
             .context("gpgconf (apt-get install gnupg)")?;
         output
     }

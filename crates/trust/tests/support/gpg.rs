@@ -139,7 +139,7 @@ impl<'b> Gpg<'b> {
 
 impl Drop for Gpg<'_> {
     fn drop(&mut self) {
-        self.bench.run("gpgconf", &["--homedir", self.home.to_str().unwrap(), "--kill", "all"], b"");
+        self.bench.run("gpgconf", &["--homedir", self.home.to_str().unwrap(), "--kill", "gpg-agent"], b"");
     }
 }
 

@@ -75,7 +75,7 @@ impl Gpg {
 impl Drop for Gpg {
     fn drop(&mut self) {
         let mut kill = hermetic_command("gpgconf", self.home.path());
-        drop(kill.env("GNUPGHOME", self.home.path()).args(["--kill", "all"]).output());
+        drop(kill.env("GNUPGHOME", self.home.path()).args(["--kill", "gpg-agent"]).output());
     }
 }
 

@@ -183,7 +183,7 @@ fn openpgp_needs_certificates() {
     assert_eq!(refused["code"], "W208");
     assert!(refused["fix"].as_str().unwrap().contains("--openpgp-certs"), "{refused}");
     expect(2, &[start.as_slice(), &["--openpgp-certs", text(&signers)]].concat());
-    hermetic_command("gpgconf", home).args(["--homedir", text(home), "--kill", "all"]).output().unwrap();
+    hermetic_command("gpgconf", home).args(["--homedir", text(home), "--kill", "gpg-agent"]).output().unwrap();
 }
 
 /// The newest commit, an older one, and the root of all: one paste mends each.

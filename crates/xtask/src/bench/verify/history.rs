@@ -140,7 +140,7 @@ fn import(home: &Path, certificate: Option<&str>) -> Result<()> {
     let imported = run(gpg("gpg").args(["--batch", "--quiet", "--import"]).arg(&file));
     imported.context("gpg does not take the certificate (is it there? apt-get install gnupg)")?;
     // Verifying needs none of its servers.
-    run(gpg("gpgconf").args(["--kill", "all"])).map(drop)
+    run(gpg("gpgconf").args(["--kill", "gpg-agent"])).map(drop)
 }
 
 fn in_repository(home: &Path, directory: &Path) -> Command {
