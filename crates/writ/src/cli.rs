@@ -16,8 +16,7 @@ use crate::{
     output::Format,
     report::ReportFormat,
     signatures,
-    signing::SigningKey,
-    trust_approve,
+    trust_approve::{self, TrustApproveArgs},
     trust_heartbeat::{self, TrustHeartbeatArgs},
     trust_import::{self, TrustImportArgs},
     trust_init,
@@ -222,31 +221,6 @@ enum TrustCommand {
     Show(TrustShowArgs),
     /// Show who may change a path. Exit status 1 if nobody may.
     Who(TrustWhoArgs),
-}
-
-/// Arguments of `writ trust approve`.
-#[derive(Debug, Args)]
-pub(crate) struct TrustApproveArgs {
-    /// The commit.
-    #[arg(value_name = "REV", default_value = "HEAD")]
-    pub(crate) revision: String,
-    /// The repository.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) repo: PathBuf,
-    #[command(flatten)]
-    pub(crate) signing: SigningKey,
-    /// Until when it counts (RFC 3339); default: for a week.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) expires: Option<String>,
-    /// Vouch for the whole tree, although steps that are revoked by now had a part in it (W304).
-    #[arg(long)]
-    pub(crate) vouch: bool,
-    /// Leave out the refused commits between this one, the last good, and REV, which mends them: root principals alone.
-    #[arg(long, value_name = "REV", conflicts_with = "vouch")]
-    pub(crate) skip_from: Option<String>,
-    /// Print the approval instead of keeping it as a note.
-    #[arg(long)]
-    pub(crate) print: bool,
 }
 
 /// Arguments of `writ trust lint`.

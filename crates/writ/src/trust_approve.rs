@@ -3,28 +3,53 @@
 
 use std::{
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use git::{APPROVAL_NOTES, Objects};
 use jiff::Timestamp;
 use manifest::Digest;
 use trust::{Approval, CommitId, CommitObject, Decision, History as _, MAX_SKIPPED, NAMESPACE_APPROVAL};
 
 use crate::{
-    cli::TrustApproveArgs,
     exit::{Outcome, UsageError},
     output,
-    signing::trust_file,
+    signing::{SigningKey, trust_file},
     statement::{Signed, sign},
     verify::{open, resolve},
 };
 
 /// How long an approval counts unless something else is said: over a weekend and back.
 const EXPIRES_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Arguments of `writ trust approve`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustApproveArgs {
+    /// The commit.
+    #[arg(value_name = "REV", default_value = "HEAD")]
+    pub(crate) revision: String,
+    /// The repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+    #[command(flatten)]
+    pub(crate) signing: SigningKey,
+    /// Until when it counts (RFC 3339); default: for a week.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    /// Vouch for the whole tree, although steps that are revoked by now had a part in it (W304).
+    #[arg(long)]
+    pub(crate) vouch: bool,
+    /// Leave out the refused commits between this one, the last good, and REV, which mends them: root principals alone.
+    #[arg(long, value_name = "REV", conflicts_with = "vouch")]
+    pub(crate) skip_from: Option<String>,
+    /// Print the approval instead of keeping it as a note.
+    #[arg(long)]
+    pub(crate) print: bool,
+}
 
 /// Runs `writ trust approve`.
 pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
