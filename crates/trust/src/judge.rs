@@ -17,11 +17,12 @@ pub(crate) use break_glass::is_waivable;
 pub use break_glass::{BreakGlass, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
 pub use rollback::{Rollback, judge_rollback, rollback_signers, still_holds_at};
 
-use std::{cell::OnceCell, rc::Rc};
+use std::{cell::OnceCell, collections::BTreeSet, rc::Rc};
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
+pub use holds::judge_floor;
 pub use introduction::judge_introduction;
 pub use tag::TagVerdict;
 
@@ -193,9 +194,7 @@ pub(crate) fn judge_and_tell(
     waivers: &Waivers,
 ) -> Judgement {
     let watched = Watched::new(history);
-    let (definitions, verifier, known) = (Definitions::default(), Verifier::new(with), with.known);
-    let (history, tag) = (&watched, None);
-    let mut judge = Judge { history, root, start, now, head, tag, definitions, verifier, known, told, waivers };
+    let mut judge = Judge { told, waivers, ..Judge::new(&watched, root, start, now, head, with) };
     match judge.tagged() {
         Ok(tag) => judge.tag = tag,
         Err(finding) => {
@@ -208,33 +207,8 @@ pub(crate) fn judge_and_tell(
     judge.range(&watched)
 }
 
-/// Judges once more what was accepted before: nothing is asked of the tag that it was released by.
-#[must_use]
-pub fn judge_floor(
-    history: &dyn History,
-    root: &TrustRootSpec,
-    floor: &AuthorizedCommit,
-    now: Timestamp,
-    with: Verifiers<'_>,
-    waivers: &Waivers,
-) -> Judgement {
-    let watched = Watched::new(history);
-    let start = Start::Resumed(floor.clone());
-    let judge = Judge {
-        history: &watched,
-        root,
-        start: &start,
-        now,
-        head: (&floor.id).into(),
-        tag: None,
-        definitions: Definitions::default(),
-        verifier: Verifier::new(with),
-        known: with.known,
-        told: None,
-        waivers,
-    };
-    judge.range(&watched)
-}
+/// No order lets anything through.
+static NO_WAIVERS: Waivers = Waivers { before: BTreeSet::new(), head: false };
 
 /// What is in force at an accepted commit.
 struct State {
@@ -297,6 +271,22 @@ struct Judge<'a> {
     told: Option<&'a Told<'a>>,
     /// What is let through.
     waivers: &'a Waivers,
+}
+
+impl<'a> Judge<'a> {
+    /// One that nobody asks why, and that lets nothing through by an order.
+    fn new(
+        history: &'a dyn History,
+        root: &'a TrustRootSpec,
+        start: &'a Start,
+        now: Timestamp,
+        head: Head,
+        with: Verifiers<'a>,
+    ) -> Self {
+        let (definitions, verifier, known) = (Definitions::default(), Verifier::new(with), with.known);
+        let (tag, told, waivers) = (None, None, &NO_WAIVERS);
+        Self { history, root, start, now, head, tag, definitions, verifier, known, told, waivers }
+    }
 }
 
 impl Judge<'_> {

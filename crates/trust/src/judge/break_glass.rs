@@ -11,12 +11,10 @@ use manifest::{Finding, RepoPath};
 use super::{Judge, Judgement, Start, judge_and_tell, still_holds_at};
 use crate::{
     CommitId, Credit, Head, History, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
-    declared_kinds::Definitions,
     detached::Keys,
     instants::Instants,
     refusal::unreadable,
     repair::Place,
-    signature_cache::Verifier,
     step::{changes, read_commit},
     trust_file::trust_file_path,
 };
@@ -87,28 +85,16 @@ pub fn judge_break_glass(
         let found = format!("its payload has sha256 {}", object.payload_sha256);
         return Err(order.invalid(found, &format!("sha256 {}, as was signed", order.payload_sha256)));
     }
-    let (start, waivers) = (Start::Accepted(*asked.accepted), Waivers::default());
-    let (definitions, verifier) = (Definitions::default(), Verifier::new(with));
-    let now = asked.seen.now;
-    let judge = Judge {
-        history,
-        root,
-        start: &start,
-        now,
-        head: (&order.commit).into(),
-        tag: None,
-        definitions,
-        verifier,
-        known: None,
-        told: None,
-        waivers: &waivers,
-    };
+    let (start, now) = (Start::Accepted(*asked.accepted), asked.seen.now);
+    // What was looked through is about another line of commits.
+    let judge = Judge { known: None, ..Judge::new(history, root, &start, now, (&order.commit).into(), with) };
     let state = judge.resume(asked.accepted, None).map_err(|refused| match refused.verdict {
         Err(finding) => finding,
         Ok(()) => order.invalid("there is no verdict".to_owned(), "a verdict"),
     })?;
     let instants = Instants { committer: now, first_sight: Some(now) };
-    let signers = order.signers(asked.signatures, Keys { policy: &state.policy, instants: &instants, verifier });
+    let signers =
+        order.signers(asked.signatures, Keys { policy: &state.policy, instants: &instants, verifier: judge.verifier });
     let credit = Credit::by(None, signers.good.iter().cloned());
     match state.policy.authorise(&order.commit, &trust_file_path(), &credit) {
         Ok(()) => Ok(signers.good),

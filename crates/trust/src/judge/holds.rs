@@ -2,15 +2,32 @@
 
 use std::{cell::Cell, sync::Arc};
 
+use jiff::Timestamp;
 use manifest::Finding;
 
-use super::{Judge, MAX_STEPS, State};
+use super::{Judge, Judgement, MAX_STEPS, State, Waivers};
 use crate::{
-    Revoked, Start, TrustFile,
+    AuthorizedCommit, History, Revoked, Start, TrustFile, TrustRootSpec, Verifiers,
     instants::Instants,
     step::read_commit,
     still_holds::{Looked, Made, Policies, StillHolds},
+    watched::Watched,
 };
+
+/// Judges once more what was accepted before: nothing is asked of the tag that it was released by.
+#[must_use]
+pub fn judge_floor(
+    history: &dyn History,
+    root: &TrustRootSpec,
+    floor: &AuthorizedCommit,
+    now: Timestamp,
+    with: Verifiers<'_>,
+    waivers: &Waivers,
+) -> Judgement {
+    let (watched, start) = (Watched::new(history), Start::Resumed(floor.clone()));
+    let head = (&floor.id).into();
+    Judge { waivers, ..Judge::new(&watched, root, &start, now, head, with) }.range(&watched)
+}
 
 impl Judge<'_> {
     /// W304 if it does not. Looked at is the whole mainline from the introduction, or from where the caller says that it is

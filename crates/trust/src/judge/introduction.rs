@@ -6,14 +6,13 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use manifest::{Finding, counted};
 
-use super::{Judge, Judgement, Refused, Start, State, UpToFloor, Waivers, refusal_of};
+use super::{Judge, Judgement, Refused, Start, State, UpToFloor, refusal_of};
 use crate::{
     AuthorizedCommit, CommitId, CommitObject, History, RootKeys, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
-    declared_kinds::Definitions,
+    Verifiers,
     instants::Instants,
     refusal::refuse,
     repair::{Place, sign_trust_file},
-    signature_cache::Verifier,
     step::{Sealed, changes, joined, payload_in_force, read_commit, read_trust_file},
     trust_file::{SignatureFile, load_certificates},
     verified::{Grounds, made_at, trust_digest},
@@ -25,19 +24,8 @@ use crate::{
 #[must_use]
 pub fn judge_introduction(history: &dyn History, root: &TrustRootSpec, now: Timestamp) -> Judgement {
     let watched = Watched::new(history);
-    let judge = Judge {
-        history: &watched,
-        root,
-        start: &Start::Introduction,
-        now,
-        head: (&root.introduction.commit).into(),
-        tag: None,
-        definitions: Definitions::default(),
-        verifier: Verifier::default(),
-        known: None,
-        told: None,
-        waivers: &Waivers::default(),
-    };
+    let head = (&root.introduction.commit).into();
+    let judge = Judge::new(&watched, root, &Start::Introduction, now, head, Verifiers::default());
     let mut judgement = judge.run_from_introduction(None, UpToFloor::Listed);
     judge.minimum_version(&mut judgement);
     judgement.unreadable = watched.failure();

@@ -9,22 +9,18 @@ use std::{collections::BTreeSet, rc::Rc};
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
-use super::{Judge, State, Waivers};
+use super::{Judge, State};
 use crate::{
     Change, CommitId, CommitObject, Credit, History, Seen, SignedOrder, Start, TrustCode, TrustRootSpec, Verifiers,
-    declared_kinds::{Definitions, judge_kinds},
+    declared_kinds::judge_kinds,
     detached::Keys,
     instants::Instants,
     refusal::{refuse, unreadable},
     rules::people_only,
-    signature_cache::Verifier,
     signed_order::Signers,
     step::{MAX_CHANGED_PATHS, authorise_all, not_expired, payload_in_force, read_commit},
     verified::made_at,
 };
-
-/// No order lets through what a rollback brings back.
-static NO_WAIVERS: Waivers = Waivers { before: BTreeSet::new(), head: false };
 
 /// What is asked about a rollback.
 #[derive(Debug, Clone, Copy)]
@@ -107,19 +103,8 @@ fn judging<'a>(
     now: Timestamp,
     with: Verifiers<'a>,
 ) -> Judge<'a> {
-    Judge {
-        history,
-        root,
-        start: &Start::Introduction,
-        now,
-        head: head.into(),
-        tag: None,
-        definitions: Definitions::default(),
-        verifier: Verifier::new(with),
-        known: None,
-        told: None,
-        waivers: &NO_WAIVERS,
-    }
+    // What was looked through is about another line of commits.
+    Judge { known: None, ..Judge::new(history, root, &Start::Introduction, now, head.into(), with) }
 }
 
 impl Judge<'_> {
