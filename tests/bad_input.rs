@@ -134,7 +134,7 @@ pub(crate) fn told(stage: &mut Stage<'_>, story: &mut Story, owner: Owner, commi
     story.status(stage, owner)?;
     story.events(stage, owner, &held("reason"))?;
     story.log(stage, code)?;
-    story.audit(stage, code)
+    story.audit_entry(stage, "--code", code, |entry| entry["subject"]["commit"] == commit)
 }
 
 /// What a person can see of a refusal elsewhere than in the status `resource`: event, log line and entry of the audit log.

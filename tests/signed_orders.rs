@@ -132,7 +132,7 @@ fn a_rollback_that_is_none_is_refused() -> Test {
     rollback_refused(&mut stage, &mut story, &first, &["--until", "2026-01-02T03:04:05Z"])?;
     story.done("sam orders the commit that is in force");
     rollback_refused(&mut stage, &mut story, &newest, &[])?;
-    story.audit(&stage, "W703")?;
+    story.audit_entry(&stage, "--code", "W703", |entry| entry["subject"]["commit"] == newest.as_str())?;
     stage.heals()?;
     ensure!(settings(&stage.view)? == "broken", "it was rolled back");
     story.then("nothing is rolled back.");

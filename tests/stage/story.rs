@@ -69,6 +69,8 @@ pub(crate) struct Story {
     log_from: usize,
     /// Events that were there when the story began: a pooled stage has those of earlier stories.
     before: BTreeSet<String>,
+    /// Entries of the audit log that were there then.
+    entries_before: BTreeSet<String>,
 }
 
 impl Story {
@@ -79,7 +81,10 @@ impl Story {
             before.extend(owner.events(&stage.view)?.iter().map(occurrence));
         }
         let text = format!("{title}\n{}\n", "=".repeat(title.len()));
-        Ok(Self { name, text, log_from: stage.log()?.len(), before })
+        let has_log = stage.state().join("log/checkpoint").exists();
+        let entries = if has_log { stage.entries(&[])? } else { Vec::new() };
+        let entries_before = entries.iter().map(Value::to_string).collect();
+        Ok(Self { name, text, log_from: stage.log()?.len(), before, entries_before })
     }
 
     /// What somebody did.
@@ -143,14 +148,9 @@ impl Story {
         Ok(())
     }
 
-    /// The newest entry of the audit log with a code.
+    /// The newest entry of the audit log with a code, of those since the story began.
     pub(crate) fn audit(&mut self, stage: &Stage<'_>, code: &str) -> Result<()> {
-        let entry = wait_until("the entry is published", WITHIN, || {
-            let newest = stage.entries(&["--code", code])?.pop();
-            newest.with_context(|| format!("no entry with {code} in the audit log"))
-        })?;
-        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --code {code} --last 1"), &shown(&entry)?);
-        Ok(())
+        self.audit_entry(stage, "--code", code, |_entry| true)
     }
 
     /// The newest entry of the audit log of a kind, once there is one that `is_meant`.
@@ -160,11 +160,27 @@ impl Story {
         kind: &str,
         is_meant: impl Fn(&Value) -> bool,
     ) -> Result<()> {
+        self.audit_entry(stage, "--kind", kind, is_meant)
+    }
+
+    /// The newest entry with that option, once it is one of this story that `is_meant`: entries are published with the next
+    /// group, milliseconds after the status tells, and until then the newest is another one.
+    pub(crate) fn audit_entry(
+        &mut self,
+        stage: &Stage<'_>,
+        option: &str,
+        value: &str,
+        is_meant: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
         let entry = wait_until("the entry is published", WITHIN, || {
-            let newest = stage.entries(&["--kind", kind])?.pop();
-            newest.filter(&is_meant).with_context(|| format!("no such entry of kind {kind} in the audit log"))
+            let newest = stage.entries(&[option, value])?.pop();
+            let meant = newest.filter(|entry| !self.entries_before.contains(&entry.to_string()) && is_meant(entry));
+            meant.with_context(|| format!("no such entry with {option} {value} in the audit log"))
         })?;
-        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --kind {kind} --last 1"), &shown(&entry)?);
+        self.seen(
+            &format!("writ audit show /var/lib/writ/log --key log.pub {option} {value} --last 1"),
+            &shown(&entry)?,
+        );
         Ok(())
     }
 
