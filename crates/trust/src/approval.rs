@@ -6,16 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use manifest::{Digest, canonical_json};
+use manifest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     CommitId, CommitObject, History, TreeId, TrustFile, TrustRootSpec,
     detached::Keys,
-    envelope::{EnvelopeError, MAX_ENVELOPES, STATEMENT_TYPE, Signers, envelope_message, open},
+    envelope::{EnvelopeError, MAX_ENVELOPES, open},
     instants::Instants,
     signature_cache::Verifier,
     signed_by::SignedBy,
+    statement::{About, Predicate, said, statement},
 };
 
 /// The namespace of signatures over approvals.
@@ -73,30 +74,7 @@ pub enum ApprovalError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Statement {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<Subject>,
-    predicate_type: String,
-    predicate: Predicate,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Subject {
-    name: String,
-    digest: Digests,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Digests {
-    git_tree: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Predicate {
+struct Said {
     repo_id: String,
     r#ref: String,
     from: String,
@@ -108,31 +86,28 @@ struct Predicate {
     skipped: Vec<String>,
 }
 
+impl Predicate for Said {
+    const TYPE: &'static str = APPROVAL_TYPE;
+
+    fn about(&self) -> About<'_> {
+        About { name: &self.r#ref, digest: ("gitTree", self.to_tree.clone()) }
+    }
+}
+
 impl Approval {
     /// The statement as it is signed: canonical JSON.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
-        let statement = Statement {
-            kind: STATEMENT_TYPE.to_owned(),
-            subject: vec![Subject {
-                name: self.git_ref.clone(),
-                digest: Digests { git_tree: self.to_tree.to_string() },
-            }],
-            predicate_type: APPROVAL_TYPE.to_owned(),
-            predicate: Predicate {
-                repo_id: self.repo_id.clone(),
-                r#ref: self.git_ref.clone(),
-                from: self.from.to_string(),
-                to_tree: self.to_tree.to_string(),
-                policy_version: self.policy_version,
-                expires: self.expires,
-                decision: self.decision,
-                skipped: self.skipped.iter().map(|payload| format!("sha256:{payload}")).collect(),
-            },
-        };
-        #[expect(clippy::expect_used, reason = "structs of texts, numbers and unit variants always serialise")]
-        let value = serde_json::to_value(&statement).expect("a statement serialises");
-        canonical_json(&value)
+        statement(Said {
+            repo_id: self.repo_id.clone(),
+            r#ref: self.git_ref.clone(),
+            from: self.from.to_string(),
+            to_tree: self.to_tree.to_string(),
+            policy_version: self.policy_version,
+            expires: self.expires,
+            decision: self.decision,
+            skipped: self.skipped.iter().map(|payload| format!("sha256:{payload}")).collect(),
+        })
     }
 
     /// What an envelope says, whoever signed it: nothing of it counts yet.
@@ -145,17 +120,8 @@ impl Approval {
 
     fn parse(payload: &[u8]) -> Result<Self, ApprovalError> {
         let wrong = |what: &str| ApprovalError::Statement(what.to_owned());
-        let statement: Statement =
-            serde_json::from_slice(payload).map_err(|error| ApprovalError::Statement(error.to_string()))?;
-        if statement.kind != STATEMENT_TYPE || statement.predicate_type != APPROVAL_TYPE {
-            return Err(wrong("another type"));
-        }
-        let Predicate { repo_id, r#ref, from, to_tree, policy_version, expires, decision, skipped } =
-            statement.predicate;
-        let [subject] = statement.subject.as_slice() else { return Err(wrong("not exactly one subject")) };
-        if subject.name != r#ref || subject.digest.git_tree != to_tree {
-            return Err(wrong("subject and predicate are about different things"));
-        }
+        let Said { repo_id, r#ref, from, to_tree, policy_version, expires, decision, skipped } =
+            said(payload).map_err(ApprovalError::Statement)?;
         let (Ok(from), Ok(to_tree)) = (from.parse(), to_tree.parse()) else {
             return Err(wrong("from and toTree are not object ids"));
         };
@@ -244,14 +210,10 @@ impl Approvals {
             Ok(read) => read,
             Err(error) => return self.reasons.push(error.to_string()),
         };
-        let message = envelope_message(&opened.payload);
-        let signers = Signers {
-            keys: Keys { policy: step.policy, instants: step.instants, verifier: step.verifier },
-            namespace: NAMESPACE_APPROVAL,
-        };
+        let keys = Keys { policy: step.policy, instants: step.instants, verifier: step.verifier };
         let mut counts = false;
-        for signature in &opened.signatures {
-            match signers.signer(signature, &message) {
+        for signer in opened.signers(keys, NAMESPACE_APPROVAL) {
+            match signer {
                 Err(reason) => self.reasons.push(reason),
                 Ok((principal, signed)) => {
                     if let Some(why) = step.withdrawn.and_then(|withdrawn| withdrawn(&signed)) {

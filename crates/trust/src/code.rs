@@ -112,7 +112,7 @@ manifest::codes! {
         W304 = "Revoked" {
             meaning: "The key of the signature, its certificate or its authority, or the content of the commit, is revoked.",
             action: "Make the change again and sign it with a key that is not revoked; `writ trust add PRINCIPAL --key FILE` gives somebody a new one.",
-            example: "W304 Revoked: commit 3f1c2a9d0b7e: key SHA256:Zx… of mallory is revoked (compromised); needed: a key in force",
+            example: "W304 Revoked: commit 3f1c2a9d0b7e: signed with key SHA256:Zx…, which is revoked (compromised); needed: a key that is not revoked",
         },
         /// An object of a kind that the rule does not allow.
         W305 = "KindOutsideRule" {

@@ -1,8 +1,8 @@
 //! Envelopes: statements of principals that lie where anybody may put them, and prove themselves or count for nothing.
 //!
-//! A statement is an in-toto statement (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) in a DSSE
-//! envelope (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>), signed as `ssh-keygen -Y sign` does under
-//! a namespace for what it says, or as `gpg --armor --detach-sign` does.
+//! A statement (see `statement`) lies in a DSSE envelope
+//! (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>), signed as `ssh-keygen -Y sign` does under a
+//! namespace for what it says, or as `gpg --armor --detach-sign` does.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,6 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 /// Most envelopes about one thing that are looked at: four from each of a team of sixteen.
 pub const MAX_ENVELOPES: usize = 64;
-/// The type of all statements.
-pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// Most signatures of one envelope.
 const MAX_ENVELOPE_SIGNATURES: usize = 8;
 
@@ -80,6 +78,21 @@ pub(crate) struct Opened {
     pub(crate) signatures: Vec<String>,
 }
 
+impl Opened {
+    /// Who signed it for this purpose with a key in force, and with which; or why a signature counts for nobody.
+    pub(crate) fn signers<'a>(
+        &'a self,
+        keys: Keys<'a>,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = Result<(String, SignedBy), String>> + 'a {
+        let message = envelope_message(&self.payload);
+        self.signatures.iter().map(move |signature| {
+            let signature = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
+            keys.signer(&signature, &message, namespace)
+        })
+    }
+}
+
 /// Opens an envelope.
 pub(crate) fn open(text: &[u8]) -> Result<Opened, EnvelopeError> {
     if text.len() > MAX_ENVELOPE_BYTES {
@@ -95,19 +108,4 @@ pub(crate) fn open(text: &[u8]) -> Result<Opened, EnvelopeError> {
     }
     let payload = STANDARD.decode(&envelope.payload).map_err(|_invalid| wrong("the payload is not base64"))?;
     Ok(Opened { payload, signatures: envelope.signatures.into_iter().map(|signature| signature.sig).collect() })
-}
-
-/// Whose signatures count.
-pub(crate) struct Signers<'a> {
-    pub(crate) keys: Keys<'a>,
-    /// What they sign for.
-    pub(crate) namespace: &'a str,
-}
-
-impl Signers<'_> {
-    /// The principal who signed a message with a key in force, and with which.
-    pub(crate) fn signer(&self, signature: &str, message: &[u8]) -> Result<(String, SignedBy), String> {
-        let armoured = STANDARD.decode(signature).map_err(|_invalid| "a signature is not base64".to_owned())?;
-        self.keys.signer(&armoured, message, self.namespace)
-    }
 }

@@ -4,15 +4,15 @@
 //! It refuses no commit. A heartbeat that does not come, or names a head that is not shown, is told (W405), and nothing else.
 
 use jiff::Timestamp;
-use manifest::canonical_json;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     CLOCK_SKEW, CommitId, PrincipalKind, SignatureCache, TrustFile, TrustRootSpec,
     detached::Keys,
-    envelope::{EnvelopeError, MAX_ENVELOPES, STATEMENT_TYPE, Signers, envelope_message, open},
+    envelope::{EnvelopeError, MAX_ENVELOPES, open},
     instants::Instants,
     signature_cache::Verifier,
+    statement::{About, Predicate, said, statement},
 };
 
 /// The namespace of signatures over heartbeats.
@@ -66,64 +66,36 @@ pub enum HeartbeatError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Statement {
-    #[serde(rename = "_type")]
-    kind: String,
-    subject: Vec<Subject>,
-    predicate_type: String,
-    predicate: Predicate,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Subject {
-    name: String,
-    digest: Digests,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Digests {
-    git_commit: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Predicate {
+struct Said {
     repo_id: String,
     r#ref: String,
     head: String,
     time: Timestamp,
 }
 
+impl Predicate for Said {
+    const TYPE: &'static str = HEARTBEAT_TYPE;
+
+    fn about(&self) -> About<'_> {
+        About { name: &self.r#ref, digest: ("gitCommit", self.head.clone()) }
+    }
+}
+
 impl Heartbeat {
     /// The statement as it is signed: canonical JSON.
     #[must_use]
     pub fn payload(&self) -> Vec<u8> {
-        let head = self.head.to_string();
-        let statement = Statement {
-            kind: STATEMENT_TYPE.to_owned(),
-            subject: vec![Subject { name: self.git_ref.clone(), digest: Digests { git_commit: head.clone() } }],
-            predicate_type: HEARTBEAT_TYPE.to_owned(),
-            predicate: Predicate { repo_id: self.repo_id.clone(), r#ref: self.git_ref.clone(), head, time: self.time },
-        };
-        #[expect(clippy::expect_used, reason = "structs of texts always serialise")]
-        let value = serde_json::to_value(&statement).expect("a statement serialises");
-        canonical_json(&value)
+        statement(Said {
+            repo_id: self.repo_id.clone(),
+            r#ref: self.git_ref.clone(),
+            head: self.head.to_string(),
+            time: self.time,
+        })
     }
 
     fn parse(payload: &[u8]) -> Result<Self, HeartbeatError> {
         let wrong = |what: &str| HeartbeatError::Statement(what.to_owned());
-        let statement: Statement =
-            serde_json::from_slice(payload).map_err(|error| HeartbeatError::Statement(error.to_string()))?;
-        if statement.kind != STATEMENT_TYPE || statement.predicate_type != HEARTBEAT_TYPE {
-            return Err(wrong("another type"));
-        }
-        let Predicate { repo_id, r#ref, head, time } = statement.predicate;
-        let [subject] = statement.subject.as_slice() else { return Err(wrong("not exactly one subject")) };
-        if subject.name != r#ref || subject.digest.git_commit != head {
-            return Err(wrong("subject and predicate are about different things"));
-        }
+        let Said { repo_id, r#ref, head, time } = said(payload).map_err(HeartbeatError::Statement)?;
         let head = head.parse().map_err(|_invalid| wrong("head is not an object id"))?;
         Ok(Self { repo_id, git_ref: r#ref, head, time })
     }
@@ -174,14 +146,10 @@ impl Listener<'_> {
             return Err(HeartbeatError::Future(heartbeat.time));
         }
         let instants = Instants { committer: heartbeat.time, first_sight: Some(self.now) };
-        let signers = Signers {
-            keys: Keys { policy: self.policy, instants: &instants, verifier: self.verifier },
-            namespace: NAMESPACE_HEARTBEAT,
-        };
-        let message = envelope_message(&opened.payload);
+        let keys = Keys { policy: self.policy, instants: &instants, verifier: self.verifier };
         let mut refused = String::new();
-        for signature in &opened.signatures {
-            match signers.signer(signature, &message) {
+        for signer in opened.signers(keys, NAMESPACE_HEARTBEAT) {
+            match signer {
                 Ok((principal, _)) if self.may_speak(&principal) => return Ok(Heard { heartbeat, principal }),
                 Ok((principal, _)) => refused = format!("{principal} is a forge, which counts for nothing"),
                 Err(reason) => refused = reason,

@@ -1,16 +1,80 @@
-//! Whose a good signature is by a trust file, whatever it is over: by a key that the file names, in force, not revoked.
+//! What a signature is worth by a trust file, whatever it is over: whose it is, by a key, a certificate or an account that
+//! the file names, in force, not revoked.
+//!
+//! This is the one verdict on commits, tags, trust files, approvals, heartbeats and orders. Whether who signed may do what
+//! is signed for is asked elsewhere.
+
+use manifest::{CodeEntry, Finding};
 
 use crate::{
-    KeyFingerprint, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature, TrustCode, TrustFile,
-    instants::Instants, openpgp::OpenPgpSignature, rules::list, ssh::Unproven, trust_file::Uncertified,
+    CommitObject, KeyFingerprint, KeylessSignature, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
+    TrustCode, TrustFile,
+    instants::Instants,
+    openpgp::OpenPgpSignature,
+    refusal::refuse_by,
+    repair::resign,
+    rules::list,
+    signature_cache::Verifier,
+    ssh::Unproven,
+    verified_signature::{Signed, VerifiedSignature},
 };
 
+/// Why a signature counts for nobody.
+pub(crate) struct Uncounted {
+    pub(crate) code: &'static CodeEntry,
+    pub(crate) found: String,
+    pub(crate) needed: String,
+    /// With what to sign; without it, as before.
+    pub(crate) fix: Option<String>,
+}
+
+impl Uncounted {
+    pub(crate) fn new(code: TrustCode, found: String, needed: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code: code.entry(), found, needed: needed.into(), fix: Some(fix.into()) }
+    }
+
+    /// Where signing again is all there is to do.
+    pub(crate) fn again(code: TrustCode, found: impl Into<String>, needed: impl Into<String>) -> Self {
+        Self { code: code.entry(), found: found.into(), needed: needed.into(), fix: None }
+    }
+
+    /// The refusal of a commit.
+    pub(crate) fn of_commit(self, object: &CommitObject) -> Finding {
+        let fix = self.fix.unwrap_or_else(|| resign(object));
+        refuse_by(self.code, &object.id, self.found, self.needed, fix)
+    }
+}
+
+impl From<Finding> for Uncounted {
+    fn from(finding: Finding) -> Self {
+        let Finding { code, found, needed, .. } = finding;
+        Self { code, found, needed, fix: None }
+    }
+}
+
 impl TrustFile {
-    /// The principal whose SSH signature this is.
+    /// Who signed, and by what.
     ///
     /// # Errors
-    /// W202 unknown key, W204 key ended, W207 user not proven or certificate not usable, W304 revoked.
-    pub(crate) fn signer_by_ssh(&self, signature: &SshSignature, instants: &Instants) -> Result<Signer, Uncertified> {
+    /// W2xx the signature is not good, W202 unknown key, W204 key ended, W206 unknown account, W207 user not proven or
+    /// certificate not usable, W208 a format for which no principal has a key, W301 no signature, W304 revoked.
+    pub(crate) fn signer(
+        &self,
+        signed: Signed<'_>,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<(Signer, VerifiedSignature), Uncounted> {
+        let signature = signed.verify(self, instants, verifier)?;
+        let signer = match &signature {
+            VerifiedSignature::Ssh(signature) => self.signer_by_ssh(signature, instants),
+            VerifiedSignature::OpenPgp(signature) => self.signer_by_openpgp(signature, instants),
+            VerifiedSignature::Keyless(signature) => self.signer_by_account(signature, instants),
+        }?;
+        Ok((signer, signature))
+    }
+
+    /// The principal whose SSH signature this is.
+    fn signer_by_ssh(&self, signature: &SshSignature, instants: &Instants) -> Result<Signer, Uncounted> {
         if let Some(certificate) = signature.certificate() {
             return self.certified(signature, certificate, instants).map(|principal| ssh_signer(principal, signature));
         }
@@ -25,41 +89,51 @@ impl TrustFile {
         let fix = || format!("sign with a key in force of {}", names());
         if let Some(reason) = self.revoked.get(&Revoked::Key(key)) {
             let found = format!("signed with key {key}, which is revoked ({reason})");
-            return Err(Uncertified::new(TrustCode::W304, found, "a key that is not revoked", fix()));
+            return Err(Uncounted::new(TrustCode::W304, found, "a key that is not revoked", fix()));
         }
         let Some((principal, held)) = self.holder(&key) else {
             let found = format!("signed with key {key}, which belongs to no principal");
             let needed = format!("a key that .writ/trust.yaml lists, of {}", names());
             let fix = format!("{}; or root principals have this one added there: {}", fix(), signature.key());
-            return Err(Uncertified::new(TrustCode::W202, found, needed, fix));
+            return Err(Uncounted::new(TrustCode::W202, found, needed, fix));
         };
         if let Err(reason) = instants.holds(held) {
             let found = format!("key {key} of {principal} {reason}");
-            return Err(Uncertified::new(TrustCode::W204, found, "a key in its time", fix()));
+            return Err(Uncounted::new(TrustCode::W204, found, "a key in its time", fix()));
         }
         if let Some(Unproven { found, needed, fix }) = held.user.unproven(signature.assertion()) {
             let found = format!("signed with key {key} of {principal} {found}");
-            return Err(Uncertified::new(TrustCode::W207, found, needed, fix));
+            return Err(Uncounted::new(TrustCode::W207, found, needed, fix));
         }
         Ok(ssh_signer(principal, signature))
     }
 
     /// The principal whose OpenPGP signature this is.
-    ///
-    /// # Errors
-    /// W202 unknown key, W204 key ended, W304 revoked.
-    pub(crate) fn signer_by_openpgp(
-        &self,
-        signature: &OpenPgpSignature,
-        instants: &Instants,
-    ) -> Result<Signer, Uncertified> {
+    fn signer_by_openpgp(&self, signature: &OpenPgpSignature, instants: &Instants) -> Result<Signer, Uncounted> {
         let (principal, _pin) = self.certificate_in_window(signature, instants).map_err(|(code, found)| {
             let names = list(self.certificate_holders(instants.latest()));
             let needed = format!("an OpenPGP key in force that .writ/trust.yaml lists, of {names}");
-            Uncertified::new(code, found, needed, self.sign_by_certificate(instants))
+            Uncounted::new(code, found, needed, self.sign_by_certificate(instants))
         })?;
         let key = KeyFingerprint::OpenPgp(signature.certificate());
         Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None, identity: None })
+    }
+
+    /// The principal whose keyless signature this is.
+    fn signer_by_account(&self, signature: &KeylessSignature, instants: &Instants) -> Result<Signer, Uncounted> {
+        let principal = self.identity_in_window(signature, instants).map_err(|(code, found)| {
+            let names = list(self.identity_holders(instants.latest()));
+            let needed = format!("an identity in force that .writ/trust.yaml lists, of {names}");
+            Uncounted::new(code, found, needed, self.sign_by_account(instants))
+        })?;
+        let key = KeyFingerprint::Keyless(signature.signer.fingerprint());
+        let identity = Some(Box::new(signature.signer.clone()));
+        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None, identity })
+    }
+
+    /// What to do about a keyless signature that is refused.
+    pub(crate) fn sign_by_account(&self, instants: &Instants) -> String {
+        format!("sign with gitsign as one of {}", list(self.identity_holders(instants.latest())))
     }
 
     /// What to do about an OpenPGP signature that is refused.

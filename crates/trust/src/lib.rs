@@ -44,11 +44,13 @@ mod signed_by;
 mod signed_order;
 mod signer;
 mod ssh;
+mod statement;
 mod step;
 mod still_holds;
 mod tag_object;
 mod trust_file;
 mod verified;
+mod verified_signature;
 mod watched;
 
 pub use approval::{APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_SKIPPED, NAMESPACE_APPROVAL};

@@ -1,6 +1,6 @@
 //! Findings about commits, and what errors of the object database become: every one is a refusal.
 
-use manifest::{Finding, Subject};
+use manifest::{CodeEntry, Finding, Subject};
 
 use crate::{
     ArmorFormat, BadEntry, CommitId, CommitObject, HistoryError, TrustCode,
@@ -9,7 +9,18 @@ use crate::{
 
 /// A finding about a commit.
 pub(crate) fn refuse(code: TrustCode, commit: &CommitId, found: String, needed: String, fix: String) -> Finding {
-    Finding { code: code.entry(), subject: Subject::Commit(commit.to_string()), rule: None, found, needed, fix }
+    refuse_by(code.entry(), commit, found, needed, fix)
+}
+
+/// The same with the entry of a code.
+pub(crate) fn refuse_by(
+    code: &'static CodeEntry,
+    commit: &CommitId,
+    found: String,
+    needed: String,
+    fix: String,
+) -> Finding {
+    Finding { code, subject: Subject::Commit(commit.to_string()), rule: None, found, needed, fix }
 }
 
 /// What an error of the object database is for the commit that was being judged.

@@ -1,9 +1,10 @@
 //! What made a signature, by its own account: for what was verified before, and is revoked now.
 
 use crate::{
-    CommitObject, Fingerprint, KeyFingerprint, SshSignature,
+    CommitObject, Fingerprint, KeyFingerprint, KeylessSignature, SshSignature,
     openpgp::OpenPgpSignature,
     ssh::{Certificate, claimed_certificate},
+    verified_signature::VerifiedSignature,
 };
 
 /// Keys, and the certificate of an SSH authority if one came with them.
@@ -31,6 +32,23 @@ impl SignedBy {
         let armoured = object.signature.as_deref().filter(|_signature| keys.len() > 1);
         let certificate = armoured.and_then(claimed_certificate);
         Self { keys, certificate: certificate.as_deref().map(Certified::of), is_unknown_account: false }
+    }
+}
+
+impl From<&VerifiedSignature> for SignedBy {
+    fn from(signature: &VerifiedSignature) -> Self {
+        match signature {
+            VerifiedSignature::Ssh(signature) => signature.into(),
+            VerifiedSignature::OpenPgp(signature) => signature.into(),
+            VerifiedSignature::Keyless(signature) => signature.into(),
+        }
+    }
+}
+
+impl From<&KeylessSignature> for SignedBy {
+    fn from(signature: &KeylessSignature) -> Self {
+        let account = KeyFingerprint::Keyless(signature.signer.fingerprint());
+        Self { keys: vec![account], certificate: None, is_unknown_account: false }
     }
 }
 

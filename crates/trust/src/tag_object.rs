@@ -4,7 +4,7 @@
 //! `gpgsig`, and lets a tag name another tag. Here a tag has one form, the one that `git tag -s` writes: `object`, `type
 //! commit`, `tag`, `tagger`, a blank line, the message, and one signature in canonical armour that ends the object.
 
-use manifest::{Digest, Finding, Subject};
+use manifest::{CodeEntry, Digest, Finding, Subject};
 
 use crate::{
     CommitId, MAX_SIGNATURE_BYTES, TagId, TrustCode,
@@ -12,6 +12,7 @@ use crate::{
     commit_headers::{Header, split},
     commit_object::Refused,
     git_ref::tag_name,
+    holder::Uncounted,
     person,
     repair::{sign_tag, sign_tag_openpgp},
 };
@@ -90,10 +91,22 @@ impl TagObject {
     /// A refusal of it that a new tag of the same commit mends. Who signed with OpenPGP is told how to do so again, unless
     /// that is what is refused.
     pub(crate) fn refuse(&self, refused: Refused) -> Finding {
-        let by_gpg = self.signature_format() == Some(ArmorFormat::OpenPgp) && refused.code != TrustCode::W208;
-        let sign = if by_gpg { sign_tag_openpgp } else { sign_tag };
-        let fix = sign(&self.name, &self.commit.to_string());
+        let fix = self.sign_again(refused.code.entry());
         finding(&self.id, refused, fix)
+    }
+
+    /// A refusal of its signature.
+    pub(crate) fn uncounted(&self, refused: Uncounted) -> Finding {
+        let Uncounted { code, found, needed, fix } = refused;
+        let again = self.sign_again(code);
+        let fix = fix.map_or_else(|| again.clone(), |with| format!("{again} # {with}"));
+        Finding { code, subject: Subject::Named(format!("tag {}", self.id)), rule: None, found, needed, fix }
+    }
+
+    fn sign_again(&self, code: &'static CodeEntry) -> String {
+        let by_gpg = self.signature_format() == Some(ArmorFormat::OpenPgp) && code != TrustCode::W208.entry();
+        let sign = if by_gpg { sign_tag_openpgp } else { sign_tag };
+        sign(&self.name, &self.commit.to_string())
     }
 }
 

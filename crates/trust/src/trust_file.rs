@@ -33,7 +33,6 @@ use crate::{
     glob::PathPattern, kinds::KindPatterns, namespaces::NamespacePatterns, openpgp::OpenPgpFingerprint,
 };
 
-pub(crate) use authority::Uncertified;
 pub use authority::{Authority, CertifiedName};
 pub(crate) use certificates::load_certificates;
 pub use certificates::{CERTIFICATES, MAX_CERTIFICATES_BYTES, PinnedCertificate};

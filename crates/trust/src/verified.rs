@@ -4,9 +4,8 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, KeyFingerprint, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec,
-    VERIFIER_VERSION, instants::Instants, refusal::refuse, repair::resign, rules::list, signature_cache::Verifier,
-    step::Step,
+    CommitId, CommitObject, KeyFingerprint, Signer, TreeId, TrustCode, TrustFile, TrustRootSpec, VERIFIER_VERSION,
+    instants::Instants, refusal::refuse, signature_cache::Verifier, step::Step, verified_signature::Signed,
 };
 
 /// A commit whose signature was checked: by a key that a trust file names, in force, not revoked.
@@ -44,77 +43,16 @@ impl VerifiedCommit {
     /// Checks the signature of a commit against the keys of a trust file.
     ///
     /// # Errors
-    /// W301 unsigned, W2xx not good, W202 unknown key, W204 key ended, W206 unknown identity, W207 user not proven or
-    /// certificate not usable, W304 revoked.
+    /// W301 unsigned, or as `TrustFile::signer` says.
     pub(crate) fn verify(
         object: &CommitObject,
         policy: &TrustFile,
         instants: &Instants,
         verifier: Verifier<'_>,
     ) -> Result<Self, Finding> {
-        let signer = match object.signature_format() {
-            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => {
-                Self::by_certificate(object, policy, instants, verifier)?
-            }
-            Some(ArmorFormat::OpenPgp) => {
-                let found = "an OpenPGP signature, and no principal has an OpenPGP key".to_owned();
-                return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
-            }
-            Some(ArmorFormat::X509) if policy.has_identities() => {
-                Self::by_identity(object, policy, instants, verifier)?
-            }
-            Some(ArmorFormat::X509) => {
-                let found = "an X.509 signature, and no principal has a keyless key".to_owned();
-                return Err(refuse(TrustCode::W208, &object.id, found, "an SSH signature".to_owned(), resign(object)));
-            }
-            Some(ArmorFormat::Ssh) | None => Self::by_ssh_key(object, policy, instants, verifier)?,
-        };
+        let signed = policy.signer(Signed::Commit(object), instants, verifier);
+        let (signer, _signature) = signed.map_err(|uncounted| uncounted.of_commit(object))?;
         Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
-    }
-
-    fn by_certificate(
-        object: &CommitObject,
-        policy: &TrustFile,
-        instants: &Instants,
-        verifier: Verifier<'_>,
-    ) -> Result<Signer, Finding> {
-        let fix = || policy.sign_by_certificate(instants);
-        let signature = object
-            .verify_openpgp(&verifier.openpgp_of_commit(object, policy), &policy.crypto, instants)
-            .map_err(|finding| Finding { fix: fix(), ..finding })?;
-        policy
-            .signer_by_openpgp(&signature, instants)
-            .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))
-    }
-
-    fn by_identity(
-        object: &CommitObject,
-        policy: &TrustFile,
-        instants: &Instants,
-        verifier: Verifier<'_>,
-    ) -> Result<Signer, Finding> {
-        let names = list(policy.identity_holders(instants.latest()));
-        let fix = || format!("sign with gitsign as one of {names}");
-        let signature = verifier.keyless(object).map_err(|finding| Finding { fix: fix(), ..finding })?;
-        let principal = policy.identity_in_window(&signature, instants).map_err(|(code, found)| {
-            let needed = format!("an identity in force that .writ/trust.yaml lists, of {names}");
-            refuse(code, &object.id, found, needed, fix())
-        })?;
-        let key = KeyFingerprint::Keyless(signature.signer.fingerprint());
-        let identity = Some(Box::new(signature.signer));
-        Ok(Signer { principal: principal.to_owned(), format: key.format(), key, ca: None, identity })
-    }
-
-    fn by_ssh_key(
-        object: &CommitObject,
-        policy: &TrustFile,
-        instants: &Instants,
-        verifier: Verifier<'_>,
-    ) -> Result<Signer, Finding> {
-        let signature = verifier.commit(object, policy)?;
-        policy
-            .signer_by_ssh(&signature, instants)
-            .map_err(|refused| refuse(refused.code, &object.id, refused.found, refused.needed, refused.fix))
     }
 
     /// Its id.

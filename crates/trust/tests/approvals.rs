@@ -146,7 +146,7 @@ fn a_key_that_is_revoked_or_has_ended_approves_nothing() {
         &format!("ssh: \"{}\", notAfter: 2026-01-01T00:00:30Z", frank.public()),
     );
     let revoked = text.replace("revoked: []", &format!("revoked: [{{key: \"{}\", kind: hard}}]", frank.fingerprint()));
-    for (text, reason) in [(ended, "of frank ended"), (revoked, "of frank is revoked")] {
+    for (text, reason) in [(ended, "of frank ended"), (revoked, "which is revoked (no reason given)")] {
         let mut world = World::with(&text);
         let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
         let approval = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);

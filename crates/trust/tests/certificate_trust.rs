@@ -259,7 +259,7 @@ fn a_trust_file_is_signed_with_a_certificate_too() {
     };
     assert_eq!(judge("dave@example.com", BASE + 3599), None);
     for (principal, now, wanted) in [
-        ("bob@example.com", BASE + 60, "dave.sig: signed with a certificate of bob"),
+        ("bob@example.com", BASE + 60, "dave.sig: signed by bob"),
         ("dave@example.com", BASE + 3600, "the commit was first seen"),
     ] {
         let (code, found) = judge(principal, now).unwrap();

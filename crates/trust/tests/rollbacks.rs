@@ -91,7 +91,7 @@ fn who_may_change_the_folder_may_have_it_as_it_was() {
     case.by = vec!["alice"];
     check(&case.verdict(), "W302: to order it: alice signed for apps/web.yaml");
     case.by = vec!["mallory"];
-    check(&case.verdict(), "W302: to order it: nobody signed it; key SHA256:");
+    check(&case.verdict(), "W302: to order it: nobody signed it; signed with key SHA256:");
     case.by = vec![];
     assert_eq!(case.verdict(), "W302: to order it: nobody signed it");
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use git::Objects;
 use jiff::Timestamp;
-use trust::{CommitId, Instants, TRUST_FILE, TrustFile, verify_sshsig};
+use trust::{CommitId, TRUST_FILE, TrustFile};
 
 /// What signs.
 #[derive(Debug, Args)]
@@ -58,20 +58,9 @@ impl SigningKey {
         message: &[u8],
     ) -> anyhow::Result<(String, String)> {
         let signature = self.sign(namespace, message)?;
-        if self.is_openpgp() {
-            let instants = Instants { committer: Timestamp::now(), first_sight: None };
-            let holder = file.openpgp_signer(signature.as_bytes(), message, &instants).map(str::to_owned);
-            let holder = holder.map_err(|reason| anyhow::anyhow!("the {what} would not count: {reason}"))?;
-            return Ok((holder, signature));
-        }
-        let verified = verify_sshsig(signature.as_bytes(), message, namespace, &file.crypto)?;
-        match file.signer_of(&verified) {
-            Some(principal) => Ok((principal.to_owned(), signature)),
-            None => bail!(
-                "key {} belongs to no principal of {TRUST_FILE}, so its {what} would not count",
-                verified.key().fingerprint()
-            ),
-        }
+        let signer = file.signer_of_message(signature.as_bytes(), message, namespace, Timestamp::now());
+        let principal = signer.map_err(|reason| anyhow::anyhow!("the {what} would not count: {reason}"))?;
+        Ok((principal, signature))
     }
 }
 

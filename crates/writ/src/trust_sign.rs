@@ -3,9 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use trust::{
-    Instants, NAMESPACE_TRUST, TrustEditError, TrustFile, openpgp_signature_path, signature_path, verify_sshsig,
-};
+use trust::{NAMESPACE_TRUST, TrustEditError, TrustFile, openpgp_signature_path, signature_path};
 
 use crate::{
     exit::{Outcome, UsageError},
@@ -47,7 +45,7 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
     // In a rotation of root keys the people of both files sign.
     let judges: Vec<&TrustFile> = [Some(&file), tree.before.as_ref()].into_iter().flatten().collect();
     let found: Vec<anyhow::Result<String>> =
-        judges.iter().map(|judge| signer(judge, args, tree.text.as_bytes(), &signature, now)).collect();
+        judges.iter().map(|judge| signer(judge, tree.text.as_bytes(), &signature, now)).collect();
     let principal = found.into_iter().reduce(|one, other| one.or(other)).context("there is no trust file")??;
     if let Some(other) = args.principal.as_ref().filter(|wanted| **wanted != principal) {
         let message = format!("the key is one of {principal}, so its signature as {other} would count for nobody");
@@ -61,23 +59,9 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
 }
 
 /// Whose key it was. A signature that counts for nobody is better refused here.
-fn signer(
-    judge: &TrustFile,
-    args: &TrustSignArgs,
-    message: &[u8],
-    signature: &str,
-    now: Timestamp,
-) -> anyhow::Result<String> {
-    if args.signing.is_openpgp() {
-        let instants = Instants { committer: now, first_sight: None };
-        let holder = judge.openpgp_signer(signature.as_bytes(), message, &instants);
-        return holder.map(str::to_owned).map_err(|reason| anyhow::anyhow!("the signature would not count: {reason}"));
-    }
-    let verified = verify_sshsig(signature.as_bytes(), message, NAMESPACE_TRUST, &judge.crypto)?;
-    let holder = judge.signer_of(&verified).map(str::to_owned);
-    holder.with_context(|| {
-        format!("key {} belongs to no principal, so its signature would not count", verified.key().fingerprint())
-    })
+fn signer(judge: &TrustFile, message: &[u8], signature: &str, now: Timestamp) -> anyhow::Result<String> {
+    let signer = judge.signer_of_message(signature.as_bytes(), message, NAMESPACE_TRUST, now);
+    signer.map_err(|reason| anyhow::anyhow!("the signature would not count: {reason}"))
 }
 
 /// Drops the signatures that count for nobody: those over other bytes.

@@ -4,19 +4,19 @@
 //! is judged as the head of a branch is; the tag alone authorises nothing that it leads to.
 
 use jiff::Timestamp;
-use manifest::{Digest, Finding, Subject};
+use manifest::{Digest, Finding};
 
 use super::{Floor, Judge, Judgement, State};
 use crate::{
-    ArmorFormat, AuthorizedCommit, CLOCK_SKEW, HistoryError, NAMESPACE_GIT, Signer, TagId, TagObject, TrustCode,
-    TrustFile, VerifiedCommit,
+    AuthorizedCommit, CLOCK_SKEW, HistoryError, NAMESPACE_GIT, Signer, TagId, TagObject, TrustCode, TrustFile,
+    VerifiedCommit,
     commit_object::Refused,
     git_ref::tag_name,
     instants::Instants,
-    openpgp::OpenPgpVerifier as _,
     refusal::{refuse, unreadable},
-    repair::{sign_tag, sign_tag_openpgp},
+    repair::sign_tag,
     step::read_commit,
+    verified_signature::Signed,
 };
 
 /// A tag that was judged.
@@ -119,31 +119,9 @@ impl Judge<'_> {
     }
 
     fn signer_of(&self, tag: &TagObject, policy: &TrustFile, instants: &Instants) -> Result<Signer, Finding> {
-        let subject = || Subject::Named(format!("tag {}", tag.id));
-        let commit = tag.commit.to_string();
-        let by_gpg = tag.signature_format() == Some(ArmorFormat::OpenPgp);
-        if by_gpg && policy.has_certificates() {
-            let fix = || format!("{} # {}", sign_tag_openpgp(&tag.name, &commit), policy.sign_by_certificate(instants));
-            let certificates = self.verifier.openpgp_of_message(policy);
-            let signature = certificates
-                .verify_openpgp(&tag.signature, &tag.payload, &policy.crypto, instants)
-                .map_err(|error| error.finding(subject(), fix()))?;
-            return policy.signer_by_openpgp(&signature, instants).map_err(|refused| {
-                let finding = tag.refuse(Refused::new(refused.code, refused.found, refused.needed));
-                Finding { fix: fix(), ..finding }
-            });
-        }
-        if by_gpg {
-            let found = "an OpenPGP signature, and no principal has an OpenPGP key";
-            return Err(tag.refuse(Refused::new(TrustCode::W208, found, "an SSH signature")));
-        }
-        let signature = self
-            .verifier
-            .message(&tag.signature, &tag.payload, NAMESPACE_GIT, &policy.crypto, policy.digest())
-            .map_err(|error| error.finding(subject(), sign_tag(&tag.name, &commit)))?;
-        policy.signer_by_ssh(&signature, instants).map_err(|refused| {
-            let finding = tag.refuse(Refused::new(refused.code, refused.found, refused.needed));
-            Finding { fix: format!("{} # {}", finding.fix, refused.fix), ..finding }
-        })
+        let signed = Signed::Message { signature: &tag.signature, message: &tag.payload, namespace: NAMESPACE_GIT };
+        let (signer, _signature) =
+            policy.signer(signed, instants, self.verifier).map_err(|uncounted| tag.uncounted(uncounted))?;
+        Ok(signer)
     }
 }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::{Principal, Revoked, TrustFile};
 use crate::{
-    Certificate, Fingerprint, PublicKey, SshSignature, TrustCode, UserCheck, instants::Instants, rules::list,
-    ssh::matches_list,
+    Certificate, Fingerprint, PublicKey, SshSignature, TrustCode, UserCheck, holder::Uncounted, instants::Instants,
+    rules::list, ssh::matches_list,
 };
 
 /// A principal of kind `ca`: its certificates are believed, within these bounds. It never signs and never counts.
@@ -33,20 +33,6 @@ pub struct CertifiedName {
     pub user: UserCheck,
 }
 
-/// Why a signature with a certificate does not count.
-pub(crate) struct Uncertified {
-    pub(crate) code: TrustCode,
-    pub(crate) found: String,
-    pub(crate) needed: String,
-    pub(crate) fix: String,
-}
-
-impl Uncertified {
-    pub(crate) fn new(code: TrustCode, found: String, needed: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { code, found, needed: needed.into(), fix: fix.into() }
-    }
-}
-
 impl TrustFile {
     /// The principal whose signature this is, by key or by certificate. Whether the key was in force is another
     /// question.
@@ -67,7 +53,7 @@ impl TrustFile {
         signature: &SshSignature,
         certificate: &Certificate,
         instants: &Instants,
-    ) -> Result<&str, Uncertified> {
+    ) -> Result<&str, Uncounted> {
         let key = certificate.key().fingerprint();
         let issuer = certificate.authority().fingerprint();
         let what = format!("signed with key {key}, certified by {issuer}");
@@ -75,23 +61,18 @@ impl TrustFile {
             let names = list(self.authorities.keys().map(String::as_str));
             let found = format!("{what}, which is no authority");
             let needed = format!("a certificate of one of [{names}] in .writ/trust.yaml");
-            return Err(Uncertified::new(
-                TrustCode::W202,
-                found,
-                needed,
-                "sign with a key or certificate that it lists",
-            ));
+            return Err(Uncounted::new(TrustCode::W202, found, needed, "sign with a key or certificate that it lists"));
         };
         if let Some((revoked, reason)) = self.revocation_of(ca, certificate) {
             let found = format!("{what} ({ca}): {revoked} is revoked ({reason})");
-            return Err(Uncertified::new(TrustCode::W304, found, "a certificate in force", "sign with one in force"));
+            return Err(Uncounted::new(TrustCode::W304, found, "a certificate in force", "sign with one in force"));
         }
         bounded(authority, certificate).map_err(|(why, needed)| {
             let fix =
                 format!("have {ca} issue another certificate: ssh-keygen -s CA_KEY -I ID -n PRINCIPAL -V +8h KEY.pub");
-            Uncertified::new(TrustCode::W207, format!("{what} ({ca}) {why}"), needed, fix)
+            Uncounted::new(TrustCode::W207, format!("{what} ({ca}) {why}"), needed, fix)
         })?;
-        let (principal, claim) = self.named(ca, certificate).map_err(|error| Uncertified {
+        let (principal, claim) = self.named(ca, certificate).map_err(|error| Uncounted {
             found: format!("{what} ({ca}) for {}", list(certificate.principals().iter().map(String::as_str)))
                 + &error.found,
             ..error
@@ -99,18 +80,18 @@ impl TrustFile {
         if let Some((holder, _held)) = self.holder(&key) {
             let found = format!("{what} ({ca}) for {principal}, but listed as a key of {holder}");
             let fix = "sign without the certificate, or have another key certified";
-            return Err(Uncertified::new(TrustCode::W207, found, "each key for one principal, in one way", fix));
+            return Err(Uncounted::new(TrustCode::W207, found, "each key for one principal, in one way", fix));
         }
         in_time(certificate, claim, instants).map_err(|why| {
             let fix = format!("sign with a new certificate of {ca}");
             let needed = "a certificate valid when the commit was made and when it was first seen";
-            Uncertified::new(TrustCode::W204, format!("{what} ({ca}) for {principal}, {why}"), needed, fix)
+            Uncounted::new(TrustCode::W204, format!("{what} ({ca}) for {principal}, {why}"), needed, fix)
         })?;
         match claim.user.unproven(signature.assertion()) {
             None => Ok(principal),
             Some(unproven) => {
                 let found = format!("{what} ({ca}) for {principal}, {}", unproven.found);
-                Err(Uncertified::new(TrustCode::W207, found, unproven.needed, unproven.fix))
+                Err(Uncounted::new(TrustCode::W207, found, unproven.needed, unproven.fix))
             }
         }
     }
@@ -130,7 +111,7 @@ impl TrustFile {
     }
 
     /// The one principal that the principals of a certificate name; the error goes after who they are.
-    fn named(&self, ca: &str, certificate: &Certificate) -> Result<(&str, &CertifiedName), Uncertified> {
+    fn named(&self, ca: &str, certificate: &Certificate) -> Result<(&str, &CertifiedName), Uncounted> {
         let claims = |claim: &CertifiedName| claim.ca == ca && certificate.principals().contains(&claim.principal);
         let mut named = self.principals.iter().filter_map(|(name, principal)| {
             principal.certificates.iter().find(|claim| claims(claim)).map(|claim| (name.as_str(), claim))
@@ -140,11 +121,11 @@ impl TrustFile {
             (Some(one), None) => Ok(one),
             (None, _) => {
                 let found = ", of whom none is a principal".to_owned();
-                Err(Uncertified::new(TrustCode::W202, found, "one that sshCertificate of a principal names", fix))
+                Err(Uncounted::new(TrustCode::W202, found, "one that sshCertificate of a principal names", fix))
             }
             (Some((one, _)), Some((other, _))) => {
                 let found = format!(", who are {one} and {other}");
-                Err(Uncertified::new(TrustCode::W207, found, "a certificate for one principal", fix))
+                Err(Uncounted::new(TrustCode::W207, found, "a certificate for one principal", fix))
             }
         }
     }

@@ -14,7 +14,6 @@ use crate::{
         Signature,
     },
     refusal::unreadable,
-    signature_cache::Verifier,
     step::read_trust_file,
 };
 
@@ -213,30 +212,6 @@ impl TrustFile {
     pub(crate) fn certificate_holders(&self, at: Timestamp) -> impl Iterator<Item = &str> {
         let able = move |principal: &Principal| principal.certificate_in_force(self, Some(at));
         self.principals.iter().filter(move |(_, principal)| able(principal)).map(|(name, _)| name.as_str())
-    }
-
-    /// Whose OpenPGP signature over `message` this is, by a key in force.
-    ///
-    /// # Errors
-    /// Why it counts for nobody.
-    pub fn openpgp_signer(&self, armoured: &[u8], message: &[u8], instants: &Instants) -> Result<&str, String> {
-        self.signed_by_certificate(armoured, message, instants, Verifier::default()).map(|(name, _signature)| name)
-    }
-
-    /// Whose signature this is, by a key in force, and what it says. People and machines alike: what counts is judged elsewhere.
-    pub(crate) fn signed_by_certificate(
-        &self,
-        armoured: &[u8],
-        message: &[u8],
-        instants: &Instants,
-        verifier: Verifier<'_>,
-    ) -> Result<(&str, OpenPgpSignature), String> {
-        let certificates = verifier.openpgp_of_message(self);
-        let signature = certificates
-            .verify_openpgp(armoured, message, &self.crypto, instants)
-            .map_err(|error| error.to_string())?;
-        let (name, _pin) = self.certificate_in_window(&signature, instants).map_err(|(_code, reason)| reason)?;
-        Ok((name, signature))
     }
 
     /// The holder of the certificate of a good signature, unless the trust file itself has revoked or ended it.

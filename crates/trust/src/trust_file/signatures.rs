@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use manifest::{Digest, Finding, RepoPath, Subject};
 
-use super::{Revoked, TRUST_SIGNATURES, TrustFile, signatures_folder};
+use super::{TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
-    CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat, SshSignature,
-    TrustCode, TrustRootSpec, UserCheck,
+    ArmorFormat, CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat,
+    SshSignature, TrustCode, TrustRootSpec, UserCheck,
+    detached::Keys,
     instants::Instants,
     refusal::unreadable,
     repair::{Place, amend, in_place},
@@ -171,32 +172,18 @@ impl TrustFile {
         instants: &Instants,
         verifier: Verifier<'_>,
     ) -> Result<(), String> {
-        let (name, shown) = (&file.principal, file.name());
-        if file.format == SignatureFormat::OpenPgp {
-            return match self.signed_by_certificate(&file.armoured, message, instants, verifier) {
-                Ok((holder, _signature)) if holder == name => Ok(()),
-                Ok(_other) => Err(format!("{shown}: not by a key of {name}")),
-                Err(reason) => Err(format!("{shown}: {reason}")),
-            };
+        let shown = file.name();
+        let is_openpgp = ArmorFormat::of(&file.armoured) == Some(ArmorFormat::OpenPgp);
+        if is_openpgp != (file.format == SignatureFormat::OpenPgp) {
+            let what =
+                if is_openpgp { "an OpenPGP signature, which belongs into .asc" } else { "no OpenPGP signature" };
+            return Err(format!("{shown}: {what}"));
         }
-        let signature = file.verify(message, &self.crypto, self.digest(), verifier)?;
-        if let Some(certificate) = signature.certificate() {
-            let holder = self
-                .certified(&signature, certificate, instants)
-                .map_err(|refused| format!("{shown}: {}", refused.found))?;
-            let other = || format!("{shown}: signed with a certificate of {holder}");
-            return if holder == name { Ok(()) } else { Err(other()) };
-        }
-        let fingerprint = signature.key().fingerprint();
-        match self.holder(&fingerprint) {
-            Some((holder, held)) if holder == name => {
-                if let Some(reason) = self.revoked.get(&Revoked::Key(fingerprint)) {
-                    return Err(format!("{shown}: key {fingerprint} is revoked ({reason})"));
-                }
-                instants.holds(held).map_err(|error| format!("{shown}: key {fingerprint} {error}"))?;
-                proven(name, held.user, &signature)
-            }
-            _ => Err(format!("{shown}: key {fingerprint} is not a key of {name}")),
+        let keys = Keys { policy: self, instants, verifier };
+        match keys.signer(&file.armoured, message, NAMESPACE_TRUST) {
+            Ok((holder, _key)) if holder == file.principal => Ok(()),
+            Ok((holder, _key)) => Err(format!("{shown}: signed by {holder}")),
+            Err(reason) => Err(format!("{shown}: {reason}")),
         }
     }
 

@@ -1,0 +1,114 @@
+//! Signatures of every format that fit what they are over. Whose they are, and whether that counts, is said in `holder`.
+
+use manifest::Subject;
+
+use crate::{
+    ArmorFormat, CommitObject, KeylessSignature, MAX_ARMOR_BYTES, SshSignature, TrustCode, TrustFile,
+    holder::Uncounted,
+    instants::Instants,
+    openpgp::{OpenPgpSignature, OpenPgpVerifier as _},
+    signature_cache::Verifier,
+};
+
+/// A signature, and what it is over.
+#[derive(Clone, Copy)]
+pub(crate) enum Signed<'a> {
+    /// That of a commit.
+    Commit(&'a CommitObject),
+    /// One over a message. Only SSH signatures name what they are for, so no two purposes may have messages in common.
+    Message { signature: &'a [u8], message: &'a [u8], namespace: &'a str },
+}
+
+/// A signature that fits.
+pub(crate) enum VerifiedSignature {
+    Ssh(SshSignature),
+    OpenPgp(OpenPgpSignature),
+    Keyless(KeylessSignature),
+}
+
+impl Signed<'_> {
+    fn format(self) -> Option<ArmorFormat> {
+        match self {
+            Self::Commit(object) => object.signature_format(),
+            Self::Message { signature, .. } => ArmorFormat::of(signature),
+        }
+    }
+
+    /// Verifies it by the settings of a trust file, in a format for which somebody has a key.
+    pub(crate) fn verify(
+        self,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<VerifiedSignature, Uncounted> {
+        let unlisted = |found: &str| Err(Uncounted::again(TrustCode::W208, found, "an SSH signature"));
+        match self.format() {
+            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => self
+                .by_certificate(policy, instants, verifier)
+                .map_err(|refused| Uncounted { fix: Some(policy.sign_by_certificate(instants)), ..refused }),
+            Some(ArmorFormat::OpenPgp) => unlisted("an OpenPGP signature, and no principal has an OpenPGP key"),
+            Some(ArmorFormat::X509) if policy.has_identities() => self
+                .by_account(verifier)
+                .map_err(|refused| Uncounted { fix: Some(policy.sign_by_account(instants)), ..refused }),
+            Some(ArmorFormat::X509) => unlisted("an X.509 signature, and no principal has a keyless key"),
+            Some(ArmorFormat::Ssh) | None => self.by_ssh_key(policy, verifier),
+        }
+    }
+
+    fn by_ssh_key(self, policy: &TrustFile, verifier: Verifier<'_>) -> Result<VerifiedSignature, Uncounted> {
+        let verified = match self {
+            Self::Commit(object) => verifier.commit(object, policy),
+            Self::Message { signature, message, namespace } => {
+                bounded(signature)?;
+                verifier
+                    .message(signature, message, namespace, &policy.crypto, policy.digest())
+                    .map_err(|error| error.finding(nothing(), String::new()))
+            }
+        };
+        Ok(VerifiedSignature::Ssh(verified?))
+    }
+
+    fn by_certificate(
+        self,
+        policy: &TrustFile,
+        instants: &Instants,
+        verifier: Verifier<'_>,
+    ) -> Result<VerifiedSignature, Uncounted> {
+        let verified = match self {
+            Self::Commit(object) => {
+                object.verify_openpgp(&verifier.openpgp_of_commit(object, policy), &policy.crypto, instants)
+            }
+            Self::Message { signature, message, .. } => {
+                bounded(signature)?;
+                verifier
+                    .openpgp_of_message(policy)
+                    .verify_openpgp(signature, message, &policy.crypto, instants)
+                    .map_err(|error| error.finding(nothing(), String::new()))
+            }
+        };
+        Ok(VerifiedSignature::OpenPgp(verified?))
+    }
+
+    fn by_account(self, verifier: Verifier<'_>) -> Result<VerifiedSignature, Uncounted> {
+        match self {
+            Self::Commit(object) => Ok(VerifiedSignature::Keyless(verifier.keyless(object)?)),
+            Self::Message { .. } => {
+                let found = "an X.509 signature, which only commits carry";
+                Err(Uncounted::again(TrustCode::W208, found, "an SSH or OpenPGP signature"))
+            }
+        }
+    }
+}
+
+/// What is refused is said by whoever asked.
+const fn nothing() -> Subject {
+    Subject::Named(String::new())
+}
+
+fn bounded(signature: &[u8]) -> Result<(), Uncounted> {
+    if signature.len() <= MAX_ARMOR_BYTES {
+        return Ok(());
+    }
+    let found = format!("a signature of {} bytes", signature.len());
+    Err(Uncounted::again(TrustCode::W201, found, format!("at most {MAX_ARMOR_BYTES} bytes")))
+}
