@@ -121,29 +121,28 @@ fn dearmor_lines(text: &[u8], (begin, end): (&str, &str), width: usize, most: us
         .and_then(|rest| rest.strip_suffix(b"\n"))
         .and_then(|rest| rest.strip_suffix(end.as_bytes()))
         .ok_or(ArmorError::Frame)?;
-    let mut digits = Vec::with_capacity(body.len());
-    for line in body.split(|byte| *byte == b'\n') {
-        digits.extend_from_slice(line);
-    }
-    // The engine refuses missing or surplus padding and stray bits in the last digit.
-    let bytes = STANDARD.decode(digits).map_err(|_invalid| ArmorError::Base64)?;
-    if is_in_lines(body, width) { Ok(bytes) } else { Err(ArmorError::Lines(width)) }
+    decode_lines(body, width)
 }
 
-/// Whether a text is lines of `width` digits with one shorter last line, or that one alone.
-fn is_in_lines(text: &[u8], width: usize) -> bool {
-    let Some(text) = text.strip_suffix(b"\n") else { return false };
-    let mut lines = text.split(|byte| *byte == b'\n').peekable();
-    while let Some(line) = lines.next() {
-        let fits = match lines.peek() {
-            Some(_) => line.len() == width,
-            None => line.len() <= width && (!line.is_empty() || text.is_empty()),
-        };
-        if !fits {
-            return false;
-        }
+/// The bytes whose base64 a text holds in lines of `width` digits with one shorter last line, or in that one alone.
+fn decode_lines(text: &[u8], width: usize) -> Result<Vec<u8>, ArmorError> {
+    // The engine refuses missing or surplus padding, stray bits in the last digit, and the line ends of any other lines.
+    if let Some(bytes) = joined(text, width).and_then(|digits| STANDARD.decode(digits).ok()) {
+        return Ok(bytes);
     }
-    true
+    let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'\n').collect();
+    Err(if STANDARD.decode(digits).is_ok() { ArmorError::Lines(width) } else { ArmorError::Base64 })
+}
+
+/// What stands between line ends that follow on every `width` bytes and at the end; `None` if one of them is missing, or if
+/// the last line is empty and not the only one.
+fn joined(text: &[u8], width: usize) -> Option<Vec<u8>> {
+    let mut joined = Vec::with_capacity(text.len());
+    for line in text.chunks(width + 1) {
+        let line = line.strip_suffix(b"\n").filter(|line| !line.is_empty() || text.len() == 1)?;
+        joined.extend_from_slice(line);
+    }
+    (!text.is_empty()).then_some(joined)
 }
 
 /// Whether an OpenPGP armour ends with a checksum.
@@ -172,28 +171,19 @@ pub(crate) fn dearmor_openpgp(text: &[u8]) -> Result<(Vec<u8>, Checksum), ArmorE
         .and_then(|rest| rest.strip_suffix(END_OPENPGP.as_bytes()))
         .ok_or(ArmorError::Frame)?;
     let body = framed.strip_prefix(b"\n\n").ok_or(ArmorError::Headers)?;
-    let last = body.strip_suffix(b"\n").unwrap_or(body).rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    let checksum = match last {
-        [b'=', digits @ ..] if digits.len() == CHECKSUM_DIGITS => Checksum::Present,
-        _ => Checksum::Absent,
-    };
-    let digits = match checksum {
-        // The checksum, its sign and its line end are the tail.
-        Checksum::Present => body.get(..body.len().saturating_sub(CHECKSUM_DIGITS + 2)).unwrap_or_default(),
-        Checksum::Absent => body,
-    };
-    let digits: Vec<u8> = digits.iter().copied().filter(|byte| *byte != b'\n').collect();
-    let bytes = STANDARD.decode(digits).map_err(|_invalid| ArmorError::Base64)?;
-    if armor_openpgp(&bytes, checksum).as_bytes() == text {
-        return Ok((bytes, checksum));
+    let lines = body.strip_suffix(b"\n").ok_or(ArmorError::Lines(LINE_OPENPGP))?;
+    match lines.rsplit(|byte| *byte == b'\n').next() {
+        Some(last @ [b'=', digits @ ..]) if digits.len() == CHECKSUM_DIGITS => {
+            let bytes = decode_lines(lines.strip_suffix(last).unwrap_or_default(), LINE_OPENPGP)?;
+            let is_right = checksum_digits(&bytes).as_bytes() == digits;
+            if is_right { Ok((bytes, Checksum::Present)) } else { Err(ArmorError::Checksum) }
+        }
+        _ => decode_lines(body, LINE_OPENPGP).map(|bytes| (bytes, Checksum::Absent)),
     }
-    let right = format!("={}\n", checksum_digits(&bytes));
-    let wrong = checksum == Checksum::Present && !body.ends_with(right.as_bytes());
-    Err(if wrong { ArmorError::Checksum } else { ArmorError::Lines(LINE_OPENPGP) })
 }
 
 /// The armour that gpg (or without checksum, sq) writes around these bytes, with its final line end.
-#[must_use]
+#[cfg(test)]
 pub(crate) fn armor_openpgp(bytes: &[u8], checksum: Checksum) -> String {
     let mut text = String::from(BEGIN_OPENPGP);
     put_lines(&mut text, bytes, LINE_OPENPGP);
@@ -243,6 +233,7 @@ const CRC: [u32; 256] = {
 };
 
 /// Base64 in lines of this many digits, the last one shorter.
+#[cfg(test)]
 fn put_lines(text: &mut String, bytes: &[u8], line: usize) {
     let digits = STANDARD.encode(bytes);
     let mut rest = digits.as_str();
@@ -360,10 +351,26 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_of_openpgp_is_what_is_written(body in "[A-Za-z0-9+/=\n-]{0,200}") {
-            let text = format!("{BEGIN_OPENPGP}{body}\n{END_OPENPGP}\n");
+        fn what_is_read_of_openpgp_is_what_is_written(body in "[A-Za-z0-9+/=\n-]{0,200}", end in "\n?") {
+            let text = format!("{BEGIN_OPENPGP}{body}{end}{END_OPENPGP}\n");
             if let Ok((bytes, checksum)) = dearmor_openpgp(text.as_bytes()) {
                 prop_assert_eq!(armor_openpgp(&bytes, checksum), text);
+            }
+        }
+
+        #[test]
+        fn one_edit_makes_it_another_openpgp_armour_or_none(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            checksum in proptest::sample::select([Checksum::Present, Checksum::Absent].as_slice()),
+            place in any::<proptest::sample::Index>(),
+            with in proptest::sample::select(b"\nA= ".as_slice()),
+            insert in any::<bool>(),
+        ) {
+            let mut text = armor_openpgp(&bytes, checksum).into_bytes();
+            let place = place.index(text.len());
+            if insert { text.insert(place, with) } else { _ = text.remove(place) }
+            if let Ok((bytes, checksum)) = dearmor_openpgp(&text) {
+                prop_assert_eq!(armor_openpgp(&bytes, checksum).into_bytes(), text);
             }
         }
 

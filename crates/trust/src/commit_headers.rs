@@ -34,9 +34,10 @@ impl Header<'_> {
     /// The value with its continuation lines, each without the blank before it, and the last line end.
     pub(crate) fn unfolded(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.bytes.len());
-        for (index, line) in self.bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let dropped = if index == 0 { self.name.len() + 1 } else { 1 };
+        let (mut rest, mut dropped) = (self.bytes, self.name.len() + 1);
+        while let Some((line, after)) = first_line(rest) {
             text.extend_from_slice(line.get(dropped..).unwrap_or_default());
+            (rest, dropped) = (after, 1);
         }
         text
     }
@@ -50,14 +51,18 @@ impl Header<'_> {
     }
 }
 
+/// The first line of a text with its end, and what follows it; `None` if no line ends.
+fn first_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    text.split_at_checked(memchr::memchr(b'\n', text)? + 1)
+}
+
 /// Splits a commit at its first blank line into headers and message.
 pub(crate) fn split(raw: &[u8]) -> Result<(Vec<Header<'_>>, &[u8]), Refused> {
     let malformed = |found: String| Refused::new(TrustCode::W101, found, "lines of `name value`, then a blank line");
     let mut headers: Vec<Header<'_>> = Vec::new();
     let mut rest = raw;
     loop {
-        let length = rest.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
-        let Some((line, after)) = length.and_then(|length| rest.split_at_checked(length)) else {
+        let Some((line, mut after)) = first_line(rest) else {
             return Err(malformed("no blank line after the headers".to_owned()));
         };
         if line == b"\n" {
@@ -66,11 +71,12 @@ pub(crate) fn split(raw: &[u8]) -> Result<(Vec<Header<'_>>, &[u8]), Refused> {
         if line.starts_with(b" ") {
             return Err(malformed("a continuation line before any header".to_owned()));
         }
-        let folded = after.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.starts_with(b" "));
-        let size = line.len() + folded.map(<[u8]>::len).sum::<usize>();
-        let Some((bytes, after)) = rest.split_at_checked(size) else {
-            return Err(malformed("no blank line after the headers".to_owned()));
-        };
+        while after.starts_with(b" ") {
+            // Without another line end there is no blank line either.
+            let Some((_folded, later)) = first_line(after) else { break };
+            after = later;
+        }
+        let bytes = rest.get(..rest.len() - after.len()).unwrap_or_default();
         let first = line.strip_suffix(b"\n").unwrap_or(line);
         let mut parts = first.splitn(2, |byte| *byte == b' ');
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else {

@@ -93,8 +93,10 @@ impl FromStr for Bytes {
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(error());
         }
+        let (mut sha1, mut sha256) = ([0; 20], [0; 32]);
         match text.len() {
-            40 | 64 => hex::decode(text).map_err(|_invalid| error()).and_then(|bytes| Self::from_slice(&bytes)),
+            40 => hex::decode_to_slice(text, &mut sha1).map(|()| Self::Sha1(sha1)).map_err(|_invalid| error()),
+            64 => hex::decode_to_slice(text, &mut sha256).map(|()| Self::Sha256(sha256)).map_err(|_invalid| error()),
             _ => Err(error()),
         }
     }

@@ -167,8 +167,10 @@ fn parse(id: CommitId, raw: &[u8]) -> Result<CommitObject, Refused> {
     if tree.format() != id.format() || parents.iter().any(|parent| parent.format() != id.format()) {
         return Err(malformed("ids of two object formats", "ids of the length that the commit's own id has"));
     }
-    let payload = headers.iter().filter(|header| !header.is_signature()).map(|header| header.bytes).collect::<Vec<_>>();
-    let mut payload = payload.concat();
+    let mut payload = Vec::with_capacity(raw.len());
+    for header in headers.iter().filter(|header| !header.is_signature()) {
+        payload.extend_from_slice(header.bytes);
+    }
     payload.push(b'\n');
     payload.extend_from_slice(message);
     Ok(CommitObject {
@@ -202,7 +204,7 @@ fn check_bytes(id: CommitId, raw: &[u8]) -> Result<(), Refused> {
         let needed = format!("at most {MAX_COMMIT_BYTES} bytes");
         return Err(Refused::new(TrustCode::W103, format!("an object of {} bytes", raw.len()), needed));
     }
-    if let Some(offset) = raw.iter().position(|byte| *byte == 0) {
+    if let Some(offset) = memchr::memchr(0, raw) {
         return Err(Refused::new(TrustCode::W103, format!("a NUL byte at offset {offset}"), "none"));
     }
     let real = CommitId::of(id.format(), raw)
