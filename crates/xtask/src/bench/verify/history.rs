@@ -94,7 +94,9 @@ impl History {
         }
         let Making { pack, first, .. } = making;
         let certificate = signer.exported()?;
-        import(folder, certificate.as_deref())?;
+        if let (Some(text), Some(certificate)) = (&certificate, signer.certificate()) {
+            import(folder, text, &certificate.fingerprint())?;
+        }
         let git = || in_repository(folder, &directory);
         pack.store(&directory, git)?;
         let head = signed.last().context("no signed commit is wanted")?.id;
@@ -125,13 +127,16 @@ fn keyring(home: &Path) -> PathBuf {
     home.join("gnupg")
 }
 
-/// Gives a certificate to gpg, if there is one.
-fn import(home: &Path, certificate: Option<&str>) -> Result<()> {
-    let Some(certificate) = certificate else { return Ok(()) };
-    let (folder, file) = (keyring(home), home.join("certificate.asc"));
+/// Gives a certificate to gpg, and its holder full trust: as an `allowed_signers` file does for SSH, and Argo CD for the keys
+/// of its projects. Of any other key gpg, and so Git, says that it does not know whose it is.
+fn import(home: &Path, certificate: &str, fingerprint: &str) -> Result<()> {
+    const ULTIMATE: u8 = 6;
+    let (folder, file, trust) = (keyring(home), home.join("certificate.asc"), home.join("ownertrust"));
     let private = fs::DirBuilder::new().mode(0o700).create(&folder);
     private.with_context(|| format!("cannot make {}", folder.display()))?;
     fs::write(&file, certificate).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(&trust, format!("{fingerprint}:{ULTIMATE}:\n"))
+        .with_context(|| format!("cannot write {}", trust.display()))?;
     let gpg = |program: &str| {
         let mut command = hermetic_command(program, home);
         command.env("GNUPGHOME", &folder);
@@ -139,6 +144,8 @@ fn import(home: &Path, certificate: Option<&str>) -> Result<()> {
     };
     let imported = run(gpg("gpg").args(["--batch", "--quiet", "--import"]).arg(&file));
     imported.context("gpg does not take the certificate (is it there? apt-get install gnupg)")?;
+    run(gpg("gpg").args(["--batch", "--quiet", "--import-ownertrust"]).arg(&trust))?;
+    run(gpg("gpg").args(["--batch", "--quiet", "--check-trustdb"]))?;
     // Verifying needs none of its servers.
     run(gpg("gpgconf").args(["--kill", "gpg-agent"])).map(drop)
 }
