@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use comfy_table::{Table, presets};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike as _,
+};
 use serde::Serialize;
 
 /// How a ratio is meant.
@@ -117,30 +121,24 @@ pub(super) fn median(values: &[f64]) -> Result<f64> {
     Ok(f64::midpoint(*lower, *upper))
 }
 
-/// CPU time that a process has used, in milliseconds.
+/// CPU time that a process has used, in milliseconds: fields 14 and 15 of `/proc/PID/stat`.
 pub(super) fn cpu_milliseconds(pid: u32) -> Result<f64> {
-    // Fields 14 and 15.
-    milliseconds(&pid.to_string(), 14)
-}
-
-/// CPU time of the ended children of this process, in milliseconds.
-pub(super) fn children_milliseconds() -> Result<f64> {
-    // Fields 16 and 17.
-    milliseconds("self", 16)
-}
-
-/// The sum of two fields of `/proc/…/stat`, of which `first` is the first, counted from 1.
-fn milliseconds(process: &str, first: usize) -> Result<f64> {
     /// The kernel counts in hundredths of a second for user space, whatever its own clock (`USER_HZ`).
     const TICK_MILLISECONDS: f64 = 10.0;
-    let path = format!("/proc/{process}/stat");
+    let path = format!("/proc/{pid}/stat");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     // The name, in parentheses, may contain anything; what follows it starts with field 3.
     let (_, rest) = text.rsplit_once(')').with_context(|| format!("{path} is not as expected"))?;
-    let ticks: Vec<f64> =
-        rest.split_whitespace().skip(first - 3).take(2).filter_map(|word| word.parse().ok()).collect();
+    let ticks: Vec<f64> = rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse().ok()).collect();
     ensure!(ticks.len() == 2, "{path} is not as expected");
     Ok(ticks.iter().sum::<f64>() * TICK_MILLISECONDS)
+}
+
+/// CPU time of the ended children of this process, in microseconds. `/proc` has it in hundredths of a second alone, and what is
+/// cut off there would count for those that start processes.
+pub(super) fn children_microseconds() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("the kernel does not tell the CPU time of children")?;
+    Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use testkit::measured::trust::{
 use testkit::measured::{git::Objects, trust, trust::openpgp::Keyring};
 use testkit::run;
 
-use super::super::report::children_milliseconds;
+use super::super::report::children_microseconds;
 use super::history::{Commit, History, parsed};
 
 /// The least CPU time of each pass, per commit, in microseconds: what others do on the machine counts for neither side.
@@ -84,7 +84,7 @@ fn cpu_microseconds() -> Result<f64> {
     let path = "/proc/thread-self/schedstat";
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let own: f64 = text.split_whitespace().next().and_then(|word| word.parse().ok()).context("no time in schedstat")?;
-    Ok(own / 1e3 + children_milliseconds()? * 1e3)
+    Ok(own / 1e3 + children_microseconds()?)
 }
 
 /// So many of them, from the first to the last.
