@@ -10,6 +10,7 @@ mod history;
 mod keys;
 mod objects;
 mod people;
+mod second_ids;
 
 use std::sync::Mutex;
 

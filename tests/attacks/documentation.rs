@@ -1,4 +1,4 @@
-//! The table of `docs/trust.md` names tests for each attack, and there are such tests.
+//! The table of `docs/trust.md` names tests for each attack, and there are such tests; also for those that have no number.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,11 @@ fn tests(folders: impl IntoIterator<Item = PathBuf>, found: &mut BTreeSet<String
     Ok(())
 }
 
+/// What stands in back quotes.
+fn in_code(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
 #[test]
 fn every_attack_of_the_documentation_has_its_tests() -> Test {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -42,17 +47,22 @@ fn every_attack_of_the_documentation_has_its_tests() -> Test {
     }
     let text = std::fs::read_to_string(root.join("docs/trust.md")).context("cannot read docs/trust.md")?;
     let mut named_attacks = BTreeSet::new();
+    let table = text.lines().skip_while(|line| *line != "| attack | what stops it | tests |").skip(2);
+    for row in table.take_while(|line| line.starts_with("| ")) {
+        let names: Vec<&str> = row.rsplit('|').nth(1).into_iter().flat_map(in_code).collect();
+        ensure!(!names.is_empty(), "no test is named for {row}");
+        for name in &names {
+            let is_test = name.rsplit("::").next().is_some_and(|name| found.contains(name));
+            ensure!(is_test || root.join(name).exists(), "there is no test {name}, of {row}");
+        }
+        named_attacks.extend(names.into_iter().map(str::to_owned));
+    }
     for number in 1..=ATTACKS {
         let prefix = format!("| {number} ");
         let cells = text.lines().filter(|line| line.starts_with(&prefix)).filter_map(|line| line.rsplit('|').nth(1));
-        let names: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-        for name in &names {
-            let is_test = name.rsplit("::").next().is_some_and(|name| found.contains(name));
-            ensure!(is_test || root.join(name).exists(), "attack {number}: there is no test {name}");
-        }
+        let names: Vec<&str> = cells.flat_map(in_code).collect();
         let own = format!("attack_{number:02}_");
         ensure!(names.iter().any(|name| name.starts_with(&own)), "attack {number}: no end-to-end test is named");
-        named_attacks.extend(names.into_iter().map(str::to_owned));
     }
     let left = found.iter().find(|name| name.starts_with("attack_") && !named_attacks.contains(*name));
     ensure!(left.is_none(), "not in docs/trust.md: {left:?}");

@@ -178,6 +178,13 @@ impl TrustFile {
         self
     }
 
+    /// Sets `history.dualSigned`: commits may carry a signature for each object format.
+    #[must_use]
+    pub fn dual_signed(mut self) -> Self {
+        self.history = Some("{dualSigned: true}".to_owned());
+        self
+    }
+
     /// Revokes a key hard, by fingerprint (`SHA256:…`).
     #[must_use]
     pub fn revoke_key(mut self, fingerprint: &str, reason: &str) -> Self {

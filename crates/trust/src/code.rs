@@ -12,7 +12,7 @@ manifest::codes! {
         },
         /// More than one signature, or a header that only looks like one.
         W102 = "AmbiguousSignature" {
-            meaning: "The commit carries several signatures, the signature header of another object format alone, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone. Two signatures are right where Git writes them (`extensions.compatObjectFormat`): `gpgsig`, then `gpgsig-sha256`, both by one key.",
+            meaning: "The commit carries several signatures, the signature header of another object format alone, or a header that merely begins with gpgsig. Git would leave all of them out of the signed bytes, so they could be added by anyone. Two signatures are read where Git writes them (`extensions.compatObjectFormat`): `gpgsig`, then `gpgsig-sha256`, both by one key and each such as this key makes.",
             action: "Make the commit again with an ordinary `git commit --gpg-sign`, and look for what added the header.",
             example: "W102 AmbiguousSignature: commit 3f1c2a9d0b7e: header gpgsigX; needed: at most one gpgsig header and no other that begins with gpgsig",
         },
@@ -88,6 +88,12 @@ manifest::codes! {
             meaning: "The signature format or the key type is not supported yet (S/MIME, ML-DSA keys, OpenPGP keys on Brainpool curves), or it is OpenPGP or keyless where no principal has such a key.",
             action: "Sign with an SSH key of type Ed25519, ECDSA or RSA, in a file or in a security key.",
             example: "W208 FormatNotSupported: commit 3f1c2a9d0b7e: an OpenPGP signature, and no principal has an OpenPGP key; needed: an SSH signature",
+        },
+        /// Two signatures, where the trust file does not say that there may be two.
+        W209 = "DualSigned" {
+            meaning: "The commit is signed for both object formats, as Git does where it keeps ids of both kinds (`extensions.compatObjectFormat`), and the trust file does not allow that. Only the signature of the repository's own format is verified. Nothing covers the other one, so whoever may push can add one to a commit that somebody else signed, and it has another id.",
+            action: "Sign again in a clone without `extensions.compatObjectFormat`. Where the repository is in transition between the formats, have root principals set `history: {dualSigned: true}` in `.writ/trust.yaml` by a commit of its own, signed once.",
+            example: "W209 DualSigned: commit 3f1c2a9d0b7e: signed for both object formats, gpgsig and gpgsig-sha256, of which one is not verified; needed: one signature, or `history: {dualSigned: true}` in the trust file before it",
         },
 
         /// No signature at all.

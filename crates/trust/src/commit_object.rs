@@ -13,7 +13,7 @@ use crate::{
     CommitId, KeyFingerprint, TreeId, TrustCode,
     armor::ArmorFormat,
     commit_headers::{Header, split},
-    commit_signature::signature,
+    commit_signature::signatures,
     instants::Instants,
     openpgp::{OpenPgpSignature, OpenPgpVerifier, Signature},
     person,
@@ -52,6 +52,9 @@ pub struct CommitObject {
     pub payload_sha256: Digest,
     /// The armoured signature, as it was before Git indented it.
     pub signature: Option<Vec<u8>>,
+    /// Whether there is a signature of the other object format beside it. It is not verified, and nothing signs it, so the same
+    /// signed commit has another id without it and with another one.
+    pub dual_signed: bool,
     /// The message, in whatever encoding.
     pub message: Vec<u8>,
 }
@@ -153,7 +156,8 @@ impl CommitObject {
 fn parse(id: CommitId, raw: &[u8]) -> Result<CommitObject, Refused> {
     check_bytes(id, raw)?;
     let (headers, message) = split(raw)?;
-    let signature = signature(id.format(), &headers)?;
+    let signatures = signatures(id.format(), &headers)?;
+    let dual_signed = signatures.as_ref().is_some_and(|signatures| signatures.dual);
     let mut rest = headers.as_slice();
     let tree = required(&mut rest, b"tree")?.parse().map_err(|()| bad_id("tree"))?;
     let parents = parents(&mut rest)?;
@@ -182,7 +186,8 @@ fn parse(id: CommitId, raw: &[u8]) -> Result<CommitObject, Refused> {
         committer_time,
         payload_sha256: Digest::of(&payload),
         payload,
-        signature,
+        signature: signatures.map(|signatures| signatures.own),
+        dual_signed,
         message: message.to_vec(),
     })
 }

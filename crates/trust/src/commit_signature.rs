@@ -2,8 +2,10 @@
 //! (`extensions.compatObjectFormat`).
 //!
 //! Of two, each is over the form that the commit has in its object format, and neither is part of what is signed. Only the
-//! one of the repository can be verified: the other form names objects that are not there. So that the other one is as
-//! little of a free place as can be, it has to be in the one form that is read, and of the same key.
+//! one of the repository is verified: the other form names its tree and its parents by ids that the repository does not
+//! have, and to know those of the parents, everything that was ever committed would be hashed once more. So that the other
+//! one is as little of a free place as can be, it has to be in the one form that is read, for Git, by the same key (and
+//! certificate), and such as this key makes. Whether it counts at all a trust file says (`history.dualSigned`).
 
 use crate::{
     ObjectFormat, TrustCode,
@@ -24,12 +26,20 @@ const SHA256: &[u8] = b"gpgsig-sha256";
 enum Claim {
     /// The key with its certificate, as the signature has it.
     Ssh(Vec<u8>),
-    OpenPgp(OpenPgpFingerprint),
+    /// The key, and the number of its algorithm.
+    OpenPgp(OpenPgpFingerprint, u8),
 }
 
-/// The signature of the repository's own format, if there is one. Judged before the order of headers, so that a look-alike is
-/// named as what it is.
-pub(crate) fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Vec<u8>>, Refused> {
+/// What the signature headers hold.
+pub(crate) struct Signatures {
+    /// The signature of the repository's own format, armoured.
+    pub(crate) own: Vec<u8>,
+    /// Whether there is one of the other format as well.
+    pub(crate) dual: bool,
+}
+
+/// The signatures, if there are any. Judged before the order of headers, so that a look-alike is named as what it is.
+pub(crate) fn signatures(format: ObjectFormat, headers: &[Header<'_>]) -> Result<Option<Signatures>, Refused> {
     let own = match format {
         ObjectFormat::Sha1 => SHA1,
         ObjectFormat::Sha256 => SHA256,
@@ -41,12 +51,12 @@ pub(crate) fn signature(format: ObjectFormat, headers: &[Header<'_>]) -> Result<
     let found: Vec<_> = headers.iter().filter(|header| header.is_signature()).collect();
     match found.as_slice() {
         [] => Ok(None),
-        [header] if header.name == own => read(header).map(Some),
+        [header] if header.name == own => read(header).map(|own| Some(Signatures { own, dual: false })),
         [header] => refused(format!("a header {}", header.shown_name())),
         [first, second] if first.name == SHA1 && second.name == SHA256 => {
             let (own, other) = if format == ObjectFormat::Sha1 { (first, second) } else { (second, first) };
-            let signature = read(own)?;
-            same_signer(&signature, other).map(|()| Some(signature))
+            let own = read(own)?;
+            same_signer(&own, other).map(|()| Some(Signatures { own, dual: true }))
         }
         [first, ..] => refused(format!("{} headers like {}", found.len(), first.shown_name())),
     }
@@ -108,7 +118,9 @@ impl Claim {
     fn of(armored: &[u8]) -> Option<Self> {
         match ArmorFormat::of(armored)? {
             ArmorFormat::Ssh => claimed_in_git(armored).map(Self::Ssh),
-            ArmorFormat::OpenPgp => Signature::parse(armored).ok().map(|signature| Self::OpenPgp(signature.issuer())),
+            ArmorFormat::OpenPgp => {
+                Signature::parse(armored).ok().map(|one| Self::OpenPgp(one.issuer(), one.algorithm()))
+            }
             ArmorFormat::X509 => None,
         }
     }

@@ -104,6 +104,8 @@ pub(crate) fn mend_signature(
     } else if finding.code == TrustCode::W203.entry() {
         let why = "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes";
         format!("{} # {why}", sign(SIGN_WITH, predecessor, place))
+    } else if finding.code == TrustCode::W209.entry() {
+        format!("{} # {}", sign(again, predecessor, place), finding.fix)
     } else if finding.code == TrustCode::W205.entry() {
         format!("{} # and from now on: git config gitsign.rekorMode offline", sign(again, predecessor, place))
     } else if finding.code == TrustCode::W207.entry() && !finding.fix.starts_with("git ") {

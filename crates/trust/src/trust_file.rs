@@ -191,6 +191,8 @@ pub struct HistoryRules {
     pub merge_credit: MergeCreditMode,
     /// Whether the good steps before a refused one are accepted (`partialAdvance`).
     pub partial_advance: bool,
+    /// Whether commits may carry a signature for each object format, of which one is verified (`dualSigned`).
+    pub dual_signed: bool,
 }
 
 /// Who stands for what a merge brings.

@@ -43,13 +43,16 @@ impl VerifiedCommit {
     /// Checks the signature of a commit against the keys of a trust file.
     ///
     /// # Errors
-    /// W301 unsigned, or as `TrustFile::signer` says.
+    /// W209 signed for both object formats where that is not allowed, W301 unsigned, or as `TrustFile::signer` says.
     pub(crate) fn verify(
         object: &CommitObject,
         policy: &TrustFile,
         instants: &Instants,
         verifier: Verifier<'_>,
     ) -> Result<Self, Finding> {
+        if object.dual_signed && !policy.history.dual_signed {
+            return Err(dual_signed(object));
+        }
         let signed = policy.signer(Signed::Commit(object), instants, verifier);
         let (signer, _signature) = signed.map_err(|uncounted| uncounted.of_commit(object))?;
         Ok(Self { id: object.id, tree: object.tree, payload_sha256: object.payload_sha256, signer })
@@ -136,6 +139,15 @@ impl AuthorizedCommit {
     pub const fn signer(&self) -> Option<&Signer> {
         self.signer.as_ref()
     }
+}
+
+/// W209: who may put a second signature beside the first gives the commit another id.
+fn dual_signed(object: &CommitObject) -> Finding {
+    let found = "signed for both object formats, gpgsig and gpgsig-sha256, of which one is not verified".to_owned();
+    let needed = "one signature, or `history: {dualSigned: true}` in the trust file before it".to_owned();
+    let fix = "in a clone without extensions.compatObjectFormat; or root principals have history.dualSigned: true put \
+               into .writ/trust.yaml, in a commit of its own below this one";
+    refuse(TrustCode::W209, &object.id, found, needed, fix.to_owned())
 }
 
 /// The three pins of the TrustRoot. (The root signatures over the trust file are checked where it is read.)

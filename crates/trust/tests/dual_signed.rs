@@ -2,10 +2,11 @@
 //! attacker makes of them. Not every git that tests run with knows that setting, so the two headers are put together here, in
 //! the order in which git has them; each git verifies the result.
 
-#![expect(clippy::unwrap_used, clippy::string_slice, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::string_slice, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Finding;
 use support::{Bench, KEY_TYPES, Key, gpg::Gpg};
 use trust::{CommitId, CommitObject, Crypto, ObjectFormat};
@@ -29,6 +30,21 @@ fn header(name: &str, armoured: &[u8]) -> String {
 fn with(unsigned: &str, headers: &[&str]) -> Vec<u8> {
     let end = unsigned.find("\n\n").unwrap() + 1;
     [&unsigned[..end], &headers.concat(), &unsigned[end..]].concat().into_bytes()
+}
+
+/// An Ed25519 signature with a byte too many, in the armour of ssh-keygen.
+fn one_byte_more(armoured: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(armoured).unwrap();
+    let digits: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let mut blob = STANDARD.decode(digits).unwrap();
+    // Both lengths before the 64 bytes: that of the bytes, and that of the name of the format with them.
+    for length in [blob.len() - 64 - 1, blob.len() - 64 - 4 - 11 - 4 - 1] {
+        blob[length] += 1;
+    }
+    blob.push(7);
+    let digits = STANDARD.encode(blob);
+    let lines: Vec<&str> = digits.as_bytes().chunks(70).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n")).into_bytes()
 }
 
 #[expect(clippy::unwrap_in_result, reason = "these bytes do not collide")]
@@ -88,6 +104,7 @@ fn what_is_not_the_other_signature_of_the_same_key_is_refused() {
             ("a third header", instead(format!("{}gpgsigX junk\n", good[beside])), "W102"),
             ("another key", foreign(&sign(&other, "git", "x")), "W102"),
             ("another purpose", foreign(&sign(&key, "file", "x")), "W102"),
+            ("what this key never makes", foreign(&one_byte_more(&own(beside))), "W102"),
             ("the same signature", foreign(&own(at)), "W102"),
             ("another armour", foreign(openpgp), "W102"),
             (

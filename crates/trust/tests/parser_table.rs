@@ -5,14 +5,19 @@
 mod support;
 
 use manifest::Finding;
-use support::{Bench, KEY_TYPES, Repository, gpg::Gpg, mutants::mutants, parse};
+use support::{
+    Bench, KEY_TYPES, Repository,
+    gpg::Gpg,
+    mutants::{edit, mutants, signature_header},
+    parse,
+};
 use trust::{AllowedSigners, KnownSigners, Signer, verify_signature_only};
 
 const REFUSED: bool = false;
 const ACCEPTED: bool = true;
 
 /// Mutant · what git 2.39 and 2.47 say of it, signed by SSH and by OpenPGP · what writ says.
-const TABLE: [(&str, [bool; 2], &str); 14] = [
+const TABLE: [(&str, [bool; 2], &str); 15] = [
     ("the commit itself", [ACCEPTED, ACCEPTED], "accepted"),
     ("an extra header gpgsigX", [ACCEPTED, ACCEPTED], "W102"),
     ("junk gpgsig-sha256 before", [ACCEPTED, ACCEPTED], "W102"),
@@ -27,6 +32,8 @@ const TABLE: [(&str, [bool; 2], &str); 14] = [
     ("a blank after the armour", [ACCEPTED, ACCEPTED], "W101"),
     ("gpgsig before author", [ACCEPTED, ACCEPTED], "W101"),
     ("an extra blank continuation line", [ACCEPTED, ACCEPTED], "W101"),
+    // By a list of keys, as here; under a trust file W209 unless it says `dualSigned`.
+    ("another signature of the key as gpgsig-sha256", [ACCEPTED, ACCEPTED], "accepted"),
 ];
 
 fn verify(raw: &[u8], known: &KnownSigners) -> Result<Signer, Finding> {
@@ -38,6 +45,10 @@ fn check(format: &str, column: fn([bool; 2]) -> bool, repository: &Repository<'_
     let good = repository.commit(&["-S", "-m", "signed"]).1;
     let mut commits = vec![("the commit itself", good.clone())];
     commits.extend(mutants(&good));
+    let other =
+        signature_header(&repository.commit(&["-S", "-m", "another"]).1).replacen("gpgsig ", "gpgsig-sha256 ", 1);
+    let header = signature_header(&good);
+    commits.push(("another signature of the key as gpgsig-sha256", edit(&good, &header, format!("{header}{other}"))));
     assert_eq!(commits.len(), TABLE.len());
     println!("{:<40} {:<8} {:<13} writ", format!("signed by {format}"), "git here", "git 2.39/2.47");
     for ((name, raw), (row, measured, expected)) in commits.iter().zip(TABLE) {

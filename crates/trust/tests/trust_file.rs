@@ -35,6 +35,10 @@ fn a_good_file_is_read() {
     assert_eq!((file.version, file.history.ancestry, file.rules.len()), (7, Ancestry::AllSigned, 3));
     assert_eq!(file.holder(&person("bob").fingerprint()).unwrap().0, "bob");
     assert_eq!(file.holder(&person("mallory").fingerprint()), None);
+    let dual = |history| {
+        TrustFile::parse(policy(7, &[("ancestry: firstParent", history)]).as_bytes()).unwrap().history.dual_signed
+    };
+    assert_eq!(["ancestry: firstParent", "dualSigned: false", "dualSigned: true"].map(dual), [false, false, true]);
     let short = policy(1, &[("history: {ancestry: firstParent}\nrevoked: []\n", "")]);
     assert_eq!(TrustFile::parse(short.as_bytes()).unwrap().history.ancestry, Ancestry::AllSigned);
 }
@@ -96,6 +100,8 @@ fn every_mistake_has_its_place() {
         ("{ancestry: firstParent}", "{refBinding: none}", "20:23 W502 history.refBinding is unknown"),
         ("{ancestry: firstParent}", "{mergeCredit: all}", "20:24 W502 history.mergeCredit is unknown"),
         ("{ancestry: firstParent}", "{partialAdvance: 1}", "20:27 W502 history.partialAdvance is a number"),
+        ("{ancestry: firstParent}", "{dualSigned: both}", "20:23 W502 history.dualSigned is text"),
+        ("{ancestry: firstParent}", "{dualsigned: true}", "20:11 W502 history has the unknown field \"dualsigned\""),
         ("kind: robot", "kind: alien", "14:18 W502 kind of principal relbot is unknown"),
         (&bob, &alice, &format!("9:29 W502 {shared}")),
         (&bob, "ssh-dss AAAA", ""),

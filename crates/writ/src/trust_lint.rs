@@ -78,5 +78,11 @@ fn warnings(file: &TrustFile, now: Timestamp) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if file.history.dual_signed {
+        words.push(
+            "history.dualSigned is set: whoever may push can give a signed commit another id, which is then no ancestor of what was made on the first; take it out when the repository has left the transition"
+                .to_owned(),
+        );
+    }
     words
 }

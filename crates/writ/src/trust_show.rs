@@ -6,7 +6,10 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::Timestamp;
 use manifest::RepoPath;
 use serde::Serialize;
-use trust::{CommitId, KeyFingerprint, Principal, Revoked, Rule, TRUST_FILE, TrustFile};
+use trust::{
+    Ancestry, CommitId, HistoryRules, KeyFingerprint, MergeCreditMode, Principal, RefBinding, Revoked, Rule,
+    TRUST_FILE, TrustFile,
+};
 
 use crate::{
     cli::{TrustShowArgs, TrustWhoArgs},
@@ -29,7 +32,19 @@ struct Shown {
     expires: String,
     principals: Vec<ShownPrincipal>,
     rules: Vec<ShownRule>,
+    history: ShownHistory,
     revoked: Vec<String>,
+}
+
+/// What is demanded of history, also where the file leaves it out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownHistory {
+    ancestry: &'static str,
+    ref_binding: &'static str,
+    merge_credit: &'static str,
+    partial_advance: bool,
+    dual_signed: bool,
 }
 
 #[derive(Serialize)]
@@ -86,6 +101,12 @@ pub(crate) fn show(args: &TrustShowArgs) -> anyhow::Result<Outcome> {
         rules.add_row([&rule.name, &rule.paths.join("\n"), &any_of, &rule.kinds, &rule.namespaces]);
     }
     let _ok = writeln!(text, "{rules}");
+    let ShownHistory { ancestry, ref_binding, merge_credit, partial_advance, dual_signed } = shown.history;
+    let _ok = writeln!(
+        text,
+        "history: ancestry {ancestry}, refBinding {ref_binding}, mergeCredit {merge_credit}, partialAdvance \
+         {partial_advance}, dualSigned {dual_signed}"
+    );
     for revoked in &shown.revoked {
         let _ok = writeln!(text, "revoked: {revoked}");
     }
@@ -158,7 +179,29 @@ fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
         expires: file.expires.to_string(),
         principals: principals.collect(),
         rules: file.rules.iter().map(|rule| shown_rule(file, rule)).collect(),
+        history: shown_history(file.history),
         revoked: file.revoked.iter().map(|(what, why)| format!("{what} ({why})")).collect(),
+    }
+}
+
+fn shown_history(rules: HistoryRules) -> ShownHistory {
+    let HistoryRules { ancestry, ref_binding, merge_credit, partial_advance, dual_signed } = rules;
+    ShownHistory {
+        ancestry: match ancestry {
+            Ancestry::FirstParent => "firstParent",
+            Ancestry::AllSigned => "allSigned",
+        },
+        ref_binding: match ref_binding {
+            RefBinding::None => "none",
+            RefBinding::Trailer => "trailer",
+            RefBinding::Attestation => "attestation",
+        },
+        merge_credit: match merge_credit {
+            MergeCreditMode::MergerOnly => "mergerOnly",
+            MergeCreditMode::Transitive => "transitive",
+        },
+        partial_advance,
+        dual_signed,
     }
 }
 

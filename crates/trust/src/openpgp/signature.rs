@@ -75,6 +75,11 @@ impl Signature {
         self.claim.issuer
     }
 
+    /// The number of the algorithm of that key, by its own account.
+    pub(crate) fn algorithm(&self) -> u8 {
+        self.packet.algorithm.into()
+    }
+
     /// When it was made, by its own account.
     #[must_use]
     pub const fn created(&self) -> Timestamp {

@@ -46,7 +46,7 @@ pub(super) struct SignaturePacket {
     pub(super) digest: u8,
     pub(super) hashed: Vec<Subpacket>,
     pub(super) unhashed: Vec<Subpacket>,
-    algorithm: PublicKeyAlgorithm,
+    pub(super) algorithm: PublicKeyAlgorithm,
     salt: Vec<u8>,
     /// The packet up to the end of the hashed subpackets, as it was read: what is signed besides the message.
     covered: Vec<u8>,

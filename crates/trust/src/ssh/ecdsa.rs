@@ -60,6 +60,11 @@ impl Curve {
             .is_some_and(|fixed| UnparsedPublicKey::new(self.algorithm(), point).verify(message, &fixed).is_ok())
     }
 
+    /// Whether these are r and s as numbers of SSH.
+    pub(super) fn has_form(self, signature: &[u8]) -> bool {
+        self.fixed(signature).is_some()
+    }
+
     /// r and s, each filled up with zeros to the width of the curve.
     fn fixed(self, signature: &[u8]) -> Option<Vec<u8>> {
         let mut reader = Reader::new(signature);

@@ -42,6 +42,11 @@ const SMALL_ORDER: [[u8; KEY_BYTES]; 5] = [
     ],
 ];
 
+/// Whether these bytes are as many as a signature has.
+pub(crate) const fn has_form(signature: &[u8]) -> bool {
+    signature.len() == SIGNATURE_BYTES
+}
+
 /// Why these bytes are no key; nothing if they are one.
 pub(crate) fn check(key: &[u8]) -> Result<(), &'static str> {
     let mut y: [u8; KEY_BYTES] = key.try_into().map_err(|_length| "an Ed25519 key has 32 bytes")?;

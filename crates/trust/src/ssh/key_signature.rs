@@ -82,4 +82,27 @@ impl<'a> KeySignature<'a> {
         self.rest.end()?;
         if fits { Ok(assertion) } else { Err(Fault::Mismatch) }
     }
+
+    /// Whether signatures of this key are in this form, over whatever message.
+    pub(super) fn has_form_of(mut self, key: &PublicKey) -> bool {
+        let own_format = self.format == key.algorithm().key_type().as_bytes();
+        let formed = match key.material() {
+            Material::Ed25519(_) if own_format => ed25519::has_form(self.value),
+            Material::Ecdsa { curve, .. } if own_format => curve.has_form(self.value),
+            Material::Rsa(key) => {
+                matches!(self.format, b"rsa-sha2-256" | b"rsa-sha2-512") && self.value.len() == key.width()
+            }
+            Material::SkEd25519 { .. } if own_format => {
+                ed25519::has_form(self.value) && Assertion::read(&mut self.rest).is_ok()
+            }
+            Material::SkEcdsa { .. } if own_format => {
+                Curve::P256.has_form(self.value) && Assertion::read(&mut self.rest).is_ok()
+            }
+            Material::SkEcdsa { .. } if self.format == webauthn::FORMAT => {
+                Curve::P256.has_form(self.value) && Browser::read_of_any(&mut self.rest).is_ok()
+            }
+            _ => false,
+        };
+        formed && self.rest.end().is_ok()
+    }
 }

@@ -222,12 +222,14 @@ pub(crate) fn claimed_certificate(armored: &[u8]) -> Option<Box<Certificate>> {
     key_and_certificate(blob.public_key).ok()?.1
 }
 
-/// The key that a signature for Git names, with its certificate, whether or not it fits; `None` of any other form.
+/// The key that a signature for Git names, with its certificate, whether or not it fits; `None` of any other form than that
+/// which this key makes.
 pub(crate) fn claimed_in_git(armored: &[u8]) -> Option<Vec<u8>> {
     let bytes = armor::dearmor(armored).ok()?;
     let blob = Blob::parse(&bytes).ok()?;
     let known = HashAlgorithm::ALL.iter().any(|hash| hash.as_str().as_bytes() == blob.hash);
-    let readable = known && blob.namespace == NAMESPACE_GIT.as_bytes() && key_and_certificate(blob.public_key).is_ok();
+    let (key, _certificate) = key_and_certificate(blob.public_key).ok()?;
+    let readable = known && blob.namespace == NAMESPACE_GIT.as_bytes() && blob.signature.has_form_of(&key);
     readable.then(|| blob.public_key.to_vec())
 }
 

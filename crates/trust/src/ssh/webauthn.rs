@@ -38,6 +38,12 @@ pub(super) struct Browser<'a> {
 impl<'a> Browser<'a> {
     /// Reads it; the client data must hold `message`.
     pub(super) fn read(reader: &mut Reader<'a>, message: &[u8]) -> Result<Self, Fault> {
+        let (read, origin) = Self::read_of_any(reader)?;
+        if holds(read.client_data, origin, message) { Ok(read) } else { Err(Fault::Mismatch) }
+    }
+
+    /// Reads it whatever message the client data hold, with the origin that it names.
+    pub(super) fn read_of_any(reader: &mut Reader<'a>) -> Result<(Self, &'a [u8]), Malformed> {
         let assertion = Assertion::read(reader)?;
         let origin = reader.string()?;
         let client_data = reader.string()?;
@@ -50,12 +56,9 @@ impl<'a> Browser<'a> {
         let plain = origin.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
         let flagged = flags & ATTESTED == 0 && (flags & EXTENDED != 0) != extensions.is_empty();
         if !bounded || !plain || !flagged {
-            return Err(Malformed.into());
+            return Err(Malformed);
         }
-        if !holds(client_data, origin, message) {
-            return Err(Fault::Mismatch);
-        }
-        Ok(Self { assertion, client_data, extensions })
+        Ok((Self { assertion, client_data, extensions }, origin))
     }
 }
 

@@ -229,7 +229,8 @@ fn read_users<'n>(reader: &mut Reader, node: &'n Node, what: &str, known: &mut B
 }
 
 fn read_history(reader: &mut Reader, node: &Node) -> Option<HistoryRules> {
-    reader.fields(node, "history", &["ancestry", "refBinding", "mergeCredit", "partialAdvance"], &[])?;
+    const FIELDS: &[&str] = &["ancestry", "refBinding", "mergeCredit", "partialAdvance", "dualSigned"];
+    reader.fields(node, "history", FIELDS, &[])?;
     let mut rules = HistoryRules::default();
     if let Some(value) = node.get("ancestry") {
         let known = [("firstParent", Ancestry::FirstParent), ("allSigned", Ancestry::AllSigned)];
@@ -245,6 +246,9 @@ fn read_history(reader: &mut Reader, node: &Node) -> Option<HistoryRules> {
     }
     if let Some(value) = node.get("partialAdvance") {
         rules.partial_advance = reader.flag(value, "history.partialAdvance")?;
+    }
+    if let Some(value) = node.get("dualSigned") {
+        rules.dual_signed = reader.flag(value, "history.dualSigned")?;
     }
     Some(rules)
 }

@@ -369,6 +369,17 @@ impl World {
         self.memory.store_with(&head, &format!("\n{message}"), &[parent], tree, sign, time)
     }
 
+    /// The same signed commit as another object: with a second signature, as of the other object format, that its signer made
+    /// over something else.
+    pub fn with_second_signature(&mut self, commit: CommitId, signer: &str, over: &str) -> CommitId {
+        let parsed = CommitObject::parse(commit, self.memory.raw(&commit)).unwrap();
+        let raw = String::from_utf8(self.memory.raw(&commit).to_vec()).unwrap();
+        let armour = person(signer).sign("git", over.as_bytes());
+        let second = format!("\ngpgsig-sha256 {}\n\n", armour.trim_end().replace('\n', "\n "));
+        let (tree, time) = (self.memory.tree(&commit), self.memory.time(&commit));
+        self.memory.plant(raw.replacen("\n\n", &second, 1).into_bytes(), &parsed.parents, tree, time)
+    }
+
     /// A commit that puts one file.
     pub fn put(&mut self, parent: CommitId, signer: &str, file: &str, text: &str) -> CommitId {
         self.push(parent, Some(signer), |tree| _ = tree.insert(path(file), text.as_bytes().to_vec()))

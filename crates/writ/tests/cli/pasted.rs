@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::{RawEntry, Signing};
 
-use crate::support::{World, paste};
+use crate::support::{World, expect, paste, text};
 
 /// The fix of the last step, which is refused with this code.
 #[track_caller]
@@ -122,6 +122,32 @@ fn a_message_with_a_nul_and_a_foreign_header_are_made_again() {
     at_the_head_and_below("W101", 1, |world| {
         edited(world, |raw| raw.replacen("\ngpgsig ", "\nchange-id abc\ngpgsig ", 1));
     });
+}
+
+/// The commit with a second signature, as of the other object format, that frank made over something else; it becomes the head.
+fn with_second_signature(world: &World, commit: &str) -> String {
+    let raw = String::from_utf8(world.repo.read_object("commit", commit).unwrap()).unwrap();
+    let armour = world.frank.sign("git", b"another commit").unwrap();
+    let second = format!("\ngpgsig-sha256 {}\n\n", armour.trim_end().replace('\n', "\n "));
+    let other = world.repo.write_object("commit", raw.replacen("\n\n", &second, 1).as_bytes()).unwrap();
+    world.repo.git(&["reset", "--quiet", "--soft", &other]).unwrap();
+    other
+}
+
+#[test]
+fn a_commit_that_is_signed_twice_is_signed_once() {
+    at_the_head_and_below("W209", 1, |world| {
+        let good = by_frank(world, "x");
+        with_second_signature(world, &good);
+    });
+    // By lists of keys each signature is looked at alone.
+    let world = World::for_anything_by_frank();
+    let good = by_frank(&world, "x");
+    with_second_signature(&world, &good);
+    let signers = world.repo.path().join(".git/signers");
+    std::fs::write(&signers, testkit::allowed_signers(&[&world.frank])).unwrap();
+    let alone = ["--signatures-only", "--allowed-signers", text(&signers), "HEAD^..HEAD"];
+    expect(0, &[&["verify", "--repo", &world.path()], alone.as_slice()].concat());
 }
 
 #[test]

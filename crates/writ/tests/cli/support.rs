@@ -91,6 +91,14 @@ impl World {
         Self::of(keys, team, &trust)
     }
 
+    /// As [`World::for_anything_by_frank`], where commits may be signed for both object formats.
+    pub(crate) fn signed_for_both_formats() -> Self {
+        let keys = Keys::new().unwrap();
+        let frank = keys.generate("frank", KeyType::Ed25519).unwrap();
+        let trust = TrustFile::team("urn:test", &frank, &frank, &frank).dual_signed();
+        Self::of(keys, [frank.clone(), frank.clone(), frank], &trust)
+    }
+
     /// As [`World::for_anything_by_frank`], where commits say which ref they are for.
     pub(crate) fn bound_to_its_ref() -> Self {
         let keys = Keys::new().unwrap();

@@ -72,6 +72,27 @@ fn somebody_is_added_and_goes_again() {
     assert_eq!(last_code(&world), "W202");
 }
 
+/// What history must be like stays as it is, and is shown and warned of.
+#[test]
+fn edits_keep_what_is_said_of_history() {
+    let world = World::signed_for_both_formats();
+    let line = "history: {dualSigned: true}\n";
+    assert!(file(&world).contains(line));
+    let carol = world.stranger();
+    let added = trust(&world, 0, &["add", "carol", "--key", &public(&carol), "--role", "sre"]);
+    assert!(file(&world).contains(line), "{}", file(&world));
+    run(&world, &world.frank, &added.stdout);
+    world.verify(0, &[]);
+    let shown = trust(&world, 0, &["show"]).stdout;
+    let wanted =
+        "history: ancestry allSigned, refBinding none, mergeCredit mergerOnly, partialAdvance false, dualSigned true\n";
+    assert!(shown.contains(wanted), "{shown}");
+    let shown: Value = serde_json::from_str(&trust(&world, 0, &["show", "-o", "json"]).stdout).unwrap();
+    assert_eq!((&shown["history"]["dualSigned"], &shown["history"]["refBinding"]), (&true.into(), &"none".into()));
+    let warned = trust(&world, 0, &["lint"]).stderr;
+    assert!(warned.contains("history.dualSigned is set"), "{warned}");
+}
+
 /// An account that signs with gitsign comes and goes as a key does.
 #[test]
 fn an_account_is_added_and_goes_again() {
