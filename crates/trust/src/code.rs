@@ -187,6 +187,12 @@ manifest::codes! {
             action: "Restore the state volume, or have an admin set `resumeFrom` in the TrustRoot.",
             example: "W407 AcceptedStateLost: trust root prod: an empty log, but objects carry its label; needed: the log, or resumeFrom. Fix: kubectl patch trustroot prod --type=merge -p '{\"spec\":{\"resumeFrom\":\"OID\"}}'",
         },
+        /// The same signed content as what was accepted, in another object.
+        W408 = "SamePayload" {
+            meaning: "The head is, or follows, an object with the same signed content as a commit that was accepted, under another id: what no signature covers is different, the form of the signature or a second one beside it. Whoever may push can make such an object without a key. Its content and its signer are those of the accepted one; history goes on from the one that was verified first.",
+            action: "Take what follows it to the accepted commit, as the fix says, and push that; where nothing follows it, push the accepted commit. Find out who pushed the other object. Ed25519 and RSA keys of SSH make signatures of one form; a second one is accepted only with `history.dualSigned`.",
+            example: "W408 SamePayload: commit 3f1c2a9d0b7e: it is the same signed content (sha256 91bc…) as commit 77aa01b2c3d4, which was verified before, under another id; needed: a descendant of commit 77aa01b2c3d4",
+        },
 
         /// No trust file.
         W501 = "TrustFileMissing" {

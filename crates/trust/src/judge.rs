@@ -10,6 +10,7 @@ mod introduction;
 mod mainline;
 mod predecessor;
 mod rollback;
+mod same_payload;
 mod skip;
 mod tag;
 
@@ -343,7 +344,7 @@ impl Judge<'_> {
             Floor::At(floor, _) if chain.contains(floor) => Ok((chain, false)),
             // The roots were lost, and an admin lets trust start anew after the floor.
             Floor::At(floor, _) if self.is_before(floor, &from)? => Ok((chain, true)),
-            Floor::At(floor, _) => Err(self.not_descendant(floor)),
+            Floor::At(floor, _) => Err(self.elsewhere(floor, &chain, &from)),
             Floor::None | Floor::Below => Ok((chain, true)),
         });
         // Nothing older than a floor is ever given out as accepted, whatever is refused after it.

@@ -2,7 +2,7 @@
 
 use manifest::{Finding, Subject};
 
-use super::{Judge, MAX_STEPS};
+use super::{Judge, MAX_STEPS, same_payload::Told};
 use crate::{
     CommitId, HistoryError, TrustCode,
     declared_kinds::over_budget,
@@ -27,7 +27,7 @@ impl Judge<'_> {
             chain.push(at);
             match first_parent(&raw) {
                 Some(parent) => at = parent,
-                None => return Err(self.not_descendant(from)),
+                None => return Err(self.not_descendant(from, &chain)),
             }
         }
         chain.reverse();
@@ -57,8 +57,15 @@ impl Judge<'_> {
         Finding { fix, ..over_budget(&self.head.commit, "steps from the introduction", MAX_STEPS) }
     }
 
-    /// W401 or W402, with the relation of the two commits in words.
-    pub(super) fn not_descendant(&self, from: &CommitId) -> Finding {
+    /// The floor is not on the chain that leads from a commit to the head.
+    pub(super) fn elsewhere(&self, floor: &CommitId, chain: &[CommitId], from: &CommitId) -> Finding {
+        let line: Vec<CommitId> = chain.iter().rev().chain([from]).copied().collect();
+        self.not_descendant(floor, &line)
+    }
+
+    /// W401 or W402, with the relation of the two commits in words, or W408. `line` leads from the head back along first
+    /// parents.
+    fn not_descendant(&self, from: &CommitId, line: &[CommitId]) -> Finding {
         let reaches = |ancestor: &CommitId, of: &CommitId| {
             self.history.is_ancestor(ancestor, of).map_err(|error| unreadable(&self.head.commit, &error))
         };
@@ -69,6 +76,10 @@ impl Judge<'_> {
             (Ok(true), _) => (TrustCode::W402, format!("{accepted} is in its history, but not along first parents")),
             (_, Ok(true)) => (TrustCode::W401, format!("older than {accepted}, which was verified before")),
             _ => (TrustCode::W401, format!("does not descend from {accepted}, which was verified before")),
+        };
+        let same = match self.same_payload(from, line) {
+            Ok(same) => same,
+            Err(finding) => return finding,
         };
         let (needed, fix) = if code == TrustCode::W402 {
             let push = match tag_name(&self.root.r#ref) {
@@ -83,12 +94,16 @@ impl Judge<'_> {
             let fix = format!("git {SIGN} rebase --gpg-sign {from} # to go back on purpose after it: {back}");
             (format!("a descendant of {accepted}"), fix)
         };
+        if let Some(Told { found, fix: onto }) = same {
+            let fix = if code == TrustCode::W402 { fix } else { onto };
+            return refuse(TrustCode::W408, &self.head.commit, found, needed, fix);
+        }
         refuse(code, &self.head.commit, found, needed, fix)
     }
 }
 
 /// The first parent of a commit, also of one that does not parse; the strict form says the same.
-fn first_parent(raw: &[u8]) -> Option<CommitId> {
+pub(super) fn first_parent(raw: &[u8]) -> Option<CommitId> {
     raw.split(|byte| *byte == b'\n')
         .take_while(|line| !line.is_empty())
         .find_map(|line| line.strip_prefix(b"parent "))

@@ -151,6 +151,30 @@ fn a_commit_that_is_signed_twice_is_signed_once() {
 }
 
 #[test]
+fn what_follows_the_same_content_in_another_object_is_brought_to_the_accepted_one() {
+    for follow in [false, true] {
+        let world = World::signed_for_both_formats();
+        let accepted = by_frank(&world, "accepted");
+        let other = with_second_signature(&world, &accepted);
+        if follow {
+            by_frank(&world, "later");
+        }
+        world.verify(0, &[]);
+        let found = world.verify(1, &["--from", &accepted]);
+        let step = found["steps"].as_array().unwrap().last().unwrap();
+        assert_eq!(step["code"], "W408", "{step}");
+        let message = step["message"].as_str().unwrap();
+        assert!(message.contains(&accepted[..12]) && (!follow || message.contains(&other[..12])), "{message}");
+        let fix = step["fix"].as_str().unwrap();
+        paste(&world.repo.path(), &world.frank, fix.split(" # ").next().unwrap());
+        let expected = usize::from(follow);
+        let steps = world.verify(0, &["--from", &accepted]);
+        assert_eq!(steps["steps"].as_array().unwrap().len(), expected, "{fix}");
+        assert_eq!(world.repo.rev_parse("HEAD").unwrap() == accepted, !follow);
+    }
+}
+
+#[test]
 fn a_head_off_the_line_is_brought_back() {
     let world = World::for_anything_by_frank();
     let accepted = by_frank(&world, "accepted");
