@@ -31,6 +31,23 @@ impl Credit {
         credit
     }
 
+    /// With who made the change that a merge takes over as it is, and is its author in the place of who merged it.
+    #[must_use]
+    pub fn made_by(&self, maker: Option<&str>) -> Self {
+        let mut credit = self.clone();
+        if let Some(maker) = maker {
+            credit.principals.insert(maker.to_owned());
+            credit.author = Some(maker.to_owned());
+        }
+        credit
+    }
+
+    /// Who made the change, if that is known.
+    #[must_use]
+    pub fn author(&self) -> Option<&str> {
+        self.author.as_deref()
+    }
+
     /// Whether this principal stands for the change; with `distinct`, as somebody else than its author.
     #[must_use]
     pub fn counts(&self, principal: &str, distinct: bool) -> bool {

@@ -90,7 +90,7 @@ pub struct AlternativeReasons {
     pub role: String,
     /// How many of it are needed.
     pub threshold: u32,
-    /// Whether who signed the commit does not count.
+    /// Whether who made the change does not count.
     pub distinct_from_author: bool,
     /// Who counts.
     pub counted: Vec<String>,
@@ -200,7 +200,8 @@ fn reasons(step: &Step<'_>, signer: &str, path: Option<&RepoPath>) -> StepReason
     let mut told = None;
     for change in &step.changes {
         let standing = voices.for_change(change);
-        let credit = Credit::of_author(signer).with(standing.keys());
+        let maker = standing.iter().find(|(_name, how)| how.contains(&Standing::MergedFrom)).map(|(name, _how)| name);
+        let credit = Credit::of_author(signer).with(standing.keys()).made_by(maker.map(String::as_str));
         let rules = step.policy.rules_for(&change.path);
         uncovered = uncovered.saturating_add(usize::from(rules.is_empty()));
         let rules: Vec<_> =

@@ -166,7 +166,11 @@ impl TrustFile {
         }
         let mut could = self.could_sign(rule, people, credit);
         if closest.is_some_and(|(_, item)| item.distinct_from_author) {
-            could.push_str(" (whoever made the commit does not count)");
+            could.push_str(if self.is_of_anybody(credit) {
+                " (whoever made the change does not count, and a forge does not say who did: one more is needed)"
+            } else {
+                " (whoever made the change does not count)"
+            });
         }
         let fix =
             format!("have {could} make and sign the commit, or have rule {} changed by a commit of its own", rule.name);
@@ -195,9 +199,18 @@ impl TrustFile {
         let people = people_only(path);
         let members = self.roles.get(&item.role).into_iter().flatten().map(String::as_str);
         let excluded = |member: &&str| self.is_forge(member) || (people && self.is_machine(member));
-        let (excluded, who) =
+        let (excluded, mut who): (Vec<_>, Vec<_>) =
             members.filter(|member| credit.counts(member, item.distinct_from_author)).partition(excluded);
+        if item.distinct_from_author && self.is_of_anybody(credit) {
+            who.pop();
+        }
         Counted { who, excluded }
+    }
+
+    /// Whether nobody can say who made a change: a forge signs what whoever presses its buttons made, which may be one of
+    /// those who stand for it.
+    fn is_of_anybody(&self, credit: &Credit) -> bool {
+        credit.author().is_some_and(|author| self.is_forge(author))
     }
 
     pub(crate) fn is_machine(&self, principal: &str) -> bool {

@@ -140,7 +140,13 @@ impl Step<'_> {
                     Some(merge) => merge.of_change(change)?,
                     None => None,
                 };
-                authorise_all(self.policy, commit, std::slice::from_ref(change), &together.with(&side), signed)?;
+                authorise_all(
+                    self.policy,
+                    commit,
+                    std::slice::from_ref(change),
+                    &together.made_by(side.as_deref()),
+                    signed,
+                )?;
             }
             Ok(())
         };

@@ -175,7 +175,7 @@ pub struct RoleThreshold {
     pub role: String,
     /// How many; at least 1.
     pub threshold: u32,
-    /// Whether who signed the commit does not count.
+    /// Whether who made the change does not count: who signed the commit, or the side commit that a merge takes it from.
     pub distinct_from_author: bool,
     pub(crate) place: Position,
 }

@@ -235,3 +235,34 @@ proptest! {
         prop_assert_eq!(world.code(step), "W303");
     }
 }
+
+/// Attack 28: what a forge signed may be of anybody, so who approves it may be who made it, and one more is needed where the
+/// author does not count.
+#[test]
+fn one_more_stands_for_what_a_forge_has_signed() {
+    let edits = [
+        ("kind: robot", "kind: forge"),
+        ("{role: security, threshold: 1}", "{role: security, threshold: 1, distinctFromAuthor: true}"),
+        ("{role: bots, threshold: 1}", "{role: sre, threshold: 1}"),
+        ("bots: [relbot]", "bots: [erin]"),
+    ];
+    let mut world = World::with(&policy(1, &edits));
+    for (author, approvers, wanted) in [
+        ("relbot", &["frank"][..], "W302"),
+        ("relbot", &["frank", "alice"], "ok"),
+        ("bob", &["frank"], "ok"),
+        ("frank", &["frank"], "W302"),
+    ] {
+        let step = world.put(world.introduction, author, "policies/limits.txt", "1");
+        let approval = of(&world, step);
+        let notes = approvers.iter().map(|who| signed(&approval, who, NAMESPACE_APPROVAL)).collect();
+        world.memory.notes.insert(step, notes);
+        let judgement = world.judge(&Start::Introduction, step);
+        assert_eq!(code(&judgement), wanted, "{author} {approvers:?}");
+        let told = judgement.refusal().map_or("", |finding| finding.needed.as_str());
+        assert_eq!(
+            told.contains("a forge does not say who did: one more is needed"),
+            author == "relbot" && wanted != "ok"
+        );
+    }
+}

@@ -212,3 +212,35 @@ fn a_commit_for_another_ref_is_not_taken_for_this_one() {
         }
     }
 }
+
+/// Attacks 28 and 29: whoever made a change is its author whoever merges it. The button of a forge is pressed by anybody, so
+/// with one of its commits nobody can say that it is not the own one.
+#[test]
+fn the_author_is_who_made_the_change_not_who_merged_it() {
+    let rule = "anyOf: [{role: sre, threshold: 1, distinctFromAuthor: true}]";
+    let edits = [
+        ("kind: robot", "kind: forge"),
+        ("anyOf: [{role: sre, threshold: 1}, {role: bots, threshold: 1}]", rule),
+        ("history: {ancestry: firstParent}", "history: {ancestry: allSigned, mergeCredit: transitive}"),
+    ];
+    let mut world = World::with(&policy(1, &edits));
+    let base = world.introduction;
+    let by = |world: &mut World, maker: &str, merger: &str| {
+        let side = world.put(base, maker, "apps/x.txt", maker);
+        let merged = merge(world, &[base, side], merger, |tree| text(tree, "apps/x.txt", maker));
+        world.code(merged)
+    };
+    // Bob presses the button himself, or somebody who may not stand for it merges.
+    assert_eq!(by(&mut world, "bob", "relbot"), "W302");
+    assert_eq!(by(&mut world, "bob", "frank"), "W302");
+    assert_eq!(by(&mut world, "bob", "bob"), "W302");
+    // Somebody of the role looked at it, and made it a part of the mainline.
+    assert_eq!(by(&mut world, "bob", "carol"), "ok");
+    assert_eq!(by(&mut world, "frank", "carol"), "ok");
+    // What was edited through the forge may be of whoever merges it.
+    assert_eq!(by(&mut world, "relbot", "carol"), "W302");
+    // What the merger made up is the merger's.
+    let side = world.put(base, "bob", "apps/x.txt", "bob's");
+    let evil = merge(&mut world, &[base, side], "carol", |tree| text(tree, "apps/x.txt", "carol's"));
+    assert_eq!(world.code(evil), "W302");
+}

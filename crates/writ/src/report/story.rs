@@ -119,7 +119,7 @@ impl ExplainedRule {
         writeln!(text, "    rule {} {holds}:", printable(&self.rule))?;
         for (index, item) in self.any_of.iter().enumerate() {
             let or = if index == 0 { "" } else { "or " };
-            let author = if item.distinct_from_author { ", besides who signed the commit" } else { "" };
+            let author = if item.distinct_from_author { ", besides who made the change" } else { "" };
             let counted = if item.counted.is_empty() { "nobody".to_owned() } else { item.counted.join(", ") };
             let role = printable(&item.role);
             write!(text, "      {or}{} of {role}{author}: {}", item.threshold, printable(&counted))?;
