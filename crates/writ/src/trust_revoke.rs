@@ -106,6 +106,12 @@ pub(crate) fn revoke_all(edit: &mut Edit, bytes: &[u8], reason: Option<&str>) ->
             .iter()
             .map(|item| output::printable(&format!("{item} is left out: nothing of it could sign under this file"))),
     );
+    edit.notes.extend(imported.may_be_certified.iter().map(|item| {
+        output::printable(&format!(
+            "{item} is NOT revoked: an authority of this file may have certified it, and keys are named by SHA-256 here; \
+             find the key and use --key, or revoke its certificate by its serial"
+        ))
+    }));
     Ok(())
 }
 

@@ -11,8 +11,11 @@ pub struct ImportedRevocations {
     /// What to add to `revoked`, each hard; none of it is there already.
     pub revoked: BTreeSet<Revoked>,
     /// What the file has no words for: certificates of authorities that it does not name, and digests of SHA-1 that are
-    /// of none of its keys. Nothing of it could sign under this file.
+    /// of none of its keys, if it has no authorities. Nothing of it could sign under this file.
     pub without_words: Vec<RevokedItem>,
+    /// Digests of SHA-1 that are of none of its keys, and may be of a key that one of its authorities certified: the file
+    /// names keys by SHA-256, so they stay in force until they are revoked by that, or their certificates are.
+    pub may_be_certified: Vec<RevokedItem>,
 }
 
 impl TrustFile {
@@ -23,7 +26,9 @@ impl TrustFile {
         for item in revocations.items() {
             let words = self.words_for(item);
             if words.is_empty() {
-                imported.without_words.push(item.clone());
+                let may_sign = matches!(item, RevokedItem::KeySha1(_)) && !self.authorities.is_empty();
+                let told = if may_sign { &mut imported.may_be_certified } else { &mut imported.without_words };
+                told.push(item.clone());
             }
             imported.revoked.extend(words.into_iter().filter(|what| !self.revoked.contains_key(what)));
         }
