@@ -1,12 +1,13 @@
 //! The trust file: every mistake by code, line and column.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;
 
 use manifest::Subject;
 use memory::{World, person, policy};
+use proptest::prelude::*;
 use trust::{Ancestry, TrustFile, TrustRootSpec};
 
 /// Every finding as `line:column code what`, for the trust file with these replacements.
@@ -167,6 +168,11 @@ fn every_mistake_has_its_place() {
         ("revoked: []", "crypto: {minRsa: 1024}", "21:18 W502 minRsa is 1024"),
         ("revoked: []", "crypto: {hashes: [md5]}", ""),
         ("revoked: []", "crypto: {allow: [rsa]}", ""),
+        (
+            "revoked: []",
+            "crypto: {allow: [ed25519, openpgp]}",
+            "21:27 W502 \"openpgp\" is not one of ed25519, ecdsa-p256, ecdsa-p384, ecdsa-p521, rsa, sk-ed25519, sk-ecdsa-p256",
+        ),
     ];
     for (from, to, wanted) in table {
         let found = check(&[(from, to)]);
@@ -268,4 +274,103 @@ fn a_trust_root_is_read_and_checked() {
     refuse("/spec/rootKeys", "keys", vec![key.clone(), key].into(), "is there twice");
     refuse("/spec/rootKeys", "keys", vec!["ssh-dss AAAA"].into(), "rootKeys.keys");
     refuse("/spec/introduction", "commit", "abc".into(), "object id");
+}
+
+/// What stands in a trust file, right and wrong, to be put in the place of something else.
+const WORDS: [&str; 40] = [
+    "{}",
+    "[]",
+    "null",
+    "~",
+    "true",
+    "0",
+    "-1",
+    "1e9",
+    "99999999999999999999",
+    "\"\"",
+    "x",
+    "*",
+    "&a x",
+    "*a",
+    "!!str x",
+    "|",
+    "? x",
+    "2027-06-01",
+    "2027-13-01",
+    "soon",
+    "hard",
+    "soft",
+    "\"SHA256:x\"",
+    "root",
+    "sre",
+    "alice",
+    "{role: root, threshold: 2}",
+    "[alice, alice]",
+    "{ssh: x}",
+    "{ssh: x, openpgp: {}}",
+    "{keyless: {issuer: x}}",
+    "{sshCertificate: {ca: x}}",
+    "{kind: ca}",
+    "refs/tags/v",
+    "<<",
+    "{a: 1, a: 2}",
+    "\u{0}",
+    "\u{feff}",
+    "---",
+    "é",
+];
+
+/// A file with something left out, doubled, put elsewhere or put in the place of a word.
+fn mistaken(text: &str, how: u8, at: &prop::sample::Index, to: &prop::sample::Index) -> String {
+    let mut lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
+    match how {
+        0 => drop(lines.remove(at.index(lines.len()))),
+        1 => lines.insert(to.index(lines.len()), lines[at.index(lines.len())].clone()),
+        2 => lines.swap(at.index(text.lines().count()), to.index(text.lines().count())),
+        3 => lines[at.index(text.lines().count())].insert(0, ' '),
+        _ => {
+            let words: Vec<(usize, &str)> = text
+                .match_indices(|one: char| !" {}[],:\"\n".contains(one))
+                .filter(|(place, _)| {
+                    *place == 0
+                        || text.as_bytes()[place - 1].is_ascii_punctuation()
+                        || text.as_bytes()[place - 1].is_ascii_whitespace()
+                })
+                .collect();
+            let begin = words[at.index(words.len())].0;
+            let end = text[begin..]
+                .find([' ', '{', '}', '[', ']', ',', ':', '"', '\n'])
+                .map_or(text.len(), |end| begin + end);
+            return format!("{}{}{}", &text[..begin], WORDS[to.index(WORDS.len())], &text[end..]);
+        }
+    }
+    lines.concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is wrong with a file is said with a code of trust files, a line and a column that are in it.
+    #[test]
+    fn every_mistake_is_said_with_its_place(how in 0_u8..9, at: prop::sample::Index, to: prop::sample::Index) {
+        let whole = policy(1, &[(
+            "revoked: []",
+            "crypto: {minRsa: 3072, hashes: [sha256, sha512], allow: [ed25519, rsa]}\nrevoked:\n  - {key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: hard}",
+        )]);
+        let text = mistaken(&whole, how, &at, &to);
+        let Err(findings) = TrustFile::parse(text.as_bytes()) else { return Ok(()) };
+        prop_assert!(!findings.is_empty());
+        let lines = text.lines().count();
+        for finding in findings {
+            let Subject::Path { line: Some(line), column: Some(column), .. } = &finding.subject else {
+                panic!("no place: {finding:?}\n{text}");
+            };
+            let (line, column) = (usize::try_from(*line).unwrap(), usize::try_from(*column).unwrap());
+            prop_assert!(finding.code.code.starts_with("W5"), "{finding}");
+            prop_assert!((1..=lines + 1).contains(&line), "{finding}\n{text}");
+            let width = text.lines().nth(line - 1).map_or(0, |line| line.chars().count());
+            prop_assert!((1..=width + 1).contains(&column), "{finding}\n{text}");
+            prop_assert!(!finding.needed.is_empty() && !finding.fix.is_empty(), "{finding:?}");
+        }
+    }
 }

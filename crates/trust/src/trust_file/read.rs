@@ -264,8 +264,8 @@ fn one_of<T: Copy>(reader: &mut Reader, node: &Node, what: &str, known: &[(&str,
 }
 
 fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
-    /// Names of the full format for keys and formats that are not verified yet.
-    const LATER: &[&str] = &["openpgp", "mldsa44-ed25519"];
+    /// Names of the full format for keys that are not verified yet.
+    const LATER: &[&str] = &["mldsa44-ed25519"];
     const KEYLESS: &str = "gitsign-offline";
     reader.fields(node, "crypto", &["minRsa", "hashes", "allow"], &[])?;
     let mut crypto = Crypto::default();
@@ -295,7 +295,8 @@ fn read_crypto(reader: &mut Reader, node: &Node) -> Option<Crypto> {
                 name => match name.parse() {
                     Ok(algorithm) => _ = crypto.allow.insert(algorithm),
                     Err(error) => {
-                        reader.wrong(item.position, crate::UnknownAlgorithm::to_string(&error), "a known one");
+                        let needed = "one of them, or gitsign-offline; OpenPGP keys count by their algorithm";
+                        reader.wrong(item.position, crate::UnknownAlgorithm::to_string(&error), needed);
                     }
                 },
             }
