@@ -1,12 +1,12 @@
 //! Keys, rights and trust files: the codes that no other test shows.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use testkit::{Account, Flaw, Push, Sigstore};
 
 use super::{Lent, Pooled};
 use crate::attacks::{Arena, Cast, Told, push_trust_file, refusal, with_signature};
-use crate::stage::{Setup, Stage, Test, config_map, team};
+use crate::stage::{Setup, Stage, Test, View, config_map, team};
 
 #[test]
 fn threshold_not_met() -> Test {
@@ -46,6 +46,16 @@ fn trust_file_that_locks_itself_and_one_that_has_expired() -> Test {
     let commit = push_trust_file(&mut stage, &old)?;
     stage.applied(&commit)?;
     stage.names.call_commit(&commit, "trust commit");
+    // It is told before anything is refused for it.
+    let is_told = |stage: &mut Stage<'_>, wanted: &str, word: &str| {
+        stage.wait(&format!("TrustFileExpired is {wanted}"), |view| {
+            let source = view.source()?;
+            let (status, reason, message) = View::condition(&source, "TrustFileExpired");
+            ensure!(status == wanted && message.contains(word), "TrustFileExpired={status} {reason}: {message}");
+            Ok(())
+        })
+    };
+    is_told(&mut stage, "True", "W508")?;
     let expired = Told {
         name: "trust-file-expired",
         title: "A trust file that has expired",
@@ -55,6 +65,7 @@ fn trust_file_that_locks_itself_and_one_that_has_expired() -> Test {
     refusal(&mut stage, &expired, |stage| stage.change("apps/settings.yaml", &config_map("settings", "bad")))?;
     let renewed = push_renewal(&mut stage, &cast)?;
     stage.applied(&renewed)?;
+    is_told(&mut stage, "False", "")?;
     stage.roll_out("apps/settings.yaml", &config_map("settings", "newer")).map(drop)
 }
 

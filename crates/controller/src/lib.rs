@@ -97,6 +97,7 @@ mod sync_gate;
 #[cfg(test)]
 mod sync_tests;
 mod tasks;
+mod trust_expiry;
 mod upkeep;
 mod watches;
 mod webhook;

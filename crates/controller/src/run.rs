@@ -354,6 +354,7 @@ impl State {
         self.remove_gone();
         self.log_holds(now);
         self.watch_freshness(now);
+        self.watch_trust_files(now);
         self.consider_all();
     }
 

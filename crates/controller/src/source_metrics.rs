@@ -55,6 +55,8 @@ pub(crate) struct SourceMetrics {
     stale: Family<SourceLabels, Gauge>,
     /// When the newest heartbeat of a source was made, in seconds since 1970.
     heartbeat: Family<SourceLabels, Gauge>,
+    /// When the trust file in force expires, in seconds since 1970.
+    expires: Family<SourceLabels, Gauge>,
     /// Webhooks that came.
     webhooks: Family<WebhookLabels, Counter>,
 }
@@ -71,6 +73,7 @@ impl Default for SourceMetrics {
             verified_at: Family::default(),
             stale: Family::default(),
             heartbeat: Family::default(),
+            expires: Family::default(),
             webhooks: Family::default(),
         }
     }
@@ -100,6 +103,11 @@ impl SourceMetrics {
             "source_last_heartbeat_timestamp_seconds",
             "When the newest heartbeat that counts was made",
             self.heartbeat.clone(),
+        );
+        scope.register(
+            "source_trust_expires_timestamp_seconds",
+            "When the trust file in force expires (W508 a week later)",
+            self.expires.clone(),
         );
         scope.register("webhooks", "Webhooks by source and result", self.webhooks.clone());
     }
@@ -150,6 +158,15 @@ impl SourceMetrics {
         show(&self.heartbeat, stale.and(heartbeat).map(Timestamp::as_second));
     }
 
+    /// Shows when the trust file of a source expires, if there is one in force.
+    pub(crate) fn expires(&self, source: &Key, expires: Option<Timestamp>) {
+        let labels = labels(source);
+        match expires {
+            Some(at) => _ = self.expires.get_or_create(&labels).set(at.as_second()),
+            None => _ = self.expires.remove(&labels),
+        }
+    }
+
     /// Counts one webhook; of a source, if there is one.
     pub(crate) fn webhook(&self, source: Option<&Key>, outcome: webhook::Outcome) {
         let source = source.map(ToString::to_string).unwrap_or_default();
@@ -160,7 +177,7 @@ impl SourceMetrics {
     pub(crate) fn sample(&self) {
         drop(self.verifications.get_or_create(&VerificationLabels::default()));
         drop(self.webhooks.get_or_create(&WebhookLabels::default()));
-        for of_a_source in [&self.refused_commits, &self.verified_at, &self.stale, &self.heartbeat] {
+        for of_a_source in [&self.refused_commits, &self.verified_at, &self.stale, &self.heartbeat, &self.expires] {
             drop(of_a_source.get_or_create(&SourceLabels::default()));
         }
     }
@@ -168,7 +185,7 @@ impl SourceMetrics {
     /// Forgets a source that is gone.
     pub(crate) fn forget(&self, source: &Key) {
         let labels = labels(source);
-        for family in [&self.refused_commits, &self.verified_at, &self.stale, &self.heartbeat] {
+        for family in [&self.refused_commits, &self.verified_at, &self.stale, &self.heartbeat, &self.expires] {
             family.remove(&labels);
         }
         for result in webhook::Outcome::ALL.map(webhook::Outcome::name) {
@@ -202,6 +219,7 @@ mod tests {
         metrics.judged(&labels(&key), &Tally { commits: 2, took: Duration::from_micros(100) }, Some("CommitUnsigned"));
         metrics.verified_at.get_or_create(&labels(&key)).set(65);
         metrics.fresh(&key, Some(true), Some(at(60)));
+        metrics.expires(&key, Some(at(70)));
         metrics.webhook(Some(&key), webhook::Outcome::Denied);
         metrics.webhook(None, webhook::Outcome::Limited);
         let shown = text();
@@ -212,6 +230,7 @@ mod tests {
             r#"writ_source_last_verified_timestamp_seconds{source="shop/web"} 65"#,
             r#"writ_source_stale{source="shop/web"} 1"#,
             r#"writ_source_last_heartbeat_timestamp_seconds{source="shop/web"} 60"#,
+            r#"writ_source_trust_expires_timestamp_seconds{source="shop/web"} 70"#,
             r#"writ_webhooks_total{source="shop/web",result="denied"} 1"#,
             r#"writ_webhooks_total{source="",result="limited"} 1"#,
             "writ_commit_verification_seconds_count 2",
@@ -224,8 +243,13 @@ mod tests {
         metrics.fresh(&key, Some(false), None);
         metrics.forget(&key);
         let shown = text();
-        for gone in ["writ_source_refused_commits{", "_verified_timestamp_seconds{", "writ_source_stale{", "\"denied\""]
-        {
+        for gone in [
+            "writ_source_refused_commits{",
+            "_verified_timestamp_seconds{",
+            "writ_source_stale{",
+            "_expires_timestamp_seconds{",
+            "\"denied\"",
+        ] {
             assert!(!shown.contains(gone), "{gone} is in\n{shown}");
         }
     }

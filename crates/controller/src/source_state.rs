@@ -55,6 +55,8 @@ pub(crate) struct SourceState {
     pub(crate) hinted: Asked,
     /// How fresh what it shows is.
     pub(crate) pulse: Pulse,
+    /// That the trust file in force has expired.
+    pub(crate) expired: Option<Finding>,
 }
 
 impl SourceState {
@@ -80,6 +82,7 @@ impl SourceState {
             requests,
             hinted: Asked::No,
             pulse: Pulse::new(Timestamp::now()),
+            expired: None,
         }
     }
 

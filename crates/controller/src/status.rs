@@ -10,6 +10,7 @@ use crate::{
     outbox::Status,
     rollbacks::RolledBack,
     state::{Dirty, Key, Phase, Resume, State},
+    trust_expiry,
 };
 
 impl State {
@@ -70,9 +71,13 @@ impl State {
             self.metrics.hold(&OwnerLabels::source(key), source.held.as_ref());
         }
         status.last_handled_reconcile_at = source.requests.answered().cloned();
-        let is_shown = status.conditions.iter().any(|condition| condition.kind == FRESH);
+        let shown = |kind: &str| status.conditions.iter().any(|condition| condition.kind == kind);
+        let beside = [
+            of_freshness(source, shown(FRESH)),
+            trust_expiry::condition(source.expired.as_ref(), shown(trust_expiry::EXPIRED)),
+        ];
         let verdicts = of_source(source).into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
-        let verdicts = verdicts.chain(of_freshness(source, is_shown));
+        let verdicts = verdicts.chain(beside.into_iter().flatten());
         set(&mut status.conditions, verdicts, generation, now);
         // Until the log was asked nobody knows.
         if source.resume == Resume::Done {

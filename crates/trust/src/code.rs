@@ -238,7 +238,7 @@ manifest::codes! {
         },
         /// The trust file has expired.
         W508 = "TrustFileExpired" {
-            meaning: "The trust file expired more than a week before this commit, so nobody stands by it any more. Only `.writ/` may change until it is renewed; what runs is healed as before.",
+            meaning: "The trust file expired more than a week before this commit, so nobody stands by it any more. Only `.writ/` may change until it is renewed; what runs is healed as before. In that week a GitSource says so and refuses nothing for it.",
             action: "Set a later `expires`, raise `version`, have the file signed again, and commit that alone.",
             example: "W508 TrustFileExpired: commit 3f1c2a9d0b7e: apps/web.yaml changed 2027-07-02T09:00:00Z, the trust file expired 2027-06-01T00:00:00Z; needed: a trust file that has not expired",
         },
