@@ -232,9 +232,12 @@ pub(crate) struct TrustLintArgs {
     /// Another file than `.writ/trust.yaml` of the work tree.
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Check also that it follows the trust file of this revision: version and revocations.
+    /// Check also that it follows the trust file of this revision: version, revocations and where they begin, repository and ref.
     #[arg(long, value_name = "REV")]
     pub(crate) against: Option<String>,
+    /// Check also that it is for the repository and the ref of this TrustRoot.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust_root: Option<PathBuf>,
 }
 
 /// Arguments of `writ trust show`.

@@ -13,7 +13,7 @@ use crate::{
     exit::Outcome,
     input, output,
     trust_tree::certificates,
-    verify::{open, resolve},
+    verify::{open, read_trust_root, resolve},
 };
 
 /// Runs `writ trust lint`.
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &TrustLintArgs) -> anyhow::Result<Outcome> {
             }
             if let Some(revision) = &args.against {
                 findings.extend(against(args, revision, &file)?);
+            }
+            if let Some(root) = &args.trust_root {
+                findings.extend(file.against_root(&read_trust_root(root)?));
             }
             for word in warnings(&file, now) {
                 eprintln!("note: {word}");
@@ -60,8 +63,13 @@ fn against(args: &TrustLintArgs, revision: &str, file: &TrustFile) -> anyhow::Re
         anyhow::bail!("the trust file of {commit} is not valid, so nothing can follow it");
     };
     // A file that is the same follows nothing.
-    let is_same = file.digest() == before.digest();
-    Ok(if is_same { Vec::new() } else { file.against_predecessor(&before) })
+    if file.digest() == before.digest() {
+        return Ok(Vec::new());
+    }
+    let mut findings = file.against_predecessor(&before);
+    findings.extend(file.for_another(&before));
+    findings.extend(file.ends_in_history(&repository, &commit).err());
+    Ok(findings)
 }
 
 /// What is allowed and may surprise.

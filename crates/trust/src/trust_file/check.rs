@@ -9,7 +9,7 @@ use super::{
     MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
     signatures::openpgp_signature_path, trust_file_path,
 };
-use crate::{CommitId, PathPattern, TrustCode, TrustRootSpec};
+use crate::{CommitId, History, PathPattern, TrustCode, TrustRootSpec, refusal::unreadable};
 
 const EDIT: &str = "edit .writ/trust.yaml and have it signed again";
 
@@ -160,20 +160,32 @@ impl TrustFile {
     /// W507 for each field in which the file is about something else than the TrustRoot.
     #[must_use]
     pub fn against_root(&self, root: &TrustRootSpec) -> Vec<Finding> {
+        self.is_for(&root.repo_id, &root.r#ref, "as in the TrustRoot")
+    }
+
+    /// W507 for each field in which the file is about something else than the one before it, which the TrustRoot names as well.
+    #[must_use]
+    pub fn for_another(&self, previous: &Self) -> Vec<Finding> {
+        self.is_for(&previous.repo_id, &previous.git_ref, "as in the file before it")
+    }
+
+    fn is_for(&self, wanted_id: &str, wanted_ref: &str, whose: &str) -> Vec<Finding> {
         let Places { repo_id, git_ref, .. } = self.places;
-        [(repo_id, "repoId", &self.repo_id, &root.repo_id), (git_ref, "ref", &self.git_ref, &root.r#ref)]
+        [(repo_id, "repoId", self.repo_id.as_str(), wanted_id), (git_ref, "ref", &self.git_ref, wanted_ref)]
             .into_iter()
             .filter(|(_place, _field, found, wanted)| found != wanted)
             .map(|(place, field, found, wanted)| {
-                finding(
-                    TrustCode::W507,
-                    place,
-                    format!("{field} is {found:?}"),
-                    &format!("{wanted:?}, as in the TrustRoot"),
-                    EDIT,
-                )
+                finding(TrustCode::W507, place, format!("{field} is {found:?}"), &format!("{wanted:?}, {whose}"), EDIT)
             })
             .collect()
+    }
+
+    /// W502 for the first soft revocation whose end is not in the history of `before`, the commit that the file would follow.
+    ///
+    /// # Errors
+    /// That, or W403 if the history cannot be read.
+    pub fn ends_in_history(&self, history: &dyn History, before: &CommitId) -> Result<(), Finding> {
+        self.unknown_ends(|end| history.is_ancestor(end, before).map_err(|error| unreadable(before, &error)))
     }
 
     /// W502 for each soft revocation whose end is no commit before this one.

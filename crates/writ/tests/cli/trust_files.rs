@@ -292,4 +292,21 @@ fn a_trust_file_is_linted_shown_and_asked() {
     std::fs::write(&file, text.replace("reason", "grounds").replace("version: 1", "version: 3")).unwrap();
     let refused = expect(1, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
     assert!(refused.stdout.contains("W503"), "{}", refused.stdout);
+    // For another repository or ref, and revoked since a commit that is not there.
+    let root = world.trust_root();
+    let root = root.to_str().unwrap();
+    let next = text.replace("version: 1", "version: 2");
+    let ended = "revoked:\n  - {key: \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\", kind: soft, after: ";
+    for (edited, arguments, wanted) in [
+        (next.replace("urn:test", "urn:other"), ["--trust-root", root], "trust.yaml:3:9: repoId is \"urn:other\""),
+        (next.replace("urn:test", "urn:other"), ["--against", "HEAD"], "trust.yaml:3:9: repoId is \"urn:other\""),
+        (next.replace("refs/heads/main", "refs/heads/x"), ["--against", "HEAD"], "W507"),
+        (format!("{next}{ended}{}}}\n", "c".repeat(40)), ["--against", "HEAD"], "which is not in the history before"),
+        (format!("{next}{ended}{}}}\n", world.introduction), ["--against", "HEAD"], ""),
+    ] {
+        std::fs::write(&file, edited).unwrap();
+        let code = i32::from(!wanted.is_empty());
+        let linted = expect(code, &[["trust", "lint", "--repo", &path].as_slice(), &arguments].concat());
+        assert!(linted.stdout.contains(wanted), "{wanted}: {}", linted.stdout);
+    }
 }
