@@ -7,7 +7,7 @@ use manifest::{Digest, Finding, Node, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Fingerprint, Freshness, PublicKey, git_ref::check_ref};
+use crate::{CommitId, Crypto, Fingerprint, Freshness, PublicKey, git_ref::check_ref};
 
 /// The most root keys: a group of people who meet, with room for replacements.
 pub const MAX_ROOT_KEYS: usize = 32;
@@ -248,7 +248,12 @@ impl TrustRootSpec {
                 Ok(key) if !different.insert(key.fingerprint()) => {
                     invalid("rootKeys.keys", format!("{} is there twice", key.fingerprint()));
                 }
-                Ok(_) => {}
+                // What they sign is judged by these settings, since the file that has others is what they vouch for.
+                Ok(key) => {
+                    if let Err(weak) = Crypto::default().check_key(&key) {
+                        invalid("rootKeys.keys", weak.to_string());
+                    }
+                }
                 Err(reason) => invalid("rootKeys.keys", reason.to_string()),
             }
         }

@@ -1,7 +1,7 @@
 //! Commits with a signature for each object format are accepted where the trust file before them says so
 //! (`history.dualSigned`), and nowhere else.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;

@@ -1,6 +1,6 @@
 //! The same signed commit as another object, which whoever may push can make without a key.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;

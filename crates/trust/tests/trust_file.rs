@@ -5,6 +5,7 @@
 
 mod memory;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Subject;
 use memory::{World, person, policy};
 use proptest::prelude::*;
@@ -273,6 +274,11 @@ fn a_trust_root_is_read_and_checked() {
     let key = person("alice").public();
     refuse("/spec/rootKeys", "keys", vec![key.clone(), key].into(), "is there twice");
     refuse("/spec/rootKeys", "keys", vec!["ssh-dss AAAA"].into(), "rootKeys.keys");
+    // One whose signatures would never count.
+    let field = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+    let short = [field(b"ssh-rsa"), field(&[1, 0, 1]), field(&[&[0][..], &[0xff; 256]].concat())].concat();
+    let short = format!("ssh-rsa {}", STANDARD.encode(short));
+    refuse("/spec/rootKeys", "keys", vec![person("alice").public(), short].into(), "an RSA key of 2048 bits");
     refuse("/spec/introduction", "commit", "abc".into(), "object id");
 }
 
