@@ -91,6 +91,35 @@ fn signers_are_known_and_authorised_or_refused() {
     refused(&back, &good, "W401");
 }
 
+/// A rename changes both of its paths, and a mode is a part of a file.
+#[test]
+fn both_names_of_a_rename_and_modes_are_judged() {
+    let world = World::new();
+    world.repo.write("policies/README.md", "rules").unwrap();
+    world.repo.commit_signed(&world.frank, "by frank").unwrap();
+    let base = world.good("good");
+    for (git, path) in [
+        (&["update-index", "--chmod=+x", "policies/README.md"][..], "policies/README.md"),
+        (&["mv", "apps/good.txt", "elsewhere.txt"], "elsewhere.txt"),
+        (&["mv", ".writ/trust.yaml.sigs/alice.sig", "apps/alice.sig"], ".writ/trust.yaml.sigs/alice.sig"),
+    ] {
+        world.repo.reset(&base).unwrap();
+        world.repo.git(git).unwrap();
+        world.repo.git(&["checkout-index", "--all", "--force"]).unwrap();
+        let commit = world.repo.commit_signed(&world.bob, "by bob").unwrap();
+        let found = world.verify(1, &[]);
+        let message = refused(&found, &commit, "W302")["message"].as_str().unwrap();
+        assert!(message.contains(&format!("bob changed {path}")), "{message}");
+    }
+    // Whoever may change both names may move a file, and make it one that can be run.
+    world.repo.reset(&base).unwrap();
+    world.repo.git(&["mv", "apps/good.txt", "apps/better.txt"]).unwrap();
+    world.repo.git(&["update-index", "--chmod=+x", "apps/better.txt"]).unwrap();
+    world.repo.git(&["checkout-index", "--all", "--force"]).unwrap();
+    world.repo.commit_signed(&world.bob, "by bob").unwrap();
+    world.verify(0, &[]);
+}
+
 #[test]
 fn every_mutant_of_a_signed_commit_is_refused() {
     let world = World::new();
