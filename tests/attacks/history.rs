@@ -1,6 +1,6 @@
 //! Attacks 1 to 8: histories that go back, come from elsewhere, or bring their own permission.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use testkit::{PrincipalKind, Push, Signing};
 
 use super::{Arena, Told, head, push_trust_file, refusal};
@@ -25,14 +25,35 @@ fn attack_01_rollback() -> Test {
     stage.start()?;
     stage.heals()?;
     stage.held(Owner::Source, &older, "W401")?;
-    // What was accepted is nowhere any more: the log knows of it all the same, and nothing goes back.
+    // What was accepted is in no repository any more: the log knows of it all the same, and nothing goes back. It is healed
+    // by what is kept of it.
+    kept(&mut stage, &newer)?;
     stage.stop()?;
     std::fs::remove_dir_all(stage.state().join("mirror")).context("cannot remove the mirrors")?;
+    for _ in 0..2 {
+        stage.start()?;
+        stage.held(Owner::Source, &newer, "W403")?;
+        ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it went back");
+        stage.heals()?;
+        stage.stop()?;
+    }
     stage.start()?;
-    stage.held(Owner::Source, &newer, "W403")?;
-    ensure!(stage.view.config_map("settings")?["data"]["value"] == "good", "it went back");
     stage.restore()?;
     stage.heals()
+}
+
+/// What was accepted is kept apart from the mirror.
+fn kept(stage: &mut Stage<'_>, commit: &str) -> Test {
+    let archives = stage.state().join("expected/trees");
+    stage.wait("what was accepted is kept apart from the mirror", |_| {
+        for archive in std::fs::read_dir(&archives)? {
+            let objects = std::fs::read(archive?.path().join("objects"))?;
+            if String::from_utf8_lossy(&objects).contains(&format!("commit {commit} ")) {
+                return Ok(());
+            }
+        }
+        bail!("it is not there yet")
+    })
 }
 
 /// What was signed for another branch, or for another repository, is not an order for this one.

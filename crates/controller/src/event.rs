@@ -149,6 +149,13 @@ pub(crate) enum Event {
     },
     /// The names of the mirrors that nobody needed and that were removed, or why not all of them were.
     MirrorsSwept(Result<Vec<String>, String>),
+    /// What is in force of a source is kept apart from its mirror, or not.
+    InForceKept {
+        /// The source.
+        source: Key,
+        /// Why it is not.
+        result: Result<(), String>,
+    },
     /// The kinds that the cluster serves were asked for again.
     Discovered,
     /// What was applied is written down, or not.

@@ -12,6 +12,7 @@
 //! | what lets a commit through that those who made it may not make | `break_glass` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
+//! | what survives the loss of a mirror | `archives` |
 //! | which kinds the cluster serves | `kinds` |
 //! | what a Sync says about its objects | `inventory` |
 //! | what is written down | `journal`, `refusals` |
@@ -29,6 +30,9 @@ mod absence;
 mod apply;
 #[cfg(test)]
 mod approval_tests;
+#[cfg(test)]
+mod archive_tests;
+mod archives;
 mod beside;
 mod break_glass;
 mod break_glass_orders;

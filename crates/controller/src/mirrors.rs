@@ -27,7 +27,13 @@ impl Mirrors {
     /// Whether a source has to wait: a gate runs in its mirror, or its mirror is perhaps being removed.
     #[must_use]
     pub(crate) fn is_taken(&self, key: &Key) -> bool {
-        self.gates.contains(key) || self.staying.as_ref().is_some_and(|staying| !staying.contains(&name(key)))
+        self.gates.contains(key) || self.is_going(key)
+    }
+
+    /// Whether its mirror is perhaps being removed.
+    #[must_use]
+    pub(crate) fn is_going(&self, key: &Key) -> bool {
+        self.staying.as_ref().is_some_and(|staying| !staying.contains(&name(key)))
     }
 
     /// The gate of a source runs from here on.
@@ -42,7 +48,7 @@ impl Mirrors {
 }
 
 /// The name of a mirror. A namespace has no dot, so no two sources have the same.
-fn name(key: &Key) -> String {
+pub(crate) fn name(key: &Key) -> String {
     format!("{}.{}", key.namespace, key.name)
 }
 
@@ -71,10 +77,11 @@ impl State {
         }
         let staying = self.needed_mirrors();
         self.mirrors.staying = Some(staying.clone());
-        let folder = self.mirrors_folder();
+        let (folder, archives) = (self.mirrors_folder(), self.archives_folder());
         self.blocking(
             move || {
-                let removed = remove_mirrors(&folder, |name| staying.contains(of(name)));
+                let removed = remove_mirrors(&folder, |name| staying.contains(of(name)))
+                    .and_then(|removed| remove_mirrors(&archives, |name| staying.contains(name)).map(|_| removed));
                 Event::MirrorsSwept(removed.map_err(|error| git::GitError::from(error).finding().to_string()))
             },
             |why| Event::MirrorsSwept(Err(why)),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use cluster::{Cluster, ClusterCode, crd, crd::GitSourceSpec};
+use git::Archive;
 use jiff::Timestamp;
 use manifest::{Finding, ObjectRef};
 use plan::{INSTANCE_LABEL, InstanceId, SyncRef, SyncSpec};
@@ -16,6 +17,7 @@ use tokio::sync::OnceCell;
 use trust::{TrustCode, TrustRootSpec};
 
 use crate::{
+    archives::Stores,
     code::ControllerCode,
     event::Event,
     floor::{self, Owner},
@@ -41,12 +43,13 @@ struct SourceResumption {
     root: Arc<TrustRootSpec>,
     root_name: String,
     mirror: PathBuf,
+    archive: Archive,
     known: Option<String>,
 }
 
 impl SourceResumption {
     async fn run(self) -> Result<Box<ResumedSource>, Finding> {
-        let Self { cluster, instance, unmarked, journal, key, root, root_name, mirror, known } = self;
+        let Self { cluster, instance, unmarked, journal, key, root, root_name, mirror, archive, known } = self;
         let name = format!("GitSource {key}");
         let owner = Owner { name: &name, root: &root_name };
         let log = journal.clone();
@@ -57,7 +60,8 @@ impl SourceResumption {
         }
         let vouching = root_name.clone();
         let resumed = move || {
-            resume::source(&journal, &key, &root, &mirror, known.as_deref(), &vouching, Timestamp::now()).map(Box::new)
+            let stores = Stores { mirror: &mirror, archive: Some(&archive) };
+            resume::source(&journal, &key, &root, stores, known.as_deref(), &vouching, Timestamp::now()).map(Box::new)
         };
         blocking(&name, resumed).await
     }
@@ -99,7 +103,7 @@ impl State {
     /// accepted under the last one is healed.
     pub(crate) fn resume_source(&mut self, key: &Key, spec: &GitSourceSpec) {
         let Some(root) = self.root_or_last(key) else { return };
-        let mirror = self.mirror_of(key);
+        let (mirror, archive) = (self.mirror_of(key), self.archive_of(key));
         let Some(source) = self.sources.get_mut(key) else { return };
         source.resume = Resume::Running;
         let known = self
@@ -115,6 +119,7 @@ impl State {
             root,
             root_name: spec.trust_root_ref.name.clone(),
             mirror,
+            archive,
             known,
         };
         let (events, source) = (self.events.clone(), key.clone());
@@ -318,8 +323,10 @@ impl State {
     #[must_use]
     pub(crate) fn render_job(&self, sync: &SyncRef) -> Option<SyncJob> {
         let state = self.syncs.get(sync)?;
+        let source = self.source_key(sync)?;
         Some(SyncJob {
-            mirror: self.mirror_of(&self.source_key(sync)?),
+            mirror: self.mirror_of(&source),
+            archive: self.archive_of(&source),
             sync: sync.clone(),
             spec: state.obeyed.clone()?,
             own_namespace: self.options.namespace.clone(),

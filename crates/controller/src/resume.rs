@@ -1,34 +1,37 @@
 //! After a restart: what the log proves was accepted, and nothing else, is believed. Blocking.
 
 mod break_glass;
+mod in_force;
 mod rollback;
 mod since_applied;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use audit::{EntryKind, Indexed, Log};
 use cluster::{ClusterCode, Current, crd::GitSourceSpec};
-use git::{Approvals, Attested, Mirror};
+use git::Mirror;
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
 use plan::{DesiredState, SyncRef, SyncSpec};
 use serde::Deserialize;
-use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_floor};
+use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, TrustCode, TrustRootSpec};
 
 use crate::{
+    archives::Stores,
     break_glass::Overrides,
     floor::{self, Owner, disputed, lost},
     journal::{ENDED, Journal, SUPERSEDED},
     logged_refusal::refusal,
     removal::Dropped,
     rollbacks::RolledBack,
-    source_gate::{Verified, keyless, read_verified},
+    source_gate::Verified,
     state::{Held, Key},
     sync_gate::{self, SyncJob},
 };
 
 use since_applied::{Since, since_applied};
 
+pub(crate) use in_force::{pin, read_floor};
 pub(crate) use rollback::{RollbackEntry, accepted_before, rollback_with};
 
 /// What the log knows of a source.
@@ -111,7 +114,7 @@ pub(crate) fn source(
     journal: &Journal,
     source: &Key,
     root: &TrustRootSpec,
-    mirror: &Path,
+    stores: Stores<'_>,
     known: Option<&str>,
     root_name: &str,
     now: Timestamp,
@@ -128,7 +131,7 @@ pub(crate) fn source(
     let under = obeyed(journal, &found)?.map(|obeyed| obeyed.root);
     let overrides = break_glass::overrides(journal, root)?;
     // Without a mirror the floor stands all the same; the history is fetched again.
-    let (verified, problem) = match read_floor(mirror, root, &floor, &overrides, now) {
+    let (verified, problem) = match read_floor(stores, root, &floor, &overrides, now) {
         Ok(verified) => (Some(verified), None),
         Err(finding) => (None, Some(finding)),
     };
@@ -161,43 +164,6 @@ pub(crate) fn removals(journal: &Journal) -> Result<BTreeMap<SyncRef, Dropped>, 
 /// When the log cannot be read.
 pub(crate) fn never_advanced(journal: &Journal) -> Result<bool, Finding> {
     Ok(latest(journal.log(), EntryKind::Advance, &[])?.is_none())
-}
-
-/// Reads what an accepted commit puts in force, and keeps it in the mirror.
-///
-/// # Errors
-/// Why the mirror cannot be read.
-pub(crate) fn read_floor(
-    mirror: &Path,
-    root: &TrustRootSpec,
-    floor: &AuthorizedCommit,
-    overrides: &Overrides,
-    now: Timestamp,
-) -> Result<Verified, Finding> {
-    let opened = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
-    let waivers = Waivers { before: overrides.commits.clone(), head: false };
-    // What was accepted may have been broken by its own revocations already.
-    let approvals = Approvals::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
-    let history = Attested { objects: opened.objects(), approvals: &approvals };
-    let keyless = keyless(root);
-    let with = Verifiers { known: None, keyless: keyless.as_ref().map(|one| one as _) };
-    let judgement = judge_floor(&history, root, floor, now, with, &waivers);
-    let verified = read_verified(opened.objects(), floor, judgement.broken().cloned()).map_err(|findings| {
-        let unknown = || disputed(Owner { name: "the mirror", root: NO_ROOT }, &floor.id(), &floor.id());
-        findings.into_iter().next().unwrap_or_else(unknown)
-    })?;
-    pin(mirror, floor)?;
-    Ok(verified)
-}
-
-/// Keeps an accepted commit in the mirror, whatever the server does to its branch.
-///
-/// # Errors
-/// When the mirror cannot be written.
-pub(crate) fn pin(mirror: &Path, commit: &AuthorizedCommit) -> Result<(), Finding> {
-    let mirror = Mirror::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
-    let id = commit.id();
-    mirror.pin_line("verified", &id).map_err(|error| git::GitError::from(error).finding())
 }
 
 /// The commit that the log has as the floor of the TrustRoot's repository and ref.
@@ -322,6 +288,8 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     let newest = rolled_back.as_ref().map_or(commit.id(), |order| order.over);
     let ahead = match question.known.as_deref().filter(|shown| **shown != commit.id().to_string()) {
         None => false,
+        // The log says so itself: a mirror that has lost both need not be asked.
+        Some(shown) if accepted_until(journal, job, shown, found.index)? => false,
         Some(shown) => standing(job, shown, &newest, question.verified.as_ref(), &root, owner)? == Standing::Ahead,
     };
     let spec = spec_of(journal, &found)?.and_then(|spec| spec.digest().ok());
@@ -381,6 +349,12 @@ fn advanced_to(
     let subject = [("gate", "sync"), ("sync", &*job.sync.to_string()), ("commit", revision)];
     let advance = latest(journal.log(), EntryKind::Advance, &subject)?.ok_or_else(|| lost(owner, revision))?;
     render(job, &prove_own(journal, &advance, root)?, owner)
+}
+
+/// Whether a Sync accepted this revision, last in an entry before the one at `end`.
+fn accepted_until(journal: &Journal, job: &SyncJob, revision: &str, end: u64) -> Result<bool, Finding> {
+    let subject = [("gate", "sync"), ("sync", &*job.sync.to_string()), ("commit", revision)];
+    Ok(latest(journal.log(), EntryKind::Advance, &subject)?.is_some_and(|found| found.index < end))
 }
 
 /// What a Sync's status shows, seen from the log.

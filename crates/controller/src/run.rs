@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
     absence::Absences,
+    archives::Archives,
     beside::{Beside, Duties},
     event::Event,
     expected::{ExpectedError, ExpectedStore},
@@ -198,6 +199,7 @@ fn new_state(
         turns: Arc::default(),
         hooks: Arc::default(),
         mirrors: Mirrors::default(),
+        archives: Archives::default(),
         syncs: BTreeMap::new(),
         rollbacks: BTreeMap::new(),
         break_glasses: BTreeMap::new(),
@@ -322,6 +324,7 @@ impl State {
             Event::RemovalPrepared { sync, trailer } => self.removal_prepared(&sync, trailer, now),
             Event::LogRoom { room } => self.log_room(room),
             Event::MirrorsSwept(result) => self.mirrors_swept(result),
+            Event::InForceKept { source, result } => self.in_force_kept(&source, result),
             Event::Broken { sync, begun, why } => self.broken(&sync, begun.as_ref(), &why),
             Event::RefusalLogged { owner, result } => self.refusal_logged(&owner, result),
             Event::Discovered => self.discovered(),
@@ -355,6 +358,7 @@ impl State {
         self.log_holds(now);
         self.watch_freshness(now);
         self.watch_trust_files(now);
+        self.keep_in_force();
         self.consider_all();
     }
 

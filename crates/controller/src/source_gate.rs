@@ -488,7 +488,7 @@ fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<
     PolicySet::compile(&files)
 }
 
-fn judging_folders() -> impl Iterator<Item = RepoPath> {
+pub(crate) fn judging_folders() -> impl Iterator<Item = RepoPath> {
     // A name that did not parse would be the root: everything would have to be a policy.
     JUDGING.into_iter().map(|folder| folder.parse().unwrap_or_default())
 }

@@ -13,6 +13,7 @@ use manifest::Finding;
 use trust::{CommitId, TrustRootSpec};
 
 use crate::{
+    archives::Stores,
     break_glass::{self, OrderAnswer, Override},
     code::ControllerCode,
     fault::FaultPoint,
@@ -147,7 +148,8 @@ fn gate(
     } else if let (SourceOutcome::Refused { .. }, Some(floor)) = (&answer.outcome, &job.floors.log) {
         match job.in_force {
             InForce::Lost => {
-                answer.restored = Some(resume::read_floor(&job.mirror, &job.root, floor, &job.overrides, now));
+                let stores = Stores { mirror: &job.mirror, archive: None };
+                answer.restored = Some(resume::read_floor(stores, &job.root, floor, &job.overrides, now));
             }
             // The mirror may have been removed and fetched anew: what is refused must not be all that keeps it there.
             InForce::Known => {

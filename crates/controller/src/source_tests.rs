@@ -7,7 +7,7 @@ use std::{
 
 use audit::Log;
 use cluster::crd::{GitSourceSpec, LocalName};
-use git::{Approvals, Attested, FetchChild, Mirror};
+use git::{Approvals, Archive, Attested, FetchChild, Mirror};
 use jiff::Timestamp;
 use manifest::Digest;
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use trust::{
 };
 
 use crate::{
+    archives::Stores,
     break_glass::Overrides,
     floor::Floors,
     journal::Journal,
@@ -95,6 +96,11 @@ impl World {
         Self { keys, root_key, sre, repo, root: Arc::new(root), journal, signatures: Arc::default(), state }
     }
 
+    /// What is in force of a source, apart from its mirror.
+    pub(crate) fn archive(&self, source: &str) -> Archive {
+        Archive::new(self.state.path().join("expected/trees").join(source))
+    }
+
     pub(crate) fn mirror(&self, source: &str) -> PathBuf {
         self.state.path().join("mirror").join(source)
     }
@@ -162,7 +168,9 @@ impl World {
     }
 
     pub(crate) fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
-        resume::source(&self.journal, &key(source), &self.root, &self.mirror(source), known, "prod", Timestamp::now())
+        let (mirror, archive) = (self.mirror(source), self.archive(source));
+        let stores = Stores { mirror: &mirror, archive: Some(&archive) };
+        resume::source(&self.journal, &key(source), &self.root, stores, known, "prod", Timestamp::now())
     }
 }
 
@@ -194,9 +202,16 @@ fn the_floor_is_the_repositorys_whatever_the_source_is_called() {
     // Another repository: it was.
     let mut other = (*world.root).clone();
     other.repo_id = "urn:other".to_owned();
-    let lost =
-        resume::source(&world.journal, &key("a"), &other, &world.mirror("a"), Some(&shown), "prod", Timestamp::now())
-            .unwrap_err();
+    let lost = resume::source(
+        &world.journal,
+        &key("a"),
+        &other,
+        Stores { mirror: &world.mirror("a"), archive: None },
+        Some(&shown),
+        "prod",
+        Timestamp::now(),
+    )
+    .unwrap_err();
     assert_eq!(lost.code.code, "W407");
     let vouch = format!("kubectl patch trustroot prod --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{shown}\"}}}}'");
     assert!(lost.fix.ends_with(&vouch), "{}", lost.fix);
@@ -280,8 +295,14 @@ fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
     world.repo.commit_unsigned("unsigned").unwrap();
     let outcome = world.judge(Floors { log: Some(floor.clone()), ..Floors::default() });
     assert_eq!(code(&outcome), "W301");
-    let restored =
-        resume::read_floor(&world.mirror("a"), &world.root, &floor, &Overrides::default(), Timestamp::now()).unwrap();
+    let restored = resume::read_floor(
+        Stores { mirror: &world.mirror("a"), archive: None },
+        &world.root,
+        &floor,
+        &Overrides::default(),
+        Timestamp::now(),
+    )
+    .unwrap();
     assert_eq!(restored.commit.id(), first.id());
     let pins = Mirror::open(&world.mirror("a")).unwrap().pins().unwrap();
     assert!(pins.iter().any(|(_, pinned)| *pinned == first.id()), "{pins:?}");

@@ -16,6 +16,7 @@ use trust::{CommitId, SignatureCache, TrustRootSpec};
 
 use crate::{
     absence::Absences,
+    archives::Archives,
     break_glass_orders::BreakGlassState,
     event::Event,
     expected::ExpectedStore,
@@ -387,6 +388,8 @@ pub(crate) struct State {
     pub(crate) hooks: Arc<Hooks>,
     /// Who works in which mirror.
     pub(crate) mirrors: Mirrors,
+    /// What is in force, apart from them.
+    pub(crate) archives: Archives,
     /// Syncs.
     pub syncs: BTreeMap<SyncRef, SyncState>,
     /// Orders to take a Sync back.

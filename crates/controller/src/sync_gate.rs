@@ -2,13 +2,13 @@
 //! on a thread of its own. What to do with them is `plan::decide`'s.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use cluster::Discovery;
-use git::Mirror;
+use git::{Archive, Mirror, Objects};
 use manifest::{
     ClusterId, CrdScopes, DigestKey, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Scope, ScopeLookup,
 };
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct SyncJob {
     /// The mirror's directory.
     pub mirror: PathBuf,
+    /// What is in force of the source, apart from it.
+    pub(crate) archive: Archive,
     /// The Sync.
     pub sync: SyncRef,
     /// Its obeyed spec.
@@ -122,16 +124,45 @@ pub(crate) fn resume(
     render(job, commit, None).map(|(desired, missing)| (Arc::new(desired), missing))
 }
 
+/// Renders a commit from the mirror or, if that has lost it, from what is kept of what is in force.
 fn render(
     job: &SyncJob,
     commit: &AuthorizedCommit,
     verified: Option<&Verified>,
 ) -> Result<(DesiredState, Vec<Finding>), Vec<Finding>> {
-    let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()])?;
+    let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()]);
+    let findings = match mirror.and_then(|mirror| render_from(job, mirror.objects(), commit, verified)) {
+        Err(findings) if findings.iter().any(is_lost) => findings,
+        rendered => return rendered,
+    };
+    match job.archive.open(&commit.id(), &BTreeSet::from([job.spec.path.clone()])) {
+        Ok(objects) => {
+            tracing::warn!(sync = %job.sync, commit = %commit.id(), "the mirror has lost what was accepted; it is read from what is kept");
+            render_from(job, &objects, commit, verified)
+        }
+        Err(error) => {
+            tracing::debug!(sync = %job.sync, commit = %commit.id(), "it is not kept apart from the mirror either: {error}");
+            Err(findings)
+        }
+    }
+}
+
+/// Whether something cannot be read, which may be elsewhere.
+fn is_lost(finding: &Finding) -> bool {
+    let codes = [trust::TrustCode::W403.entry(), git::GitCode::W604.entry(), git::GitCode::W610.entry()];
+    codes.contains(&finding.code)
+}
+
+fn render_from(
+    job: &SyncJob,
+    objects: &Objects,
+    commit: &AuthorizedCommit,
+    verified: Option<&Verified>,
+) -> Result<(DesiredState, Vec<Finding>), Vec<Finding>> {
     let (objects, findings) = {
         // One Sync renders at a time in its own cache; a panic elsewhere left only whole entries.
         let mut cache = job.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.render(job, mirror.objects(), commit, verified)?
+        cache.render(job, objects, commit, verified)?
     };
     match DesiredState::assemble(commit.clone(), commit.tree(), job.sync.clone(), objects) {
         Ok(desired) => Ok((desired, findings)),

@@ -132,6 +132,7 @@ impl Shop {
     pub(crate) fn job(&self, discovery: Discovery) -> SyncJob {
         SyncJob {
             mirror: self.world.mirror("a"),
+            archive: self.world.archive("a"),
             sync: sync(),
             spec: self.spec.clone(),
             own_namespace: "writ-system".to_owned(),

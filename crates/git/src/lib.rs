@@ -7,6 +7,7 @@
 mod address;
 mod anchors;
 mod app;
+mod archive;
 mod arrival;
 mod attestations;
 mod budget;
@@ -48,6 +49,7 @@ mod wire;
 pub use address::check_url;
 pub use anchors::MAX_CA_BYTES;
 pub use app::App;
+pub use archive::{Archive, ArchiveError, MAX_ARCHIVE_BYTES, Others, Wanted};
 pub use attestations::{APPROVAL_NOTES, APPROVAL_TREE, Approvals, Attested};
 pub use child::fetch_child;
 pub use code::GitCode;

@@ -8,6 +8,7 @@ use manifest::{MAX_PATH_BYTES, RepoPath, RepoPathError};
 use trust::{Change, CommitId, Entry, HistoryError, MAX_TAG_BYTES, ObjectFormat, TagId, TreeId};
 
 use crate::{
+    archive,
     exchange::quoted,
     folders::{Folder, Folders},
     format::{self, oid, parse_oid, tag_oid},
@@ -139,6 +140,11 @@ impl Objects {
         reading.object(id, ObjectType::Blob, MAX_BLOB_BYTES).map(|object| object.data().to_vec())
     }
 
+    /// The content of an object by its id, within the limit of its kind.
+    pub(crate) fn raw(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, HistoryError> {
+        self.reading()?.object(id, kind, archive::limit(kind)).map(|object| object.data().to_vec())
+    }
+
     pub(crate) fn reading(&self) -> Result<Reading<'_>, HistoryError> {
         let odb = self.repository.odb().map_err(|error| HistoryError::Read { reason: quoted(error.message()) })?;
         Ok(Reading {
@@ -208,6 +214,15 @@ impl trust::History for Objects {
     }
 }
 
+/// The tree that a raw commit names.
+pub(crate) fn tree_of(commit: &CommitId, body: &[u8], format: ObjectFormat) -> Result<Oid, HistoryError> {
+    body.strip_prefix(b"tree ")
+        .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
+        .and_then(|id| std::str::from_utf8(id).ok())
+        .and_then(|id| parse_oid(id, format))
+        .ok_or_else(|| HistoryError::Malformed { object: format!("commit {commit} does not begin with its tree") })
+}
+
 /// One side of a comparison: a place in the tree of a commit, if there is something.
 #[derive(Clone, Copy)]
 struct Side<'a> {
@@ -273,15 +288,7 @@ impl Reading<'_> {
 
     /// What is at a path in the tree of a commit.
     pub(crate) fn at(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Option<Node>, HistoryError> {
-        let body = self.commit(commit)?;
-        let root = body
-            .strip_prefix(b"tree ")
-            .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
-            .and_then(|id| std::str::from_utf8(id).ok())
-            .and_then(|id| parse_oid(id, self.format))
-            .ok_or_else(|| HistoryError::Malformed {
-                object: format!("commit {commit} does not begin with its tree"),
-            })?;
+        let root = tree_of(commit, &self.commit(commit)?, self.format)?;
         let mut here = RepoPath::root();
         let mut node = Node::Folder(root);
         for segment in path.segments() {
