@@ -133,11 +133,15 @@ pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
 #[must_use]
 pub(crate) fn of_freshness(source: &SourceState, is_shown: bool) -> Option<Verdict> {
     let pulse = &source.pulse;
-    let beat = || pulse.beat().map(|beat| format!("heartbeat of {}", beat.heard.heartbeat.time)).unwrap_or_default();
+    let times = || {
+        let head = source.verified.as_ref().map(|verified| format!("head of {}", verified.made));
+        let beat = pulse.beat().map(|beat| format!("heartbeat of {}", beat.heard.heartbeat.time));
+        head.into_iter().chain(beat).collect::<Vec<_>>().join(", ")
+    };
     match &pulse.stale {
         Some(finding) => Some(Verdict::refused(FRESH, finding)),
         None if !pulse.is_asked => is_shown.then(|| Verdict::unknown(FRESH, "NotAsked", "")),
-        None if pulse.is_known() => Some(Verdict::yes(FRESH, "Fresh", beat())),
+        None if pulse.is_known() => Some(Verdict::yes(FRESH, "Fresh", times())),
         None => Some(Verdict::unknown(FRESH, "Pending", "the server has not answered yet")),
     }
 }

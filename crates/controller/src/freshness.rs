@@ -1,15 +1,16 @@
 //! Whether a source still shows what is new. Whoever stands between the server and us can show an old head for ever, and no
 //! signature tells: that is W405, which is told, refuses no head and never keeps anything from being healed.
 //!
-//! Two things are asked, if the TrustRoot sets them: that the server answers (`maxHeadAge`), and that a heartbeat, which only
-//! principals can make, is new and names a head that is shown (`maxHeartbeatAge`).
+//! Three things are asked, if the TrustRoot sets them: that the server answers (`maxAnswerAge`), that the newest verified head
+//! was made not long ago, as its committer says under a signature (`maxHeadAge`), and that a heartbeat, which only principals
+//! can make, is new and names a head that is shown (`maxHeartbeatAge`).
 
 use std::time::Duration;
 
 use git::{Heartbeats, Mirror, Objects, Polled, Remote};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
-use trust::{Freshness, Heard, TrustCode, TrustFile, hear};
+use trust::{CommitId, Freshness, Heard, TrustCode, TrustFile, hear};
 
 use crate::{
     floor::descends,
@@ -175,35 +176,73 @@ impl Pulse {
         }
     }
 
-    /// Why it is stale by now, if it is.
-    fn judge(&self, asked: &Freshness, name: &str, now: Timestamp) -> Option<Finding> {
-        let is_older = |than: Timestamp, age: Duration| now.duration_since(than) > age.try_into().unwrap_or_default();
-        if let Some((text, age)) = asked.max_head_age.as_ref().zip(asked.head_age()) {
-            let found = match self.answered {
-                Some(last) if is_older(last, age) => Some(format!("its server last answered {last}")),
-                None if is_older(self.since, age) => {
-                    Some(format!("its server has not answered since writ knows of it, {}", self.since))
-                }
-                _ => None,
-            };
-            if let Some(found) = found {
-                let fix = "check the Git server and the way to it, and kubectl describe gitsource".to_owned();
-                return Some(stale(name, found, format!("an answer within {text}"), fix));
+    /// Why it is stale by now, if it is. `head` is the newest that was verified, and when it was made.
+    fn judge(
+        &self,
+        asked: &Freshness,
+        name: &str,
+        head: Option<(CommitId, Timestamp)>,
+        now: Timestamp,
+    ) -> Option<Finding> {
+        let answer = || self.judge_answer(asked, name, now);
+        let head = || self.judge_head(asked, name, head, now);
+        answer().or_else(head).or_else(|| self.judge_heartbeat(asked, name, now))
+    }
+
+    fn judge_answer(&self, asked: &Freshness, name: &str, now: Timestamp) -> Option<Finding> {
+        let (text, age) = asked.max_answer_age.as_ref().zip(asked.answer_age())?;
+        let found = match self.answered {
+            Some(last) if is_older(last, age, now) => format!("its server last answered {last}"),
+            None if is_older(self.since, age, now) => {
+                format!("its server has not answered since writ knows of it, {}", self.since)
             }
-        }
+            _ => return None,
+        };
+        let fix = "check the Git server and the way to it, and kubectl describe gitsource".to_owned();
+        Some(stale(name, found, format!("an answer within {text}"), fix))
+    }
+
+    /// What was verified before a restart may be old without the server being so: it is asked first.
+    fn judge_head(
+        &self,
+        asked: &Freshness,
+        name: &str,
+        head: Option<(CommitId, Timestamp)>,
+        now: Timestamp,
+    ) -> Option<Finding> {
+        let (text, age) = asked.max_head_age.as_ref().zip(asked.head_age())?;
+        let is_due = self.answered.is_some() || is_older(self.since, age, now);
+        let found = match head {
+            Some((commit, made)) if is_due && is_older(made, age, now) => {
+                format!("the newest verified head, {commit}, was made {made}")
+            }
+            None if is_older(self.since, age, now) => {
+                format!("no head was verified since writ knows of it, {}", self.since)
+            }
+            _ => return None,
+        };
+        let fix = "compare the head that the server shows with that of whoever pushed last; or, if nothing was pushed, push a \
+                   signed commit, or set freshness.maxHeadAge of the TrustRoot to how seldom that happens"
+            .to_owned();
+        Some(stale(name, found, format!("a verified head that was made within {text}"), fix))
+    }
+
+    fn judge_heartbeat(&self, asked: &Freshness, name: &str, now: Timestamp) -> Option<Finding> {
         let (text, age) = asked.max_heartbeat_age.as_ref().zip(asked.heartbeat_age())?;
         let found = match (&self.beat, &self.nothing) {
             (Some(Beat { heard, .. }), _) if self.unshown >= UNSHOWN_POLLS => Some(format!(
                 "the heartbeat of {} by {} names head {}, which the server does not show",
                 heard.heartbeat.time, heard.principal, heard.heartbeat.head
             )),
-            (Some(Beat { heard, .. }), _) if is_older(heard.heartbeat.time, age) => {
+            (Some(Beat { heard, .. }), _) if is_older(heard.heartbeat.time, age, now) => {
                 Some(format!("the newest heartbeat is of {}, by {}", heard.heartbeat.time, heard.principal))
             }
             (Some(_), _) => None,
             (None, Some(reason)) if reason.is_empty() => Some("there is no heartbeat".to_owned()),
             (None, Some(reason)) => Some(format!("there is no heartbeat that counts: {reason}")),
-            (None, None) => is_older(self.since, age).then(|| format!("no heartbeat was read since {}", self.since)),
+            (None, None) => {
+                is_older(self.since, age, now).then(|| format!("no heartbeat was read since {}", self.since))
+            }
         }?;
         let fix = format!(
             "check what the server shows; or, if nobody sends heartbeats: writ trust heartbeat REV --key KEY_FILE && git \
@@ -212,6 +251,10 @@ impl Pulse {
         );
         Some(stale(name, found, format!("a heartbeat within {text}, of a head that is shown"), fix))
     }
+}
+
+fn is_older(than: Timestamp, age: Duration, now: Timestamp) -> bool {
+    now.duration_since(than) > age.try_into().unwrap_or_default()
 }
 
 fn stale(name: &str, found: String, needed: String, fix: String) -> Finding {
@@ -229,13 +272,15 @@ impl State {
             // Who suspends a source knows that nothing new comes.
             let is_suspended = source.obeyed.as_ref().is_some_and(|spec| spec.suspend);
             let asked = asked.filter(|_| !is_suspended);
-            let stale = asked.as_ref().and_then(|asked| source.pulse.judge(asked, &key.to_string(), now));
+            let head = source.verified.as_ref().map(|verified| (verified.commit.id(), verified.made));
+            let stale = asked.as_ref().and_then(|asked| source.pulse.judge(asked, &key.to_string(), head, now));
             let is_news = stale != source.pulse.stale;
             let is_changed = is_news || source.pulse.is_asked != asked.is_some();
             source.pulse.is_asked = asked.is_some();
             source.pulse.stale.clone_from(&stale);
             let beat = source.pulse.beat().map(|beat| beat.heard.heartbeat.time);
-            self.metrics.sources.fresh(&key, asked.is_some().then_some(stale.is_some()), beat);
+            let made = head.map(|(_, made)| made);
+            self.metrics.sources.fresh(&key, asked.is_some().then_some(stale.is_some()), made, beat);
             if !is_changed {
                 continue;
             }
@@ -254,7 +299,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use trust::{CommitId, Heartbeat, NAMESPACE_HEARTBEAT, envelope, envelope_message};
+    use trust::{Heartbeat, NAMESPACE_HEARTBEAT, envelope, envelope_message};
 
     use super::*;
     use crate::{floor::Floors, source_tests::World};
@@ -273,17 +318,18 @@ mod tests {
         Listened::Beat(Box::new(Beat { heard, under: Digest::of(b"a trust file") }), shown)
     }
 
-    fn asked(head: Option<&str>, heartbeat: Option<&str>) -> Freshness {
-        Freshness { max_head_age: head.map(Into::into), max_heartbeat_age: heartbeat.map(Into::into) }
+    fn heartbeats(age: &str) -> Freshness {
+        Freshness { max_heartbeat_age: Some(age.into()), ..Freshness::default() }
     }
 
     fn found(pulse: &Pulse, asked: &Freshness, now: i64) -> Option<String> {
-        pulse.judge(asked, "shop/config", at(now)).map(|finding| finding.found)
+        pulse.judge(asked, "shop/config", None, at(now)).map(|finding| finding.found)
     }
 
     #[test]
     fn a_server_that_does_not_answer_is_told_when_its_time_is_over() {
-        let (mut pulse, asked) = (Pulse::new(at(0)), asked(Some("1m"), None));
+        let (mut pulse, asked) =
+            (Pulse::new(at(0)), Freshness { max_answer_age: Some("1m".into()), ..Freshness::default() });
         assert_eq!(found(&pulse, &asked, 60), None);
         let never = "its server has not answered since writ knows of it, 2027-01-15T08:00:00Z";
         assert_eq!(found(&pulse, &asked, 61).as_deref(), Some(never));
@@ -294,9 +340,35 @@ mod tests {
         assert_eq!(found(&pulse, &asked, 150), None);
     }
 
+    /// Attack 3 without heartbeats: a server that answers, and shows the same for ever.
+    #[test]
+    fn a_head_that_stays_the_newest_is_told_when_it_is_old() {
+        let asked = Freshness { max_head_age: Some("1h".into()), ..Freshness::default() };
+        let found = |pulse: &Pulse, made: Option<i64>, now: i64| {
+            let head = made.map(|second| (HEAD.parse().unwrap(), at(second)));
+            pulse.judge(&asked, "shop/config", head, at(now)).map(|finding| finding.found)
+        };
+        let mut pulse = Pulse::new(at(10_000));
+        // It was verified before a restart, and the server has not been asked yet.
+        assert_eq!(found(&pulse, Some(0), 10_001), None);
+        pulse.answered(at(10_002));
+        let old = format!("the newest verified head, {HEAD}, was made 2027-01-15T08:00:00Z");
+        assert_eq!(found(&pulse, Some(0), 10_003), Some(old.clone()));
+        assert_eq!(found(&pulse, Some(10_000), 10_003), None, "a new one is verified");
+        // That the server answers all the time changes nothing.
+        pulse.answered(at(13_601));
+        assert_eq!(found(&pulse, Some(10_000), 13_600), None);
+        assert!(found(&pulse, Some(10_000), 13_601).is_some());
+        // A server that is silent is no better.
+        assert_eq!(found(&Pulse::new(at(0)), Some(0), 3_601), Some(old));
+        assert_eq!(found(&pulse, None, 13_600), None);
+        let none = "no head was verified since writ knows of it, 2027-01-15T10:46:40Z".to_owned();
+        assert_eq!(found(&pulse, None, 13_601), Some(none));
+    }
+
     #[test]
     fn a_heartbeat_that_does_not_come_or_is_old_is_told_until_there_is_a_new_one() {
-        let (mut pulse, asked) = (Pulse::new(at(0)), asked(None, Some("15m")));
+        let (mut pulse, asked) = (Pulse::new(at(0)), heartbeats("15m"));
         assert_eq!(found(&pulse, &asked, 900), None);
         assert!(found(&pulse, &asked, 901).is_some(), "the server does not answer either");
         pulse.listened(Listened::Nothing(String::new()));
@@ -316,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_head_that_is_not_shown_is_told_when_two_polls_miss_it() {
-        let (mut pulse, asked) = (Pulse::new(at(0)), asked(None, Some("15m")));
+        let (mut pulse, asked) = (Pulse::new(at(0)), heartbeats("15m"));
         pulse.listened(beat(0, Shown::No));
         assert_eq!(found(&pulse, &asked, 1), None);
         pulse.listened(beat(0, Shown::Unknown));

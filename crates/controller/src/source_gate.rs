@@ -1,8 +1,9 @@
 //! The source gate: one poll, one fetch if the head moved, the judgement of every commit since the
 //! last verified one, and the policy set of the head. Blocking; runs on a thread of its own.
 
+mod reading;
+
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 use evidence::KeylessSignatures;
 use git::{Approvals, Attested, ExchangeError, FetchChild, GitError, Mirror, Objects, Polled, Remote, poll};
 use jiff::Timestamp;
-use manifest::{Digest, Finding, RepoPath, Subject};
+use manifest::{Digest, Finding};
 use policy::PolicySet;
 use trust::{
     AuthorizedCommit, CommitId, Head, History, HistoryError, Judgement, SignatureCache, Start, TagId, TagVerdict,
@@ -27,10 +28,8 @@ use crate::{
     state::Held,
 };
 
-/// Folders of what judges: policies, and waivers of them.
-const JUDGING: [&str; 2] = ["policies", "waivers"];
-/// The most bytes of one policy set: 2,000 policies of 4 KiB.
-const MAX_POLICY_BYTES: usize = 8 << 20;
+use reading::load_policies;
+pub(crate) use reading::{judging_folders, read_verified};
 
 /// What one run of the gate needs.
 #[derive(Debug, Clone)]
@@ -147,6 +146,8 @@ pub(crate) fn same_codes(held: &Held, findings: &[Finding]) -> bool {
 pub(crate) struct Verified {
     /// The commit.
     pub commit: AuthorizedCommit,
+    /// When it was made, as its committer says.
+    pub made: Timestamp,
     /// The policies of its tree.
     pub policies: Arc<PolicySet>,
     /// The trust file of its tree, which judges what comes next.
@@ -441,56 +442,6 @@ fn compile_steps(objects: &Objects, judgement: &Judgement) -> Result<(), (Commit
         before = Some(&step.commit);
     }
     Ok(())
-}
-
-/// Reads what an authorised commit puts in force. Used by the gate and after a restart.
-///
-/// # Errors
-/// What cannot be read or does not load; then nothing of it is in force.
-pub(crate) fn read_verified(
-    objects: &Objects,
-    commit: &AuthorizedCommit,
-    broken: Option<Finding>,
-) -> Result<Verified, Vec<Finding>> {
-    let policies = load_policies(objects, &commit.id())?;
-    let trust_file = TrustFile::of_commit(objects, &commit.id())?;
-    Ok(Verified {
-        commit: commit.clone(),
-        policies: Arc::new(policies),
-        trust_file: Arc::new(trust_file),
-        released: None,
-        broken,
-        digest: Arc::default(),
-    })
-}
-
-fn load_policies(objects: &Objects, commit: &CommitId) -> Result<PolicySet, Vec<Finding>> {
-    let (mut files, mut bytes) = (BTreeMap::new(), 0_usize);
-    for folder in judging_folders() {
-        let fail = |error: HistoryError| vec![unreadable(commit, &error)];
-        for (path, entry) in objects.entries(commit, &folder).map_err(fail)? {
-            let file = objects.blob(&entry.id).map_err(fail)?;
-            bytes = bytes.saturating_add(file.len());
-            // No more is kept than is compiled.
-            if bytes > MAX_POLICY_BYTES {
-                return Err(vec![Finding {
-                    code: policy::PolicyCode::W802.entry(),
-                    subject: Subject::Named(JUDGING.join("/ and ") + "/"),
-                    rule: None,
-                    found: format!("up to {path} the files there have {bytes} bytes"),
-                    needed: format!("at most {MAX_POLICY_BYTES}"),
-                    fix: "remove policies that are not needed".to_owned(),
-                }]);
-            }
-            files.insert(path, file);
-        }
-    }
-    PolicySet::compile(&files)
-}
-
-pub(crate) fn judging_folders() -> impl Iterator<Item = RepoPath> {
-    // A name that did not parse would be the root: everything would have to be a policy.
-    JUDGING.into_iter().map(|folder| folder.parse().unwrap_or_default())
 }
 
 fn missing_ref(remote: &Remote) -> Finding {

@@ -53,6 +53,8 @@ pub(crate) struct SourceMetrics {
     verified_at: Family<SourceLabels, Gauge>,
     /// 1 while a source is stale; nothing where nobody asks.
     stale: Family<SourceLabels, Gauge>,
+    /// When the newest verified head of a source was made, in seconds since 1970.
+    head: Family<SourceLabels, Gauge>,
     /// When the newest heartbeat of a source was made, in seconds since 1970.
     heartbeat: Family<SourceLabels, Gauge>,
     /// When the trust file in force expires, in seconds since 1970.
@@ -72,6 +74,7 @@ impl Default for SourceMetrics {
             refused_commits: Family::default(),
             verified_at: Family::default(),
             stale: Family::default(),
+            head: Family::default(),
             heartbeat: Family::default(),
             expires: Family::default(),
             webhooks: Family::default(),
@@ -99,6 +102,11 @@ impl SourceMetrics {
             self.verified_at.clone(),
         );
         scope.register("source_stale", "1 while what a server shows may be old (W405)", self.stale.clone());
+        scope.register(
+            "source_head_timestamp_seconds",
+            "When the newest verified head was made, by its committer time",
+            self.head.clone(),
+        );
         scope.register(
             "source_last_heartbeat_timestamp_seconds",
             "When the newest heartbeat that counts was made",
@@ -147,14 +155,21 @@ impl SourceMetrics {
         self.refused_commits.get_or_create(labels).set(i64::from(refused.is_some()));
     }
 
-    /// Shows whether a source is stale, if anybody asks, and of when its newest heartbeat is.
-    pub(crate) fn fresh(&self, source: &Key, stale: Option<bool>, heartbeat: Option<Timestamp>) {
+    /// Shows whether a source is stale, if anybody asks, and of when its newest verified head and heartbeat are.
+    pub(crate) fn fresh(
+        &self,
+        source: &Key,
+        stale: Option<bool>,
+        head: Option<Timestamp>,
+        heartbeat: Option<Timestamp>,
+    ) {
         let labels = labels(source);
         let show = |family: &Family<SourceLabels, Gauge>, value: Option<i64>| match value {
             Some(value) => _ = family.get_or_create(&labels).set(value),
             None => _ = family.remove(&labels),
         };
         show(&self.stale, stale.map(i64::from));
+        show(&self.head, stale.and(head).map(Timestamp::as_second));
         show(&self.heartbeat, stale.and(heartbeat).map(Timestamp::as_second));
     }
 
@@ -177,7 +192,9 @@ impl SourceMetrics {
     pub(crate) fn sample(&self) {
         drop(self.verifications.get_or_create(&VerificationLabels::default()));
         drop(self.webhooks.get_or_create(&WebhookLabels::default()));
-        for of_a_source in [&self.refused_commits, &self.verified_at, &self.stale, &self.heartbeat, &self.expires] {
+        for of_a_source in
+            [&self.refused_commits, &self.verified_at, &self.stale, &self.head, &self.heartbeat, &self.expires]
+        {
             drop(of_a_source.get_or_create(&SourceLabels::default()));
         }
     }
@@ -185,7 +202,9 @@ impl SourceMetrics {
     /// Forgets a source that is gone.
     pub(crate) fn forget(&self, source: &Key) {
         let labels = labels(source);
-        for family in [&self.refused_commits, &self.verified_at, &self.stale, &self.heartbeat, &self.expires] {
+        for family in
+            [&self.refused_commits, &self.verified_at, &self.stale, &self.head, &self.heartbeat, &self.expires]
+        {
             family.remove(&labels);
         }
         for result in webhook::Outcome::ALL.map(webhook::Outcome::name) {
@@ -218,7 +237,7 @@ mod tests {
         metrics.judged(&labels(&key), &Tally { commits: 3, took: Duration::from_micros(300) }, None);
         metrics.judged(&labels(&key), &Tally { commits: 2, took: Duration::from_micros(100) }, Some("CommitUnsigned"));
         metrics.verified_at.get_or_create(&labels(&key)).set(65);
-        metrics.fresh(&key, Some(true), Some(at(60)));
+        metrics.fresh(&key, Some(true), Some(at(50)), Some(at(60)));
         metrics.expires(&key, Some(at(70)));
         metrics.webhook(Some(&key), webhook::Outcome::Denied);
         metrics.webhook(None, webhook::Outcome::Limited);
@@ -229,6 +248,7 @@ mod tests {
             r#"writ_source_refused_commits{source="shop/web"} 1"#,
             r#"writ_source_last_verified_timestamp_seconds{source="shop/web"} 65"#,
             r#"writ_source_stale{source="shop/web"} 1"#,
+            r#"writ_source_head_timestamp_seconds{source="shop/web"} 50"#,
             r#"writ_source_last_heartbeat_timestamp_seconds{source="shop/web"} 60"#,
             r#"writ_source_trust_expires_timestamp_seconds{source="shop/web"} 70"#,
             r#"writ_webhooks_total{source="shop/web",result="denied"} 1"#,
@@ -238,9 +258,9 @@ mod tests {
             assert!(shown.contains(line), "{line} is not in\n{shown}");
         }
         // Nobody asks any more.
-        metrics.fresh(&key, None, Some(at(60)));
+        metrics.fresh(&key, None, Some(at(50)), Some(at(60)));
         assert!(!text().contains("writ_source_stale{") && !text().contains("_heartbeat_timestamp_seconds{"));
-        metrics.fresh(&key, Some(false), None);
+        metrics.fresh(&key, Some(false), None, None);
         metrics.forget(&key);
         let shown = text();
         for gone in [

@@ -202,16 +202,8 @@ fn the_floor_is_the_repositorys_whatever_the_source_is_called() {
     // Another repository: it was.
     let mut other = (*world.root).clone();
     other.repo_id = "urn:other".to_owned();
-    let lost = resume::source(
-        &world.journal,
-        &key("a"),
-        &other,
-        Stores { mirror: &world.mirror("a"), archive: None },
-        Some(&shown),
-        "prod",
-        Timestamp::now(),
-    )
-    .unwrap_err();
+    let other = World { root: Arc::new(other), ..world };
+    let lost = other.resume("a", Some(&shown)).unwrap_err();
     assert_eq!(lost.code.code, "W407");
     let vouch = format!("kubectl patch trustroot prod --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{shown}\"}}}}'");
     assert!(lost.fix.ends_with(&vouch), "{}", lost.fix);

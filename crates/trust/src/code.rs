@@ -171,8 +171,8 @@ manifest::codes! {
         },
         /// What the server shows may be old.
         W405 = "SourceStale" {
-            meaning: "The server has not answered, or no signed heartbeat has come, for longer than `freshness` of the TrustRoot allows, or a heartbeat names a head that the server does not show. New commits, revocations among them, may be hidden. It is told and refuses nothing: what was accepted stays in force and is healed.",
-            action: "Look at what stands between writ and the Git server, and compare its head with that of the server itself. If nobody sends heartbeats any more, see to that: `writ trust heartbeat`.",
+            meaning: "The server has not answered, shows a head that is older, or no signed heartbeat has come, for longer than `freshness` of the TrustRoot allows (`maxAnswerAge`, `maxHeadAge`, `maxHeartbeatAge`), or a heartbeat names a head that the server does not show. New commits, revocations among them, may be hidden. It is told and refuses nothing: what was accepted stays in force and is healed.",
+            action: "Look at what stands between writ and the Git server, and compare its head with that of the server itself. If nothing was pushed for so long, `maxHeadAge` is too short for the branch. If nobody sends heartbeats any more, see to that: `writ trust heartbeat`.",
             example: "W405 SourceStale: GitSource shop/config: the newest heartbeat is of 2026-07-02T09:00:00Z, by clock; needed: a heartbeat within 15m, of a head that is shown",
         },
         /// Committer time goes back or lies in the future.

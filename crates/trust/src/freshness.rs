@@ -15,7 +15,12 @@ pub const MAX_AGE: Duration = Duration::from_secs(365 * 24 * 3_600);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Freshness {
-    /// How long ago the server may have answered last, such as `15m`; 30s to a year.
+    /// How long ago the server may have answered last, such as `15m`, whatever it showed; 30s to a year.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(s|m|h))+$"))]
+    pub max_answer_age: Option<String>,
+    /// How old the newest verified head may be, by its committer time; 30s to a year. For a branch that gets a commit at
+    /// least as often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(s|m|h))+$"))]
     pub max_head_age: Option<String>,
@@ -26,6 +31,12 @@ pub struct Freshness {
 }
 
 impl Freshness {
+    /// `maxAnswerAge`, if it is set and within its bounds.
+    #[must_use]
+    pub fn answer_age(&self) -> Option<Duration> {
+        age(self.max_answer_age.as_deref())
+    }
+
     /// `maxHeadAge`, if it is set and within its bounds.
     #[must_use]
     pub fn head_age(&self) -> Option<Duration> {
@@ -40,8 +51,11 @@ impl Freshness {
 
     /// The fields that are wrong, and why.
     pub(crate) fn check(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let fields =
-            [("freshness.maxHeadAge", &self.max_head_age), ("freshness.maxHeartbeatAge", &self.max_heartbeat_age)];
+        let fields = [
+            ("freshness.maxAnswerAge", &self.max_answer_age),
+            ("freshness.maxHeadAge", &self.max_head_age),
+            ("freshness.maxHeartbeatAge", &self.max_heartbeat_age),
+        ];
         let wrong = |(field, text): (&'static str, &Option<String>)| {
             let text = text.as_deref().filter(|text| age(Some(text)).is_none())?;
             Some((field, format!("{text:?} is no time from 30s to 8760h, such as 90s, 15m or 1h30m")))
@@ -60,13 +74,17 @@ mod tests {
 
     #[test]
     fn ages_have_bounds() {
-        let wrong =
-            |text: &str| Freshness { max_head_age: Some(text.to_owned()), max_heartbeat_age: None }.check().count();
+        let wrong = |text: &str| {
+            let age = || Some(text.to_owned());
+            let all = Freshness { max_answer_age: age(), max_head_age: age(), max_heartbeat_age: age() };
+            all.check().map(|(field, _)| field).collect::<Vec<_>>()
+        };
         for text in ["30s", "15m", "1h30m", "8760h"] {
-            assert_eq!(wrong(text), 0, "{text}");
+            assert_eq!(wrong(text), [""; 0], "{text}");
         }
+        let fields = ["freshness.maxAnswerAge", "freshness.maxHeadAge", "freshness.maxHeartbeatAge"];
         for text in ["29s", "8761h", "1d", "", "15", "-1h"] {
-            assert_eq!(wrong(text), 1, "{text}");
+            assert_eq!(wrong(text), fields, "{text}");
         }
         assert_eq!(Freshness::default().check().count(), 0);
     }
