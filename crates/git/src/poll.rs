@@ -44,19 +44,20 @@ impl Polled {
             None => (id, None),
         };
         self.tag = self.tag.or(tag);
-        let place = if name == tracked.reference.as_str() {
-            &mut self.head
-        } else {
-            let [notes, tree] = &mut self.approvals;
-            match name {
-                APPROVAL_NOTES => notes,
-                APPROVAL_TREE => tree,
-                HEARTBEAT_REF => &mut self.heartbeat,
-                _ => return Ok(()),
-            }
+        self.put(id, name, tracked)
+    }
+
+    /// Notes where a ref is, if it is one of them.
+    pub(crate) fn put(&mut self, id: &str, name: &str, tracked: &Tracked) -> Result<(), ExchangeError> {
+        let [notes, tree] = &mut self.approvals;
+        let place = match name {
+            _ if name == tracked.reference.as_str() => &mut self.head,
+            APPROVAL_NOTES => notes,
+            APPROVAL_TREE => tree,
+            HEARTBEAT_REF => &mut self.heartbeat,
+            _ => return Ok(()),
         };
-        let id = object_id::<CommitId>(id, tracked)?;
-        if place.replace(id).is_some() {
+        if place.replace(object_id(id, tracked)?).is_some() {
             return Err(protocol("the ref is named twice"));
         }
         Ok(())
@@ -65,7 +66,7 @@ impl Polled {
 
 /// Where the remote's branch is now, and the refs of approvals and heartbeats. One request; over https
 /// repeated once on a new connection when the kept one turns out to be closed. A server of ssh that does not know version
-/// 2 of the protocol tells of the branch alone.
+/// 2 of the protocol lists all its refs; those that come after more than is read are not found.
 ///
 /// # Errors
 /// When the server cannot be reached or trusted, or does not answer as a Git server does.

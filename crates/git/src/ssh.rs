@@ -25,8 +25,8 @@ pub(crate) use self::{
     session::Session,
 };
 
-/// The most bytes a server may send before it has told where a branch is: one that knows version 2 needs about a
-/// thousand; one that does not lists all its refs, and these are 200,000 of 80 bytes.
+/// The most bytes of a server's answer that are read: one that knows version 2 needs about a thousand; one that does not lists
+/// all its refs, and these are 200,000 of 80 bytes.
 const MAX_LISTING_BYTES: u64 = 16 << 20;
 
 /// How one repository is reached. Clones share the keys.
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// Where the branch is, on a connection of its own. A server that knows protocol version 2 is asked for that branch;
-    /// one that does not tells all its refs, which are read up to that one.
+    /// one that does not tells all its refs.
     pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<poll::Polled, ExchangeError> {
         let mut session = Session::open(self, Some("version=2"), time.beside(MAX_LISTING_BYTES))?;
         let answer = match Greeting::read(&mut session, tracked) {

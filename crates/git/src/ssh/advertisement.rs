@@ -23,7 +23,7 @@ const FORMAT: &str = "object-format=";
 pub(crate) enum Greeting {
     /// It speaks it, and waits for a command.
     Version2,
-    /// It does not, and has listed its refs: where the tracked one is.
+    /// It does not, and has listed its refs: where those are that are asked for.
     Refs(Polled),
 }
 
@@ -41,13 +41,14 @@ impl Greeting {
         let mut refs = Refs { tracked, polled: Polled::default(), capabilities: None };
         let mut next = first;
         while let Some(line) = next {
-            let found = refs.polled.head.is_some();
+            let is_known = refs.is_found();
             refs.take(&line)?;
-            // The others come after it, however many there are; what a tag leads to is on the next line.
-            if refs.polled.head.is_some() && (found || !tracked.reference.is_tag()) {
-                break;
-            }
-            next = self::line(stream)?;
+            next = match self::line(stream) {
+                // Others may make as many refs as they like: that keeps nobody from seeing the tracked one. What a tag
+                // leads to is on the line after it.
+                Err(ExchangeError::Bytes { .. }) if is_known || !tracked.reference.is_tag() && refs.is_found() => break,
+                next => next?,
+            };
         }
         Ok(Self::Refs(refs.polled))
     }
@@ -78,6 +79,10 @@ struct Refs<'a> {
 }
 
 impl Refs<'_> {
+    const fn is_found(&self) -> bool {
+        self.polled.head.is_some()
+    }
+
     fn take(&mut self, line: &str) -> Result<(), ExchangeError> {
         if let Some(message) = line.strip_prefix("ERR ") {
             return Err(ExchangeError::Server { message: quoted(message) });
@@ -104,13 +109,7 @@ impl Refs<'_> {
             self.polled.tag = Some(object_id(&tag.to_string(), self.tracked)?);
             return Ok(());
         }
-        if name == NO_REFS || name != reference {
-            return Ok(());
-        }
-        if self.polled.head.replace(object_id(id, self.tracked)?).is_some() {
-            return Err(protocol("the ref is named twice"));
-        }
-        Ok(())
+        if name == NO_REFS { Ok(()) } else { self.polled.put(id, name, self.tracked) }
     }
 }
 
@@ -173,7 +172,8 @@ mod tests {
         let exact = format!("{ID} refs/heads/main\n");
         let other = format!("{ID} refs/heads/main2\n");
         let found = Polled { head: Some(ID.parse().unwrap()), ..Polled::default() };
-        assert_eq!(greeting(&[&first, &exact], ""), Ok(Greeting::Refs(found)), "the rest is not waited for");
+        assert_eq!(greeting(&[&first, &exact], "0000"), Ok(Greeting::Refs(found)));
+        assert_eq!(greeting(&[&first, &exact], ""), Err(ExchangeError::Truncated), "something may be hidden");
         assert_eq!(greeting(&[&first, &other], "0000"), Ok(Greeting::Refs(Polled::default())));
         let words = "multi_ack side-band-64k".to_owned();
         assert_eq!(all(&[&first, &exact, &other], "0000"), Ok((Some(ID.to_owned()), words.clone())));
@@ -181,6 +181,54 @@ mod tests {
         let none = format!("{} {NO_REFS}\0multi_ack side-band-64k\n", "0".repeat(40));
         assert_eq!(all(&[&none], "0000"), Ok((None, words)));
         assert_eq!(all(&[], "0000"), Ok((None, String::new())));
+    }
+
+    #[test]
+    fn what_lies_beside_the_branch_is_told_by_version_0_as_well() {
+        let id = |digit: &str| digit.repeat(40);
+        let line = |digit: &str, name: &str| format!("{} {name}\n", id(digit));
+        let first = format!("{} HEAD\0multi_ack\n", id("1"));
+        let lines = [
+            first,
+            line("1", "refs/heads/main"),
+            line("2", "refs/notes/writ-approvals"),
+            line("5", "refs/notes/writ-approvals2"),
+            line("3", "refs/writ/approvals"),
+            line("4", "refs/writ/heartbeat"),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let commit = |digit: &str| id(digit).parse().ok();
+        let all =
+            Polled { head: commit("1"), tag: None, approvals: [commit("2"), commit("3")], heartbeat: commit("4") };
+        assert_eq!(greeting(&lines, "0000"), Ok(Greeting::Refs(all)));
+        let twice = [lines.as_slice(), &lines[5..]].concat();
+        assert_eq!(greeting(&twice, "0000"), Err(protocol("the ref is named twice")));
+        // A list without end: what came up to there counts, if the branch is among it.
+        let cut = |lines: &[&str], tracked: &Tracked| {
+            let mut end = Endless(stream(lines, "").into());
+            Greeting::read(&mut end, tracked)
+        };
+        let known = Polled { approvals: [commit("2"), None], heartbeat: None, ..all };
+        assert_eq!(cut(&lines[..4], &main()), Ok(Greeting::Refs(known)));
+        assert_eq!(cut(&lines[..1], &main()), Err(ExchangeError::Bytes { limit: 9 }));
+        let tag = Tracked { reference: "refs/tags/live".parse().unwrap(), format: ObjectFormat::Sha1 };
+        let tags = [lines[0], &line("6", "refs/tags/live"), &line("1", "refs/tags/live^{}")].map(str::to_owned);
+        let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+        assert_eq!(cut(&tags[..2], &tag), Err(ExchangeError::Bytes { limit: 9 }), "it may be another one's");
+        let led = Polled { head: commit("1"), tag: id("6").parse().ok(), ..Polled::default() };
+        assert_eq!(cut(&tags, &tag), Ok(Greeting::Refs(led)));
+    }
+
+    /// What comes before no more may be read.
+    struct Endless(std::collections::VecDeque<u8>);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(std::io::Error::other(ExchangeError::Bytes { limit: 9 })),
+                count => Ok(count),
+            }
+        }
     }
 
     #[test]

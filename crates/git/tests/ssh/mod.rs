@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use git::{
-    Credentials, ExchangeError, Fetched, GitCode, GitError, KeyProblem, Limits, Mirror, Remote, RemoteError,
-    RemoteOptions, Waiting, poll,
+    Approvals, Attested, Credentials, ExchangeError, Fetched, GitCode, GitError, Heartbeats, KeyProblem, Limits,
+    Mirror, Remote, RemoteError, RemoteOptions, Waiting, poll,
 };
 use manifest::Sensitive;
 use testkit::{KeyType, Keys, Push, SigningKey, SshFault, SshServer};
@@ -15,6 +15,7 @@ use super::{CANARY, Case, MAIN, Setting, child, everything, noise};
 pub(super) const CASES: &[Case] = &[
     ("ssh_clone_then_increment", clone_then_increment),
     ("ssh_without_protocol_2", without_protocol_2),
+    ("ssh_approvals_and_heartbeats_without_protocol_2", approvals_and_heartbeats_without_protocol_2),
     ("ssh_with_each_kind_of_key", with_each_kind_of_key),
     ("ssh_an_unknown_host_key_is_w602", an_unknown_host_key_is_w602),
     ("ssh_a_wrong_host_key_is_w602", a_wrong_host_key_is_w602),
@@ -170,6 +171,29 @@ fn without_protocol_2() {
     }
     assert_eq!(poll(&ssh.remote()).unwrap().head, Some(first));
     assert_eq!(ssh.fetch(&ssh.remote()).unwrap().head, first);
+}
+
+fn approvals_and_heartbeats_without_protocol_2() {
+    let ssh = Ssh::new();
+    ssh.server.take_protocol(false);
+    let first = ssh.push("a", "1");
+    let (setting, remote) = (&ssh.setting, ssh.remote());
+    let approvals = Approvals::open(setting.mirror.dir()).unwrap();
+    let heartbeats = Heartbeats::open(setting.mirror.dir()).unwrap();
+    let fetch = || {
+        let polled = poll(&remote).unwrap();
+        assert_eq!(polled.head, Some(first));
+        approvals.fetch(&remote, &child(), &polled).unwrap();
+        heartbeats.fetch(&remote, &child(), &polled).unwrap()
+    };
+    assert!(!fetch(), "there is none");
+    setting.note(&first, "{\"n\":1}");
+    setting.heartbeat("{\"n\":2}\n");
+    assert!(fetch());
+    let history = Attested { objects: setting.mirror.objects(), approvals: &approvals };
+    let tree = setting.repo.rev_parse("HEAD^{tree}").unwrap().parse().unwrap();
+    assert_eq!(history.attestations(&first, &tree).unwrap(), [b"{\"n\":1}"]);
+    assert_eq!(heartbeats.envelopes().unwrap(), [b"{\"n\":2}"]);
 }
 
 fn with_each_kind_of_key() {
