@@ -1,14 +1,15 @@
 //! What a fetch child may still do, once it has its request: write into its mirror, read what names are looked up with, and
 //! connect to one port. Beside the limits of what it may use, which are always there, these are what the kernel has.
 
-use std::{collections::BTreeMap, env, fmt};
+mod system_calls;
+
+use std::fmt;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd, RestrictionStatus,
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope, make_bitflags,
     path_beneath_rules,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde::{Deserialize, Serialize};
 
 /// What the C library looks names up with. Certificates and keys are in memory already.
@@ -16,55 +17,6 @@ const NAME_FILES: [&str; 5] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
 /// The port of name servers: they are asked by TCP when an answer is too long for a datagram.
 const NAME_PORT: u16 = 53;
-/// Set in the number of a system call that comes in the x32 form.
-const X32: i64 = 0x4000_0000;
-
-/// System calls that no fetch makes: other programs, other processes, other views of the system, other ways to make
-/// system calls. A list of what it does make would depend on libc and kernel.
-const REFUSED: &[i64] = &[
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-];
-/// Those of them that have numbers of their own in the x32 form: execve, ptrace, process_vm_readv and writev, execveat.
-#[cfg(target_arch = "x86_64")]
-const REFUSED_X32: &[i64] = &[520, 521, 539, 540, 545];
-#[cfg(not(target_arch = "x86_64"))]
-const REFUSED_X32: &[i64] = &[];
-
 /// What of it the kernel enforces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -77,7 +29,8 @@ pub struct Confinement {
     pub network: bool,
     /// Signals reach no other process (landlock, Linux 6.12).
     pub signals: bool,
-    /// Programs cannot be started, and other system calls that no fetch makes fail (seccomp).
+    /// Programs cannot be started, and other system calls that no fetch makes fail (seccomp, where their numbers are known:
+    /// x86-64, aarch64, riscv64).
     pub system_calls: bool,
 }
 
@@ -100,7 +53,7 @@ impl fmt::Display for Confinement {
         };
         let (enforced, absent) = (names(true), names(false));
         write!(f, "confined in: {}", if enforced.is_empty() { "nothing" } else { &enforced })?;
-        if absent.is_empty() { Ok(()) } else { write!(f, "; this kernel does not confine: {absent}") }
+        if absent.is_empty() { Ok(()) } else { write!(f, "; this system does not confine: {absent}") }
     }
 }
 
@@ -125,7 +78,7 @@ pub fn confine(port: Option<u16>) -> Result<Confinement, String> {
         files: since(ABI::V1),
         network: since(ABI::V4),
         signals: since(ABI::V6),
-        system_calls: refuse_calls(),
+        system_calls: system_calls::refuse(),
     })
 }
 
@@ -149,17 +102,6 @@ fn restrict(folder: PathFd, port: Option<u16>) -> Result<RestrictionStatus, Rule
     rules.restrict_self()
 }
 
-/// Whether the kernel takes the filter. One without seccomp, or that has been told to allow none, does not.
-fn refuse_calls() -> bool {
-    let x32 = REFUSED.iter().chain(REFUSED_X32).map(|call| call | X32).filter(|_| cfg!(target_arch = "x86_64"));
-    let rules: BTreeMap<_, _> = REFUSED.iter().copied().chain(x32).map(|call| (call, Vec::new())).collect();
-    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let Ok(arch) = env::consts::ARCH.try_into() else { return false };
-    SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)
-        .and_then(BpfProgram::try_from)
-        .is_ok_and(|program| apply_filter(&program).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,12 +111,12 @@ mod tests {
         let mut confinement = Confinement::default();
         assert_eq!(
             confinement.to_string(),
-            "confined in: nothing; this kernel does not confine: no new privileges, files, network, signals, system calls"
+            "confined in: nothing; this system does not confine: no new privileges, files, network, signals, system calls"
         );
         confinement.no_new_privileges = true;
         confinement.system_calls = true;
         let words =
-            "confined in: no new privileges, system calls; this kernel does not confine: files, network, signals";
+            "confined in: no new privileges, system calls; this system does not confine: files, network, signals";
         assert_eq!(confinement.to_string(), words);
     }
 }
