@@ -4,7 +4,11 @@
 //! Here names become ids without parsing where the syntax allows it, so that a malformed commit is
 //! found and refused with its code instead of being "missing".
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{self, Read as _},
+};
 
 use git2::{ObjectType, Oid};
 use trust::{CommitId, Head, History as _, HistoryError, TagId};
@@ -18,6 +22,8 @@ use crate::{
 
 /// The tags that are followed to a commit: a tag of a tag exists, more is made up.
 const MAX_TAGS: usize = 8;
+/// The most that is read of where a shallow history ends: 100,000 commits of 65 bytes.
+const MAX_SHALLOW_BYTES: u64 = 6_500_000;
 /// The fewest digits of an id that name an object, as with Git.
 const MIN_ABBREVIATION: usize = 4;
 
@@ -71,6 +77,39 @@ impl Objects {
         self.oldest_first(to, &behind)
     }
 
+    /// Whether the parents of a commit are commits of this repository. Where the history of a shallow repository ends, they
+    /// are allowed to be missing, as Git has it.
+    ///
+    /// # Errors
+    /// When one is another object or, elsewhere, missing.
+    pub fn check_parents(&self, commit: &CommitId, parents: &[CommitId]) -> Result<(), HistoryError> {
+        for parent in parents {
+            match self.commit(parent) {
+                Ok(Some(_)) => {}
+                Ok(None) if self.is_boundary(commit)? => {}
+                Ok(None) => return Err(HistoryError::Missing { object: format!("its parent, commit {parent},") }),
+                Err(HistoryError::Malformed { object }) => {
+                    return Err(HistoryError::Malformed { object: format!("its parent {object}") });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the history of a shallow repository ends at a commit.
+    fn is_boundary(&self, commit: &CommitId) -> Result<bool, HistoryError> {
+        let failed = |error: io::Error| HistoryError::Read { reason: format!("the file shallow: {error}") };
+        let file = match File::open(self.repository().commondir().join("shallow")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(failed)?,
+        };
+        let mut text = String::new();
+        file.take(MAX_SHALLOW_BYTES).read_to_string(&mut text).map_err(failed)?;
+        let id = commit.to_string();
+        Ok(text.lines().any(|line| line == id))
+    }
+
     fn name_to_id(&self, revision: &str) -> Option<Oid> {
         let repository = self.repository();
         // libgit2 takes it for HEAD; here it is an unset variable of a script.
@@ -108,12 +147,20 @@ impl Objects {
         let mut stack = vec![head];
         while let Some(id) = stack.last().copied() {
             match expanded.get(&id) {
-                None if !behind.contains(&id) => {
-                    expanded.insert(id, false);
+                None if !behind.contains(&id) => match self.parents_of(&id) {
                     // The first parent is pushed last: its history comes first, as along a mainline.
-                    let unseen = self.parents_of(&id)?.into_iter().rev();
-                    stack.extend(unseen.filter(|parent| !expanded.contains_key(parent)));
-                }
+                    Ok(parents) => {
+                        expanded.insert(id, false);
+                        let unseen = parents.into_iter().rev();
+                        stack.extend(unseen.filter(|parent| !expanded.contains_key(parent)));
+                    }
+                    // It is no commit. Whichever has it as its parent is refused for that.
+                    Err(HistoryError::Malformed { .. }) if id != head => {
+                        expanded.insert(id, true);
+                        stack.pop();
+                    }
+                    Err(error) => return Err(error),
+                },
                 Some(false) => {
                     expanded.insert(id, true);
                     order.push(id);

@@ -159,8 +159,8 @@ manifest::codes! {
         },
         /// Too long a way, or an object missing on it.
         W403 = "BudgetExceeded" {
-            meaning: "The way from the last accepted commit is longer than the limit, or an object on it is missing.",
-            action: "Advance in smaller portions, or restore the missing history on the server.",
+            meaning: "The way from the last accepted commit is longer than the limit, or an object on it is missing or is another than it must be: a parent that is no commit.",
+            action: "Advance in smaller portions, or restore the missing history on the server. What was accepted stays in force and is healed meanwhile, also when neither the server nor the mirror has it any more.",
             example: "W403 BudgetExceeded: commit 3f1c2a9d0b7e: more than 200000 steps from the introduction; needed: at most 200000. Fix: name a later introduction in the TrustRoot: writ trust root REV prints it",
         },
         /// The commit does not say which ref it is for.

@@ -5,10 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use anyhow::Context as _;
 use evidence::KeylessSignatures;
 use jiff::tz::{Offset, TimeZone};
-use manifest::Digest;
+use manifest::{Digest, Finding, Subject};
 use trust::{
-    AllowedSigners, CommitId, CommitObject, History as _, KeylessIdentity, KnownIdentities, KnownSigners,
-    MAX_ALLOWED_SIGNERS_BYTES, MAX_TRUSTED_ROOT_BYTES, StepVerdict,
+    AllowedSigners, CommitId, CommitObject, History as _, HistoryError, KeylessIdentity, KnownIdentities, KnownSigners,
+    MAX_ALLOWED_SIGNERS_BYTES, MAX_TRUSTED_ROOT_BYTES, StepVerdict, TrustCode,
     openpgp::{Keyring, MAX_KEYRING_BYTES},
 };
 
@@ -102,13 +102,36 @@ fn judge(repository: &git::Objects, signers: &KnownSigners, commit: CommitId) ->
         .with_context(|| format!("commit {commit} is not in the repository"))?;
     let (payload_sha256, result) = match CommitObject::parse(commit, &raw) {
         Err(finding) => (Digest::of(&raw), Err(finding)),
-        Ok(object) => (object.payload_sha256, trust::verify_signature_only(&object, signers)),
+        Ok(object) => {
+            let signer = trust::verify_signature_only(&object, signers);
+            let whole = |signer| match repository.check_parents(&commit, &object.parents) {
+                Ok(()) => Ok(signer),
+                Err(error) => Err(without_parents(commit, &error)),
+            };
+            (object.payload_sha256, signer.and_then(whole))
+        }
     };
     let (verdict, signer) = match result {
         Ok(signer) => (Ok(()), Some(signer)),
         Err(finding) => (Err(finding), None),
     };
     Ok(StepVerdict { commit, payload_sha256, verdict, signer, skipped: Vec::new() })
+}
+
+/// A commit whose parents are not there, or are no commits: nobody who reads the history gets past it.
+fn without_parents(commit: CommitId, error: &HistoryError) -> Finding {
+    let fix = match error {
+        HistoryError::Missing { .. } => "fetch what it builds on: git fetch --unshallow origin",
+        _ => "git fsck --full # names the objects; have the commit made again on top of a commit",
+    };
+    Finding {
+        code: TrustCode::W403.entry(),
+        subject: Subject::Commit(commit.to_string()),
+        rule: None,
+        found: error.to_string(),
+        needed: "parents that are commits of the repository".to_owned(),
+        fix: fix.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -101,6 +101,57 @@ fn mutants_are_refused_with_a_code() {
     }
 }
 
+/// A good signature over a commit that builds on a tree, or on nothing.
+#[test]
+fn a_parent_that_is_no_commit_is_refused() {
+    let world = Signed::new();
+    let good = world.commit("a", Signing::By(&world.alice));
+    let child = world.commit("b", Signing::Unsigned);
+    let tree = world.repo.rev_parse("HEAD^{tree}").unwrap();
+    let payload = String::from_utf8(world.repo.read_object("commit", &child).unwrap()).unwrap();
+    let signed = |parent: &str| {
+        let payload = payload.replace(&good, parent);
+        let signature = world.alice.sign("git", payload.as_bytes()).unwrap();
+        let header = format!("gpgsig {}\n\n", signature.trim_end().replace('\n', "\n "));
+        world.repo.write_object("commit", payload.replacen("\n\n", &format!("\n{header}"), 1).as_bytes()).unwrap()
+    };
+    assert_eq!(steps(&world.verify(0, &[&signed(&good)])).len(), 1);
+    for (parent, words) in [(tree.as_str(), "is a tree, not a commit"), (&"12".repeat(20), "is not in the repository")]
+    {
+        let commit = signed(parent);
+        let found = world.verify(1, &[&commit]);
+        assert_eq!(steps(&found), [(commit.clone(), Some("W403".to_owned()))], "{parent}");
+        let told = found["steps"][0].to_string();
+        assert!(told.contains(parent) && told.contains(words), "{told}");
+    }
+    // In a range as well: what is no commit is not looked into.
+    let commit = signed(&tree);
+    let range = world.verify(1, &[&format!("{good}..{commit}")]);
+    assert_eq!(steps(&range), [(commit, Some("W403".to_owned()))]);
+    let absent = format!("{good}..{}", signed(&"12".repeat(20)));
+    let (path, signers) = (world.repo.path(), world.folder.path().join("signers"));
+    expect(2, &["verify", "--repo", text(&path), "--signatures-only", "--allowed-signers", text(&signers), &absent]);
+}
+
+/// As a pipeline checks out: the parents of the last commit are not there, and that is said.
+#[test]
+fn where_a_shallow_history_ends_parents_may_be_missing() {
+    let world = Signed::new();
+    world.commit("a", Signing::By(&world.alice));
+    let head = world.commit("b", Signing::By(&world.alice));
+    let clone = world.folder.path().join("clone");
+    let url = format!("file://{}", world.repo.path().display());
+    world.repo.git(&["clone", "--quiet", "--depth", "1", &url, text(&clone)]).unwrap();
+    let signers = world.folder.path().join("signers");
+    let verify = |code: i32| {
+        let all = ["verify", "--repo", text(&clone), "--signatures-only", "--allowed-signers", text(&signers), &head];
+        expect(code, &all);
+    };
+    verify(0);
+    std::fs::write(clone.join(".git/shallow"), "").unwrap();
+    verify(1);
+}
+
 #[test]
 fn unreadable_arguments_exit_2() {
     let world = Signed::new();
