@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::{Push, SigningKey, TrustFile};
+use testkit::{PrincipalKind, Push, SigningKey, TrustFile};
 
-use crate::stage::{Owner, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map, people_and_roles, writ};
+use crate::stage::{Owner, People, SOURCE, SYNC, Setup, Stage, Story, Test, View, config_map, people_and_roles, writ};
 
 /// An order as a person has it: a file with a manifest.
 struct Order {
@@ -65,9 +65,14 @@ fn keep(stage: &mut Stage<'_>, printed: &str, kind: &'static str, plural: &'stat
 }
 
 fn push_trust_file(stage: &mut Stage<'_>, file: &TrustFile) -> Result<String> {
+    let root = stage.people.root.clone();
+    push_trust_file_by(stage, file, &root)
+}
+
+fn push_trust_file_by(stage: &mut Stage<'_>, file: &TrustFile, root: &SigningKey) -> Result<String> {
     stage.repo.write(".writ/trust.yaml", file.text())?;
-    stage.repo.sign_trust_file(&stage.people.root)?;
-    let commit = stage.repo.commit_signed(&stage.people.root, "change trust")?;
+    stage.repo.sign_trust_file(root)?;
+    let commit = stage.repo.commit_signed(root, "change trust")?;
     stage.push(Push::FastForward)?;
     Ok(commit)
 }
@@ -387,4 +392,61 @@ fn made_anew(stage: &mut Stage<'_>, story: &mut Story) -> Test {
     story.audit_kind(stage, "override", |entry| entry["subject"]["result"] == "over")?;
     story.then("it is over; the log has it for ever.");
     Ok(())
+}
+
+/// sena may change the trust file as ruth may.
+fn two_roots(people: &People, repo_id: &str) -> TrustFile {
+    TrustFile::new(repo_id)
+        .principal("ruth", PrincipalKind::Human, &[&people.root])
+        .principal("sena", PrincipalKind::Human, &[&people.security])
+        .principal("sam", PrincipalKind::Human, &[&people.sre])
+        .role("root", &["ruth", "sena"])
+        .role("sre", &["sam"])
+        .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+        .rule("policies", &["policies/**", "waivers/**"], &[("root", 1)], &[])
+        .rule("apps", &["apps/**"], &[("sre", 1)], &["namespaced"])
+}
+
+/// The key that ordered it is revoked when the order is long gone: what it let through is held, over a restart, and healed,
+/// until somebody who may makes it anew.
+#[test]
+fn a_key_that_broke_the_glass_is_revoked() -> Test {
+    let mut stage = Setup::shared()?.trust(two_roots).start()?;
+    let (root, security) = (stage.people.root.clone(), stage.people.security.clone());
+    stage.repo.write("apps/settings.yaml", config_map("settings", "urgent"))?;
+    let urgent = stage.repo.commit_signed(&security, "an urgent change")?;
+    stage.push(Push::FastForward)?;
+    stage.names.call_commit(&urgent, "urgent commit");
+    stage.held(Owner::Source, &urgent, "W302")?;
+    let title = "The key that broke the glass is revoked";
+    let mut story = Story::begin(&stage, "break-glass-key-revoked", title)?;
+    let order = break_glass(&mut stage, &mut story, &urgent, &[], &root)?;
+    stage.applied(&urgent)?;
+    order.delete(&stage)?;
+    story.done("the commit goes through, and the order is deleted; sena revokes the key of ruth; git push");
+    let repo_id = format!("urn:writ:{}", stage.view.namespace);
+    let file = two_roots(&stage.people, &repo_id).version(2).revoke_key(&root.fingerprint()?, "stolen");
+    // As `writ trust sign` does: what ruth signed was another file.
+    stage.repo.remove(".writ/trust.yaml.sigs/ruth.sig")?;
+    let revoked = push_trust_file_by(&mut stage, &file, &security)?;
+    stage.names.call_commit(&revoked, "revoking commit");
+    for restarted in [false, true] {
+        if restarted {
+            stage.kill()?;
+            stage.start()?;
+        }
+        let source = stage.held(Owner::Source, &revoked, "W304")?;
+        let (_, _, message) = View::condition(&source, "SourceVerified");
+        ensure!(message.contains("no longer stands: signed by ruth: key "), "{message}");
+    }
+    story.status(&stage, Owner::Source)?;
+    story.audit(&stage, "W304")?;
+    stage.heals()?;
+    ensure!(settings(&stage.view)? == "urgent", "the settings are {}", settings(&stage.view)?);
+    story.then("nothing is rolled out, what runs is healed, also after a restart.");
+    story.done("sam makes the settings anew; git push");
+    stage.roll_out("apps/settings.yaml", &config_map("settings", "by sam"))?;
+    story.then("it is applied.");
+    story.end(&stage)?;
+    stage.audit_verifies()
 }

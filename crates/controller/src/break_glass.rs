@@ -3,7 +3,7 @@
 //! What an order let through is in the log for ever, and with it every later judgement lets it through as well. It is shown
 //! until nothing of it is as it was brought: those who may have made it anew, or approved it.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use cluster::{Sighting, crd};
 use git::{Approvals, Attested, Mirror};
@@ -13,8 +13,8 @@ use plan::INSTANCE_LABEL;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use trust::{
-    BreakGlass, CommitId, History, Judgement, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
-    judge_break_glass, still_waived,
+    BreakGlass, CommitId, History, Judgement, LetThrough, ObeyedOrder, Seen, SignedOrder, TrustCode, TrustRootSpec,
+    Verifiers, Waivers, judge_break_glass, still_waived,
 };
 
 use crate::{
@@ -67,8 +67,10 @@ pub(crate) struct Override {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+    /// The commit whose trust file said who may order it.
+    pub judged_by: CommitId,
     /// What was signed.
-    pub order: Value,
+    pub order: SignedOrder,
     /// The signatures.
     pub signatures: Vec<String>,
 }
@@ -78,8 +80,8 @@ pub(crate) struct Override {
 pub(crate) struct Overrides {
     /// What is still as they left it, oldest first.
     pub active: Vec<Override>,
-    /// Every step that was ever let through.
-    pub commits: BTreeSet<CommitId>,
+    /// Every step that was ever let through, with the order: it is judged again whenever the step is.
+    pub let_through: BTreeMap<CommitId, LetThrough>,
 }
 
 /// An order about a source, for the gate.
@@ -103,14 +105,21 @@ pub(crate) struct OrderAnswer {
 }
 
 /// A good order.
-pub(crate) struct GoodOrder<'a> {
-    order: &'a GateOrder,
+pub(crate) struct GoodOrder {
+    obeyed: Arc<ObeyedOrder>,
     signers: Vec<String>,
+}
+
+impl GoodOrder {
+    /// As a judgement takes it.
+    pub(crate) fn obeyed(&self) -> Arc<ObeyedOrder> {
+        Arc::clone(&self.obeyed)
+    }
 }
 
 impl Override {
     /// What an order let through; nothing if the head was accepted without it.
-    pub(crate) fn of(good: GoodOrder<'_>, judgement: &Judgement, now: Timestamp) -> Option<Self> {
+    pub(crate) fn of(good: GoodOrder, judgement: &Judgement) -> Option<Self> {
         let steps: Vec<OverriddenStep> = judgement
             .waived()
             .iter()
@@ -121,16 +130,29 @@ impl Override {
                 found: step.finding.found.clone(),
             })
             .collect();
-        let GoodOrder { order, signers } = good;
+        let GoodOrder { obeyed, signers } = good;
+        let ObeyedOrder { request, order, signatures, judged_by, since } = &*obeyed;
         (!steps.is_empty()).then(|| Self {
-            request: order.key.to_string(),
-            commit: order.order.commit,
+            request: request.clone(),
+            commit: order.commit,
             steps,
             signers,
-            reason: order.order.reason.clone(),
-            since: now,
-            order: order.order.statement(),
-            signatures: order.signatures.clone(),
+            reason: order.reason.clone(),
+            since: *since,
+            judged_by: *judged_by,
+            order: order.clone(),
+            signatures: signatures.clone(),
+        })
+    }
+
+    /// As a judgement takes it.
+    fn obeyed(&self) -> Arc<ObeyedOrder> {
+        Arc::new(ObeyedOrder {
+            request: self.request.clone(),
+            order: self.order.clone(),
+            signatures: self.signatures.clone(),
+            judged_by: self.judged_by,
+            since: self.since,
         })
     }
 
@@ -157,9 +179,16 @@ impl Override {
 }
 
 impl Overrides {
+    /// For the judgement of what the log has as accepted.
+    pub(crate) fn waivers(&self) -> Waivers {
+        Waivers { before: self.let_through.clone(), head: None }
+    }
+
     /// Another one.
     pub(crate) fn add(&mut self, order: Override) {
-        self.commits.extend(order.steps.iter().map(|step| step.commit));
+        let by = order.obeyed();
+        let through = |step: &OverriddenStep| LetThrough { predecessor: step.predecessor, by: Arc::clone(&by) };
+        self.let_through.extend(order.steps.iter().map(|step| (step.commit, through(step))));
         self.active.retain(|known| known.commit != order.commit);
         self.active.push(order);
     }
@@ -193,15 +222,12 @@ pub(crate) fn digest(orders: &[GateOrder]) -> Digest {
 }
 
 /// The first good order about this head.
-pub(crate) fn good<'a>(
-    job: &'a SourceJob,
-    history: &dyn History,
-    head: &CommitId,
-    now: Timestamp,
-) -> Option<GoodOrder<'a>> {
+pub(crate) fn good(job: &SourceJob, history: &dyn History, head: &CommitId, now: Timestamp) -> Option<GoodOrder> {
     job.orders.iter().find_map(|order| {
-        let signers = judge(job, history, order, head, now).ok()?;
-        Some(GoodOrder { order, signers })
+        let (signers, judged_by) = judge(job, history, order, head, now).ok()?;
+        let GateOrder { key, order, signatures, .. } = order.clone();
+        let obeyed = ObeyedOrder { request: key.to_string(), order, signatures, judged_by, since: now };
+        Some(GoodOrder { obeyed: Arc::new(obeyed), signers })
     })
 }
 
@@ -226,7 +252,7 @@ fn judge(
     order: &GateOrder,
     head: &CommitId,
     now: Timestamp,
-) -> Result<Vec<String>, Finding> {
+) -> Result<(Vec<String>, CommitId), Finding> {
     let Some(accepted) = &job.floors.log else {
         return Err(order.order.invalid("nothing was accepted yet".to_owned(), "a trust file that was accepted"));
     };
@@ -240,7 +266,8 @@ fn judge(
     };
     let keyless = keyless(&job.root);
     let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
-    judge_break_glass(history, &job.root, &asked, with).map(|signers| signers.into_iter().collect())
+    let signers = judge_break_glass(history, &job.root, &asked, with)?;
+    Ok((signers.into_iter().collect(), accepted.id()))
 }
 
 fn unusable(why: &str) -> Finding {
@@ -446,14 +473,24 @@ mod tests {
         let key = Key { namespace: "shop".to_owned(), name: "urgent".to_owned() };
         let commits = ["a", "b"].map(|digit| digit.repeat(40));
         let mut overrides = Overrides::default();
+        let (commit, since): (CommitId, _) = (commits[0].parse().unwrap(), Timestamp::now());
         overrides.add(Override {
             request: key.to_string(),
-            commit: commits[0].parse().unwrap(),
+            commit,
             steps: Vec::new(),
             signers: Vec::new(),
             reason: String::new(),
-            since: Timestamp::now(),
-            order: Value::Null,
+            since,
+            judged_by: commit,
+            order: SignedOrder {
+                kind: trust::OrderKind::BreakGlass,
+                repo_id: String::new(),
+                about: String::new(),
+                commit,
+                payload_sha256: Digest::of(b""),
+                reason: String::new(),
+                not_after: since,
+            },
             signatures: Vec::new(),
         });
         assert!(overrides.by(&key, &commits[0]).is_some() && overrides.by(&key, &commits[1]).is_none());

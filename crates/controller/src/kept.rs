@@ -19,9 +19,11 @@ impl State {
         let source = self.source_key(sync)?;
         let root_name = &self.sources.get(&source)?.obeyed.as_ref()?.trust_root_ref.name;
         let known = self.roots.get(root_name).map(|root| Arc::clone(&root.signatures)).unwrap_or_default();
-        let state = self.syncs.get(sync).filter(|state| state.rolled_back.is_some())?;
+        let state = self.syncs.get(sync)?;
+        let order = state.rolled_back.clone()?;
         let target = state.accepted.as_ref()?.commit().clone();
-        Some(Kept { target, root: self.root_of(&source)?, known })
+        let waivers = self.sources.get(&source)?.overrides.waivers();
+        Some(Kept { target, root: self.root_of(&source)?, known, order, waivers })
     }
 
     /// The candidate changes nothing for a Sync that was rolled back: it stays there, and what is left to do of that is done

@@ -4,8 +4,8 @@ use cluster::Discovery;
 use jiff::Timestamp;
 use plan::{Decision, Fidelity, Inputs, PlanOrigin, Question, VerdictInputs, decide};
 use serde_json::json;
-use testkit::{KeyType, TrustFile};
-use trust::{CommitId, NAMESPACE_BREAK_GLASS, OrderKind, Seen, SignedOrder};
+use testkit::{KeyType, PrincipalKind, TrustFile};
+use trust::{CommitId, NAMESPACE_BREAK_GLASS, NAMESPACE_ROLLBACK, OrderKind, Seen, SignedOrder, Waivers};
 
 use crate::{
     break_glass::GateOrder,
@@ -72,6 +72,7 @@ fn record(shop: &Shop, first: &Verified, second: &Verified) -> RolledBack {
     };
     let Decision::Apply(plan) = decide(&inputs) else { panic!("it is refused") };
     assert_eq!(plan.origin(), PlanOrigin::Rollback);
+    let order = order(first);
     let rolled_back = RolledBack {
         over: second.commit.id(),
         request: "shop/back".to_owned(),
@@ -80,8 +81,10 @@ fn record(shop: &Shop, first: &Verified, second: &Verified) -> RolledBack {
         reason: "errors".to_owned(),
         since: Timestamp::now(),
         spec: shop.spec.digest().unwrap(),
-        order: order(first).statement(),
-        signatures: Vec::new(),
+        judged_by: second.commit.id(),
+        instead_of: second.commit.id(),
+        signatures: vec![shop.world.sre.sign(NAMESPACE_ROLLBACK, &order.payload()).unwrap()],
+        order,
     };
     let spec = serde_json::to_value(&*shop.spec).unwrap();
     let (journal, root) = (&shop.world.journal, &shop.world.root);
@@ -162,48 +165,88 @@ fn what_changes_nothing_in_the_folder_is_kept() {
     assert!(!is_kept(&shop, from, &below));
 }
 
-fn with_broken(verified: &Verified, broken: Option<manifest::Finding>) -> Verified {
-    let mut verified = verified.clone();
-    verified.broken = broken;
-    verified
-}
-
 /// What policies and revocations of today say of what a Sync is held to, by codes.
 #[test]
 fn what_a_sync_is_held_to_is_judged_by_today() {
     let mut shop = Shop::new();
     let (first, second) = two(&mut shop);
+    let order = record(&shop, &first, &second);
     let verdict = |shop: &Shop, verified: &Verified| {
-        let (target, root) = (first.commit.clone(), shop.world.root.clone());
+        let (target, root, order) = (first.commit.clone(), shop.world.root.clone(), order.clone());
         let job = sync_gate::SyncJob { rolled_back_from: Some(second.commit.id()), ..shop.job(Discovery::default()) };
         assert!(sync_gate::is_kept(&job, verified).unwrap());
-        let kept = rollback_gate::Kept { target, root, known: std::sync::Arc::default() };
+        let (known, waivers) = (std::sync::Arc::default(), Waivers::default());
+        let kept = rollback_gate::Kept { target, root, known, order, waivers };
         let (state, findings) = match rollback_gate::kept_verdict(&job, verified, Some(&kept)) {
             Ok(prepared) => (Some(prepared.desired), prepared.findings),
             Err(findings) => (None, findings),
         };
-        let codes: Vec<&str> = findings.iter().map(|finding| finding.code.code).collect();
-        format!("{} {}", names(state.as_ref()).join(" "), codes.join(" "))
+        let told = findings.iter().map(|finding| match finding.code.code {
+            "W304" => format!("W304 {}", finding.found),
+            code => code.to_owned(),
+        });
+        format!("{} {}", names(state.as_ref()).join(" "), told.collect::<Vec<_>>().join(" "))
     };
     assert_eq!(verdict(&shop, &second), "a ");
     let allowed = shop.order_policy("CREATE, UPDATE", "2");
     assert_eq!(verdict(&shop, &allowed), "a ");
     let forbidden = shop.order_policy("CREATE, UPDATE", "1");
     assert_eq!(verdict(&shop, &forbidden), "a W801");
-    // The key that brought it is revoked: what is verified holds no longer, nor does what the Sync is held to.
+    let allowed = shop.order_policy("CREATE, UPDATE", "2");
+    // The key that brought it and ordered it is revoked. What it did while it was good stays good, the order or its commit
+    // alone as well.
     let kim = shop.world.keys.generate("kim", KeyType::Ed25519).unwrap();
-    let file = TrustFile::team("urn:shop", &shop.world.root_key, &shop.world.root_key, &kim).version(3);
-    let file = file.rule("shop", &["shop/**"], &[("sre", 1)], &[]);
-    let file = file.revoke_key(&shop.world.sre.fingerprint().unwrap(), "stolen");
+    let team = TrustFile::team("urn:shop", &shop.world.root_key, &shop.world.root_key, &kim).version(3);
+    let team = team.rule("shop", &["shop/**"], &[("sre", 1)], &[]);
+    let (sre, from) = (shop.world.sre.fingerprint().unwrap(), allowed.commit.id().to_string());
+    let (before, last) = (second.commit.id().to_string(), from.clone());
+    for (file, expected) in [
+        (team.clone().revoke_key_after(&sre, &last), "a "),
+        (team.clone().revoke_key_after(&sre, &before), " W304 order shop/back no longer stands: signed by sam: key "),
+        (team.revoke_key(&sre, "stolen"), " W304 it still holds what is revoked: shop/a.yaml "),
+    ] {
+        shop.world.repo.reset(&from).unwrap();
+        trust(&shop.world.repo, &file, &shop.world.root_key);
+        let revoked = match shop.world.judge(Floors { log: Some(allowed.commit.clone()), ..Floors::default() }) {
+            SourceOutcome::Accepted { verified, .. } => verified,
+            SourceOutcome::Refused { prefix: Some(prefix), .. } => prefix,
+            other => panic!("{other:?}"),
+        };
+        let found = verdict(&shop, &revoked);
+        assert!(found.starts_with(expected), "{found:?} is not {expected:?}");
+    }
+}
+
+/// A candidate that is refused leaves the Sync where it is: what is to be said against that is said with it.
+#[test]
+fn a_refused_candidate_does_not_hide_an_order_that_fell() {
+    let mut shop = Shop::new();
+    let (first, second) = two(&mut shop);
+    let order = record(&shop, &first, &second);
+    let forbidden = shop.order_policy("CREATE, UPDATE", "1");
+    let kim = shop.world.keys.generate("kim", KeyType::Ed25519).unwrap();
+    let team = TrustFile::team("urn:shop", &shop.world.root_key, &shop.world.root_key, &kim).version(3);
+    let team = team.rule("shop", &["shop/**"], &[("sre", 1)], &[]);
+    let before = second.commit.id().to_string();
+    let file = team.revoke_key_after(&shop.world.sre.fingerprint().unwrap(), &before);
     trust(&shop.world.repo, &file, &shop.world.root_key);
-    let outcome = shop.world.judge(Floors { log: Some(forbidden.commit), ..Floors::default() });
-    let SourceOutcome::Refused { prefix: Some(revoked), .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(verdict(&shop, &revoked), " W304");
-    // Also when the head was made anew by somebody else.
-    let broken = revoked.broken.clone();
-    let mended = with_broken(&revoked, None);
-    assert_eq!(verdict(&shop, &mended), " W304");
-    assert_eq!(verdict(&shop, &with_broken(&second, broken)), " W304");
+    let outcome = shop.world.judge(Floors { log: Some(forbidden.commit.clone()), ..Floors::default() });
+    let SourceOutcome::Accepted { verified, .. } = outcome else { panic!("{outcome:?}") };
+    let job = shop.job(Discovery::default());
+    let codes = |kept: Option<&rollback_gate::Kept>| -> Vec<&str> {
+        let prepared = rollback_gate::candidate_verdict(&job, &verified, kept).unwrap();
+        prepared.findings.iter().map(|finding| finding.code.code).collect()
+    };
+    let kept = rollback_gate::Kept {
+        target: first.commit.clone(),
+        root: shop.world.root.clone(),
+        known: std::sync::Arc::default(),
+        order,
+        waivers: Waivers::default(),
+    };
+    let alone = codes(None);
+    assert!(!alone.is_empty() && alone.iter().all(|code| *code == "W801"), "{alone:?}");
+    assert_eq!(codes(Some(&kept)), [alone, vec!["W304"]].concat());
 }
 
 /// The order goes with the plan that it is written with: the next advance is one, whatever became of the order.
@@ -246,6 +289,7 @@ fn judged(shop: &Shop, second: &Verified, order: &SignedOrder) -> String {
         nonce: NONCE.to_owned(),
         signatures: Vec::new(),
         seen: Seen { first: now, now },
+        waivers: Waivers::default(),
     };
     match rollback_gate::judge(&job) {
         RollbackVerdict::Good(good) => format!("good {:?}", good.signers),
@@ -257,7 +301,7 @@ fn judged(shop: &Shop, second: &Verified, order: &SignedOrder) -> String {
 
 /// As it was recorded: its end is in what was signed.
 fn as_recorded(recorded: &RolledBack, first: &Verified) -> SignedOrder {
-    SignedOrder { not_after: recorded.order["notAfter"].as_str().unwrap().parse().unwrap(), ..order(first) }
+    SignedOrder { not_after: recorded.order.not_after, ..order(first) }
 }
 
 /// Written, and overtaken before anything was done: it is still to be obeyed. What was begun before that stays begun.
@@ -343,4 +387,65 @@ fn what_an_order_lets_through_is_no_part_of_a_refused_push() {
     let SourceOutcome::Refused { prefix: Some(prefix), findings, commit, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!((findings[0].code.code, commit, prefix.commit.id()), ("W302", head, revoked));
     assert_eq!(prefix.broken.unwrap().code.code, "W304");
+}
+
+/// The log is the only truth about an order: also after a restart, and long after its object was deleted, it says who signed.
+#[test]
+fn who_ordered_is_asked_again_after_a_restart() {
+    let world = World::new();
+    let ann = world.keys.generate("ann", KeyType::Ed25519).unwrap();
+    let team = |version| {
+        [&world.root_key, &world.sre, &ann]
+            .into_iter()
+            .fold(TrustFile::new("urn:shop"), |file, key| file.principal(key.principal(), PrincipalKind::Human, &[key]))
+            .version(version)
+            .role("root", &["root", "ann"])
+            .role("sre", &["sam"])
+            .rule("trust", &[".writ/**"], &[("root", 1)], &[])
+            .rule("policies", &["policies/**", "waivers/**"], &[("root", 1)], &[])
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[])
+    };
+    trust(&world.repo, &team(2), &world.root_key);
+    let before = world.accept(None);
+    let record = |floor: &trust::AuthorizedCommit, outcome: SourceOutcome| {
+        let floors = Floors { log: Some(floor.clone()), ..Floors::default() };
+        let (verified, by_order) = match outcome {
+            SourceOutcome::Accepted { verified, by_order, .. } => (verified, by_order),
+            SourceOutcome::Refused { prefix: Some(prefix), .. } => (prefix, None),
+            other => panic!("{other:?}"),
+        };
+        if let Some(by_order) = &by_order {
+            world.journal.overridden(Timestamp::now(), "shop/a", &world.root, by_order).unwrap();
+        }
+        world.record("a", floors, &verified);
+        verified.commit.clone()
+    };
+    world.repo.write("apps/b.yaml", config_map("b", "1")).unwrap();
+    let head = id(&world.repo.commit_signed(&world.root_key, "urgent").unwrap());
+    let mut job = breaking_glass(&world, Floors { log: Some(before.clone()), ..Floors::default() }, head);
+    for order in &mut job.orders {
+        order.signatures = vec![ann.sign(NAMESPACE_BREAK_GLASS, &order.order.payload()).unwrap()];
+    }
+    let through = record(&before, world.run(&job));
+    // Nothing is known but the log.
+    let resumed = world.resume("a", None).unwrap();
+    assert_eq!(resumed.verified.unwrap().broken, None);
+    let overrides = resumed.overrides;
+    assert_eq!(overrides.let_through.keys().collect::<Vec<_>>(), [&head]);
+    trust(&world.repo, &team(3).revoke_key(&ann.fingerprint().unwrap(), "stolen"), &world.root_key);
+    let floors = Floors { log: Some(through.clone()), ..Floors::default() };
+    let outcome = world.run(&SourceJob { overrides, ..world.job("a", floors) });
+    let SourceOutcome::Refused { findings, .. } = &outcome else { panic!("{outcome:?}") };
+    let told = |finding: &manifest::Finding| {
+        let found = &finding.found;
+        assert_eq!(finding.code.code, "W304");
+        assert!(
+            found.contains("apps/b.yaml (commit ")
+                && found.contains(": order shop/urgent no longer stands: signed by ann: key "),
+            "{found}"
+        );
+    };
+    told(&findings[0]);
+    record(&through, outcome);
+    told(&world.resume("a", None).unwrap().verified.unwrap().broken.unwrap());
 }

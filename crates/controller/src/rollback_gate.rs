@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use manifest::Finding;
 use plan::{DesiredState, PruneTrailer};
 use trust::{
-    AuthorizedCommit, CommitId, Rollback, Seen, SignatureCache, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
-    judge_rollback, rollback_signers, still_holds_at,
+    AuthorizedCommit, CommitId, HeldTo, ObeyedRollback, Rollback, Seen, SignatureCache, SignedOrder, TrustCode,
+    TrustRootSpec, Verifiers, Waivers, held_to, judge_rollback, rollback_signers,
 };
 
 use crate::{
     journal::Journal,
     resume::{self, RollbackEntry},
+    rollbacks::RolledBack,
     source_gate::{Verified, keyless},
     sync_gate::{self, Prepared, SyncJob},
 };
@@ -43,6 +44,8 @@ pub(crate) struct RollbackJob {
     pub signatures: Vec<String>,
     /// When it was seen.
     pub seen: Seen,
+    /// What orders let through.
+    pub waivers: Waivers,
 }
 
 /// The verdict.
@@ -77,30 +80,65 @@ pub(crate) struct Kept {
     pub root: Arc<TrustRootSpec>,
     /// What was verified before under it.
     pub known: Arc<SignatureCache>,
+    /// The order by which the Sync is held to it.
+    pub order: RolledBack,
+    /// What orders let through.
+    pub waivers: Waivers,
 }
 
-/// Judges what a Sync is held to by what is verified now: as a candidate is judged, and nothing is asked of who signed it.
+/// Judges what a Sync is held to by what is verified now, as the order was. What is revoked in other folders says nothing about it.
 ///
 /// # Errors
-/// As [`sync_gate::prepare`]; W304 if it holds no longer.
+/// As [`sync_gate::prepare`]; W304 if it or the order holds no longer.
 pub(crate) fn kept_verdict(job: &SyncJob, verified: &Verified, kept: Option<&Kept>) -> Result<Prepared, Vec<Finding>> {
     let one = |finding: Finding| vec![finding];
-    let Some(Kept { target, root, known }) = kept else {
+    let Some(kept) = kept else {
         let found = format!("what Sync {} is held to is not known", job.sync);
         return Err(one(sync_gate::unreadable(&verified.commit, &found)));
     };
-    let mirror = Mirror::open(&job.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
-    let approvals = Approvals::open(&job.mirror).map_err(|error| one(git::GitError::from(error).finding()))?;
+    kept_holds(job, verified, kept).map_err(one)?;
+    let (desired, findings) = sync_gate::prepare_again(job, &kept.target, verified)?;
+    Ok(Prepared { desired, findings, trailer: PruneTrailer::default() })
+}
+
+/// Judges a candidate. If it is refused, a Sync that was rolled back stays where it is, and what is to be said against that is
+/// said as well.
+///
+/// # Errors
+/// As [`sync_gate::prepare`].
+pub(crate) fn candidate_verdict(
+    job: &SyncJob,
+    verified: &Verified,
+    kept: Option<&Kept>,
+) -> Result<Prepared, Vec<Finding>> {
+    let mut prepared = sync_gate::prepare(job, verified);
+    let refused = match &mut prepared {
+        Ok(prepared) => &mut prepared.findings,
+        Err(findings) => findings,
+    };
+    if let Some(kept) = kept.filter(|_kept| !refused.is_empty()) {
+        refused.extend(kept_holds(job, verified, kept).err());
+    }
+    prepared
+}
+
+/// Whether what a Sync is held to, and the order that did it, hold by what is in force.
+fn kept_holds(job: &SyncJob, verified: &Verified, kept: &Kept) -> Result<(), Finding> {
+    let Kept { target, root, known, order, waivers } = kept;
+    let mirror = Mirror::open(&job.mirror).map_err(|error| git::GitError::from(error).finding())?;
+    let approvals = Approvals::open(&job.mirror).map_err(|error| git::GitError::from(error).finding())?;
     let history = Attested { objects: mirror.objects(), approvals: &approvals };
     let keyless = keyless(root);
     let with = Verifiers { known: Some(known), keyless: keyless.as_ref().map(|one| one as _) };
-    let (commit, by) = (target.id(), verified.commit.id());
-    still_holds_at(&history, root, &commit, &by, Timestamp::now(), with).map_err(one)?;
-    if let Some(broken) = &verified.broken {
-        return Err(one(broken.clone()));
-    }
-    let (desired, findings) = sync_gate::prepare_again(job, target, verified)?;
-    Ok(Prepared { desired, findings, trailer: PruneTrailer::default() })
+    let obeyed = order.obeyed();
+    let held = HeldTo {
+        commit: &target.id(),
+        folder: Some(&job.spec.path),
+        verified: &verified.commit.id(),
+        order: Some(ObeyedRollback { order: &obeyed, instead_of: [&order.over, &order.instead_of] }),
+        waivers,
+    };
+    held_to(&history, root, &held, Timestamp::now(), with)
 }
 
 /// Judges an order.
@@ -112,7 +150,7 @@ fn verdict(job: &RollbackJob) -> Result<RollbackVerdict, Vec<Finding>> {
     let one = |finding: Finding| vec![finding];
     let (name, order) = (job.sync.sync.to_string(), &job.order);
     match resume::rollback_with(&job.journal, &job.root.repo_id, &job.nonce).map_err(one)? {
-        Some(RollbackEntry { order: used, .. }) if used == order.statement() => return Ok(RollbackVerdict::Used),
+        Some(RollbackEntry { order: used, .. }) if used == *order => return Ok(RollbackVerdict::Used),
         Some(entry) => {
             let found = format!("its nonce was used by another order (log entry {})", entry.index);
             return Ok(RollbackVerdict::Void(Box::new(order.invalid(found, "a nonce that was never used"))));
@@ -131,15 +169,13 @@ fn verdict(job: &RollbackJob) -> Result<RollbackVerdict, Vec<Finding>> {
         accepted: &job.accepted,
         in_force: &job.in_force,
         seen: job.seen,
+        waivers: &job.waivers,
     };
     let keyless = keyless(&job.root);
     let with = Verifiers { known: Some(&job.known), keyless: keyless.as_ref().map(|one| one as _) };
     if let Err(finding) = rollback_signers(&history, &job.root, &rollback, with) {
         let is_void = [TrustCode::W302, TrustCode::W703].iter().any(|code| finding.code == code.entry());
         return if is_void { Ok(RollbackVerdict::Void(Box::new(finding))) } else { Err(one(finding)) };
-    }
-    if let Some(broken) = &job.verified.broken {
-        return Err(one(broken.clone()));
     }
     let signers = judge_rollback(&history, &job.root, &rollback, with).map_err(one)?;
     let accepted = resume::accepted_before(&job.journal, &job.sync.sync, &order.commit, &job.root).map_err(one)?;

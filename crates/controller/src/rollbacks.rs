@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 use plan::{ApprovedPlan, Decision, DesiredState, INSTANCE_LABEL, Inputs, PlanOrigin, Question, SyncRef, decide};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use trust::CommitId;
+use trust::{CommitId, ObeyedOrder, SignedOrder};
 
 use crate::{
     code::ControllerCode,
@@ -45,8 +44,12 @@ pub(crate) struct RolledBack {
     pub since: Timestamp,
     /// Digest of the Sync's spec under which it was obeyed.
     pub spec: Digest,
+    /// The commit whose trust file said who may order it.
+    pub judged_by: CommitId,
+    /// The revision that the Sync was held to before: `over`, or an earlier one.
+    pub instead_of: CommitId,
     /// What was signed.
-    pub order: Value,
+    pub order: SignedOrder,
     /// The signatures.
     pub signatures: Vec<String>,
 }
@@ -60,6 +63,17 @@ impl RolledBack {
             signers: self.signers.clone(),
             reason: self.reason.clone(),
             since: self.since.to_string(),
+        }
+    }
+
+    /// As a judgement takes it.
+    pub(crate) fn obeyed(&self) -> ObeyedOrder {
+        ObeyedOrder {
+            request: self.request.clone(),
+            order: self.order.clone(),
+            signatures: self.signatures.clone(),
+            judged_by: self.judged_by,
+            since: self.since,
         }
     }
 
@@ -180,6 +194,7 @@ impl State {
             nonce: spec.nonce.clone(),
             signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
             seen: request.seen(now),
+            waivers: self.sources.get(&source)?.overrides.waivers(),
         }))
     }
 
@@ -209,6 +224,7 @@ impl State {
 
     fn ordered(&self, sync: &SyncRef, key: &Key, signers: Vec<String>, now: Timestamp) -> Option<RolledBack> {
         let spec = &self.rollbacks.get(key)?.resource.spec;
+        let (verified, _) = self.verdict_key(sync)?;
         let state = self.syncs.get(sync)?;
         let in_force = state.accepted.as_ref()?.commit().id();
         Some(RolledBack {
@@ -219,7 +235,9 @@ impl State {
             reason: spec.reason.clone(),
             since: now,
             spec: state.obeyed.as_ref()?.digest().ok()?,
-            order: spec.order(&key.namespace).ok()?.statement(),
+            judged_by: verified.commit.id(),
+            instead_of: in_force,
+            order: spec.order(&key.namespace).ok()?,
             signatures: spec.signatures.iter().map(|one| one.signature.clone()).collect(),
         })
     }

@@ -16,7 +16,7 @@ use crate::{
     fault::FaultPoint,
     report::chain,
     resources::finding,
-    rollback_gate::kept_verdict,
+    rollback_gate::{candidate_verdict, kept_verdict},
     rollbacks::RolledBack,
     source_gate::Verified,
     state::{Dirty, Phase, Resume, State, VerdictKey},
@@ -74,7 +74,7 @@ impl State {
         self.blocking(
             move || match sync_gate::is_kept(&job, &verified) {
                 Ok(true) => Event::Kept { sync, verdict: kept_verdict(&job, &verified, kept.as_ref()) },
-                Ok(false) => Event::Prepared { sync, outcome: sync_gate::prepare(&job, &verified) },
+                Ok(false) => Event::Prepared { sync, outcome: candidate_verdict(&job, &verified, kept.as_ref()) },
                 Err(findings) => Event::Prepared { sync, outcome: Err(findings) },
             },
             move |why| Event::Broken { sync: failed, begun: None, why },

@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 use policy::PolicySet;
 use trust::{
-    AuthorizedCommit, CommitId, Head, History, HistoryError, Judgement, SignatureCache, Start, TagId, TagVerdict,
-    TrustCode, TrustFile, TrustRootSpec, Verifiers, Waivers, judge_waiving,
+    AuthorizedCommit, CommitId, Head, History, HistoryError, Judgement, ObeyedOrder, SignatureCache, Start, TagId,
+    TagVerdict, TrustCode, TrustFile, TrustRootSpec, Verifiers, Waivers, judge_waiving,
 };
 
 use crate::{
-    break_glass::{self, GateOrder, Override, Overrides},
+    break_glass::{self, GateOrder, GoodOrder, Override, Overrides},
     fault::FaultPoint,
     floor::{Floors, Owner, unreadable},
     freshness::{Beat, Beside},
@@ -316,7 +316,7 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     let good = break_glass::good(job, history, &judged.head, now);
     let judging = Judging { job, history, start, now, keyless: keyless(&job.root) };
     let head = Head { commit: judged.head, tag: judged.tag };
-    let judgement = judging.up_to(head, good.is_some());
+    let judgement = judging.up_to(head, good.as_ref().map(GoodOrder::obeyed));
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {
@@ -326,7 +326,7 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     }
     let mut outcome = judging.conclude(judged, &judgement, tally);
     if let SourceOutcome::Accepted { by_order, .. } = &mut outcome {
-        *by_order = good.and_then(|good| Override::of(good, &judgement, now)).map(Box::new);
+        *by_order = good.and_then(|good| Override::of(good, &judgement)).map(Box::new);
     }
     outcome
 }
@@ -352,11 +352,11 @@ struct Judging<'a> {
 }
 
 impl Judging<'_> {
-    /// `is_ordered` where a good order lets this commit through.
-    fn up_to(&self, head: Head, is_ordered: bool) -> Judgement {
+    /// `ordered` where a good order lets this commit through.
+    fn up_to(&self, head: Head, ordered: Option<Arc<ObeyedOrder>>) -> Judgement {
         let Self { job, history, start, now, keyless } = self;
         let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
-        let waivers = Waivers { before: job.overrides.commits.clone(), head: is_ordered };
+        let waivers = Waivers { head: ordered, ..job.overrides.waivers() };
         judge_waiving(*history, &job.root, start, head, *now, with, &waivers)
     }
 
@@ -415,7 +415,7 @@ impl Judging<'_> {
     fn good_before(&self, judgement: &Judgement, uncompiled: &CommitId) -> Option<Box<Verified>> {
         let before = judgement.steps.iter().take_while(|step| step.commit != *uncompiled).last()?;
         // An order lets the head through, and steps on the way to it; not what comes before it alone.
-        let up_to = self.up_to((&before.commit).into(), false);
+        let up_to = self.up_to((&before.commit).into(), None);
         if up_to.refusal().is_some() { None } else { self.good_prefix(&up_to) }
     }
 }

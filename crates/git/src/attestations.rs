@@ -139,6 +139,16 @@ impl History for Attested<'_> {
         self.objects.changes(from, to, limit)
     }
 
+    fn changes_in(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        folder: &RepoPath,
+        limit: usize,
+    ) -> Result<Vec<Change>, HistoryError> {
+        self.objects.changes_in(from, to, folder, limit)
+    }
+
     fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
         self.objects.entry(commit, path)
     }

@@ -180,6 +180,16 @@ impl trust::History for Objects {
         self.changes_within(from, to, &RepoPath::root(), limit)
     }
 
+    fn changes_in(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        folder: &RepoPath,
+        limit: usize,
+    ) -> Result<Vec<Change>, HistoryError> {
+        self.changes_within(from, to, folder, limit)
+    }
+
     fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
         Ok(match self.reading()?.at(commit, path)? {
             Some(Node::File(mode, id)) => Some(Entry { mode, id: id.to_string() }),

@@ -120,6 +120,10 @@ fn equal_subtrees_are_not_read() {
         Err(HistoryError::BadEntry { reason: BadEntry::Symlink, .. })
     ));
     assert_eq!(objects.changes_below(None, &id(&second), &path("apps")).unwrap().len(), 1);
+    // What lies elsewhere counts for no limit either.
+    let within = |limit| objects.changes_in(None, &id(&second), &path("apps"), limit);
+    assert_eq!(within(1).unwrap().len(), 1);
+    assert!(matches!(within(0), Err(HistoryError::Limit { .. })));
 }
 
 #[test]

@@ -192,6 +192,13 @@ impl TrustFile {
         self
     }
 
+    /// Revokes a key softly: not for what lies at or before this commit of the mainline.
+    #[must_use]
+    pub fn revoke_key_after(mut self, fingerprint: &str, commit: &str) -> Self {
+        self.revoked.push(format!("{{key: \"{fingerprint}\", kind: soft, after: {commit}}}"));
+        self
+    }
+
     /// Revokes a commit by the SHA-256 of its payload, in hex.
     #[must_use]
     pub fn revoke_payload(mut self, sha256: &str, reason: &str) -> Self {

@@ -116,7 +116,7 @@ manifest::codes! {
         },
         /// Key or payload was revoked.
         W304 = "Revoked" {
-            meaning: "The key of the signature, its certificate or its authority, or the content of the commit, is revoked.",
+            meaning: "The key of the signature, its certificate or its authority, or the content of the commit, is revoked. Or what is accepted still holds what a revoked key brought, approved, or ordered by a BreakGlass or a RollbackRequest.",
             action: "Make the change again and sign it with a key that is not revoked; `writ trust add PRINCIPAL --key FILE` gives somebody a new one.",
             example: "W304 Revoked: commit 3f1c2a9d0b7e: signed with key SHA256:Zx…, which is revoked (compromised); needed: a key that is not revoked",
         },

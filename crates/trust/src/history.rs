@@ -32,6 +32,22 @@ pub trait History {
     /// refused, or a limit of the implementation is passed.
     fn changes(&self, from: Option<&CommitId>, to: &CommitId, limit: usize) -> Result<Vec<Change>, HistoryError>;
 
+    /// The same below a folder. Where it can be told without what lies elsewhere, the limit is for the folder alone.
+    ///
+    /// # Errors
+    /// As [`Self::changes`].
+    fn changes_in(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        folder: &RepoPath,
+        limit: usize,
+    ) -> Result<Vec<Change>, HistoryError> {
+        let mut changes = self.changes(from, to, limit)?;
+        changes.retain(|change| change.path.starts_with(folder));
+        Ok(changes)
+    }
+
     /// Mode and blob of a file; `None` if the commit has no file there.
     ///
     /// # Errors

@@ -14,11 +14,13 @@ mod same_payload;
 mod skip;
 mod tag;
 
-pub(crate) use break_glass::is_waivable;
-pub use break_glass::{BreakGlass, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
-pub use rollback::{Rollback, judge_rollback, rollback_signers, still_holds_at};
+use break_glass::{NO_WAIVERS, unwaived};
 
-use std::{cell::OnceCell, collections::BTreeSet, rc::Rc};
+pub(crate) use break_glass::is_waivable;
+pub use break_glass::{BreakGlass, LetThrough, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
+pub use rollback::{HeldTo, ObeyedRollback, Rollback, held_to, judge_rollback, rollback_signers};
+
+use std::{cell::OnceCell, rc::Rc};
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
@@ -208,9 +210,6 @@ pub(crate) fn judge_and_tell(
     judge.range(&watched)
 }
 
-/// No order lets anything through.
-static NO_WAIVERS: Waivers = Waivers { before: BTreeSet::new(), head: false };
-
 /// What is in force at an accepted commit.
 struct State {
     commit: CommitId,
@@ -395,7 +394,7 @@ impl Judge<'_> {
             Some(tag) => self.judge_tag(tag, &state, floor, &mut judgement),
             None => {}
         }
-        judgement.broken = self.still_holds(&state).err();
+        judgement.broken = self.still_holds(&state, &judgement.waived).err();
         judgement
     }
 
@@ -416,6 +415,7 @@ impl Judge<'_> {
         let brought =
             Brought::by(self.history, self.root, policy, &object, place, &instants, verifier, &changes, author)
                 .map_err(refused)?;
+        let order = self.waives(&id, above);
         let mut step = Step {
             history: self.history,
             root: self.root,
@@ -429,8 +429,7 @@ impl Judge<'_> {
             skipped,
             definitions: &self.definitions,
             brought,
-            // What the log has counts for what it has as accepted, and for nothing new.
-            waives: if above { self.waivers.head && id == self.head.commit } else { self.waivers.before.contains(&id) },
+            waives: order == Ok(true),
             waived: OnceCell::new(),
             approved: OnceCell::new(),
         };
@@ -441,10 +440,10 @@ impl Judge<'_> {
             Some(brought) => (&brought.file, trust_digest(self.root, &brought.file, verifier.basis())),
             None => (&*state.policy, state.digest),
         };
-        let authorized =
-            AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest).map_err(refused)?;
+        let authorized = AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest)
+            .map_err(|finding| refused(unwaived(finding, &order)))?;
         // One that was let through before is no news.
-        let waived = step.waived.take().filter(|_| !self.waivers.before.contains(&id));
+        let waived = step.waived.take().filter(|_| !self.waivers.before.contains_key(&id));
         let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
         let approvals = step.approved.take().map(|approvals| approvals.counted).unwrap_or_default();
         let good = (State { commit: id, made, policy, digest }, authorized);

@@ -31,6 +31,7 @@ mod known_keys;
 mod log_proof;
 mod merge_credit;
 mod namespaces;
+mod obeyed_order;
 pub mod openpgp;
 mod person;
 mod ref_binding;
@@ -85,13 +86,14 @@ pub use heartbeat::{HEARTBEAT_TYPE, Heard, Heartbeat, HeartbeatError, NAMESPACE_
 pub use history::{BadEntry, Change, Entry, EntryMode, History, HistoryError};
 pub use instants::{CLOCK_SKEW, EXPIRY_GRACE, Instants};
 pub use judge::{
-    BreakGlass, Judgement, MAX_STEPS, Rollback, Start, StepVerdict, TagVerdict, WaivedStep, Waivers, judge,
-    judge_break_glass, judge_floor, judge_introduction, judge_rollback, judge_waiving, judge_with, rollback_signers,
-    still_holds_at, still_waived,
+    BreakGlass, HeldTo, Judgement, LetThrough, MAX_STEPS, ObeyedRollback, Rollback, Start, StepVerdict, TagVerdict,
+    WaivedStep, Waivers, held_to, judge, judge_break_glass, judge_floor, judge_introduction, judge_rollback,
+    judge_waiving, judge_with, rollback_signers, still_waived,
 };
 pub use kinds::{KindPattern, KindPatternError, KindPatterns, KindVerdict};
 pub use log_proof::{LogFields, LogKey, LogProof, ResumeError};
 pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns};
+pub use obeyed_order::ObeyedOrder;
 pub use ref_binding::RefBinding;
 pub use root::{
     BootstrapKind, BootstrapOrder, Introduction, KeylessTrust, MAX_BOOTSTRAP, MAX_ROOT_KEYS, MAX_TRUSTED_ROOT_BYTES,

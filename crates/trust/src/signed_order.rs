@@ -8,9 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use manifest::{Digest, Finding, canonical_json};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
 
-use crate::{CommitId, TrustCode, detached::Keys, refusal::refuse};
+use crate::{CommitId, TrustCode, approval::Withdrawn, detached::Keys, refusal::refuse};
 
 /// The namespace of signatures over rollbacks.
 pub const NAMESPACE_ROLLBACK: &str = "writ-rollback@1";
@@ -113,6 +114,15 @@ pub(crate) struct Signers {
     pub(crate) good: BTreeSet<String>,
     /// Why others count for nothing.
     pub(crate) reasons: Vec<String>,
+    /// Who signed with what is revoked by now, and why that is.
+    pub(crate) withdrawn: Vec<String>,
+}
+
+impl Signers {
+    /// The reasons for a message, the first few of many.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &str> {
+        self.withdrawn.iter().chain(&self.reasons).take(TOLD).map(String::as_str)
+    }
 }
 
 impl SignedOrder {
@@ -141,12 +151,45 @@ impl SignedOrder {
         statement
     }
 
+    /// What a statement says, if it is one as [`Self::statement`] makes it, without anything else.
+    #[must_use]
+    pub fn of_statement(statement: &Value) -> Option<Self> {
+        let text = |field: &str| statement.get(field)?.as_str();
+        let kind = match text("nonce") {
+            Some(nonce) => OrderKind::Rollback { nonce: nonce.to_owned() },
+            None => OrderKind::BreakGlass,
+        };
+        let order = Self {
+            repo_id: text("repoId")?.to_owned(),
+            about: text(kind.field())?.to_owned(),
+            commit: text("commit")?.parse().ok()?,
+            payload_sha256: text("payloadSha256")?.parse().ok()?,
+            reason: text("reason")?.to_owned(),
+            not_after: text("notAfter")?.parse().ok()?,
+            kind,
+        };
+        (order.statement() == *statement).then_some(order)
+    }
+
     /// The principals who signed it with a key in force, each once.
     pub(crate) fn signers(&self, signatures: &[String], keys: Keys<'_>) -> Signers {
+        self.signers_without(signatures, keys, None)
+    }
+
+    /// The same, without those who signed with what is withdrawn.
+    pub(crate) fn signers_without(
+        &self,
+        signatures: &[String],
+        keys: Keys<'_>,
+        withdrawn: Option<Withdrawn<'_>>,
+    ) -> Signers {
         let (payload, mut signers) = (self.payload(), Signers::default());
         for signature in signatures.iter().take(MAX_ORDER_SIGNATURES) {
             match keys.signer(signature.as_bytes(), &payload, self.kind.namespace()) {
-                Ok((principal, _key)) => _ = signers.good.insert(principal),
+                Ok((principal, signed)) => match withdrawn.and_then(|withdrawn| withdrawn(&signed)) {
+                    Some(why) => signers.withdrawn.push(format!("signed by {principal}: {why}")),
+                    None => _ = signers.good.insert(principal),
+                },
                 Err(reason) => signers.reasons.push(reason),
             }
         }
@@ -187,10 +230,24 @@ impl SignedOrder {
     /// Too few stand for it, or they may not: with why other signatures count for nothing.
     pub(crate) fn unauthorised(&self, finding: Finding, signers: &Signers) -> Finding {
         let mut found = format!("to order it: {}", finding.found.replacen(" changed ", " signed for ", 1));
-        for reason in signers.reasons.iter().take(TOLD) {
+        for reason in signers.told() {
             found = format!("{found}; {reason}");
         }
         let fix = format!("{} --add FILE --key KEY_FILE # by {}", self.kind.command(), finding.needed);
         Finding { found, fix, ..finding }
+    }
+}
+
+/// As it is signed: whoever keeps it can have it verified again.
+impl Serialize for SignedOrder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.statement().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SignedOrder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let statement = Value::deserialize(deserializer)?;
+        Self::of_statement(&statement).ok_or_else(|| D::Error::custom("not the statement of an order"))
     }
 }

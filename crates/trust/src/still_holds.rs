@@ -5,9 +5,10 @@
 //! the key would stay in force), and what revoked steps brought into the tree is looked at: a file that is still as such a
 //! step left it does not hold, until a step by somebody else changes it or people who may change it vouch for the tree. A
 //! step that was accepted because somebody approved it is looked at in the same way if the approval was signed with what
-//! is revoked.
+//! is revoked, and one that an order let through if too few are left who signed the order.
 
 mod approvals;
+mod orders;
 
 use std::{
     cell::Cell,
@@ -17,8 +18,8 @@ use std::{
 use manifest::{Finding, RepoPath};
 
 use crate::{
-    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, Revocation, Revoked, TreeId, TrustCode, TrustFile,
-    TrustRootSpec,
+    CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, LetThrough, Revocation, Revoked, TreeId, TrustCode,
+    TrustFile, TrustRootSpec,
     approval::{Approvals, Bound},
     instants::Instants,
     issuers::Issuers,
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use approvals::Policies;
+use orders::Ordered;
 
 /// Most files that are compared step by step: 200 revoked files over 1,000 later steps; at 10 µs, 2 s. Beyond them a file is
 /// taken for what the revoked step left.
@@ -83,7 +85,14 @@ impl Looked {
 }
 
 /// The places of the steps at which soft revocations begin.
-type Ends = BTreeMap<CommitId, usize>;
+pub(crate) type Ends = BTreeMap<CommitId, usize>;
+
+/// Where soft revocations begin among these steps. An end that is not among them lies before all of them.
+pub(crate) fn ends(policy: &TrustFile, steps: &[Made]) -> Ends {
+    let ends: BTreeSet<CommitId> = policy.revoked.values().filter_map(|revocation| revocation.after).collect();
+    let places = steps.iter().enumerate().filter(|(_, step)| ends.contains(&step.commit));
+    places.map(|(place, step)| (step.commit, place)).collect()
+}
 
 /// What is asked: steps of the mainline, oldest first, and the policy that is in force after the last.
 pub(crate) struct StillHolds<'a> {
@@ -93,6 +102,10 @@ pub(crate) struct StillHolds<'a> {
     /// What the first of `steps` follows, if anything.
     pub(crate) before: Option<CommitId>,
     pub(crate) steps: &'a [Made],
+    /// Where soft revocations begin: at these places, which may lie beyond the last of the steps.
+    pub(crate) ends: &'a Ends,
+    /// What orders let through.
+    pub(crate) let_through: &'a BTreeMap<CommitId, LetThrough>,
     /// The last of them, or what they would follow if there are none.
     pub(crate) last: CommitId,
     pub(crate) instants: Instants,
@@ -114,7 +127,15 @@ impl StillHolds<'_> {
 
     /// W304 for the last step if files in it are as revoked steps left them.
     pub(crate) fn verdict(&self, looked: &Looked) -> Result<(), Finding> {
-        let mut left: BTreeMap<&RepoPath, &Left> = looked.left.iter().collect();
+        self.verdict_on(looked, |_path| true)
+    }
+
+    /// The same for these files alone, and all that the last step left itself.
+    pub(crate) fn verdict_on(&self, looked: &Looked, counts: impl Fn(&RepoPath) -> bool) -> Result<(), Finding> {
+        let last = self.steps.len().checked_sub(1);
+        let is_asked = |path: &RepoPath, left: &Left| counts(path) || (last.is_some() && left.step == last);
+        let mut left: BTreeMap<&RepoPath, &Left> =
+            looked.left.iter().filter(|(path, left)| is_asked(path, left)).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -124,17 +145,17 @@ impl StillHolds<'_> {
     }
 
     /// Why a step counts for nothing, if it does. `place` is its place among the steps.
-    fn revoked(&self, place: usize, step: &Made, issuers: &Issuers, ends: &Ends) -> Option<String> {
+    fn revoked(&self, place: usize, step: &Made, issuers: &Issuers) -> Option<String> {
         if let Some(revocation) = self.policy.revoked.get(&Revoked::Payload(step.payload)) {
             return Some(format!("its content is revoked ({revocation})"));
         }
-        self.withdrawn(place, &step.signed, issuers, ends)
+        self.withdrawn(place, &step.signed, issuers)
     }
 
     /// Why what made a signature counts for nothing at this place, if it does.
-    fn withdrawn(&self, place: usize, signed: &SignedBy, issuers: &Issuers, ends: &Ends) -> Option<String> {
-        // One that is revoked only after this step says nothing about the others. An end that is not among the steps lies
-        // before all that is judged here.
+    pub(crate) fn withdrawn(&self, place: usize, signed: &SignedBy, issuers: &Issuers) -> Option<String> {
+        let ends = self.ends;
+        // One that is revoked only after this step says nothing about the others.
         let hits = |revocation: &Revocation| {
             let is_before = revocation.after.is_some_and(|after| ends.get(&after).is_some_and(|end| place <= *end));
             !is_before
@@ -165,21 +186,22 @@ impl StillHolds<'_> {
     }
 
     fn left_by_revoked(&self, issuers: &Issuers, left: &mut BTreeMap<RepoPath, Left>) -> Result<(), Finding> {
-        let ends: BTreeSet<CommitId> = self.policy.revoked.values().filter_map(|revocation| revocation.after).collect();
-        let places = self.steps.iter().enumerate().filter(|(_, step)| ends.contains(&step.commit));
-        let places: Ends = places.map(|(place, step)| (step.commit, place)).collect();
         let mut before = self.before;
         for (place, step) in self.steps.iter().enumerate() {
-            if let Some(why) = self.revoked(place, step, issuers, &places) {
+            if let Some(why) = self.revoked(place, step, issuers) {
                 let why = format!("commit {:.12}: {why}", step.commit.to_string());
                 for change in changes(self.history, before.as_ref(), &step.commit, Place::Below)? {
                     left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
                 }
             } else if let Some(before) = before {
                 if step.is_merge {
-                    self.left_by_sides(place, step, &before, (issuers, &places), left)?;
+                    self.left_by_sides(place, step, &before, issuers, left)?;
                 }
-                self.left_by_approvals(place, before, &|signed| self.withdrawn(place, signed, issuers, &places), left)?;
+                let withdrawn = |signed: &SignedBy| self.withdrawn(place, signed, issuers);
+                let ordered = self.left_by_order(place, &withdrawn, left)?;
+                if ordered != Ordered::Fallen {
+                    self.left_by_approvals(place, before, ordered, &withdrawn, left)?;
+                }
             }
             before = Some(step.commit);
         }
@@ -192,7 +214,7 @@ impl StillHolds<'_> {
         place: usize,
         step: &Made,
         before: &CommitId,
-        (issuers, ends): (&Issuers, &Ends),
+        issuers: &Issuers,
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
         let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
@@ -209,7 +231,7 @@ impl StillHolds<'_> {
                 signed: self.verifier.signed_by(&object),
                 is_merge: false,
             };
-            let Some(why) = self.revoked(place, &made, issuers, ends) else { continue };
+            let Some(why) = self.revoked(place, &made, issuers) else { continue };
             for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
                 if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {
                     let why = format!("commit {:.12}: {why}", side.to_string());

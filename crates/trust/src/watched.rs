@@ -44,6 +44,16 @@ impl History for Watched<'_> {
         self.watch(self.history.changes(from, to, limit))
     }
 
+    fn changes_in(
+        &self,
+        from: Option<&CommitId>,
+        to: &CommitId,
+        folder: &RepoPath,
+        limit: usize,
+    ) -> Result<Vec<Change>, HistoryError> {
+        self.watch(self.history.changes_in(from, to, folder, limit))
+    }
+
     fn entry(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<Entry>, HistoryError> {
         self.watch(self.history.entry(commit, path))
     }

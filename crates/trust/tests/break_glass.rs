@@ -5,12 +5,13 @@
 
 mod memory;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, sync::Arc};
 
 use memory::{Tree, World, at, config_map, path, person, policy, put_policy};
 use trust::{
-    Approval, BreakGlass, CommitId, CommitObject, Decision, NAMESPACE_APPROVAL, NAMESPACE_BREAK_GLASS, OrderKind, Seen,
-    SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message, judge_break_glass, judge_waiving, still_waived,
+    Approval, BreakGlass, CommitId, CommitObject, Decision, LetThrough, NAMESPACE_APPROVAL, NAMESPACE_BREAK_GLASS,
+    ObeyedOrder, OrderKind, Seen, SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message,
+    judge_break_glass, judge_waiving, still_waived,
 };
 
 fn order(world: &World, head: CommitId) -> SignedOrder {
@@ -64,8 +65,27 @@ fn waiving(world: &World, start: &Start, head: CommitId, waivers: &Waivers) -> S
     format!("{code} {}", waived.join(" ")).trim_end().to_owned()
 }
 
+/// An order about a commit that these signed, as it is kept.
+fn obeyed(world: &World, commit: CommitId, judged_by: CommitId, by: &[&str]) -> Arc<ObeyedOrder> {
+    let order = order(world, commit);
+    let signatures = by.iter().map(|who| person(who).sign(NAMESPACE_BREAK_GLASS, &order.payload())).collect();
+    Arc::new(ObeyedOrder { request: "shop/urgent".to_owned(), order, signatures, judged_by, since: at(world.now) })
+}
+
+/// A good order about the head.
+fn ordering(world: &World, head: CommitId, before: BTreeMap<CommitId, LetThrough>) -> Waivers {
+    Waivers { before, head: Some(obeyed(world, head, world.introduction, &["alice", "dave"])) }
+}
+
+/// What the log has: a step that follows the introduction, and what let it through.
+fn logged(world: &World, commit: CommitId, by: &[&str]) -> Waivers {
+    let predecessor = world.introduction;
+    let through = LetThrough { predecessor, by: obeyed(world, commit, predecessor, by) };
+    Waivers { before: BTreeMap::from([(commit, through)]), head: None }
+}
+
 fn broken(world: &World, head: CommitId) -> String {
-    let waivers = Waivers { before: BTreeSet::new(), head: true };
+    let waivers = ordering(world, head, BTreeMap::new());
     waiving(world, &Start::Accepted(world.introduction), head, &waivers)
 }
 
@@ -115,7 +135,7 @@ fn who_stands_for_a_change_is_waived() {
     let then = world.put(by_alice, "bob", "apps/web.yaml", &config_map("web", 3));
     let last = world.put(then, "dave", "apps/api.yaml", &config_map("api", 1));
     assert_eq!(broken(&world, last), "W302");
-    let waivers = Waivers { before: BTreeSet::from([by_alice]), head: true };
+    let waivers = ordering(&world, last, logged(&world, by_alice, &["alice", "dave"]).before);
     assert_eq!(waiving(&world, &Start::Accepted(by_alice), last, &waivers), "ok W302");
     // What needs no order uses none.
     let good = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 9));
@@ -172,7 +192,7 @@ fn nothing_else_is_waived() {
     // Replayed from elsewhere.
     let aside = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 3));
     let other = world.put(world.introduction, "carol", "apps/web.yaml", &config_map("web", 4));
-    let waivers = Waivers { before: BTreeSet::new(), head: true };
+    let waivers = ordering(&world, aside, BTreeMap::new());
     assert_eq!(waiving(&world, &Start::Accepted(other), aside, &waivers), "W401");
 }
 
@@ -198,7 +218,7 @@ fn a_head_that_is_broken_is_not_let_through() {
     let urgent = world.put(revoked, "alice", "apps/api.yaml", &config_map("api", 1));
     let start = Start::Accepted(world.introduction);
     let judge = |head: CommitId, ordered: bool| {
-        let waivers = Waivers { before: BTreeSet::new(), head: ordered };
+        let waivers = if ordered { ordering(&world, head, BTreeMap::new()) } else { Waivers::default() };
         judge_waiving(&world.memory, &world.root, &start, &head, at(world.now), Verifiers::default(), &waivers)
     };
     for ordered in [false, true] {
@@ -220,7 +240,7 @@ fn what_the_log_has_is_not_refused_later() {
     let through = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
     let good = world.put(through, "bob", "apps/web.yaml", &config_map("web", 3));
     let bad = world.put(good, "alice", "apps/web.yaml", &config_map("web", 4));
-    let waivers = Waivers { before: BTreeSet::from([through]), head: false };
+    let waivers = logged(&world, through, &["alice", "dave"]);
     for (head, verdict) in [(through, "ok"), (good, "ok"), (bad, "W302")] {
         assert_eq!(waiving(&world, &Start::Above(through), head, &waivers), verdict);
     }
@@ -271,4 +291,128 @@ fn it_is_over_when_all_of_it_was_made_anew() {
     let text = policy(2, &[("revoked: []", stolen.as_str())]);
     let revoked = world.push(elsewhere, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
     assert_eq!(left(&world, revoked), ["apps/api.yaml", "apps/web.yaml"]);
+}
+
+/// Whether what was let through by `by` still holds on top of a trust file of alice and erin that revokes `revoked`.
+fn re_judged(by: &[&str], revoked: impl Fn(&World, CommitId) -> String) -> (World, Waivers, CommitId, String) {
+    let roots = ("root: [alice, dave]", "root: [alice, dave, erin]");
+    let mut world = World::with(&policy(1, &[roots]));
+    let through = world.put(world.introduction, "frank", "apps/web.yaml", &config_map("web", 2));
+    let waivers = logged(&world, through, by);
+    let later = world.put(through, "bob", "apps/api.yaml", &config_map("api", 1));
+    let revoked = format!("revoked: [{}]", revoked(&world, later));
+    let text = policy(2, &[roots, ("revoked: []", &revoked)]);
+    let head = world.push(later, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
+    let verdict = holds(&world, &waivers, head);
+    (world, waivers, head, verdict)
+}
+
+fn holds(world: &World, waivers: &Waivers, head: CommitId) -> String {
+    let through = *waivers.before.keys().next().unwrap();
+    let (start, with) = (Start::Above(through), Verifiers::default());
+    let judgement = judge_waiving(&world.memory, &world.root, &start, &head, at(world.now), with, waivers);
+    assert_eq!(memory::code(&judgement), "ok", "the step is refused");
+    judgement.broken().map_or_else(|| "ok".to_owned(), |finding| format!("{}: {}", finding.code.code, finding.found))
+}
+
+fn hard(name: &str) -> String {
+    format!("{{key: \"{}\", kind: hard, reason: stolen}}", person(name).fingerprint())
+}
+
+/// A key that is revoked later takes its signature out of the order, and with too few left what was let through is held.
+#[test]
+fn who_ordered_it_is_asked_again() {
+    let (_, _, _, found) = re_judged(&["alice", "dave"], |_, _| hard("dave"));
+    check(&found, "W304: it still holds what is revoked: apps/web.yaml (commit ");
+    assert!(found.contains(": order shop/urgent no longer stands: signed by dave: key SHA256:"), "{found}");
+    assert!(found.ends_with("is revoked (stolen); 1 of 2 for .writ/trust.yaml (alice))"), "{found}");
+    let verdict = |by: &[&str], revoked: &dyn Fn(&World, CommitId) -> String| re_judged(by, revoked).3;
+    // Enough are left, or somebody is revoked who signed nothing.
+    check(&verdict(&["alice", "dave", "erin"], &|_, _| hard("dave")), "ok");
+    check(&verdict(&["alice", "dave"], &|_, _| hard("carol")), "ok");
+    // Good until a commit: the one that was let through and later ones, or one before it.
+    let soft = |after: CommitId| format!("{{key: \"{}\", kind: soft, after: {after}}}", person("dave").fingerprint());
+    check(&verdict(&["alice", "dave"], &|_, later| soft(later)), "ok");
+    check(&verdict(&["alice", "dave"], &|world, _| soft(world.introduction)), "W304: it still holds");
+    // Its content, whoever ordered it.
+    let content = |world: &World, later: CommitId| {
+        let through = CommitObject::parse(later, world.memory.raw(&later)).unwrap().parents[0];
+        format!("{{payload: \"sha256:{}\", reason: bad}}", world.memory.payload(&through))
+    };
+    let found = verdict(&["alice", "dave"], &content);
+    assert!(found.contains("its content is revoked (bad)"), "{found}");
+}
+
+/// What is held is mended as all else is: made anew, or approved by those who may make it.
+#[test]
+fn what_an_order_let_through_is_mended_without_it() {
+    let (mut world, waivers, head, _) = re_judged(&["alice", "dave"], |_, _| hard("dave"));
+    let anew = world.put(head, "bob", "apps/web.yaml", &config_map("web", 3));
+    check(&holds(&world, &waivers, anew), "ok");
+    let through = *waivers.before.keys().next().unwrap();
+    let approval = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from: world.introduction,
+        to_tree: CommitObject::parse(through, world.memory.raw(&through)).unwrap().tree,
+        policy_version: 1,
+        expires: at(world.now + 60),
+        decision: Decision::Approve,
+        skipped: Vec::new(),
+    };
+    let payload = approval.payload();
+    for (who, expected) in [("dave", "W304"), ("frank", "W304"), ("bob", "ok")] {
+        let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+        world.memory.notes.insert(through, vec![envelope(&payload, &[(who, &signature)]).into_bytes()]);
+        check(&holds(&world, &waivers, head), expected);
+    }
+}
+
+/// While the order stands nothing else is asked of who stood for the step.
+#[test]
+fn an_order_that_stands_needs_no_approval() {
+    let (mut world, waivers, head, verdict) = re_judged(&["alice", "dave"], |_, _| hard("carol"));
+    check(&verdict, "ok");
+    let through = *waivers.before.keys().next().unwrap();
+    let approval = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from: world.introduction,
+        to_tree: CommitObject::parse(through, world.memory.raw(&through)).unwrap().tree,
+        policy_version: 1,
+        expires: at(world.now + 60),
+        decision: Decision::Approve,
+        skipped: Vec::new(),
+    };
+    let payload = approval.payload();
+    let signature = person("carol").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+    world.memory.notes.insert(through, vec![envelope(&payload, &[("carol", &signature)]).into_bytes()]);
+    check(&holds(&world, &waivers, head), "ok");
+}
+
+/// What the log has is an order that can be verified; another one waives nothing.
+#[test]
+fn what_the_log_has_is_verified() {
+    let mut world = World::new();
+    let through = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    let head = world.put(through, "bob", "apps/web.yaml", &config_map("web", 3));
+    for (by, expected) in [(&["alice", "dave"][..], "ok"), (&["alice", "bob"], "W302"), (&[], "W302")] {
+        let waivers = logged(&world, through, by);
+        assert_eq!(waiving(&world, &Start::Above(through), head, &waivers), expected, "{by:?}");
+    }
+}
+
+/// Whoever is revoked on the way to the head lets nothing through any more.
+#[test]
+fn an_order_is_judged_with_what_its_head_stands_on() {
+    let roots = ("root: [alice, dave]", "root: [alice, dave, erin]");
+    let mut world = World::with(&policy(1, &[roots]));
+    let revoked = format!("revoked: [{}]", hard("dave"));
+    let text = policy(2, &[roots, ("revoked: []", &revoked)]);
+    let on = world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
+    let head = world.put(on, "frank", "apps/web.yaml", &config_map("web", 2));
+    assert_eq!(broken(&world, head), "W302");
+    let waivers =
+        Waivers { before: BTreeMap::new(), head: Some(obeyed(&world, head, world.introduction, &["alice", "erin"])) };
+    assert_eq!(waiving(&world, &Start::Accepted(world.introduction), head, &waivers), "ok W302");
 }

@@ -4,83 +4,11 @@
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;
+mod rollback_case;
 
 use memory::{World, at, config_map, path, person, policy, put_policy};
-use trust::{
-    CommitId, NAMESPACE_ROLLBACK, OrderKind, Rollback, Seen, SignedOrder, Verifiers, judge_rollback, rollback_signers,
-    still_holds_at,
-};
-
-/// A Sync of `apps`, whose newest accepted commit is to be taken back.
-struct Case {
-    world: World,
-    folder: &'static str,
-    verified: CommitId,
-    accepted: CommitId,
-    in_force: CommitId,
-    to: CommitId,
-    first_seen: i64,
-    namespace: &'static str,
-    by: Vec<&'static str>,
-}
-
-/// `apps/web.yaml` is 1, then 2, then 3; the rules for it are `edits` of those of the tests.
-fn case(edits: &[(&str, &str)]) -> Case {
-    let mut world = World::with(&policy(1, edits));
-    let to = world.put(world.introduction, "bob", "apps/web.yaml", &config_map("web", 2));
-    let accepted = world.put(to, "bob", "apps/web.yaml", &config_map("web", 3));
-    let first_seen = world.now;
-    let (verified, in_force, namespace) = (accepted, accepted, NAMESPACE_ROLLBACK);
-    Case { world, folder: "apps", verified, accepted, in_force, to, first_seen, namespace, by: vec!["bob"] }
-}
-
-impl Case {
-    fn order(&self) -> SignedOrder {
-        SignedOrder {
-            kind: OrderKind::Rollback { nonce: "n1".to_owned() },
-            repo_id: "urn:writ:test".to_owned(),
-            about: "shop/web".to_owned(),
-            commit: self.to,
-            payload_sha256: self.world.memory.payload(&self.to),
-            reason: "errors since noon".to_owned(),
-            not_after: at(self.world.now + 3_600),
-        }
-    }
-
-    /// `ok` with who stands for it, or code and what was found, of an order that was edited before it was signed.
-    fn with(&self, edit: impl FnOnce(&mut SignedOrder)) -> String {
-        let mut order = self.order();
-        edit(&mut order);
-        let signatures: Vec<String> =
-            self.by.iter().map(|who| person(who).sign(self.namespace, &order.payload())).collect();
-        self.judge(&order, &signatures)
-    }
-
-    fn judge(&self, order: &SignedOrder, signatures: &[String]) -> String {
-        let rollback = Rollback {
-            order,
-            signatures,
-            sync: "shop/web",
-            folder: &path(self.folder),
-            verified: &self.verified,
-            accepted: &self.accepted,
-            in_force: &self.in_force,
-            seen: Seen { first: at(self.first_seen), now: at(self.world.now) },
-        };
-        match judge_rollback(&self.world.memory, &self.world.root, &rollback, Verifiers::default()) {
-            Ok(signers) => format!("ok {}", signers.into_iter().collect::<Vec<_>>().join(" ")),
-            Err(finding) => format!("{}: {}", finding.code.code, finding.found),
-        }
-    }
-
-    fn verdict(&self) -> String {
-        self.with(|_| ())
-    }
-}
-
-fn check(found: &str, expected: &str) {
-    assert!(found.starts_with(expected), "{found:?} is not {expected:?}");
-}
+use rollback_case::{Case, case, check};
+use trust::{NAMESPACE_ROLLBACK, OrderKind, Rollback, Seen, SignedOrder, Verifiers, Waivers, rollback_signers};
 
 #[test]
 fn who_may_change_the_folder_may_have_it_as_it_was() {
@@ -303,35 +231,12 @@ fn what_nobody_signed_is_told_first() {
             accepted: &case.accepted,
             in_force: &case.in_force,
             seen: Seen { first: at(case.world.now), now: at(case.world.now) },
+            waivers: &Waivers::default(),
         };
         rollback_signers(&case.world.memory, &case.world.root, &rollback, Verifiers::default())
     };
     assert_eq!(signers("shop/web").unwrap().into_iter().collect::<Vec<_>>(), ["carol"]);
     assert_eq!(signers("shop/api").unwrap_err().code.code, "W703");
-}
-
-/// What a Sync went back to is asked as what is newest: the revocations of today count.
-#[test]
-fn what_is_gone_back_to_holds_or_not() {
-    let mut case = case(&[]);
-    let accepted = case.world.put(case.to, "carol", "apps/web.yaml", &config_map("web", 3));
-    let (bob, carol) = (person("bob").fingerprint(), person("carol").fingerprint());
-    let payload = case.world.memory.payload(&case.to);
-    for (revoked, expected) in [
-        (String::new(), "ok"),
-        (format!("{{key: \"{carol}\", kind: hard}}"), "ok"),
-        (format!("{{key: \"{bob}\", kind: hard}}"), "W304: it still holds what is revoked: apps/web.yaml"),
-        (format!("{{payload: \"sha256:{payload}\", reason: bad}}"), "W304: its content (sha256"),
-    ] {
-        let text = policy(2, &[("revoked: []", &format!("revoked: [{revoked}]"))]);
-        let verified = case.world.push(accepted, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
-        let (memory, root) = (&case.world.memory, &case.world.root);
-        let holds = still_holds_at(memory, root, &case.to, &verified, at(case.world.now), Verifiers::default());
-        check(
-            &holds.map_or_else(|finding| format!("{}: {}", finding.code.code, finding.found), |()| "ok".to_owned()),
-            expected,
-        );
-    }
 }
 
 /// Whatever its rules name: the repository cannot override itself.
@@ -357,4 +262,17 @@ fn what_is_signed_is_canonical() {
          \"reason\":\"errors since noon\",\"repoId\":\"urn:writ:test\",\"sync\":\"shop/web\"}}"
     );
     assert_eq!(text, expected);
+}
+
+#[test]
+fn an_order_is_kept_as_it_was_signed() {
+    let order = case(&[]).order();
+    let kept = serde_json::to_value(&order).unwrap();
+    assert_eq!(kept, order.statement());
+    assert_eq!(serde_json::from_value::<SignedOrder>(kept.clone()).unwrap(), order);
+    for (field, value) in [("commit", "x"), ("notAfter", "2026-01-02T01:00:00+00:00"), ("other", "1")] {
+        let mut edited = kept.clone();
+        edited[field] = value.into();
+        assert!(serde_json::from_value::<SignedOrder>(edited).is_err(), "{field}");
+    }
 }

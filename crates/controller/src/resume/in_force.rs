@@ -5,7 +5,7 @@ use std::path::Path;
 use git::{Approvals, Attested, Mirror, Objects};
 use jiff::Timestamp;
 use manifest::Finding;
-use trust::{AuthorizedCommit, TrustRootSpec, Verifiers, Waivers, judge_floor};
+use trust::{AuthorizedCommit, TrustRootSpec, Verifiers, judge_floor};
 
 use super::NO_ROOT;
 use crate::{
@@ -57,7 +57,7 @@ fn read_from(
     overrides: &Overrides,
     now: Timestamp,
 ) -> Result<Verified, Finding> {
-    let waivers = Waivers { before: overrides.commits.clone(), head: false };
+    let waivers = overrides.waivers();
     // What was accepted may have been broken by its own revocations already.
     let approvals = Approvals::open(mirror).map_err(|error| git::GitError::from(error).finding())?;
     let history = Attested { objects, approvals: &approvals };

@@ -4,8 +4,7 @@ use audit::{EntryKind, Indexed, Log};
 use manifest::Finding;
 use plan::SyncRef;
 use serde::Deserialize;
-use serde_json::Value;
-use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
+use trust::{AuthorizedCommit, CommitId, SignedOrder, TrustRootSpec};
 
 use super::{acted_on, body, latest, prove_own, unreadable};
 use crate::{
@@ -19,7 +18,7 @@ pub(crate) struct RollbackEntry {
     /// Its place in the log.
     pub index: u64,
     /// What was signed.
-    pub order: Value,
+    pub order: SignedOrder,
 }
 
 /// The order of this repository that was obeyed with this nonce. One that trust or policy overtook before it was acted on
@@ -29,8 +28,8 @@ pub(crate) struct RollbackEntry {
 /// When the log cannot be read.
 pub(crate) fn rollback_with(journal: &Journal, repo_id: &str, nonce: &str) -> Result<Option<RollbackEntry>, Finding> {
     let Some(found) = with_nonce(journal.log(), repo_id, nonce)? else { return Ok(None) };
-    let order = of_entry(journal, &found)?.map(|rolled_back| rolled_back.order).unwrap_or_default();
-    Ok(Some(RollbackEntry { index: found.index, order }))
+    let rolled_back = of_entry(journal, &found)?;
+    Ok(rolled_back.map(|rolled_back| RollbackEntry { index: found.index, order: rolled_back.order }))
 }
 
 fn with_nonce(log: &Log, repo_id: &str, nonce: &str) -> Result<Option<Indexed>, Finding> {

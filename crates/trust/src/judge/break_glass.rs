@@ -3,14 +3,17 @@
 //! Waived is who must stand for a change, and nothing else: not the form of a commit, its signature, its place in history,
 //! what is revoked, which kinds may be declared where, that policies change alone, the signatures of a trust file.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
-use super::{Judge, Judgement, Start, judge_and_tell, still_holds_at};
+use super::{HeldTo, Judge, Judgement, Start, held_to, judge_and_tell};
 use crate::{
-    CommitId, Credit, Head, History, Seen, SignedOrder, TrustCode, TrustRootSpec, Verifiers,
+    CommitId, Credit, Head, History, ObeyedOrder, Seen, SignedOrder, TrustCode, TrustFile, TrustRootSpec, Verifiers,
     detached::Keys,
     instants::Instants,
     refusal::unreadable,
@@ -30,10 +33,19 @@ pub(crate) fn is_waivable(finding: &Finding) -> bool {
 /// The commits for which it is waived who must stand for their changes.
 #[derive(Debug, Clone, Default)]
 pub struct Waivers {
-    /// Those that were let through before, as the log has them.
-    pub before: BTreeSet<CommitId>,
+    /// Those that were let through before, as the log has them. What let them through is judged again with them.
+    pub before: BTreeMap<CommitId, LetThrough>,
     /// A good order ([`judge_break_glass`]) lets the head through, and no step before it: nobody signed for that.
-    pub head: bool,
+    pub head: Option<Arc<ObeyedOrder>>,
+}
+
+/// What let a step through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetThrough {
+    /// What the step followed.
+    pub predecessor: CommitId,
+    /// The order.
+    pub by: Arc<ObeyedOrder>,
 }
 
 /// A step that was let through, and what it was refused for otherwise.
@@ -62,6 +74,41 @@ pub struct BreakGlass<'a> {
     pub head: &'a CommitId,
     /// When it was seen.
     pub seen: Seen,
+}
+
+/// No order lets anything through.
+pub(super) static NO_WAIVERS: Waivers = Waivers { before: BTreeMap::new(), head: None };
+
+impl Judge<'_> {
+    /// Whether who must stand for a step is waived, or why the order that waived it no longer stands. What the log has
+    /// counts for what it has as accepted, and for nothing new.
+    pub(super) fn waives(&self, step: &CommitId, above: bool) -> Result<bool, String> {
+        if above {
+            return Ok(self.waivers.head.is_some() && *step == self.head.commit);
+        }
+        let Some(LetThrough { by, .. }) = self.waivers.before.get(step) else { return Ok(false) };
+        let policy = TrustFile::of_commit(self.history, &by.judged_by);
+        let policy = policy.map_err(|_findings| format!("the trust file of {} cannot be read", by.judged_by))?;
+        by.lets_through(&policy, self.verifier, None).map(|()| true)
+    }
+
+    /// What let steps through that were judged now or before.
+    pub(super) fn let_through(&self, waived: &[WaivedStep]) -> BTreeMap<CommitId, LetThrough> {
+        let mut all = self.waivers.before.clone();
+        if let Some(by) = &self.waivers.head {
+            let now = waived.iter().map(|step| (step.commit, step.predecessor));
+            all.extend(now.map(|(commit, predecessor)| (commit, LetThrough { predecessor, by: Arc::clone(by) })));
+        }
+        all
+    }
+}
+
+/// A refusal, with why the order that would waive it no longer stands.
+pub(super) fn unwaived(finding: Finding, order: &Result<bool, String>) -> Finding {
+    match order {
+        Err(why) if is_waivable(&finding) => Finding { found: format!("{}; {why}", finding.found), ..finding },
+        _ => finding,
+    }
 }
 
 /// Judges an order to break the glass: those who signed it are those whose signatures a change of the trust file takes.
@@ -118,10 +165,10 @@ pub fn judge_waiving(
     let judgement = judge_and_tell(history, root, start, head, now, with, None, waivers);
     // A head that is broken by its own revocations counts all the same; one that an order lets through would count unsaid.
     let is_broken = judgement.broken().is_some() && !judgement.waived().is_empty();
-    if !waivers.head || (judgement.refusal().is_none() && !is_broken) {
+    if waivers.head.is_none() || (judgement.refusal().is_none() && !is_broken) {
         return judgement;
     }
-    let before = Waivers { before: waivers.before.clone(), head: false };
+    let before = Waivers { before: waivers.before.clone(), head: None };
     judge_and_tell(history, root, start, head, now, with, None, &before)
 }
 
@@ -149,7 +196,8 @@ pub fn still_waived(
     if !left.is_empty() {
         let alone = crate::judge_with(history, root, &Start::Accepted(*predecessor), commit, now, with);
         // An approval with a key that is revoked by now ends nothing.
-        if alone.refusal().is_none() && still_holds_at(history, root, commit, later, now, with).is_ok() {
+        let held = HeldTo { commit, folder: None, verified: later, order: None, waivers: &NO_WAIVERS };
+        if alone.refusal().is_none() && held_to(history, root, &held, now, with).is_ok() {
             left.clear();
         }
     }

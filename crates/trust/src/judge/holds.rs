@@ -1,16 +1,17 @@
 //! Whether what is in force still holds under its own revocations.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use manifest::Finding;
 
-use super::{Judge, Judgement, MAX_STEPS, State, Waivers};
+use super::{Judge, Judgement, LetThrough, MAX_STEPS, State, WaivedStep, Waivers};
 use crate::{
-    AuthorizedCommit, History, Revoked, Start, TrustFile, TrustRootSpec, Verifiers,
+    AuthorizedCommit, CommitId, History, Revoked, Start, TrustFile, TrustRootSpec, Verifiers,
     instants::Instants,
+    issuers::Issuers,
     step::read_commit,
-    still_holds::{Looked, Made, Policies, StillHolds},
+    still_holds::{Ends, Looked, Made, Policies, StillHolds, ends},
     watched::Watched,
 };
 
@@ -32,7 +33,7 @@ pub fn judge_floor(
 impl Judge<'_> {
     /// W304 if it does not. Looked at is the whole mainline from the introduction, or from where the caller says that it is
     /// accepted; of what was looked through before under the same trust, what it left.
-    pub(super) fn still_holds(&self, state: &State) -> Result<(), Finding> {
+    pub(super) fn still_holds(&self, state: &State, waived: &[WaivedStep]) -> Result<(), Finding> {
         if state.policy.revoked.is_empty() {
             return Ok(());
         }
@@ -50,46 +51,78 @@ impl Judge<'_> {
             if before == Some(at) {
                 break;
             }
-            let object = read_commit(self.history, &at)?;
-            steps.push(Made {
-                commit: at,
-                tree: object.tree,
-                payload: object.payload_sha256,
-                signed: self.verifier.signed_by(&object),
-                is_merge: object.parents.len() > 1,
-            });
-            match object.parents.first() {
-                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = *parent,
+            let (made, parent) = self.made(at)?;
+            steps.push(made);
+            match parent {
+                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = parent,
                 _ => break,
             }
         }
         steps.reverse();
         let from = looked.as_ref().map(|looked| looked.last).or(before);
         let mut looked = looked.unwrap_or_else(|| Looked::none(state.commit));
-        if asks_for_issuers(&state.policy) {
-            for commit in from.iter().chain(steps.iter().map(|step| &step.commit)) {
-                looked.issuers.add(self.history, commit)?;
-            }
-        }
-        let instants = Instants { committer: state.made, first_sight: Some(self.now) };
-        let asked = StillHolds {
-            history: self.history,
-            root: self.root,
-            policy: &state.policy,
-            before: from,
-            steps: &steps,
-            last: state.commit,
-            instants,
-            verifier: self.verifier,
-            policies: Policies::default(),
-            unseen: Cell::default(),
-        };
+        let of_steps = steps.iter().map(|step| &step.commit);
+        self.add_issuers(&mut looked.issuers, &state.policy, from.iter().chain(of_steps))?;
+        let (ends, let_through) = (ends(&state.policy, &steps), self.let_through(waived));
+        let asked = StillHolds { before: from, ..self.asked(state, &steps, &ends, &let_through) };
         let looked = asked.look(looked)?;
         let verdict = asked.verdict(&looked);
         if let Some(known) = self.known {
             known.keep_looked(state.digest, before, Arc::new(looked));
         }
         verdict
+    }
+
+    /// A commit of the mainline, and what it follows.
+    pub(super) fn made(&self, commit: CommitId) -> Result<(Made, Option<CommitId>), Finding> {
+        let object = read_commit(self.history, &commit)?;
+        let made = Made {
+            commit,
+            tree: object.tree,
+            payload: object.payload_sha256,
+            signed: self.verifier.signed_by(&object),
+            is_merge: object.parents.len() > 1,
+        };
+        Ok((made, object.parents.first().copied()))
+    }
+
+    /// Whose keys and certificates these commits know of, if anything is revoked by such a name.
+    pub(super) fn add_issuers<'c>(
+        &self,
+        issuers: &mut Issuers,
+        policy: &TrustFile,
+        commits: impl Iterator<Item = &'c CommitId>,
+    ) -> Result<(), Finding> {
+        if asks_for_issuers(policy) {
+            for commit in commits {
+                issuers.add(self.history, commit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what these steps left holds, of which the last made `state`.
+    pub(super) fn asked<'a>(
+        &'a self,
+        state: &'a State,
+        steps: &'a [Made],
+        ends: &'a Ends,
+        let_through: &'a BTreeMap<CommitId, LetThrough>,
+    ) -> StillHolds<'a> {
+        StillHolds {
+            history: self.history,
+            root: self.root,
+            policy: &state.policy,
+            before: None,
+            steps,
+            ends,
+            let_through,
+            last: state.commit,
+            instants: Instants { committer: state.made, first_sight: Some(self.now) },
+            verifier: self.verifier,
+            policies: Policies::default(),
+            unseen: Cell::default(),
+        }
     }
 }
 

@@ -9,16 +9,20 @@ use std::{collections::BTreeSet, rc::Rc};
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
-use super::{Judge, State};
+use super::{Judge, MAX_STEPS, State, Waivers};
 use crate::{
-    Change, CommitId, CommitObject, Credit, History, Seen, SignedOrder, Start, TrustCode, TrustRootSpec, Verifiers,
+    Change, CommitId, CommitObject, Credit, History, ObeyedOrder, Seen, SignedOrder, Start, TrustCode, TrustFile,
+    TrustRootSpec, Verifiers,
     declared_kinds::judge_kinds,
     detached::Keys,
     instants::Instants,
+    issuers::Issuers,
     refusal::{refuse, unreadable},
     rules::people_only,
+    signed_by::SignedBy,
     signed_order::Signers,
-    step::{MAX_CHANGED_PATHS, authorise_all, not_expired, payload_in_force, read_commit},
+    step::{MAX_CHANGED_PATHS, authorise_all, is_writ, joined, not_expired, payload_in_force, read_commit},
+    still_holds::{Ends, Looked, Made, ends},
     verified::made_at,
 };
 
@@ -41,6 +45,8 @@ pub struct Rollback<'a> {
     pub in_force: &'a CommitId,
     /// When it was seen.
     pub seen: Seen,
+    /// What orders let through.
+    pub waivers: &'a Waivers,
 }
 
 /// An order that somebody signed, and what it is judged by.
@@ -61,7 +67,8 @@ pub fn judge_rollback(
     rollback: &Rollback<'_>,
     with: Verifiers<'_>,
 ) -> Result<BTreeSet<String>, Finding> {
-    judging(history, root, &rollback.order.commit, rollback.seen.now, with).rollback(rollback)
+    let judge = judging(history, root, &rollback.order.commit, rollback.seen.now, with);
+    Judge { waivers: rollback.waivers, ..judge }.rollback(rollback)
 }
 
 /// Who signed a rollback with a key in force. Anybody may write an order: this is what tells cheaply that it is none.
@@ -78,21 +85,57 @@ pub fn rollback_signers(
     judge.signed(rollback).map(|signed| signed.signers.good)
 }
 
-/// Whether the commit that a Sync went back to still holds by the revocations of `verified`.
+/// What a Sync is held to, and by what.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldTo<'a> {
+    /// The commit.
+    pub commit: &'a CommitId,
+    /// The folder that counts; without it all that the commit holds does.
+    pub folder: Option<&'a RepoPath>,
+    /// The revision whose trust file is in force.
+    pub verified: &'a CommitId,
+    /// The order that put it in force, if it was one.
+    pub order: Option<ObeyedRollback<'a>>,
+    /// What orders let through.
+    pub waivers: &'a Waivers,
+}
+
+/// An order to take a Sync back that was obeyed.
+#[derive(Debug, Clone, Copy)]
+pub struct ObeyedRollback<'a> {
+    /// The order.
+    pub order: &'a ObeyedOrder,
+    /// What it was judged against: the newest revision that the Sync had accepted, and the one that it was held to.
+    pub instead_of: [&'a CommitId; 2],
+}
+
+/// Whether what a Sync is held to still holds by the revocations in force, and its order still stands.
 ///
 /// # Errors
-/// W304 the commit, or what is still of it, is revoked.
-pub fn still_holds_at(
+/// W304 the commit, or what is still of it, is revoked, or too few are left who signed the order.
+pub fn held_to(
     history: &dyn History,
     root: &TrustRootSpec,
-    commit: &CommitId,
-    verified: &CommitId,
+    held: &HeldTo<'_>,
     now: Timestamp,
     with: Verifiers<'_>,
 ) -> Result<(), Finding> {
-    let judge = judging(history, root, commit, now, with);
-    let in_force = judge.in_force(verified)?;
-    judge.holds_by(&read_commit(history, commit)?, &in_force)
+    let judge = Judge { waivers: held.waivers, ..judging(history, root, held.commit, now, with) };
+    let in_force = judge.in_force(held.verified)?;
+    let line = judge.mainline(&in_force, held.commit)?;
+    judge.holds_by(&read_commit(history, held.commit)?, held.folder, &in_force, &line)?;
+    match &held.order {
+        Some(obeyed) => judge.still_ordered(obeyed, held.folder, &in_force, &line),
+        None => Ok(()),
+    }
+}
+
+/// The mainline to what is verified.
+struct Mainline {
+    /// Oldest first.
+    steps: Vec<Made>,
+    ends: Ends,
+    issuers: Issuers,
 }
 
 /// What is in force says what is revoked, over the whole mainline.
@@ -119,10 +162,102 @@ impl Judge<'_> {
         })
     }
 
-    fn holds_by(&self, object: &CommitObject, in_force: &State) -> Result<(), Finding> {
-        payload_in_force(object, &in_force.policy)?;
+    /// The mainline from the introduction, or from before it if `target` is older, to what is in force; empty while
+    /// nothing is revoked.
+    fn mainline(&self, in_force: &State, target: &CommitId) -> Result<Mainline, Finding> {
+        let mut seen = in_force.commit == *target;
+        let mut steps = Vec::new();
+        if !in_force.policy.revoked.is_empty() {
+            steps = self.line(in_force.commit, |at| {
+                seen |= at == target;
+                seen && *at == self.root.introduction.commit
+            })?;
+        }
+        let mut issuers = Issuers::default();
+        self.add_issuers(&mut issuers, &in_force.policy, steps.iter().map(|step| &step.commit))?;
+        Ok(Mainline { ends: ends(&in_force.policy, &steps), steps, issuers })
+    }
+
+    /// Commits along first parents up to this one, oldest first, and no further back than is enough.
+    fn line(&self, commit: CommitId, mut is_enough: impl FnMut(&CommitId) -> bool) -> Result<Vec<Made>, Finding> {
+        let (mut steps, mut at) = (Vec::new(), Some(commit));
+        while let Some(commit) = at.filter(|_commit| steps.len() <= MAX_STEPS) {
+            let (made, parent) = self.made(commit)?;
+            steps.push(made);
+            at = parent.filter(|_parent| !is_enough(&commit));
+        }
+        steps.reverse();
+        Ok(steps)
+    }
+
+    /// W304 unless what the folder holds at a commit, and what that commit changed itself, may be rolled out today, and the
+    /// policies of today may judge it. A key that was good until an end on the mainline after the commit brought it rightly.
+    fn holds_by(
+        &self,
+        object: &CommitObject,
+        folder: Option<&RepoPath>,
+        in_force: &State,
+        line: &Mainline,
+    ) -> Result<(), Finding> {
+        let policy = &in_force.policy;
+        payload_in_force(object, policy)?;
+        if policy.revoked.is_empty() {
+            return Ok(());
+        }
         let (commit, made) = (object.id, made_at(object)?);
-        self.still_holds(&State { commit, made, policy: Rc::clone(&in_force.policy), digest: in_force.digest })
+        let target = State { commit, made, policy: Rc::clone(policy), digest: in_force.digest };
+        let (place, none) = (line.steps.iter().position(|step| step.commit == commit), Ends::new());
+        let aside;
+        let (steps, ends) = match place.and_then(|place| line.steps.get(..=place)) {
+            Some(steps) => (steps, &line.ends),
+            // On no line of what is verified there is no end after it that was its own.
+            None => {
+                aside = self.line(commit, |at| *at == self.root.introduction.commit)?;
+                (aside.as_slice(), &none)
+            }
+        };
+        let looked = |last: &State, steps, ends, counts: &dyn Fn(&RepoPath) -> bool| {
+            let asked = self.asked(last, steps, ends, &self.waivers.before);
+            let mut looked = Looked::none(last.commit);
+            looked.issuers = line.issuers.clone();
+            asked.verdict_on(&asked.look(looked)?, counts)
+        };
+        let Some(folder) = folder else { return looked(&target, steps, ends, &|_path| true) };
+        looked(&target, steps, ends, &|path| is_applied(path, folder))?;
+        looked(in_force, &line.steps, &line.ends, &judges)
+    }
+
+    /// W304 unless enough are left who signed an order that was obeyed. It was made after the commit that it was judged by,
+    /// so a key that was good until then only is good no longer.
+    fn still_ordered(
+        &self,
+        obeyed: &ObeyedRollback<'_>,
+        folder: Option<&RepoPath>,
+        in_force: &State,
+        line: &Mainline,
+    ) -> Result<(), Finding> {
+        let ObeyedRollback { order, instead_of } = obeyed;
+        let commit = &order.order.commit;
+        let policy = TrustFile::of_commit(self.history, &order.judged_by).map_err(joined)?;
+        let place = line.steps.iter().position(|step| step.commit == order.judged_by);
+        let place = place.map_or(usize::MAX, |place| place.saturating_add(1));
+        let asked = self.asked(in_force, &line.steps, &line.ends, &self.waivers.before);
+        let withdrawn = |signed: &SignedBy| asked.withdrawn(place, signed, &line.issuers);
+        let signers = order.signers(&policy, self.verifier, Some(&withdrawn));
+        let whole = RepoPath::root();
+        let mut changes = Vec::new();
+        for from in instead_of {
+            changes.extend(self.restored(from, commit, folder.unwrap_or(&whole))?);
+        }
+        let lacks = match authorised_by(&policy, commit, &changes, &signers.good) {
+            Ok(()) => return Ok(()),
+            Err(Some(finding)) => finding.found,
+            Err(None) => "nobody is left who signed it".to_owned(),
+        };
+        let again = format!("writ rollback {} --to {commit} --reason TEXT --key KEY_FILE", order.order.about);
+        let fix = format!("{again} > order.yaml && kubectl apply -f order.yaml # or change its folder by a commit");
+        let needed = "signatures with keys in force of those who may order it".to_owned();
+        Err(refuse(TrustCode::W304, commit, order.fallen(&signers, &lacks), needed, fix))
     }
 
     /// An order does not say when it was made: it is made when it is seen.
@@ -155,10 +290,11 @@ impl Judge<'_> {
         let (order, policy) = (rollback.order, &in_force.policy);
         let commit = &order.commit;
         self.is_earlier(rollback)?;
-        self.holds_by(&object, &in_force)?;
+        let line = self.mainline(&in_force, commit)?;
+        self.holds_by(&object, Some(rollback.folder), &in_force, &line)?;
         let mut changes = Vec::new();
         for from in BTreeSet::from([rollback.accepted, rollback.in_force]) {
-            let between = self.restored(from, rollback)?;
+            let between = self.restored(from, commit, rollback.folder)?;
             judge_kinds(self.history, policy, from, commit, &between, &self.definitions)?;
             changes.extend(between);
         }
@@ -167,25 +303,18 @@ impl Judge<'_> {
             return Err(order.invalid(found, "a commit whose files there differ from those in force"));
         }
         not_expired(policy, &self.seen_now(), commit, &changes)?;
-        // A commit has an author besides those who approve it, and some rules do not count who that is.
-        let mut refused = None;
-        for author in &signers.good {
-            let credit = Credit::by(Some(author.as_str()), signers.good.iter().cloned());
-            match authorise_all(policy, commit, &changes, &credit, None) {
-                Ok(()) => return Ok(signers.good),
-                Err(finding) => refused = Some(finding),
-            }
+        match authorised_by(policy, commit, &changes, &signers.good) {
+            Ok(()) => Ok(signers.good),
+            Err(Some(finding)) => Err(order.unauthorised(finding, &signers)),
+            Err(None) => Err(order.invalid("nobody signed it".to_owned(), "signatures of principals")),
         }
-        Err(refused.map_or_else(
-            || order.invalid("nobody signed it".to_owned(), "signatures of principals"),
-            |finding| order.unauthorised(finding, &signers),
-        ))
     }
 
-    /// W703 unless the commit is before what is accepted, and another than what is in force.
+    /// W703 unless the commit is before what is accepted. What an earlier order put in force may be ordered anew: that order
+    /// may stand no longer.
     fn is_earlier(&self, rollback: &Rollback<'_>) -> Result<(), Finding> {
         let (order, accepted) = (rollback.order, rollback.accepted);
-        if order.commit == *rollback.in_force {
+        if order.commit == *accepted && rollback.in_force == accepted {
             return Err(order.invalid("it is in force".to_owned(), "a commit that was in force before"));
         }
         let is_ancestor = self.history.is_ancestor(&order.commit, accepted);
@@ -196,11 +325,39 @@ impl Judge<'_> {
     }
 
     /// What a commit would change that restores what the Sync applies. Trust, policies and waivers are no Sync's.
-    fn restored(&self, from: &CommitId, rollback: &Rollback<'_>) -> Result<Vec<Change>, Finding> {
-        let commit = &rollback.order.commit;
-        let changes = self.history.changes(Some(from), commit, MAX_CHANGED_PATHS);
+    fn restored(&self, from: &CommitId, commit: &CommitId, folder: &RepoPath) -> Result<Vec<Change>, Finding> {
+        let changes = self.history.changes_in(Some(from), commit, folder, MAX_CHANGED_PATHS);
         let mut changes = changes.map_err(|error| unreadable(commit, &error))?;
-        changes.retain(|change| change.path.starts_with(rollback.folder) && !people_only(&change.path));
+        changes.retain(|change| is_applied(&change.path, folder));
         Ok(changes)
     }
+}
+
+/// Whether a Sync of this folder applies what the file declares.
+fn is_applied(path: &RepoPath, folder: &RepoPath) -> bool {
+    path.starts_with(folder) && !people_only(path)
+}
+
+/// Whether the file is one that judges what Syncs apply.
+fn judges(path: &RepoPath) -> bool {
+    people_only(path) && !is_writ(path)
+}
+
+/// Whether these may make the changes together; what the rules say otherwise, and nothing if there is nobody. A commit has an
+/// author besides those who approve it, and some rules do not count who that is.
+fn authorised_by(
+    policy: &TrustFile,
+    commit: &CommitId,
+    changes: &[Change],
+    signers: &BTreeSet<String>,
+) -> Result<(), Option<Finding>> {
+    let mut refused = None;
+    for author in signers {
+        let credit = Credit::by(Some(author.as_str()), signers.iter().cloned());
+        match authorise_all(policy, commit, changes, &credit, None) {
+            Ok(()) => return Ok(()),
+            Err(finding) => refused = Some(finding),
+        }
+    }
+    Err(refused)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use manifest::{Finding, RepoPath};
 
-use super::{Left, StillHolds};
+use super::{Left, Ordered, StillHolds};
 use crate::{
     Change, CommitId, CommitObject, Credit, MAX_SKIPPED, Revoked, TrustFile,
     approval::{Approvals, Bound, Withdrawn},
@@ -25,11 +25,13 @@ use crate::{
 pub(crate) type Policies = RefCell<BTreeMap<String, Option<Rc<TrustFile>>>>;
 
 /// A step as it was judged: what it follows, the trust file there, and the refused commits between the two.
-struct Judged<'a> {
-    predecessor: CommitId,
-    policy: Rc<TrustFile>,
-    object: &'a CommitObject,
-    skipped: Vec<CommitId>,
+pub(super) struct Judged<'a> {
+    pub(super) predecessor: CommitId,
+    pub(super) policy: Rc<TrustFile>,
+    pub(super) object: &'a CommitObject,
+    pub(super) skipped: Vec<CommitId>,
+    /// Whether an order waives who must stand for it.
+    pub(super) waives: bool,
 }
 
 impl StillHolds<'_> {
@@ -38,6 +40,7 @@ impl StillHolds<'_> {
         &self,
         place: usize,
         before: CommitId,
+        ordered: Ordered,
         withdrawn: Withdrawn<'_>,
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
@@ -48,7 +51,13 @@ impl StillHolds<'_> {
         }
         let Some(policy) = self.policy_at(&before)? else { return Ok(()) };
         let object = read_commit(self.history, &step.commit)?;
-        let mut judged = Judged { predecessor: before, policy, object: &object, skipped: Vec::new() };
+        let mut judged = Judged {
+            predecessor: before,
+            policy,
+            object: &object,
+            skipped: Vec::new(),
+            waives: ordered == Ordered::Stands,
+        };
         if let Err(error) = beside {
             // Whoever makes it unreadable must not keep a withdrawn approval in force: it counts as withdrawn.
             self.unseen.set(true);
@@ -79,11 +88,11 @@ impl StillHolds<'_> {
     }
 
     /// Whether anything is revoked that signs.
-    fn revokes_signers(&self) -> bool {
+    pub(super) fn revokes_signers(&self) -> bool {
         self.policy.revoked.keys().any(|revoked| !matches!(revoked, Revoked::Payload(_)))
     }
 
-    fn approvals(&self, judged: &Judged<'_>, withdrawn: Withdrawn<'_>) -> Result<Approvals, Finding> {
+    pub(super) fn approvals(&self, judged: &Judged<'_>, withdrawn: Withdrawn<'_>) -> Result<Approvals, Finding> {
         let instants = Instants { committer: made_at(judged.object)?, first_sight: None };
         let bound = Bound {
             root: self.root,
@@ -98,8 +107,8 @@ impl StillHolds<'_> {
     }
 
     /// The changes of a step for which those who are left do not stand.
-    fn unsupported(&self, judged: &Judged<'_>, approvals: Approvals) -> Result<Vec<Change>, Finding> {
-        let Judged { predecessor, policy, object, skipped } = judged;
+    pub(super) fn unsupported(&self, judged: &Judged<'_>, approvals: Approvals) -> Result<Vec<Change>, Finding> {
+        let Judged { predecessor, policy, object, skipped, waives } = judged;
         let changes = changes(self.history, Some(predecessor), &object.id, Place::Below)?;
         let Some(signer) = policy.signer_of_commit(object) else { return Ok(changes) };
         let instants = Instants { committer: made_at(object)?, first_sight: None };
@@ -131,7 +140,7 @@ impl StillHolds<'_> {
             definitions,
             brought,
             approved: OnceCell::from(approvals),
-            waives: false,
+            waives: *waives,
             waived: OnceCell::new(),
         };
         if asked.stands(signer).is_ok() {
@@ -149,7 +158,7 @@ impl StillHolds<'_> {
     }
 
     /// The trust file of a commit of the mainline.
-    fn policy_at(&self, commit: &CommitId) -> Result<Option<Rc<TrustFile>>, Finding> {
+    pub(super) fn policy_at(&self, commit: &CommitId) -> Result<Option<Rc<TrustFile>>, Finding> {
         let entry = self.history.entry(commit, &trust_file_path()).map_err(|error| unreadable(commit, &error))?;
         let Some(entry) = entry else { return Ok(None) };
         if let Some(known) = self.policies.borrow().get(&entry.id) {
@@ -168,7 +177,7 @@ impl StillHolds<'_> {
     }
 
     /// A commit of the mainline before the predecessor of a step, and those between it and the step.
-    fn skipped_since(&self, place: usize, from: CommitId) -> Option<(CommitId, Vec<CommitId>)> {
+    pub(super) fn skipped_since(&self, place: usize, from: CommitId) -> Option<(CommitId, Vec<CommitId>)> {
         let between = self.steps.get(place.saturating_sub(MAX_SKIPPED.saturating_add(1))..place)?;
         let begin = match between.iter().position(|step| step.commit == from) {
             Some(found) => found.saturating_add(1),
