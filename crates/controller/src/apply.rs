@@ -293,11 +293,15 @@ impl State {
     /// An incomplete roll-out is tried again, later each time.
     pub(crate) fn try_later(&mut self, sync: &SyncRef) {
         let Some(state) = self.syncs.get_mut(sync) else { return };
-        let pause = RETRY_FIRST.saturating_mul(1 << state.attempts.min(6)).min(RETRY_MAX);
-        state.phase = Phase::Waiting { until: Instant::now() + pause };
+        state.phase = Phase::Waiting { until: Instant::now() + retry_pause(state.attempts) };
         state.settled = None;
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
+}
+
+/// The pause after so many incomplete roll-outs in a row.
+pub(crate) fn retry_pause(attempts: u32) -> Duration {
+    RETRY_FIRST.saturating_mul(1 << attempts.min(6)).min(RETRY_MAX)
 }
 
 /// The declaration of an object, for comparison.

@@ -343,7 +343,7 @@ impl State {
             self.break_glass_refused(&key, unread, now);
         }
         if let Some(source) = self.sources.get_mut(&source) {
-            source.due = Instant::now();
+            source.hurry(Instant::now());
         }
         self.dirty.insert(Dirty::BreakGlass(key));
     }

@@ -116,10 +116,10 @@ impl State {
         }
         // A deletion may be what a roll-out waits for.
         if let Some(state) = self.syncs.get_mut(&sync)
-            && let Phase::Waiting { .. } = state.phase
+            && (matches!(state.phase, Phase::Waiting { .. }) || state.turns.is_waiting())
             && state.waiting.remove(reference)
         {
-            state.phase = Phase::Idle;
+            state.stop_waiting();
         }
         self.consider(&sync);
     }

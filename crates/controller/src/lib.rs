@@ -8,7 +8,7 @@
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
-//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate` |
+//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns` |
 //! | what lets a commit through that those who made it may not make | `break_glass` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
@@ -63,6 +63,7 @@ mod mirrors;
 mod options;
 #[cfg(test)]
 mod order_tests;
+mod order_turns;
 mod outbox;
 #[cfg(test)]
 mod partial_advance_tests;

@@ -109,12 +109,6 @@ impl State {
                 self.rollbacks.insert(key.clone(), RollbackState::new(resource));
             }
         }
-        if let Some(state) = self.syncs.get_mut(&sync)
-            && let Phase::Waiting { until } = &mut state.phase
-        {
-            // A roll-out that fails again and again is what it may be about.
-            *until = Instant::now();
-        }
         self.dirty.insert(Dirty::Rollback(key));
         self.consider(&sync);
     }
@@ -130,16 +124,16 @@ impl State {
     /// Starts the judgement of an order about a Sync that has nothing else to do. Returns whether there is one.
     pub(crate) fn judge_rollback(&mut self, sync: &SyncRef) -> bool {
         let moment = Instant::now();
-        // The cheap question first: this is asked at every turn.
-        if !rollback_orders::any_due(&self.rollbacks, sync, moment) {
-            return false;
-        }
         let Some((_, judging)) = self.verdict_key(sync) else { return false };
         let turn = rollback_orders::take_turn(&mut self.rollbacks, sync, &judging.trust, moment);
         self.dirty.extend(turn.crowded.into_iter().map(Dirty::Rollback));
         let Some(key) = turn.next else { return false };
         let now = Timestamp::now();
-        let job = match self.rollback_job(sync, &key, now) {
+        let job = self.rollback_job(sync, &key, now);
+        if let Some(state) = self.syncs.get_mut(sync).filter(|_state| job.is_some()) {
+            state.turns.order_begins(state.phase, moment);
+        }
+        let job = match job {
             Some(Ok(job)) => job,
             // What it is judged by is not known yet.
             None => return false,
@@ -151,7 +145,6 @@ impl State {
         let Some(state) = self.syncs.get_mut(sync) else { return false };
         state.phase = Phase::Preparing;
         state.judging = Some(judging);
-        state.order_judged = true;
         let (sync, failed) = (sync.clone(), sync.clone());
         self.blocking(
             move || Event::RollbackJudged { sync, request: key, verdict: Box::new(rollback_gate::judge(&job)) },
@@ -201,7 +194,9 @@ impl State {
     /// An order was judged.
     pub(crate) fn rollback_judged(&mut self, sync: &SyncRef, key: &Key, verdict: RollbackVerdict, now: Timestamp) {
         let judged_by = self.syncs.get(sync).and_then(|state| state.judging.clone());
-        self.idle(sync);
+        if let Some(state) = self.syncs.get_mut(sync) {
+            state.phase = state.turns.order_ends();
+        }
         let current = self.verdict_key(sync).map(|(_, key)| key);
         let Some(by) = judged_by.filter(|by| current.as_ref() == Some(by)) else {
             // Judged by what is no longer in force: the verdict is worth nothing.

@@ -14,9 +14,11 @@ use crate::{
     code::ControllerCode,
     event::Event,
     fault::FaultPoint,
+    order_turns::{self, Turn},
     report::chain,
     resources::finding,
     rollback_gate::{candidate_verdict, kept_verdict},
+    rollback_orders,
     rollbacks::RolledBack,
     source_gate::Verified,
     state::{Dirty, Phase, Resume, State, VerdictKey},
@@ -39,23 +41,21 @@ impl State {
     /// Starts the judgement of a Sync's candidate, if there is one that was not judged like this.
     pub(crate) fn consider(&mut self, sync: &SyncRef) {
         let Some(state) = self.syncs.get(sync) else { return };
-        let idle = match state.phase {
-            Phase::Idle => true,
-            Phase::Waiting { until } => until <= Instant::now(),
-            Phase::Preparing | Phase::Applying => false,
-        };
-        if !idle || (state.superseded.is_some() && !self.record_superseded(sync)) {
+        let now = Instant::now();
+        // The cheap questions first: these are asked at every turn.
+        let may_order = state.turns.may_order(state.phase, now);
+        let has_order = may_order && rollback_orders::any_due(&self.rollbacks, sync, now);
+        let is_due = order_turns::is_due(state.phase, now);
+        if !(is_due || has_order) || (state.superseded.is_some() && !self.record_superseded(sync)) {
             return;
         }
         let Some(state) = self.syncs.get(sync) else { return };
         if state.resume != Resume::Done || state.gone {
             return;
         }
-        // The cheap question first: this is asked at every turn.
-        let candidate = self.to_judge(sync);
-        // One order at most, then what waits: whoever may write orders must not keep commits from being rolled out.
-        let is_its_turn = self.syncs.get(sync).is_some_and(|state| state.order_judged) && candidate.is_some();
-        if !is_its_turn && self.judge_rollback(sync) {
+        let (phase, candidate) = (state.phase, self.to_judge(sync));
+        let turn = state.turns.turn(phase, candidate.is_some(), has_order, now);
+        if turn == Turn::Order && self.judge_rollback(sync) || !is_due {
             return;
         }
         let Some((verified, key)) = candidate else { return self.give_up_waiting(sync) };
@@ -66,7 +66,7 @@ impl State {
         let kept = self.kept_to(sync);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
-        state.order_judged = false;
+        state.turns.candidate_begins();
         state.candidate = Some(key.commit);
         state.judging = Some(key);
         state.requests.begin();

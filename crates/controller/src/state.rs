@@ -28,6 +28,7 @@ use crate::{
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
+    order_turns::OrderTurns,
     refusals::Refusals,
     removal::Dropped,
     render_cache::RenderCache,
@@ -217,8 +218,8 @@ pub(crate) struct SyncState {
     pub(crate) partial: Vec<Arc<DesiredState>>,
     /// The order by which `accepted` is an earlier revision.
     pub(crate) rolled_back: Option<RolledBack>,
-    /// An order was judged since the last candidate was: it is the candidate's turn, if there is one.
-    pub(crate) order_judged: bool,
+    /// Whether it is the turn of an order to take it back.
+    pub(crate) turns: OrderTurns,
     /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
     pub(crate) interrupted: Option<Arc<DesiredState>>,
     /// The candidate, if it is refused.
@@ -305,7 +306,7 @@ impl SyncState {
             applied: None,
             partial: Vec::new(),
             rolled_back: None,
-            order_judged: false,
+            turns: OrderTurns::default(),
             interrupted: None,
             held: None,
             failures: Vec::new(),
@@ -343,6 +344,15 @@ impl SyncState {
         self.flagged.retain(|object, _| {
             looks && before.as_ref().is_some_and(|before| digest(before, object) == digest(desired, object))
         });
+    }
+
+    /// What its roll-out waits for has happened.
+    pub(crate) fn stop_waiting(&mut self) {
+        match self.phase {
+            Phase::Waiting { .. } => self.phase = Phase::Idle,
+            Phase::Preparing => self.turns.stop_waiting(),
+            Phase::Idle | Phase::Applying => {}
+        }
     }
 
     /// A judgement is over. With `key` nothing is left to do about it, unless somebody asked for another one meanwhile.

@@ -1,0 +1,223 @@
+//! Whose turn it is in a Sync: an order to take it back, or what its source has verified. Whoever may write orders keeps no
+//! commit from being rolled out, has no roll-out tried again before its time, and costs no more than one judgement now and
+//! then; and a roll-out that waits keeps nobody from ordering the Sync back.
+
+use std::time::{Duration, Instant};
+
+use crate::state::Phase;
+
+/// The pause between orders of one Sync in the long run, 15 a minute: at 16 signatures of less than 1 ms each, and 5 ms to
+/// open the mirror, junk takes 0.5 % of a core and 21,600 entries a day of a log that is made for 100,000.
+pub(crate) const PACE: Duration = Duration::from_secs(4);
+/// How many may come without a pause: as many as may count at once. After a restart all that are there are looked at once
+/// more, and somebody may be waiting.
+const BURST: u32 = 16;
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// That of an order, if one can be judged.
+    Order,
+    /// That of what is verified, or of what a roll-out left.
+    Candidate,
+    /// Nobody's: something is under way, or it is not time.
+    Nobody,
+}
+
+/// What is known of the turns of one Sync.
+#[derive(Debug, Default)]
+pub(crate) struct OrderTurns {
+    /// An order was judged since the last candidate was: it is the candidate's turn, if there is one.
+    judged: bool,
+    /// When the next order were judged if all came at the pace.
+    next: Option<Instant>,
+    /// When the roll-out is tried again that waits while an order is judged.
+    retry: Option<Instant>,
+}
+
+/// Whether a candidate may be judged in this phase.
+pub(crate) fn is_due(phase: Phase, now: Instant) -> bool {
+    match phase {
+        Phase::Idle => true,
+        Phase::Waiting { until } => until <= now,
+        Phase::Preparing | Phase::Applying => false,
+    }
+}
+
+impl OrderTurns {
+    /// Whether an order may be judged in this phase.
+    pub(crate) fn may_order(&self, phase: Phase, now: Instant) -> bool {
+        let ahead = PACE * BURST.saturating_sub(1);
+        matches!(phase, Phase::Idle | Phase::Waiting { .. }) && self.next.is_none_or(|next| next <= now + ahead)
+    }
+
+    /// Whose turn it is, if there is a candidate or an order. One order at most, then the candidate, once its time has come.
+    pub(crate) fn turn(&self, phase: Phase, has_candidate: bool, has_order: bool, now: Instant) -> Turn {
+        let is_due = is_due(phase, now);
+        let is_candidates = is_due && has_candidate && self.judged;
+        if has_order && !is_candidates && self.may_order(phase, now) {
+            return Turn::Order;
+        }
+        if is_due { Turn::Candidate } else { Turn::Nobody }
+    }
+
+    /// The judgement of an order begins in this phase.
+    pub(crate) fn order_begins(&mut self, phase: Phase, now: Instant) {
+        self.judged = true;
+        self.next = Some(self.next.map_or(now, |next| next.max(now)) + PACE);
+        self.retry = match phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Idle | Phase::Preparing | Phase::Applying => None,
+        };
+    }
+
+    /// It is over, and the phase is what it was.
+    pub(crate) fn order_ends(&mut self) -> Phase {
+        self.retry.take().map_or(Phase::Idle, |until| Phase::Waiting { until })
+    }
+
+    /// The judgement of a candidate begins.
+    pub(crate) fn candidate_begins(&mut self) {
+        self.judged = false;
+    }
+
+    /// Whether a roll-out waits while an order is judged.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// It waits no longer.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.retry = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Sync on a clock of our own, whose every roll-out fails and is tried again later each time, as in `apply`.
+    struct Clocked {
+        start: Instant,
+        now: Instant,
+        phase: Phase,
+        turns: OrderTurns,
+        attempts: u32,
+        /// What was done, with the seconds since the start.
+        orders: Vec<u64>,
+        rollouts: Vec<u64>,
+    }
+
+    impl Clocked {
+        fn new() -> Self {
+            let start = Instant::now();
+            let (orders, rollouts) = (Vec::new(), Vec::new());
+            Self { start, now: start, phase: Phase::Idle, turns: OrderTurns::default(), attempts: 0, orders, rollouts }
+        }
+
+        /// One turn of the loop, with junk that is always there or none at all. A judgement takes a turn.
+        fn turn(&mut self, has_candidate: bool, has_order: bool) {
+            let second = self.now.duration_since(self.start).as_secs();
+            if self.phase == Phase::Preparing {
+                self.phase = self.turns.order_ends();
+            }
+            match self.turns.turn(self.phase, has_candidate, has_order, self.now) {
+                Turn::Order => {
+                    self.orders.push(second);
+                    self.turns.order_begins(self.phase, self.now);
+                    self.phase = Phase::Preparing;
+                }
+                Turn::Candidate if has_candidate => {
+                    self.rollouts.push(second);
+                    self.turns.candidate_begins();
+                    self.phase = Phase::Waiting { until: self.now + crate::apply::retry_pause(self.attempts) };
+                    self.attempts += 1;
+                }
+                Turn::Candidate | Turn::Nobody => {}
+            }
+            self.now += Duration::from_millis(500);
+        }
+
+        fn run(mut self, seconds: u64, has_candidate: bool, has_order: bool) -> (Vec<u64>, Vec<u64>) {
+            for _ in 0..seconds * 2 {
+                self.turn(has_candidate, has_order);
+            }
+            (self.orders, self.rollouts)
+        }
+    }
+
+    /// However many orders come, a roll-out that fails is tried again when it would be without them.
+    #[test]
+    fn junk_has_no_roll_out_tried_again_early() {
+        let (none, quiet) = Clocked::new().run(600, true, false);
+        let (orders, flooded) = Clocked::new().run(600, true, true);
+        assert!(none.is_empty() && quiet.len() > 10 && flooded.len() == quiet.len(), "{quiet:?} {flooded:?}");
+        // A judgement under way takes half a second, and is not interrupted; what was late once stays so.
+        let late = |(flooded, quiet): (&u64, &u64)| flooded - quiet;
+        assert!(flooded.iter().zip(&quiet).map(late).all(|late| late <= 15), "{quiet:?} {flooded:?}");
+        let pauses = |all: &[u64]| all.windows(2).map(|two| two[1] - two[0]).collect::<Vec<_>>();
+        for (flooded, quiet) in pauses(&flooded).into_iter().zip(pauses(&quiet)) {
+            assert!((quiet..=quiet + 1).contains(&flooded), "{flooded} {quiet}");
+        }
+        // And what they cost is bounded: all that may count at once, then one in four seconds.
+        assert!((150..=150 + 16).contains(&orders.len()), "{orders:?}");
+        let in_a_minute = |from: u64| orders.iter().filter(|at| (from..from + 60).contains(*at)).count();
+        assert!(in_a_minute(0) <= 31 && (60..540).all(|from| in_a_minute(from) <= 16), "{orders:?}");
+    }
+
+    /// An order does not wait until the time of a failing roll-out has come.
+    #[test]
+    fn a_roll_out_that_waits_keeps_nobody_from_ordering() {
+        let mut sync = Clocked::new();
+        sync.attempts = 6;
+        sync.turn(true, false);
+        assert_eq!((sync.rollouts.len(), sync.orders.len()), (1, 0));
+        sync.turn(true, true);
+        assert_eq!((sync.rollouts.len(), sync.orders.len()), (1, 1));
+    }
+
+    /// One order, then the candidate, and the other way round.
+    #[test]
+    fn one_order_then_the_candidate() {
+        let (mut turns, start) = (OrderTurns::default(), Instant::now());
+        let mut done = Vec::new();
+        for number in 0..8_u32 {
+            // Both are always there, and it is always time.
+            let now = start + PACE * number;
+            let turn = turns.turn(Phase::Idle, true, true, now);
+            match turn {
+                Turn::Order => turns.order_begins(Phase::Idle, now),
+                _ => turns.candidate_begins(),
+            }
+            done.push(turn);
+        }
+        assert_eq!(done, [Turn::Order, Turn::Candidate].repeat(4));
+        // Without a candidate the next order has its turn, until there were too many; without orders candidates follow
+        // each other.
+        let now = start + PACE * 8;
+        for _ in 0..BURST {
+            assert_eq!(turns.turn(Phase::Idle, false, true, now), Turn::Order);
+            turns.order_begins(Phase::Idle, now);
+        }
+        assert_eq!(turns.turn(Phase::Idle, false, true, now), Turn::Candidate);
+        assert_eq!(turns.turn(Phase::Idle, false, true, now + PACE), Turn::Order);
+        assert_eq!(turns.turn(Phase::Idle, true, false, now + PACE), Turn::Candidate);
+        for phase in [Phase::Preparing, Phase::Applying] {
+            assert_eq!(turns.turn(phase, true, true, now + PACE), Turn::Nobody);
+        }
+    }
+
+    /// What a roll-out waits for may happen while an order is judged.
+    #[test]
+    fn a_roll_out_may_stop_waiting_meanwhile() {
+        let (mut turns, now) = (OrderTurns::default(), Instant::now());
+        let waiting = Phase::Waiting { until: now + PACE };
+        turns.order_begins(waiting, now);
+        assert!(turns.is_waiting());
+        assert_eq!(turns.order_ends(), waiting);
+        turns.order_begins(waiting, now);
+        turns.stop_waiting();
+        assert!(!turns.is_waiting());
+        assert_eq!(turns.order_ends(), Phase::Idle);
+    }
+}
