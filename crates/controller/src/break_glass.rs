@@ -9,7 +9,6 @@ use cluster::{Sighting, crd};
 use git::{Approvals, Attested, Mirror};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject, canonical_json};
-use plan::INSTANCE_LABEL;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use trust::{
@@ -20,12 +19,9 @@ use trust::{
 use crate::{
     break_glass_orders::{Answer, BreakGlassState, judged_about, tell_crowded},
     code::ControllerCode,
-    conditions::{Verdict, set},
+    conditions::Verdict,
     journal::Journal,
-    outbox::Status,
-    refusals::Refused,
-    report::regarding,
-    resources::{finding, key_of, label},
+    resources::{finding, key_of},
     source_gate::{SourceJob, keyless},
     state::{Dirty, Key, State},
 };
@@ -194,9 +190,18 @@ impl Overrides {
     }
 
     /// What the order of this name let through: another order may have had the name before, about another commit.
-    fn by(&self, key: &Key, commit: &str) -> Option<&Override> {
+    pub(crate) fn by(&self, key: &Key, commit: &str) -> Option<&Override> {
         let request = key.to_string();
         self.active.iter().find(|order| order.request == request && order.commit.to_string() == commit)
+    }
+
+    /// Whether the order of this name let this commit through, and that is over.
+    pub(crate) fn is_over(&self, key: &Key, commit: &str) -> bool {
+        let request = key.to_string();
+        let let_through = |(step, order): (&CommitId, &LetThrough)| {
+            step.to_string() == commit && order.by.request == request && order.by.order.commit == *step
+        };
+        self.by(key, commit).is_none() && self.let_through.iter().any(let_through)
     }
 
     /// What the condition of the GitSource says; nothing if it never said anything.
@@ -402,66 +407,6 @@ impl State {
         }
         self.dirty.extend(self.break_glasses.keys().cloned().map(Dirty::BreakGlass));
     }
-
-    /// What an order let through, if it did and that is not over.
-    fn used(&self, key: &Key, request: &BreakGlassState) -> Option<&Override> {
-        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
-        let overrides = &self.sources.get(&source)?.overrides;
-        overrides.by(key, &request.resource.spec.commit)
-    }
-
-    fn break_glass_refused(&mut self, key: &Key, finding: Finding, now: Timestamp) {
-        let Some(request) = self.break_glasses.get(key) else { return };
-        if self.used(key, request).is_some() {
-            // It did what it was for.
-            return;
-        }
-        // It has times in its words, and is judged again with every head.
-        let told = matches!(&request.answer, Answer::Refused(before) if before.code == finding.code);
-        let (revision, uid) = (request.resource.spec.commit.clone(), request.resource.metadata.uid.clone());
-        let owner = format!("BreakGlass {key}");
-        let findings = std::slice::from_ref(&finding);
-        if !told && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None }) {
-            tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
-            self.metrics.decided("refuse", finding.code.reason);
-            let regarding = regarding("BreakGlass", Some(&key.namespace), &key.name, uid);
-            self.announce(&regarding, findings, "BreakGlass", None);
-            self.log_refusal(owner, &revision, findings, None, now);
-        }
-        if let Some(request) = self.break_glasses.get_mut(key) {
-            request.answer = Answer::Refused(Box::new(finding));
-        }
-    }
-
-    /// Writes the status of a BreakGlass.
-    pub(crate) fn write_break_glass(&self, key: &Key, now: Timestamp) {
-        let Some(request) = self.break_glasses.get(key) else { return };
-        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
-        let is_there = self.sources.contains_key(&source);
-        if !is_there && !self.options.is_ours(label(&request.resource.metadata, INSTANCE_LABEL)) {
-            // Another controller's, as its GitSource may be.
-            return;
-        }
-        let ready = match (self.used(key, request), &request.answer) {
-            _ if !is_there => {
-                let (name, missing) = (format!("BreakGlass {key}"), format!("GitSource {source} is not there"));
-                Verdict::refused("Ready", &finding(ControllerCode::A141, &name, &missing, "an existing GitSource"))
-            }
-            (Some(order), _) => Verdict::yes("Ready", TrustCode::W701.entry().reason, order.finding().to_string()),
-            (None, Answer::Pending) => Verdict::unknown("Ready", "Pending", "it is not judged yet"),
-            (None, Answer::Good) => Verdict::no(
-                "Ready",
-                "NotNeeded",
-                "the commit is accepted without it, or refused for what no order waives",
-            ),
-            (None, Answer::Refused(finding) | Answer::Crowded(finding)) => Verdict::refused("Ready", finding),
-        };
-        let generation = request.resource.metadata.generation;
-        let mut status = request.resource.status.clone().unwrap_or_default();
-        status.observed_generation = generation;
-        set(&mut status.conditions, [ready], generation, now);
-        self.reporter.status(Status::BreakGlass(request.resource.clone(), Box::new(status)));
-    }
 }
 
 #[cfg(test)]
@@ -469,12 +414,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_of_the_same_name_about_another_commit_did_nothing() {
+    fn what_was_made_anew_is_over_for_its_order_alone() {
         let key = Key { namespace: "shop".to_owned(), name: "urgent".to_owned() };
-        let commits = ["a", "b"].map(|digit| digit.repeat(40));
+        let commit: CommitId = "a".repeat(40).parse().unwrap();
+        let step =
+            OverriddenStep { commit, predecessor: commit, code: "W302".to_owned(), found: "not hers".to_owned() };
         let mut overrides = Overrides::default();
-        let (commit, since): (CommitId, _) = (commits[0].parse().unwrap(), Timestamp::now());
-        overrides.add(Override {
+        overrides.add(Override { steps: vec![step], ..an_override(&key, commit) });
+        let is_over = |overrides: &Overrides, name: &str, commit: &str| {
+            overrides.is_over(&Key { name: name.to_owned(), ..key.clone() }, commit)
+        };
+        let (this, other) = (commit.to_string(), "b".repeat(40));
+        assert!(!is_over(&overrides, "urgent", &this));
+        overrides.active.clear();
+        assert!(is_over(&overrides, "urgent", &this));
+        assert!(!is_over(&overrides, "urgent", &other) && !is_over(&overrides, "another", &this));
+    }
+
+    fn an_override(key: &Key, commit: CommitId) -> Override {
+        let since = Timestamp::now();
+        Override {
             request: key.to_string(),
             commit,
             steps: Vec::new(),
@@ -492,7 +451,15 @@ mod tests {
                 not_after: since,
             },
             signatures: Vec::new(),
-        });
+        }
+    }
+
+    #[test]
+    fn an_order_of_the_same_name_about_another_commit_did_nothing() {
+        let key = Key { namespace: "shop".to_owned(), name: "urgent".to_owned() };
+        let commits = ["a", "b"].map(|digit| digit.repeat(40));
+        let mut overrides = Overrides::default();
+        overrides.add(an_override(&key, commits[0].parse().unwrap()));
         assert!(overrides.by(&key, &commits[0]).is_some() && overrides.by(&key, &commits[1]).is_none());
         assert!(overrides.by(&Key { name: "other".to_owned(), ..key }, &commits[0]).is_none());
     }

@@ -24,6 +24,8 @@ pub(crate) enum Answer {
     Refused(Box<Finding>),
     /// There are too many others: it is not judged yet.
     Crowded(Box<Finding>),
+    /// It was good until then, and nothing needed it.
+    Ended(Timestamp),
 }
 
 /// A BreakGlass.
@@ -32,11 +34,13 @@ pub(crate) struct BreakGlassState {
     pub(crate) resource: Box<crd::BreakGlass>,
     pub(crate) answer: Answer,
     first_seen: Timestamp,
+    /// Its time is over: it is judged no more.
+    is_over: bool,
 }
 
 impl BreakGlassState {
     pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp) -> Self {
-        Self { resource, answer: Answer::Pending, first_seen }
+        Self { resource, answer: Answer::Pending, first_seen, is_over: false }
     }
 
     fn is_about(&self, key: &Key, source: &Key) -> bool {
@@ -50,7 +54,7 @@ impl BreakGlassState {
         match self.answer {
             Answer::Good => (0, self.first_seen, Reverse(none)),
             Answer::Pending | Answer::Crowded(_) => (1, self.first_seen, Reverse(none)),
-            Answer::Refused(_) => (2, none, Reverse(self.first_seen)),
+            Answer::Refused(_) | Answer::Ended(_) => (2, none, Reverse(self.first_seen)),
         }
     }
 
@@ -81,10 +85,32 @@ impl BreakGlassState {
 
 /// The orders about a source that are judged with its next head.
 pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key) -> Vec<GateOrder> {
-    let about = orders.iter().filter(|(key, order)| order.is_about(key, source));
+    let about = orders.iter().filter(|(key, order)| order.is_about(key, source) && !order.is_over);
     let mut readable: Vec<_> = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?))).collect();
     readable.sort_by(|(one, of_one), (other, of_other)| (one, &of_one.key).cmp(&(other, &of_other.key)));
     readable.into_iter().take(MAX_ORDERS).map(|(_, order)| order).collect()
+}
+
+/// Orders whose time is over, as news, with why they are refused now unless they were good; they are judged no more. One that
+/// let something through stays what it is.
+pub(crate) fn take_ended(
+    orders: &mut BTreeMap<Key, BreakGlassState>,
+    is_used: impl Fn(&Key) -> bool,
+    now: Timestamp,
+) -> Vec<(Key, Option<Finding>)> {
+    let mut ended = Vec::new();
+    for (key, order) in orders.iter_mut().filter(|(key, order)| !order.is_over && !is_used(key)) {
+        let Ok(signed) = order.resource.spec.order(&key.namespace) else { continue };
+        let Some(over) = signed.expired(now) else { continue };
+        order.is_over = true;
+        if order.answer == Answer::Good {
+            order.answer = Answer::Ended(signed.not_after);
+            ended.push((key.clone(), None));
+        } else {
+            ended.push((key.clone(), Some(over)));
+        }
+    }
+    ended
 }
 
 /// Says of those that are not judged with the next head either that there are too many; returns which, if that is news.
@@ -166,5 +192,27 @@ mod tests {
         expected.extend(keys(20..32).into_iter().rev());
         assert_eq!(judged(&orders), expected);
         assert!(judged_about(&orders, &source("other")).is_empty());
+    }
+    /// What is told when the time of an order is over, and that it is told once.
+    #[test]
+    fn orders_end_without_a_head() {
+        let mut orders = orders(4);
+        let junk = || Box::new(finding(ControllerCode::A142, "BreakGlass shop/one", "nobody signed it", "a signature"));
+        orders.get_mut(&key(1)).unwrap().answer = Answer::Good;
+        orders.get_mut(&key(2)).unwrap().answer = Answer::Refused(junk());
+        let end: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+        let later = end + std::time::Duration::from_secs(1);
+        let used = |used: &Key| *used == key(3);
+        assert!(take_ended(&mut orders, used, end).is_empty());
+        let ended = take_ended(&mut orders, used, later);
+        let told: Vec<_> =
+            ended.iter().map(|(key, why)| (key.clone(), why.as_ref().map(|why| why.code.code))).collect();
+        assert_eq!(told, [(key(0), Some("W702")), (key(1), None), (key(2), Some("W702"))]);
+        let why = &ended[0].1.as_ref().unwrap().found;
+        assert_eq!(why, "it expired 2026-01-01T01:00:00Z, and it is 2026-01-01T01:00:01Z");
+        assert_eq!(orders[&key(1)].answer, Answer::Ended(end));
+        assert!(take_ended(&mut orders, used, later).is_empty());
+        // What is over takes no place of one that is not.
+        assert_eq!(judged(&orders), [key(3)]);
     }
 }

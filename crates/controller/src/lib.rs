@@ -9,7 +9,7 @@
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
 //! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns` |
-//! | what lets a commit through that those who made it may not make | `break_glass` |
+//! | what lets a commit through that those who made it may not make | `break_glass`, `break_glass_orders`, `break_glass_status` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
 //! | what survives the loss of a mirror | `archives` |
@@ -36,6 +36,7 @@ mod archives;
 mod beside;
 mod break_glass;
 mod break_glass_orders;
+mod break_glass_status;
 mod claims;
 mod code;
 mod conditions;

@@ -85,6 +85,7 @@ impl State {
         self.forget_undeclared_failures();
         self.end_fights();
         self.record_counts(jiff::Timestamp::now());
+        self.end_break_glasses(jiff::Timestamp::now());
         let (sources, syncs) = (&self.sources, &self.syncs);
         self.hooks.retain(|key| sources.contains_key(key));
         self.metrics.retain(|owner| {

@@ -208,16 +208,23 @@ impl SignedOrder {
         {
             return Err(self.invalid(format!("its nonce has {} bytes", nonce.len()), "1 to 128"));
         }
-        let (now, end) = (seen.now, self.not_after);
-        if now > end {
-            return Err(self.invalid(format!("it expired {end}, and it is {now}"), "one whose time is not over"));
+        if let Some(over) = self.expired(seen.now) {
+            return Err(over);
         }
-        let ahead = self.kind.max_ahead();
+        let (end, ahead) = (self.not_after, self.kind.max_ahead());
         if seen.first.checked_add(ahead).is_ok_and(|latest| latest < end) {
             let found = format!("it counts until {end}, and was first seen {}", seen.first);
             return Err(self.invalid(found, &format!("an end at most {} hours ahead", ahead.as_secs() / 3_600)));
         }
         Ok(())
+    }
+
+    /// Its own code if its time is over.
+    #[must_use]
+    pub fn expired(&self, now: Timestamp) -> Option<Finding> {
+        let end = self.not_after;
+        let found = || format!("it expired {end}, and it is {now}");
+        (now > end).then(|| self.invalid(found(), "one whose time is not over"))
     }
 
     /// It is not obeyed, whoever signed it.
