@@ -14,7 +14,7 @@ use plan::{ApprovedPlan, DriftReport, PlanOrigin, SyncRef, VerdictInputs};
 use serde_json::{Value, json};
 use trust::{AuthorizedCommit, TrustRootSpec};
 
-use crate::{refusals::Refused, removal::Dropped};
+use crate::{refusals::Refused, released::Released, removal::Dropped};
 
 /// The most bytes of differences in one body: half of what the log takes, the other half for 10,000
 /// objects by name and digest at 400 bytes each. Beyond it fields are counted, not listed.
@@ -70,6 +70,8 @@ pub(crate) struct AcceptedHead<'a> {
     pub root_before: Option<&'a TrustRootSpec>,
     /// The commit.
     pub commit: &'a AuthorizedCommit,
+    /// The tag by which it was released, if the tracked ref is one.
+    pub released: Option<&'a Released>,
     /// Digest of its policies.
     pub policies: Digest,
     /// Spec and TrustRoot: after a restart they stay in force while the ones in the cluster cannot be used.
@@ -113,6 +115,10 @@ impl Journal {
         let subject = [("gate", "source"), ("source", accepted.source), ("ref", &root.r#ref)];
         let mut entry = entry(EntryKind::Advance, now, subject);
         describe_commit(&mut entry, root, accepted.commit);
+        if let Some(Released { name, id, by }) = accepted.released {
+            let tag = [("tag", format!("{name} {id}")), ("releasedBy", by.clone())];
+            entry.subject.extend(tag.map(|(field, value)| (field.to_owned(), value)));
+        }
         entry.digests.insert("policy".to_owned(), accepted.policies.to_string());
         if let Some(before) = accepted.root_before.filter(|before| *before != root) {
             let digest = |root: &TrustRootSpec| Digest::of(&root.canonical()).to_string();

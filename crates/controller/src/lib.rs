@@ -71,6 +71,7 @@ mod partial_advance_tests;
 mod prune_trailer;
 mod refusals;
 mod refuse;
+mod released;
 mod remember;
 mod removal;
 mod render_cache;

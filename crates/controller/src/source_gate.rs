@@ -16,7 +16,7 @@ use manifest::{Digest, Finding};
 use policy::PolicySet;
 use trust::{
     AuthorizedCommit, CommitId, Head, History, HistoryError, Judgement, ObeyedOrder, SignatureCache, Start, TagId,
-    TagVerdict, TrustCode, TrustFile, TrustRootSpec, Verifiers, Waivers, judge_waiving,
+    TrustCode, TrustFile, TrustRootSpec, Verifiers, Waivers, judge_waiving,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     fault::FaultPoint,
     floor::{Floors, Owner, unreadable},
     freshness::{Beat, Beside},
+    released::Released,
     schedule::backoff,
     state::Held,
 };
@@ -153,7 +154,7 @@ pub(crate) struct Verified {
     /// The trust file of its tree, which judges what comes next.
     pub trust_file: Arc<TrustFile>,
     /// The tag by which it was released, and by whom, if the tracked ref is one and that was judged since the start.
-    pub released: Option<String>,
+    pub released: Option<Released>,
     /// Why nothing of it may be rolled out: files in it are as steps left them that are revoked by now.
     pub broken: Option<Finding>,
     /// What it came to under the TrustRoot that was asked about last: asked with each event, hashed with each TrustRoot.
@@ -378,7 +379,7 @@ impl Judging<'_> {
             let findings = judgement.refusal().cloned().into_iter().collect();
             return refuse(*failed, findings, self.good_prefix(judgement));
         };
-        let released = judgement.tag().and_then(released);
+        let released = judgement.tag().and_then(Released::by);
         let verified = read_verified(self.history.objects, commit, judgement.broken().cloned())
             .map(|verified| Verified { released, ..verified });
         match (verified, judgement.broken()) {
@@ -418,11 +419,6 @@ impl Judging<'_> {
         let up_to = self.up_to((&before.commit).into(), None);
         if up_to.refusal().is_some() { None } else { self.good_prefix(&up_to) }
     }
-}
-
-/// By which tag of whom a revision was released.
-fn released(tag: &TagVerdict) -> Option<String> {
-    tag.signer.as_ref().map(|signer| format!("tag {} by {} ({})", tag.name, signer.principal, signer.key))
 }
 
 /// Every step that changes `policies/` or `waivers/` must leave a set that compiles.

@@ -206,6 +206,7 @@ pub(crate) fn record(
         root: &job.root,
         root_before: before.as_ref(),
         commit: &verified.commit,
+        released: verified.released.as_ref(),
         policies: verified.policies.digest(),
         obeyed: &serde_json::json!({ "spec": spec, "trustRoot": &*job.root }),
     };

@@ -169,7 +169,7 @@ impl State {
                 prefix.into_iter().for_each(|verified| self.raise_floor(key, &verified.commit, &root));
             }
             SourceOutcome::Accepted { judged, verified, by_order, .. } => {
-                tracing::info!(source = %key, commit = %verified.commit.id(), released = verified.released, policies = verified.policies.policies().len(), "verified");
+                tracing::info!(source = %key, commit = %verified.commit.id(), released = verified.released.as_ref().map(tracing::field::display), policies = verified.policies.policies().len(), "verified");
                 source.held = None;
                 source.head = Some(judged.head);
                 source.judged = Some(LastJudged::of(judged));
