@@ -9,8 +9,7 @@ use testkit::Metrics;
 
 use crate::stage::{SOURCE, Setup, Stage, Test, config_map};
 
-/// Four turns of the loop, at each of which hints are heard: what was not heard by then is not.
-const PAUSE: Duration = Duration::from_secs(2);
+const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 const TOKEN: &str = "what the forge knows as well";
 
 /// Sends what an older GitLab sends; status and text of the answer.
@@ -35,17 +34,20 @@ fn polls(stage: &Stage<'_>) -> Result<f64> {
     stage.metrics()?.sum("writ_source_polls_total", &[]).context("polls are not counted")
 }
 
-/// Waits until there were so many polls, and until there would have been more.
+/// As many polls as there were by now, and one more that somebody asks for: it comes after all that was heard before it, for
+/// each turn of the loop begins the polls that hints ask for, and a source is polled once at a time.
 fn polled(stage: &mut Stage<'_>, count: f64) -> Test {
-    let address = stage.address()?;
-    stage.wait(&format!("there were {count} polls"), |_| {
-        let found = Metrics::scrape(&address)?.sum("writ_source_polls_total", &[]);
-        ensure!(found >= Some(count), "{found:?}");
+    stage.heals()?;
+    stage.poke()?;
+    stage.wait("the poll is over", |view| {
+        let source = view.source()?;
+        let (asked, answered) =
+            (&source["metadata"]["annotations"][REQUESTED_AT], &source["status"]["lastHandledReconcileAt"]);
+        ensure!(asked.is_string() && asked == answered, "{asked} is asked for, {answered} is over");
         Ok(())
     })?;
-    std::thread::sleep(PAUSE);
     let found = polls(stage)?;
-    ensure!(found == count, "there were {found} polls, not {count}");
+    ensure!(found == count + 1.0, "there were {found} polls, not {count} and one more");
     Ok(())
 }
 
@@ -55,22 +57,22 @@ fn a_push_arrives_with_its_webhook() -> Test {
     let (address, path) = (stage.webhooks()?, format!("/hooks/{}/{SOURCE}", stage.view.namespace));
     stage.repo.write("apps/settings.yaml", config_map("settings", "new"))?;
     let commit = stage.repo.commit_signed(&stage.people.sre, "change settings")?;
-    // As somebody pushes: nobody tells writ, and the next poll is an hour away.
-    stage.push_aside("main", "main")?;
     let before = polls(&stage)?;
     let body = format!("{{\"after\": \"{commit}\"}}");
     let wrong = post(&address, &path, "what the forge does not know", &body)?;
     let unknown = post(&address, "/hooks/elsewhere/config", TOKEN, &body)?;
     ensure!(wrong.0 == "403" && wrong == unknown, "{wrong:?} {unknown:?}");
     polled(&mut stage, before)?;
+    // As somebody pushes: nobody tells writ, and the next poll is an hour away.
+    stage.push_aside("main", "main")?;
     let genuine = post(&address, &path, TOKEN, &body)?;
     ensure!(genuine.0 == "202", "{genuine:?}");
     stage.applied(&commit)?;
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "new");
-    polled(&mut stage, before + 1.0)?;
+    polled(&mut stage, before + 2.0)?;
     let replay = post(&address, &path, TOKEN, &body)?;
     ensure!(replay.0 == "200", "{replay:?}");
-    polled(&mut stage, before + 1.0)?;
+    polled(&mut stage, before + 3.0)?;
     let source = format!("{}/{SOURCE}", stage.view.namespace);
     let metrics: Metrics = stage.metrics()?;
     let counted =
