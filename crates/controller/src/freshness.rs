@@ -10,11 +10,11 @@ use std::time::Duration;
 use git::{Heartbeats, Mirror, Objects, Polled, Remote};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject};
-use trust::{CommitId, Freshness, Heard, TrustCode, TrustFile, hear};
+use trust::{CommitId, Freshness, Heard, TrustCode, TrustFile, Verifiers, hear};
 
 use crate::{
     floor::descends,
-    source_gate::{SourceJob, SourceOutcome},
+    source_gate::{SourceJob, SourceOutcome, keyless},
     state::{Dirty, Key, State},
 };
 
@@ -94,9 +94,10 @@ impl Beside {
 
 /// The newest heartbeat that counts by this trust file: among those that are there, and what was heard before.
 fn listen(job: &SourceJob, beside: &Beside, objects: &Objects, file: &TrustFile, now: Timestamp) -> Listened {
-    let known = Some(&*job.signatures);
+    let keyless = file.has_identities().then(|| keyless(&job.root)).flatten();
+    let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
     let found = beside.heartbeats.envelopes().map_err(|error| error.to_string());
-    let found = found.and_then(|envelopes| hear(&envelopes, &job.root, file, now, known));
+    let found = found.and_then(|envelopes| hear(&envelopes, &job.root, file, now, with));
     let before = job.heard.as_ref().filter(|before| before.under == file.digest());
     let (heard, is_listed) = match (found, before) {
         (Ok(found), Some(before)) if before.heard.heartbeat.time > found.heartbeat.time => {

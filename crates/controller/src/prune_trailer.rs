@@ -3,7 +3,12 @@
 use git::Objects;
 use manifest::RepoPath;
 use plan::PruneTrailer;
-use trust::{CommitId, CommitObject, Credit, History as _, HistoryError, MAX_CHANGED_PATHS, TrustFile};
+use trust::{
+    ArmorFormat, CommitId, CommitObject, Credit, History as _, HistoryError, MAX_CHANGED_PATHS, TrustFile,
+    TrustRootSpec, Verifiers,
+};
+
+use crate::source_gate::keyless;
 
 /// The trailer that lifts the prune guard.
 const TRAILER: &str = "Writ-Prune:";
@@ -18,6 +23,8 @@ const MAX_COMMITS: usize = 1_000;
 pub(crate) struct Asked<'a> {
     /// The trust file that is in force.
     pub trust: &'a TrustFile,
+    /// The TrustRoot, which says what keyless signatures are verified by.
+    pub root: Option<&'a TrustRootSpec>,
     /// The revision that was applied last; without one only the head is asked.
     pub since: Option<&'a CommitId>,
     /// What is to be applied.
@@ -87,8 +94,10 @@ fn may_speak(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Resu
 /// Whether the signer may change each file of the folder that was changed or removed since the applied revision, or each
 /// one that is there if none was. Nobody authorised an empty commit for any path, so it is done here.
 fn may_change(objects: &Objects, asked: Asked<'_>, commit: &CommitObject) -> Result<bool, HistoryError> {
-    let Asked { trust, since, folder, .. } = asked;
-    let Some(signer) = trust.signer_of_commit(commit) else { return Ok(false) };
+    let Asked { trust, root, since, folder, .. } = asked;
+    let keyless = root.filter(|_root| commit.signature_format() == Some(ArmorFormat::X509)).and_then(keyless);
+    let with = Verifiers { known: None, keyless: keyless.as_ref().map(|one| one as _) };
+    let Some(signer) = trust.signer_of_commit(commit, with) else { return Ok(false) };
     let credit = Credit::of_author(signer);
     let changed = match since {
         Some(since) => objects.changes_below(Some(since), &commit.id, folder)?,

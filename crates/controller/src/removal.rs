@@ -178,7 +178,7 @@ impl State {
         let Some(verified) = self.sources.get(&source).and_then(|state| state.verified.clone()) else {
             return;
         };
-        let mirror = self.mirror_of(&source);
+        let (mirror, root) = (self.mirror_of(&source), self.root_of(&source));
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.phase = Phase::Preparing;
         if let Some(accepted) = state.accepted.take() {
@@ -192,8 +192,8 @@ impl State {
                 let said =
                     Mirror::open(&mirror).map_err(|error| git::GitError::from(error).finding()).and_then(|mirror| {
                         let since: Option<CommitId> = since.parse().ok();
-                        let asked =
-                            Asked { trust: &verified.trust_file, since: since.as_ref(), head: &head, folder: &folder };
+                        let (trust, root) = (&*verified.trust_file, root.as_deref());
+                        let asked = Asked { trust, root, since: since.as_ref(), head: &head, folder: &folder };
                         prune_trailer::said(mirror.objects(), asked)
                             .map_err(|error| crate::floor::unreadable(&head, &error))
                     });

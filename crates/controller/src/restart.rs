@@ -322,11 +322,11 @@ impl State {
     /// What is needed to render a Sync's path, whatever became of its source.
     #[must_use]
     pub(crate) fn render_job(&self, sync: &SyncRef) -> Option<SyncJob> {
-        let state = self.syncs.get(sync)?;
-        let source = self.source_key(sync)?;
+        let (state, source) = (self.syncs.get(sync)?, self.source_key(sync)?);
         Some(SyncJob {
             mirror: self.mirror_of(&source),
             archive: self.archive_of(&source),
+            root: self.root_of(&source),
             sync: sync.clone(),
             spec: state.obeyed.clone()?,
             own_namespace: self.options.namespace.clone(),

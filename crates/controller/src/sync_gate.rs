@@ -14,7 +14,7 @@ use manifest::{
 };
 use plan::{DesiredState, DesiredStateError, InstanceId, PruneTrailer, SyncRef, SyncSpec};
 use policy::Operation;
-use trust::{AuthorizedCommit, CommitId, DeclaredObject};
+use trust::{AuthorizedCommit, CommitId, DeclaredObject, TrustRootSpec};
 
 use crate::{
     fault::FaultPoint,
@@ -40,6 +40,8 @@ pub(crate) struct SyncJob {
     pub instance: InstanceId,
     /// For the digests of sensitive objects.
     pub(crate) digest_key: DigestKey,
+    /// The TrustRoot of its source.
+    pub(crate) root: Option<Arc<TrustRootSpec>>,
     /// The cluster.
     pub cluster: ClusterId,
     /// Its kinds.
@@ -107,7 +109,8 @@ pub(crate) fn prepare_again(
 fn trailer(job: &SyncJob, verified: &Verified) -> Result<PruneTrailer, Vec<Finding>> {
     let mirror = Mirror::open(&job.mirror).map_err(|error| vec![git::GitError::from(error).finding()])?;
     let (trust, head) = (&verified.trust_file, verified.commit.id());
-    let asked = Asked { trust, since: job.since.as_ref(), head: &head, folder: &job.spec.path };
+    let (root, since) = (job.root.as_deref(), job.since.as_ref());
+    let asked = Asked { trust, root, since, head: &head, folder: &job.spec.path };
     prune_trailer::said(mirror.objects(), asked).map_err(|error| vec![crate::floor::unreadable(&head, &error)])
 }
 

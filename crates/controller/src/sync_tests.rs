@@ -133,6 +133,7 @@ impl Shop {
         SyncJob {
             mirror: self.world.mirror("a"),
             archive: self.world.archive("a"),
+            root: None,
             sync: sync(),
             spec: self.spec.clone(),
             own_namespace: "writ-system".to_owned(),
@@ -365,7 +366,7 @@ Writ-Prune: 5",
     );
     let mirror = git::Mirror::open(&shop.world.mirror("a")).unwrap();
     let said = |since: Option<&CommitId>, head: &CommitId| {
-        let asked = Asked { trust: &verified.trust_file, since, head, folder: &shop.spec.path };
+        let asked = Asked { trust: &verified.trust_file, root: None, since, head, folder: &shop.spec.path };
         prune_trailer::said(mirror.objects(), asked).unwrap().0
     };
     assert_eq!(said(Some(&base), &later), Some(3), "two pushes before one poll");

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CLOCK_SKEW, CommitId, PrincipalKind, SignatureCache, TrustFile, TrustRootSpec,
+    CLOCK_SKEW, CommitId, PrincipalKind, TrustFile, TrustRootSpec, Verifiers,
     detached::Keys,
     envelope::{EnvelopeError, MAX_ENVELOPES, open},
     instants::Instants,
@@ -111,9 +111,9 @@ pub fn hear(
     root: &TrustRootSpec,
     policy: &TrustFile,
     now: Timestamp,
-    known: Option<&SignatureCache>,
+    with: Verifiers<'_>,
 ) -> Result<Heard, String> {
-    let listener = Listener { root, policy, now, verifier: Verifier::new(known.into()) };
+    let listener = Listener { root, policy, now, verifier: Verifier::new(with) };
     let (mut newest, mut reasons): (Option<Heard>, Vec<String>) = (None, Vec::new());
     for text in envelopes.iter().take(MAX_ENVELOPES) {
         match listener.one(text) {

@@ -8,8 +8,8 @@ use manifest::{CodeEntry, Finding};
 
 use crate::{
     CommitObject, KeyFingerprint, KeylessSignature, PrincipalKey, Revoked, SignatureFormat, Signer, SshSignature,
-    TrustCode, TrustFile,
-    instants::Instants,
+    TrustCode, TrustFile, Verifiers,
+    instants::{Instants, committer_time},
     openpgp::OpenPgpSignature,
     refusal::refuse_by,
     repair::resign,
@@ -71,6 +71,23 @@ impl TrustFile {
             VerifiedSignature::Keyless(signature) => self.signer_by_account(signature, instants),
         }?;
         Ok((signer, signature))
+    }
+
+    /// The principal whose signature a commit carries that fits it; a keyless one names nobody without its verifier. Whether
+    /// the trust file has the key in force is another question.
+    #[must_use]
+    pub fn signer_of_commit(&self, commit: &CommitObject, with: Verifiers<'_>) -> Option<&str> {
+        let instants = Instants { committer: committer_time(commit)?, first_sight: None };
+        let verified = Signed::Commit(commit).verify(self, &instants, Verifier::new(with)).ok()?;
+        match verified {
+            VerifiedSignature::Ssh(signature) => self.signer_of(&signature),
+            VerifiedSignature::OpenPgp(signature) => {
+                self.certificate_holder(&signature.certificate()).map(|(name, _pin)| name)
+            }
+            VerifiedSignature::Keyless(signature) => {
+                self.identity_holder(&signature.signer.fingerprint()).map(|(name, _key)| name)
+            }
+        }
     }
 
     /// The principal whose SSH signature this is.

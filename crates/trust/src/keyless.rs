@@ -107,6 +107,15 @@ impl KeylessError {
         }
     }
 
+    /// The refusal as a finding about `subject`; `fix` is how that subject is signed again.
+    pub(crate) fn finding(&self, subject: Subject, fix: String) -> Finding {
+        let found = match self {
+            Self::Armor(reason) => format!("{self}: {reason}"),
+            _ => self.to_string(),
+        };
+        Finding { code: self.code().entry(), subject, rule: None, found, needed: self.needed().to_owned(), fix }
+    }
+
     const fn needed(&self) -> &'static str {
         match self {
             Self::Armor(_) => "the armour that gitsign writes",
@@ -122,30 +131,36 @@ impl KeylessError {
     }
 }
 
+/// Verifies an armoured CMS message over `message`.
+pub(crate) fn verify_cms(
+    armoured: &[u8],
+    message: &[u8],
+    verifier: Option<&dyn KeylessVerifier>,
+) -> Result<KeylessSignature, KeylessError> {
+    let cms = dearmor_cms(armoured).map_err(KeylessError::Armor)?;
+    able(verifier)?.verify(&cms, message)
+}
+
+/// What verifies, if there is one.
+fn able(verifier: Option<&dyn KeylessVerifier>) -> Result<&dyn KeylessVerifier, KeylessError> {
+    let unable = || KeylessError::NotSupported("a keyless signature, which nothing here verifies".to_owned());
+    verifier.ok_or_else(unable)
+}
+
 impl CommitObject {
     /// Verifies the signature over the payload as a keyless one.
     ///
     /// # Errors
     /// W201, W203, W205, W206 or W208 as [`KeylessError`] says; W208 without a verifier.
     pub(crate) fn verify_keyless(&self, verifier: Option<&dyn KeylessVerifier>) -> Result<KeylessSignature, Finding> {
-        let verify = || {
-            let armored = self.signature.as_deref().unwrap_or_default();
-            let cms = dearmor_cms(armored).map_err(KeylessError::Armor)?;
-            let unable = || KeylessError::NotSupported("a keyless signature, which nothing here verifies".to_owned());
-            verifier.ok_or_else(unable)?.verify(&cms, &self.payload)
-        };
-        verify().map_err(|error: KeylessError| {
-            let (code, needed) = (error.code().entry(), error.needed().to_owned());
+        let armoured = self.signature.as_deref().unwrap_or_default();
+        verify_cms(armoured, &self.payload, verifier).map_err(|error| {
             let once = "git config gitsign.rekorMode offline";
             let fix = match error {
                 KeylessError::NoTime(_) => format!("{once} && {}", resign_keyless(self)),
                 _ => resign_keyless(self),
             };
-            let found = match &error {
-                KeylessError::Armor(reason) => format!("{error}: {reason}"),
-                _ => error.to_string(),
-            };
-            Finding { code, subject: Subject::Commit(self.id.to_string()), rule: None, found, needed, fix }
+            error.finding(Subject::Commit(self.id.to_string()), fix)
         })
     }
 

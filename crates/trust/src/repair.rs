@@ -69,6 +69,11 @@ pub(crate) fn sign_tag_openpgp(name: &str, commit: &str) -> String {
     sign_tag_with(SIGN_OPENPGP, name, commit)
 }
 
+/// The same with gitsign.
+pub(crate) fn sign_tag_keyless(name: &str, commit: &str) -> String {
+    sign_tag_with(SIGN_KEYLESS, name, commit)
+}
+
 fn sign_tag_with(options: &str, name: &str, commit: &str) -> String {
     let (tag, pushed) = (manifest::shell_quote(name), manifest::shell_quote(&format!("refs/tags/{name}")));
     format!("git {options} tag --sign --force -m {tag} {tag} {commit} && git push --force origin {pushed}")

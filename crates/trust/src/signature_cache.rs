@@ -17,9 +17,10 @@ use std::{
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessSignature, KeylessVerifier, NAMESPACE_GIT,
-    SshSignature, SshsigError, TrustFile,
+    ArmorFormat, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessError, KeylessSignature, KeylessVerifier,
+    NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
     instants::Instants,
+    keyless::verify_cms,
     openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
     signed_by::SignedBy,
     still_holds::Looked,
@@ -218,6 +219,11 @@ impl<'a> Verifier<'a> {
         Self { cache: with.known, keyless: with.keyless }
     }
 
+    /// What it was made of.
+    pub(crate) const fn parts(self) -> Verifiers<'a> {
+        Verifiers { known: self.cache, keyless: self.keyless }
+    }
+
     /// Verifies the signature of a commit as a keyless one.
     pub(crate) fn keyless(self, object: &CommitObject) -> Result<KeylessSignature, Finding> {
         let verify = || object.verify_keyless(self.keyless);
@@ -226,6 +232,13 @@ impl<'a> Verifier<'a> {
         };
         let basis = Digest::from_bytes(basis);
         cache.keyless(question(object.id.as_bytes(), KEYLESS, object.payload_sha256, armoured, basis), verify)
+    }
+
+    /// Verifies a CMS signature over another message than a commit.
+    pub(crate) fn cms(self, armoured: &[u8], message: &[u8]) -> Result<KeylessSignature, KeylessError> {
+        let verify = || verify_cms(armoured, message, self.keyless);
+        let (Some(cache), Some(basis)) = (self.cache, self.basis()) else { return verify() };
+        cache.keyless(question(&[], KEYLESS, Digest::of(message), armoured, Digest::from_bytes(basis)), verify)
     }
 
     /// What keyless signatures are verified by, for [`trust_digest`](crate::trust_digest).

@@ -14,7 +14,7 @@ use crate::{
     git_ref::tag_name,
     holder::Uncounted,
     person,
-    repair::{sign_tag, sign_tag_openpgp},
+    repair::{sign_tag, sign_tag_keyless, sign_tag_openpgp},
 };
 
 /// The most bytes a tag object may have: release notes of a thousand pages, and what a commit may have.
@@ -88,8 +88,8 @@ impl TagObject {
         Err(self.refuse(refused))
     }
 
-    /// A refusal of it that a new tag of the same commit mends. Who signed with OpenPGP is told how to do so again, unless
-    /// that is what is refused.
+    /// A refusal of it that a new tag of the same commit mends. Who signed with OpenPGP or gitsign is told how to do so again,
+    /// unless that is what is refused.
     pub(crate) fn refuse(&self, refused: Refused) -> Finding {
         let fix = self.sign_again(refused.code.entry());
         finding(&self.id, refused, fix)
@@ -104,8 +104,12 @@ impl TagObject {
     }
 
     fn sign_again(&self, code: &'static CodeEntry) -> String {
-        let by_gpg = self.signature_format() == Some(ArmorFormat::OpenPgp) && code != TrustCode::W208.entry();
-        let sign = if by_gpg { sign_tag_openpgp } else { sign_tag };
+        let sign = match self.signature_format() {
+            _ if code == TrustCode::W208.entry() => sign_tag,
+            Some(ArmorFormat::OpenPgp) => sign_tag_openpgp,
+            Some(ArmorFormat::X509) => sign_tag_keyless,
+            Some(ArmorFormat::Ssh) | None => sign_tag,
+        };
         sign(&self.name, &self.commit.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use manifest::Subject;
 
 use crate::{
-    ArmorFormat, CommitObject, KeylessSignature, MAX_ARMOR_BYTES, SshSignature, TrustCode, TrustFile,
+    ArmorFormat, CommitObject, KeylessSignature, MAX_ARMOR_BYTES, NAMESPACE_GIT, SshSignature, TrustCode, TrustFile,
     holder::Uncounted,
     instants::Instants,
     openpgp::{OpenPgpSignature, OpenPgpVerifier as _},
@@ -92,8 +92,12 @@ impl Signed<'_> {
     fn by_account(self, verifier: Verifier<'_>) -> Result<VerifiedSignature, Uncounted> {
         match self {
             Self::Commit(object) => Ok(VerifiedSignature::Keyless(verifier.keyless(object)?)),
+            Self::Message { signature, message, namespace: NAMESPACE_GIT } => {
+                let verified = verifier.cms(signature, message);
+                Ok(VerifiedSignature::Keyless(verified.map_err(|error| error.finding(nothing(), String::new()))?))
+            }
             Self::Message { .. } => {
-                let found = "an X.509 signature, which only commits carry";
+                let found = "an X.509 signature, which only commits and tags carry";
                 Err(Uncounted::again(TrustCode::W208, found, "an SSH or OpenPGP signature"))
             }
         }

@@ -7,7 +7,9 @@ mod memory;
 
 use memory::{World, at, person, policy};
 use proptest::prelude::*;
-use trust::{Heard, Heartbeat, NAMESPACE_APPROVAL, NAMESPACE_HEARTBEAT, TrustFile, envelope, envelope_message, hear};
+use trust::{
+    Heard, Heartbeat, NAMESPACE_APPROVAL, NAMESPACE_HEARTBEAT, TrustFile, Verifiers, envelope, envelope_message, hear,
+};
 
 /// The time of a heartbeat, and of listening.
 const NOW: i64 = 1_800_000_000;
@@ -32,7 +34,7 @@ fn signed(heartbeat: &Heartbeat, who: &str, namespace: &str) -> Vec<u8> {
 }
 
 fn heard(world: &World, envelopes: &[Vec<u8>]) -> Result<Heard, String> {
-    hear(envelopes, &world.root, &file(), at(NOW), None)
+    hear(envelopes, &world.root, &file(), at(NOW), Verifiers::default())
 }
 
 /// What comes of one heartbeat with this edit, signed by `who`.
@@ -54,7 +56,7 @@ fn people_and_machines_speak_and_forges_and_strangers_do_not() {
     let world = World::new();
     let envelopes = [signed(&of(&world, NOW), "relbot", NAMESPACE_HEARTBEAT)];
     let forges = TrustFile::parse(text.as_bytes()).unwrap();
-    let refused = hear(&envelopes, &world.root, &forges, at(NOW), None);
+    let refused = hear(&envelopes, &world.root, &forges, at(NOW), Verifiers::default());
     assert_eq!(refused.unwrap_err(), "relbot is a forge, which counts for nothing");
 }
 

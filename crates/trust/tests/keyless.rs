@@ -10,8 +10,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Digest;
 use memory::{BASE, Tree, World, at, code, config_map, path, person, policy, put_policy};
 use trust::{
-    CommitId, KeyFingerprint, KeylessError, KeylessIdentity, KeylessSignature, KeylessVerifier, SignatureCache, Start,
-    TrustFile, Verifiers, judge_with, trust_digest,
+    CommitId, CommitObject, KeyFingerprint, KeylessError, KeylessIdentity, KeylessSignature, KeylessVerifier,
+    SignatureCache, Start, TrustFile, Verifiers, judge_with, trust_digest,
 };
 
 const ISSUER: &str = "https://accounts.example.com";
@@ -200,6 +200,63 @@ fn a_revoked_account_is_refused_and_works_backwards() {
     assert!(
         refusal(&world, later).starts_with("W304: signed as bob@example.com of https://accounts.example.com (keyless:")
     );
+}
+
+/// The verdict on a tag of the introduction that bob's account signed.
+fn tag(world: &mut World, wrong: &str, keyless: Option<&dyn KeylessVerifier>) -> String {
+    let time = world.now;
+    let payload = format!(
+        "object {}\ntype commit\ntag v1\ntagger A <a@example.com> {time} +0000\n\nrelease\n",
+        world.introduction
+    );
+    let armour = armor(&format!("{ISSUER}\n{BOB}\n{time}\n{}\n{wrong}\n", Digest::of(payload.as_bytes())));
+    let head = world.memory.plant_tag(format!("{payload}{armour}").into_bytes(), world.introduction);
+    let with = Verifiers { known: None, keyless };
+    let judgement = judge_with(&world.memory, &world.root, &Start::Introduction, head, at(world.now), with);
+    match judgement.refusal() {
+        None => format!("ok: {}", judgement.tag().unwrap().signer.as_ref().unwrap().principal),
+        Some(one) => format!("{}: {} ({})", one.code.code, one.found, one.fix),
+    }
+}
+
+#[test]
+fn an_account_signs_tags_as_it_signs_commits() {
+    let rule = "  - {name: releases, paths: [\"git:refs/tags/**\"], anyOf: [{role: sre, threshold: 1}]}\n";
+    let history = "history: {ancestry: firstParent}";
+    let edits = [("ref: refs/heads/main", "ref: refs/tags/v1"), (history, &format!("{rule}{history}"))];
+    let mut world = World::with(&with_bob(1, "", &edits));
+    world.root.r#ref = "refs/tags/v1".to_owned();
+    assert_eq!(tag(&mut world, "", Some(&GOOD)), "ok: bob");
+    let again =
+        "git -c gpg.format=x509 -c gpg.x509.program=gitsign -c gitsign.rekorMode=offline tag --sign --force -m v1 v1 ";
+    for (wrong, expected) in
+        [("online", "W205: no log entry"), ("chain", "W206: another root"), ("rsa", "W203: an RSA key")]
+    {
+        let verdict = tag(&mut world, wrong, Some(&GOOD));
+        assert!(verdict.starts_with(expected) && verdict.contains(again), "{verdict}");
+        assert!(verdict.ends_with("sign with gitsign as one of bob)"), "{verdict}");
+    }
+    assert!(tag(&mut world, "", None).starts_with("W208: a keyless signature, which nothing here verifies"));
+    let mut plain = World::with(&policy(1, &edits));
+    plain.root.r#ref = "refs/tags/v1".to_owned();
+    let verdict = tag(&mut plain, "", Some(&GOOD));
+    assert!(verdict.starts_with("W208: an X.509 signature, and no principal has a keyless key"), "{verdict}");
+}
+
+#[test]
+fn who_signed_a_commit_can_be_asked() {
+    let mut world = world("", &[]);
+    let start = world.introduction;
+    let file = TrustFile::parse(with_bob(1, "", &[]).as_bytes()).unwrap();
+    let with = |keyless| Verifiers { known: None, keyless };
+    for (account, wrong, expected) in
+        [((ISSUER, BOB), "", Some("bob")), ((ISSUER, BOB), "chain", None), (("https://other", BOB), "", None)]
+    {
+        let commit = by(&mut world, start, account, wrong, "apps/web.yaml");
+        let object = CommitObject::parse(commit, world.memory.raw(&commit)).unwrap();
+        assert_eq!(file.signer_of_commit(&object, with(Some(&GOOD))), expected);
+        assert_eq!(file.signer_of_commit(&object, with(None)), None);
+    }
 }
 
 #[test]

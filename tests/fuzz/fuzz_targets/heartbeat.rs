@@ -4,7 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use trust::{TrustFile, TrustRootSpec, hear};
+use trust::{TrustFile, TrustRootSpec, Verifiers, hear};
 
 /// The base point of the curve: a key that is well formed, and that nobody holds.
 fn public_key() -> String {
@@ -39,6 +39,6 @@ fuzz_target!(|bytes: &[u8]| {
     let key = public_key();
     let envelopes: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let now = Timestamp::from_second(1_800_000_000).expect("a time");
-    let heard = hear(&envelopes, &root(&key), &trust_file(&key), now, None);
+    let heard = hear(&envelopes, &root(&key), &trust_file(&key), now, Verifiers::default());
     assert!(heard.is_err(), "a heartbeat that nobody signed");
 });

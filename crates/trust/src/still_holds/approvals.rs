@@ -110,7 +110,7 @@ impl StillHolds<'_> {
     pub(super) fn unsupported(&self, judged: &Judged<'_>, approvals: Approvals) -> Result<Vec<Change>, Finding> {
         let Judged { predecessor, policy, object, skipped, waives } = judged;
         let changes = changes(self.history, Some(predecessor), &object.id, Place::Below)?;
-        let Some(signer) = policy.signer_of_commit(object) else { return Ok(changes) };
+        let Some(signer) = policy.signer_of_commit(object, self.verifier.parts()) else { return Ok(changes) };
         let instants = Instants { committer: made_at(object)?, first_sight: None };
         let is_skip = |principals| {
             let credit = Credit::by(None, principals);

@@ -7,8 +7,7 @@ use manifest::{Digest, Finding, Position, RepoPath, Subject};
 
 use super::{Principal, Revoked, TRUST_FILE, TrustFile, trust_file_path};
 use crate::{
-    ArmorFormat, Change, CommitId, CommitObject, Crypto, History, Instants, TrustCode,
-    instants::committer_time,
+    Change, CommitId, Crypto, History, Instants, TrustCode,
     openpgp::{
         Certificate, MAX_CERTIFICATE_BYTES, OpenPgpError, OpenPgpFingerprint, OpenPgpSignature, OpenPgpVerifier,
         Signature,
@@ -118,18 +117,6 @@ impl TrustFile {
         let mut file = Self::parse(&bytes)?;
         load_certificates(history, commit, &mut file).map_err(|finding| vec![finding])?;
         Ok(file)
-    }
-
-    /// The principal whose signature a commit carries that fits it, of SSH or OpenPGP; a keyless one names nobody here.
-    /// Whether the trust file has the key in force is another question.
-    #[must_use]
-    pub fn signer_of_commit(&self, commit: &CommitObject) -> Option<&str> {
-        if commit.signature_format() != Some(ArmorFormat::OpenPgp) {
-            return commit.verify_ssh(&self.crypto).ok().and_then(|signature| self.signer_of(&signature));
-        }
-        let instants = Instants { committer: committer_time(commit)?, first_sight: None };
-        let signature = commit.verify_openpgp(self, &self.crypto, &instants).ok()?;
-        self.certificate_holder(&signature.certificate()).map(|(name, _pin)| name)
     }
 
     /// The certificates, as far as they are loaded.
