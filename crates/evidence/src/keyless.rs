@@ -1,4 +1,4 @@
-//! Keyless signatures of commits, verified by a trust root.
+//! Keyless signatures, of gitsign and in Sigstore bundles, verified by a trust root.
 
 use std::{
     fmt,
@@ -11,17 +11,18 @@ use sigstore_verify::{
     CertificateError, Error, TimestampError, VerificationPolicy, VerificationResult, Verifier,
     crypto::{SigningScheme, verify_signature},
     types::{
-        Bundle, DerCertificate, DerPublicKey, MediaType, SignatureBytes, SignatureContent, TimestampToken,
+        Artifact, Bundle, DerCertificate, DerPublicKey, MediaType, SignatureBytes, SignatureContent, TimestampToken,
         bundle::{
             CertificateContent, MessageSignature, Rfc3161Timestamp, TimestampVerificationData, VerificationMaterial,
             VerificationMaterialContent,
         },
     },
 };
-use trust::{KeylessError, KeylessIdentity, KeylessSignature, KeylessTrust, KeylessVerifier};
+use trust::{Bundled, KeylessError, KeylessIdentity, KeylessSignature, KeylessTrust, KeylessVerifier};
 use x509_cert::Certificate;
 
 use crate::{
+    bundle::Signed,
     certificate::{identity, to_der},
     cms_message::CmsMessage,
     log_entry,
@@ -31,7 +32,7 @@ use crate::{
 /// Counts up whenever a signature that was good no longer is, or the other way round.
 const VERSION: u32 = 1;
 
-/// Verifies what gitsign signs.
+/// Verifies what gitsign and cosign sign.
 pub struct KeylessSignatures {
     verifier: Verifier,
     basis: [u8; 32],
@@ -80,10 +81,26 @@ impl KeylessSignatures {
         }
         let signature = SignatureContent::MessageSignature(MessageSignature::new(SignatureBytes::new(signature)));
         let bundle = Bundle::new(MediaType::Bundle0_3, material, signature);
+        self.vouched(signed.as_slice(), &bundle, (&certificate, &bytes))
+    }
+
+    fn verify_bundle_parts(&self, text: &[u8], about: Bundled<'_>) -> Result<KeylessSignature, KeylessError> {
+        let signed = Signed::parse(text, about)?;
+        fits(&signed.certificate, &signed.message, &signed.signature)?;
+        self.vouched(signed.artifact(), &signed.bundle, (&signed.certificate, &signed.certificate_der))
+    }
+
+    /// Whether all of a bundle is vouched for by the trust root.
+    fn vouched<'a>(
+        &self,
+        artifact: impl Into<Artifact<'a>>,
+        bundle: &Bundle,
+        (certificate, bytes): (&Certificate, &[u8]),
+    ) -> Result<KeylessSignature, KeylessError> {
         // Whose account it must be is asked of the trust file, once it is known whose it is.
         let policy = VerificationPolicy::any_identity();
-        let result = self.verifier.verify(signed.as_slice(), &bundle, &policy).map_err(|error| refused(&error))?;
-        Ok(KeylessSignature { signer: identity(&certificate, &bytes)?, time: time(&result)? })
+        let result = self.verifier.verify(artifact, bundle, &policy).map_err(|error| refused(&error))?;
+        Ok(KeylessSignature { signer: identity(certificate, bytes)?, time: time(&result)? })
     }
 }
 
@@ -92,6 +109,11 @@ impl KeylessVerifier for KeylessSignatures {
         // The parsers of others see these bytes: one that gives up refuses the signature and not the program.
         catch_unwind(AssertUnwindSafe(|| self.verify_parts(cms, message)))
             .unwrap_or_else(|_panic| Err(KeylessError::Malformed("a parser gave up on it".to_owned())))
+    }
+
+    fn verify_bundle(&self, bundle: &[u8], about: Bundled<'_>) -> Result<KeylessSignature, KeylessError> {
+        catch_unwind(AssertUnwindSafe(|| self.verify_bundle_parts(bundle, about)))
+            .unwrap_or_else(|_panic| Err(KeylessError::Bundle("a parser gave up on it".to_owned())))
     }
 
     fn claimed(&self, cms: &[u8]) -> Option<KeylessIdentity> {
@@ -118,12 +140,12 @@ fn basis(trusted_root: &str) -> [u8; 32] {
     hash.chain_update(trusted_root).finalize().into()
 }
 
-/// Whether the signature is one of the certificate's key over the signed attributes.
+/// Whether the signature is one of the certificate's key over these bytes.
 fn fits(certificate: &Certificate, signed: &[u8], signature: &[u8]) -> Result<(), KeylessError> {
     let key = certificate.tbs_certificate.subject_public_key_info.to_der();
     let key = DerPublicKey::new(key.map_err(|error| KeylessError::Malformed(error.to_string()))?);
     verify_signature(&key, signed, &SignatureBytes::from_bytes(signature), SigningScheme::EcdsaP256Sha256)
-        .map_err(|_other| KeylessError::Mismatch("it is not one of its certificate over its attributes".to_owned()))
+        .map_err(|_other| KeylessError::Mismatch("it is not one of its certificate over them".to_owned()))
 }
 
 /// When it was made: the earliest of the times that were signed, all of which the certificate was valid at. That each
@@ -139,7 +161,8 @@ fn time(result: &VerificationResult) -> Result<jiff::Timestamp, KeylessError> {
 fn refused(error: &Error) -> KeylessError {
     let text = error.to_string();
     match error {
-        Error::SignatureInvalid(_) | Error::ArtifactMismatch(_) => KeylessError::Mismatch(text),
+        // That it fits was asked before: here the log entry is about something else.
+        Error::SignatureInvalid(_) => KeylessError::Mismatch(text),
         Error::Certificate(CertificateError::Malformed(_)) | Error::Types(_) => KeylessError::Malformed(text),
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => KeylessError::NoTime(text),
         _ => KeylessError::Untrusted(text),

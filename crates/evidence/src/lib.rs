@@ -1,13 +1,16 @@
 //! Signatures whose keys are vouched for by others, checked with what those others published.
 //!
-//! So far: keyless signatures of commits, as gitsign makes them in its offline mode. A *touch* crate that touches nothing
+//! So far: keyless signatures of commits and tags, as gitsign makes them in its offline mode, and of everything else in Sigstore
+//! bundles. A *touch* crate that touches nothing
 //! yet: the trust root is built in or given, and no server is asked.
 //!
-//! The crate `cms` splits the message into its parts and `sigstore-verify` says what certificate, log entry and time are
-//! worth. What neither looks at is looked at here: that there is one signer with one certificate, that nothing can be put
+//! The crate `cms` splits a message of gitsign into its parts and `sigstore-verify` says what certificate, log entry and time are
+//! worth. What neither looks at is looked at here (of a bundle, in
+//! `bundle`): that there is one signer with one certificate, that nothing can be put
 //! in or left out without breaking the one form (so that a signature fits few objects), that the signed attributes are
 //! about these bytes, and that the log entry is about this signature.
 
+mod bundle;
 mod certificate;
 mod cms_message;
 mod keyless;

@@ -1,7 +1,8 @@
 //! A private Sigstore without servers: an authority for accounts, a certificate log, a transparency log and a timestamp
-//! authority, all made at run time; the trust root that names them; and signatures of commits as gitsign makes them, good
-//! or with one thing wrong.
+//! authority, all made at run time; the trust root that names them; and signatures as gitsign and cosign make them, good or
+//! with one thing wrong.
 
+mod bundle;
 mod certificates;
 mod der;
 mod log;
@@ -11,8 +12,10 @@ use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, ToSpan as _};
 
+pub use bundle::Blob;
 use certificates::{ECDSA_WITH_SHA256, Key, Purpose, Signer, certificate, name, sha256};
 use der::{explicit, integer, octets, oid, sequence, set_of, utc_time};
+use log::Logged;
 use timestamp::{SHA256, attribute, token};
 
 const ROOT: &str = "root.example.com";
@@ -80,6 +83,10 @@ pub enum Flaw {
     Attached,
     /// The digest is said to be SHA-1.
     Sha1,
+    /// The bundle is one of the version before.
+    OldBundle,
+    /// The bundle holds its log entry twice.
+    TwoEntries,
 }
 
 /// The private Sigstore.
@@ -253,14 +260,22 @@ impl Sigstore {
         if !has(Flaw::Online) {
             let logged = if has(Flaw::OtherEntry) { b"other".as_slice() } else { signed };
             let second = at.as_second() + if has(Flaw::Late) { 3_600 } else { 1 };
-            let entry = log::entry(&self.log, &log::body(logged, signature, leaf), second, flaws)?;
+            let entry = Logged::new(&self.log, "hashedrekord", log::body(logged, signature, leaf), second, flaws)?;
+            let entry = entry.to_protobuf(has(Flaw::BodyInside));
             attributes.push(attribute("1.3.6.1.4.1.57264.3.1", octets(&entry)));
         }
-        if has(Flaw::Timestamp) || has(Flaw::OtherTimestamp) {
-            let stamped = if has(Flaw::OtherTimestamp) { b"other".as_slice() } else { signature };
-            let token = token(&self.timestamps, (ROOT, &TIMESTAMP_SERIAL), stamped, at.checked_add(2.seconds())?)?;
+        if let Some(token) = self.stamp(signature, at, flaws)? {
             attributes.push(attribute("1.2.840.113549.1.9.16.2.14", token));
         }
         Ok(attributes)
+    }
+
+    fn stamp(&self, signature: &[u8], at: Timestamp, flaws: &[Flaw]) -> Result<Option<Vec<u8>>> {
+        let stamped = match (flaws.contains(&Flaw::Timestamp), flaws.contains(&Flaw::OtherTimestamp)) {
+            (_, true) => b"other".as_slice(),
+            (true, false) => signature,
+            (false, false) => return Ok(None),
+        };
+        token(&self.timestamps, (ROOT, &TIMESTAMP_SERIAL), stamped, at.checked_add(2.seconds())?).map(Some)
     }
 }

@@ -115,10 +115,14 @@ impl Approval {
     /// # Errors
     /// What it is not.
     pub fn of_envelope(text: &[u8]) -> Result<Self, ApprovalError> {
-        Self::parse(&open(text)?.payload)
+        Self::of_statement(&open(text)?.payload)
     }
 
-    fn parse(payload: &[u8]) -> Result<Self, ApprovalError> {
+    /// What a statement says.
+    ///
+    /// # Errors
+    /// What it is not.
+    pub fn of_statement(payload: &[u8]) -> Result<Self, ApprovalError> {
         let wrong = |what: &str| ApprovalError::Statement(what.to_owned());
         let Said { repo_id, r#ref, from, to_tree, policy_version, expires, decision, skipped } =
             said(payload).map_err(ApprovalError::Statement)?;
@@ -205,7 +209,7 @@ impl Approvals {
 
     fn add(&mut self, text: &[u8], step: &Bound<'_>) {
         let read = open(text).map_err(ApprovalError::from);
-        let read = read.and_then(|opened| Approval::parse(&opened.payload).map(|approval| (opened, approval)));
+        let read = read.and_then(|opened| Approval::of_statement(&opened.payload).map(|approval| (opened, approval)));
         let (opened, approval) = match read {
             Ok(read) => read,
             Err(error) => return self.reasons.push(error.to_string()),

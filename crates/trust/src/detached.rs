@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::{
-    TrustFile, instants::Instants, signature_cache::Verifier, signed_by::SignedBy, verified_signature::Signed,
+    TrustFile, Verifiers, instants::Instants, signature_cache::Verifier, signed_by::SignedBy,
+    verified_signature::Signed,
 };
 
 /// The keys that are in force, and when.
@@ -22,7 +23,11 @@ impl Keys<'_> {
         message: &[u8],
         namespace: &str,
     ) -> Result<(String, SignedBy), String> {
-        let signed = Signed::Message { signature, message, namespace };
+        self.of(Signed::Message { signature, message, namespace })
+    }
+
+    /// The same for what is signed.
+    pub(crate) fn of(&self, signed: Signed<'_>) -> Result<(String, SignedBy), String> {
         let (signer, by) =
             self.policy.signer(signed, self.instants, self.verifier).map_err(|uncounted| uncounted.found)?;
         Ok((signer.principal, SignedBy::from(&by)))
@@ -41,9 +46,26 @@ impl TrustFile {
         message: &[u8],
         namespace: &str,
         at: Timestamp,
+        with: Verifiers<'_>,
     ) -> Result<String, String> {
         let instants = Instants { committer: at, first_sight: None };
-        let keys = Keys { policy: self, instants: &instants, verifier: Verifier::default() };
+        let keys = Keys { policy: self, instants: &instants, verifier: Verifier::new(with) };
         keys.signer(signature, message, namespace).map(|(principal, _key)| principal)
+    }
+
+    /// The principal whose account signed a statement in a Sigstore bundle, in force at a time.
+    ///
+    /// # Errors
+    /// Why it counts for nobody.
+    pub fn signer_of_statement(
+        &self,
+        bundle: &[u8],
+        payload: &[u8],
+        at: Timestamp,
+        with: Verifiers<'_>,
+    ) -> Result<String, String> {
+        let instants = Instants { committer: at, first_sight: None };
+        let keys = Keys { policy: self, instants: &instants, verifier: Verifier::new(with) };
+        keys.of(Signed::Statement { bundle, payload }).map(|(principal, _key)| principal)
     }
 }

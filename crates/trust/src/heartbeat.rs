@@ -93,7 +93,11 @@ impl Heartbeat {
         })
     }
 
-    fn parse(payload: &[u8]) -> Result<Self, HeartbeatError> {
+    /// What a statement says, whoever signed it: nothing of it counts yet.
+    ///
+    /// # Errors
+    /// What it is not.
+    pub fn of_statement(payload: &[u8]) -> Result<Self, HeartbeatError> {
         let wrong = |what: &str| HeartbeatError::Statement(what.to_owned());
         let Said { repo_id, r#ref, head, time } = said(payload).map_err(HeartbeatError::Statement)?;
         let head = head.parse().map_err(|_invalid| wrong("head is not an object id"))?;
@@ -138,7 +142,7 @@ struct Listener<'a> {
 impl Listener<'_> {
     fn one(&self, text: &[u8]) -> Result<Heard, HeartbeatError> {
         let opened = open(text)?;
-        let heartbeat = Heartbeat::parse(&opened.payload)?;
+        let heartbeat = Heartbeat::of_statement(&opened.payload)?;
         if heartbeat.repo_id != self.root.repo_id || heartbeat.git_ref != self.root.r#ref {
             return Err(HeartbeatError::Elsewhere(format!("{} of {}", heartbeat.git_ref, heartbeat.repo_id)));
         }

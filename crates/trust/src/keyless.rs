@@ -1,4 +1,4 @@
-//! Keyless signatures, as gitsign makes them: with a key that lives for minutes and is certified for an account of an
+//! Keyless signatures, as gitsign and cosign make them: with a key that lives for minutes and is certified for an account of an
 //! identity provider, beside the proof that a transparency log saw it in that time.
 //!
 //! What such a signature is worth rests on certificates, logs and their trust root, which this crate does not know: the
@@ -16,6 +16,13 @@ use crate::{ArmorError, CommitObject, FingerprintError, TrustCode, armor::dearmo
 pub const MAX_ISSUER_BYTES: usize = 512;
 /// Longest identity: a workflow is a repository (140 bytes), a path and a ref (255 bytes each).
 pub const MAX_IDENTITY_BYTES: usize = 1024;
+
+/// Most bytes of a Sigstore bundle, all in base64: a certificate of a workflow of 3 KiB, which the body of the log entry holds
+/// once more in base64 (4 and 8 KiB), a proof of 63 hashes and a checkpoint (7 KiB), a timestamp with its certificates (8 KiB), and
+/// of a statement about 64 commits that are left out its 6 KiB: 33 KiB, which no bundle has at once; 48 KiB leave a third.
+pub const MAX_BUNDLE_BYTES: usize = 48 * 1024;
+/// What a Sigstore bundle says that it is; those before it cannot be verified without asking a server.
+pub const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 const PREFIX: &str = "keyless:";
 
@@ -50,6 +57,9 @@ pub enum KeylessError {
     /// The message is not in its one form (W201).
     #[error("the CMS message is refused: {0}")]
     Malformed(String),
+    /// The bundle is not in a form that is read (W201).
+    #[error("the Sigstore bundle is refused: {0}")]
+    Bundle(String),
     /// It is good for other bytes, or for none (W201).
     #[error("the signature does not fit these bytes: {0}")]
     Mismatch(String),
@@ -67,6 +77,15 @@ pub enum KeylessError {
     NotSupported(String),
 }
 
+/// What a Sigstore bundle must be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bundled<'a> {
+    /// These bytes, as `cosign sign-blob` signs them.
+    Message(&'a [u8]),
+    /// This statement, which is inside, as `cosign attest-blob --statement` signs it.
+    Statement(&'a [u8]),
+}
+
 /// Verifies keyless signatures by a trust root.
 pub trait KeylessVerifier: fmt::Debug + Send + Sync {
     /// Verifies the CMS message (DER, out of its armour) of a detached signature over `message`.
@@ -74,6 +93,12 @@ pub trait KeylessVerifier: fmt::Debug + Send + Sync {
     /// # Errors
     /// Whatever is wrong with it.
     fn verify(&self, cms: &[u8], message: &[u8]) -> Result<KeylessSignature, KeylessError>;
+
+    /// Verifies a Sigstore bundle (JSON).
+    ///
+    /// # Errors
+    /// Whatever is wrong with it.
+    fn verify_bundle(&self, bundle: &[u8], about: Bundled<'_>) -> Result<KeylessSignature, KeylessError>;
 
     /// Whom the certificate inside names, whether or not the signature is good: for commits that were verified before.
     fn claimed(&self, cms: &[u8]) -> Option<KeylessIdentity>;
@@ -99,7 +124,7 @@ impl KeylessError {
     #[must_use]
     pub const fn code(&self) -> TrustCode {
         match self {
-            Self::Armor(_) | Self::Malformed(_) | Self::Mismatch(_) => TrustCode::W201,
+            Self::Armor(_) | Self::Malformed(_) | Self::Bundle(_) | Self::Mismatch(_) => TrustCode::W201,
             Self::Weak(_) => TrustCode::W203,
             Self::NoTime(_) => TrustCode::W205,
             Self::Untrusted(_) => TrustCode::W206,
@@ -120,6 +145,7 @@ impl KeylessError {
         match self {
             Self::Armor(_) => "the armour that gitsign writes",
             Self::Malformed(_) => "one signature in the one form that gitsign writes",
+            Self::Bundle(_) => "a bundle as cosign --bundle writes it",
             Self::Mismatch(_) => "a signature over exactly these bytes",
             Self::Weak(_) => "ECDSA on P-256 with SHA-256, as gitsign signs",
             Self::NoTime(_) => "a signature with its log entry inside (gitsign.rekorMode offline)",
@@ -139,6 +165,15 @@ pub(crate) fn verify_cms(
 ) -> Result<KeylessSignature, KeylessError> {
     let cms = dearmor_cms(armoured).map_err(KeylessError::Armor)?;
     able(verifier)?.verify(&cms, message)
+}
+
+/// Verifies a Sigstore bundle.
+pub(crate) fn verify_bundle(
+    bundle: &[u8],
+    about: Bundled<'_>,
+    verifier: Option<&dyn KeylessVerifier>,
+) -> Result<KeylessSignature, KeylessError> {
+    able(verifier)?.verify_bundle(bundle, about)
 }
 
 /// What verifies, if there is one.

@@ -61,8 +61,8 @@ pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TagId,
 pub use commit_object::{CommitObject, MAX_COMMIT_BYTES, MAX_PARENTS, MAX_SIGNATURE_BYTES};
 pub use credit::Credit;
 pub use keyless::{
-    KeylessError, KeylessFingerprint, KeylessIdentity, KeylessSignature, KeylessVerifier, MAX_IDENTITY_BYTES,
-    MAX_ISSUER_BYTES,
+    BUNDLE_TYPE, Bundled, KeylessError, KeylessFingerprint, KeylessIdentity, KeylessSignature, KeylessVerifier,
+    MAX_BUNDLE_BYTES, MAX_IDENTITY_BYTES, MAX_ISSUER_BYTES,
 };
 pub use signature_cache::{SignatureCache, VERIFIER_VERSION, Verifiers};
 pub use signature_only::{KnownIdentities, KnownSigners, verify_signature_only};
@@ -76,7 +76,9 @@ pub use ssh::{
 };
 
 pub use declared_kinds::{MAX_SCOPE_BYTES, MAX_STEP_BYTES, MAX_STEP_OBJECTS};
-pub use envelope::{EnvelopeError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, PAYLOAD_TYPE, envelope, envelope_message};
+pub use envelope::{
+    EnvelopeError, MAX_ENVELOPE_BYTES, MAX_ENVELOPES, PAYLOAD_TYPE, bundled_statement, envelope, envelope_message,
+};
 pub use explain::{AlternativeReasons, PathReasons, RuleReasons, RuleUse, Standing, StepReasons, explain};
 pub use freshness::{Freshness, MAX_AGE, MIN_AGE};
 pub use git_ref::{MAX_REF_BYTES, check_ref, tag_name};

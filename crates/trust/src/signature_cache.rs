@@ -17,10 +17,10 @@ use std::{
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessError, KeylessSignature, KeylessVerifier,
-    NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
+    ArmorFormat, Bundled, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessError, KeylessSignature,
+    KeylessVerifier, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
     instants::Instants,
-    keyless::verify_cms,
+    keyless::{verify_bundle, verify_cms},
     openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
     signed_by::SignedBy,
     still_holds::Looked,
@@ -41,8 +41,10 @@ const SHARED: usize = 32;
 
 /// OpenPGP knows no namespaces; none of SSH is this one.
 const OPENPGP: &str = "OpenPGP";
-/// The same for keyless signatures.
+/// The same for keyless signatures, and for bundles over messages and statements.
 const KEYLESS: &str = "keyless";
+const BUNDLE: &str = "keyless bundle";
+const STATEMENT: &str = "keyless statement";
 
 /// Remembers which signatures were verified, and how far a mainline was looked through for what is revoked. One for each
 /// TrustRoot, for as long as the process runs.
@@ -239,6 +241,17 @@ impl<'a> Verifier<'a> {
         let verify = || verify_cms(armoured, message, self.keyless);
         let (Some(cache), Some(basis)) = (self.cache, self.basis()) else { return verify() };
         cache.keyless(question(&[], KEYLESS, Digest::of(message), armoured, Digest::from_bytes(basis)), verify)
+    }
+
+    /// Verifies a Sigstore bundle.
+    pub(crate) fn bundle(self, bundle: &[u8], about: Bundled<'_>) -> Result<KeylessSignature, KeylessError> {
+        let verify = || verify_bundle(bundle, about, self.keyless);
+        let (Some(cache), Some(basis)) = (self.cache, self.basis()) else { return verify() };
+        let (kind, message) = match about {
+            Bundled::Message(message) => (BUNDLE, message),
+            Bundled::Statement(payload) => (STATEMENT, payload),
+        };
+        cache.keyless(question(&[], kind, Digest::of(message), bundle, Digest::from_bytes(basis)), verify)
     }
 
     /// What keyless signatures are verified by, for [`trust_digest`](crate::trust_digest).

@@ -1,8 +1,8 @@
 //! Orders that people sign outside of Git: what they say, when they count, and who stands for them.
 //!
-//! What is signed is canonical JSON, as `ssh-keygen -Y sign -n NAMESPACE` or `gpg --armor --detach-sign` does. The field
-//! that names what it is about tells the kinds of order apart, so that an OpenPGP signature, which names no purpose,
-//! counts for one of them alone.
+//! What is signed is canonical JSON, as `ssh-keygen -Y sign -n NAMESPACE`, `gpg --armor --detach-sign` or `cosign sign-blob`
+//! does. The field that names what it is about tells the kinds of order apart, so that an OpenPGP signature or one of an
+//! account, which name no purpose, count for one of them alone.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,13 +1,17 @@
 //! The statements that principals sign in envelopes: in-toto statements
 //! (<https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>) about one thing in Git.
+//!
+//! Their subject has a second digest, SHA-256 of the predicate, for tools that know digests of files alone: with the predicate
+//! as a file, `cosign verify-blob-attestation` checks what we check.
 
 use std::collections::BTreeMap;
 
-use manifest::canonical_json;
+use manifest::{Digest, canonical_json};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The type of all statements.
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+const SHA256: &str = "sha256";
 
 /// What a statement is about: a name, and a digest of a kind such as `gitTree`.
 pub(crate) struct About<'a> {
@@ -43,7 +47,8 @@ struct Subject {
 impl Subject {
     fn of(predicate: &impl Predicate) -> Self {
         let About { name, digest: (kind, value) } = predicate.about();
-        let digest = BTreeMap::from([(kind.to_owned(), value)]);
+        let sha256 = Digest::of(&canonical(predicate)).to_string();
+        let digest = BTreeMap::from([(kind.to_owned(), value), (SHA256.to_owned(), sha256)]);
         Self { name: name.to_owned(), digest }
     }
 }

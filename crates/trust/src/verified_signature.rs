@@ -3,7 +3,8 @@
 use manifest::Subject;
 
 use crate::{
-    ArmorFormat, CommitObject, KeylessSignature, MAX_ARMOR_BYTES, NAMESPACE_GIT, SshSignature, TrustCode, TrustFile,
+    ArmorFormat, Bundled, CommitObject, KeylessError, KeylessSignature, MAX_ARMOR_BYTES, NAMESPACE_GIT, SshSignature,
+    TrustCode, TrustFile,
     holder::Uncounted,
     instants::Instants,
     openpgp::{OpenPgpSignature, OpenPgpVerifier as _},
@@ -17,6 +18,16 @@ pub(crate) enum Signed<'a> {
     Commit(&'a CommitObject),
     /// One over a message. Only SSH signatures name what they are for, so no two purposes may have messages in common.
     Message { signature: &'a [u8], message: &'a [u8], namespace: &'a str },
+    /// A Sigstore bundle around a statement, whose predicate says what it is for.
+    Statement { bundle: &'a [u8], payload: &'a [u8] },
+}
+
+/// The formats that signatures have.
+enum Format {
+    Ssh,
+    OpenPgp,
+    Cms,
+    Bundle,
 }
 
 /// A signature that fits.
@@ -27,10 +38,17 @@ pub(crate) enum VerifiedSignature {
 }
 
 impl Signed<'_> {
-    fn format(self) -> Option<ArmorFormat> {
-        match self {
+    fn format(self) -> Format {
+        let armour = match self {
             Self::Commit(object) => object.signature_format(),
+            Self::Message { signature, .. } if is_bundle(signature) => return Format::Bundle,
             Self::Message { signature, .. } => ArmorFormat::of(signature),
+            Self::Statement { .. } => return Format::Bundle,
+        };
+        match armour {
+            Some(ArmorFormat::OpenPgp) => Format::OpenPgp,
+            Some(ArmorFormat::X509) => Format::Cms,
+            Some(ArmorFormat::Ssh) | None => Format::Ssh,
         }
     }
 
@@ -43,15 +61,16 @@ impl Signed<'_> {
     ) -> Result<VerifiedSignature, Uncounted> {
         let unlisted = |found: &str| Err(Uncounted::again(TrustCode::W208, found, "an SSH signature"));
         match self.format() {
-            Some(ArmorFormat::OpenPgp) if policy.has_certificates() => self
+            Format::OpenPgp if policy.has_certificates() => self
                 .by_certificate(policy, instants, verifier)
                 .map_err(|refused| Uncounted { fix: Some(policy.sign_by_certificate(instants)), ..refused }),
-            Some(ArmorFormat::OpenPgp) => unlisted("an OpenPGP signature, and no principal has an OpenPGP key"),
-            Some(ArmorFormat::X509) if policy.has_identities() => self
+            Format::OpenPgp => unlisted("an OpenPGP signature, and no principal has an OpenPGP key"),
+            Format::Cms | Format::Bundle if policy.has_identities() => self
                 .by_account(verifier)
                 .map_err(|refused| Uncounted { fix: Some(policy.sign_by_account(instants)), ..refused }),
-            Some(ArmorFormat::X509) => unlisted("an X.509 signature, and no principal has a keyless key"),
-            Some(ArmorFormat::Ssh) | None => self.by_ssh_key(policy, verifier),
+            Format::Cms => unlisted("an X.509 signature, and no principal has a keyless key"),
+            Format::Bundle => unlisted("a Sigstore bundle, and no principal has a keyless key"),
+            Format::Ssh => self.by_ssh_key(policy, verifier),
         }
     }
 
@@ -64,6 +83,7 @@ impl Signed<'_> {
                     .message(signature, message, namespace, &policy.crypto, policy.digest())
                     .map_err(|error| error.finding(nothing(), String::new()))
             }
+            Self::Statement { .. } => return Err(only_bundles()),
         };
         Ok(VerifiedSignature::Ssh(verified?))
     }
@@ -85,23 +105,35 @@ impl Signed<'_> {
                     .verify_openpgp(signature, message, &policy.crypto, instants)
                     .map_err(|error| error.finding(nothing(), String::new()))
             }
+            Self::Statement { .. } => return Err(only_bundles()),
         };
         Ok(VerifiedSignature::OpenPgp(verified?))
     }
 
     fn by_account(self, verifier: Verifier<'_>) -> Result<VerifiedSignature, Uncounted> {
-        match self {
-            Self::Commit(object) => Ok(VerifiedSignature::Keyless(verifier.keyless(object)?)),
-            Self::Message { signature, message, namespace: NAMESPACE_GIT } => {
-                let verified = verifier.cms(signature, message);
-                Ok(VerifiedSignature::Keyless(verified.map_err(|error| error.finding(nothing(), String::new()))?))
+        let verified = match self {
+            Self::Commit(object) => return Ok(VerifiedSignature::Keyless(verifier.keyless(object)?)),
+            Self::Message { signature, message, .. } if is_bundle(signature) => {
+                verifier.bundle(signature, Bundled::Message(message))
             }
+            Self::Message { signature, message, namespace: NAMESPACE_GIT } => verifier.cms(signature, message),
             Self::Message { .. } => {
-                let found = "an X.509 signature, which only commits and tags carry";
-                Err(Uncounted::again(TrustCode::W208, found, "an SSH or OpenPGP signature"))
+                Err(KeylessError::NotSupported("an X.509 signature, which only commits and tags carry".to_owned()))
             }
-        }
+            Self::Statement { bundle, payload } => verifier.bundle(bundle, Bundled::Statement(payload)),
+        };
+        Ok(VerifiedSignature::Keyless(verified.map_err(|error| error.finding(nothing(), String::new()))?))
     }
+}
+
+/// Whether a signature is a Sigstore bundle: it is JSON, and no armour begins like that.
+pub(crate) fn is_bundle(signature: &[u8]) -> bool {
+    signature.trim_ascii_start().starts_with(b"{")
+}
+
+/// No statement gets here: its format is that of bundles.
+fn only_bundles() -> Uncounted {
+    Uncounted::again(TrustCode::W208, "a Sigstore bundle", "a signature of this format")
 }
 
 /// What is refused is said by whoever asked.

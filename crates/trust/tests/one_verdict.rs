@@ -8,7 +8,7 @@ mod memory;
 use memory::{World, at, person, policy};
 use trust::{
     Approval, CommitObject, Decision, NAMESPACE_APPROVAL, NAMESPACE_HEARTBEAT, NAMESPACE_TRUST, Start, TrustFile,
-    envelope, envelope_message, judge,
+    Verifiers, envelope, envelope_message, judge,
 };
 
 const TWO: (&str, &str) = ("{role: security, threshold: 1}", "{role: security, threshold: 2}");
@@ -54,11 +54,11 @@ fn approval(text: &str, who: &str) -> String {
 /// The same over the trust file and over any other message.
 fn detached(text: &str, who: &str) -> [String; 2] {
     let file = TrustFile::parse(text.as_bytes()).unwrap();
-    let (name, now) = (format!("{who}.sig"), at(memory::BASE + 60));
+    let (name, now, with) = (format!("{who}.sig"), at(memory::BASE + 60), Verifiers::default());
     let signature = person(who).sign(NAMESPACE_TRUST, b"file").into_bytes();
-    let over_file = file.signatures(b"file", &[(name.clone(), signature)], now).remove(0).unwrap_err();
+    let over_file = file.signatures(b"file", &[(name.clone(), signature)], now, with).remove(0).unwrap_err();
     let signature = person(who).sign(NAMESPACE_HEARTBEAT, b"message");
-    let over_message = file.signer_of_message(signature.as_bytes(), b"message", NAMESPACE_HEARTBEAT, now);
+    let over_message = file.signer_of_message(signature.as_bytes(), b"message", NAMESPACE_HEARTBEAT, now, with);
     [over_file.strip_prefix(&format!("{name}: ")).unwrap().to_owned(), over_message.unwrap_err()]
 }
 

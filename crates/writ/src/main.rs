@@ -35,6 +35,7 @@ mod trust_show;
 mod trust_sign;
 mod trust_tree;
 mod trust_vouched;
+mod trusted_root;
 mod verify;
 
 fn main() -> ExitCode {

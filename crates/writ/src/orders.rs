@@ -20,13 +20,15 @@ use crate::{
     exit::{Outcome, UsageError},
     input, output,
     signing::{SigningKey, trust_file},
+    trusted_root::TrustedRoot,
     verify::{open, resolve},
 };
 
 /// How long an order may be obeyed unless something else is said: while the people who sign it are awake.
 const EXPIRES_AFTER: Duration = Duration::from_secs(60 * 60);
-/// Largest manifest of an order: 16 signatures of 16 KiB, and as much again for indentation and escapes.
-const MAX_ORDER_BYTES: usize = 1 << 19;
+/// Largest manifest of an order: 16 signatures, of which each may be a bundle of 48 KiB, and a third more for indentation and
+/// escapes. An API server takes 1.5 MiB.
+const MAX_ORDER_BYTES: usize = 1 << 20;
 /// Digits of the nonce, or of the commit, in the name of the object.
 const NAME_DIGITS: usize = 8;
 
@@ -44,6 +46,11 @@ pub(crate) struct OrderArgs {
     add: Option<PathBuf>,
     #[command(flatten)]
     signing: SigningKey,
+    /// Print the order without any signature, for accounts: --add it, with --print-payload and then with --bundle.
+    #[arg(long, group = "SigningKey", conflicts_with = "add")]
+    unsigned: bool,
+    #[command(flatten)]
+    trusted_root: TrustedRoot,
     /// The repository.
     #[arg(long, value_name = "DIR", default_value = ".")]
     repo: PathBuf,
@@ -193,14 +200,27 @@ fn finish<S: Order>(
     mut spec: S,
 ) -> anyhow::Result<Outcome> {
     let order = spec.order(namespace)?;
+    let api_version = format!("{GROUP}/{VERSION}");
+    let metadata = json!({ "name": name, "namespace": namespace });
+    if args.signing.prints_payload() {
+        if args.add.is_none() {
+            let message = "--print-payload is for an order that is there: make it with --unsigned, then --add it";
+            return Err(UsageError(message.to_owned()).into());
+        }
+        output::bytes(&order.payload())?;
+        return Ok(Outcome::Fine);
+    }
+    if args.unsigned {
+        output::text(&manifest::to_yaml(&Manifest { api_version, kind: S::KIND, metadata, spec: &spec })?)?;
+        return Ok(Outcome::Fine);
+    }
     let file = trust_file(repository, &resolve(repository, &args.trust)?)?;
-    let (principal, signature) = args.signing.sign_as(&file, ("order", order.kind.namespace()), &order.payload())?;
+    let purpose = ("order", order.kind.namespace());
+    let (principal, signature) = args.signing.sign_as(&file, purpose, &order.payload(), &args.trusted_root)?;
     let signatures = spec.signatures();
     signatures.retain(|known| known.principal != principal);
     signatures.push(DetachedSignature { principal: principal.clone(), signature });
     let names: Vec<String> = signatures.iter().map(|known| known.principal.clone()).collect();
-    let api_version = format!("{GROUP}/{VERSION}");
-    let metadata = json!({ "name": name, "namespace": namespace });
     output::text(&manifest::to_yaml(&Manifest { api_version, kind: S::KIND, metadata, spec: &spec })?)?;
     eprintln!(
         "signed as {principal}: {} and commit {} until {}, {:?}; signatures: {}",

@@ -3,12 +3,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use anyhow::Context as _;
-use evidence::KeylessSignatures;
 use jiff::tz::{Offset, TimeZone};
 use manifest::{Digest, Finding, Subject};
 use trust::{
     AllowedSigners, CommitId, CommitObject, History as _, HistoryError, KeylessIdentity, KnownIdentities, KnownSigners,
-    MAX_ALLOWED_SIGNERS_BYTES, MAX_TRUSTED_ROOT_BYTES, StepVerdict, TrustCode,
+    MAX_ALLOWED_SIGNERS_BYTES, StepVerdict, TrustCode,
     openpgp::{Keyring, MAX_KEYRING_BYTES},
 };
 
@@ -17,6 +16,7 @@ use crate::{
     exit::{Outcome, UsageError},
     input,
     report::Verification,
+    trusted_root::verifier,
     verify::open,
 };
 
@@ -82,16 +82,10 @@ fn known_signers(args: &VerifyArgs) -> anyhow::Result<KnownSigners> {
             identity: identity.clone(),
         };
         let identities = both.map(identity).collect();
-        known.keyless = Some(KnownIdentities { identities, verifier: Arc::new(keyless(args)?) });
+        known.keyless =
+            Some(KnownIdentities { identities, verifier: Arc::new(verifier(args.trusted_root.as_deref())?) });
     }
     Ok(known)
-}
-
-/// What verifies keyless signatures.
-fn keyless(args: &VerifyArgs) -> anyhow::Result<KeylessSignatures> {
-    let Some(file) = &args.trusted_root else { return Ok(KeylessSignatures::of(None)?) };
-    let text = input::text(file, MAX_TRUSTED_ROOT_BYTES)?;
-    KeylessSignatures::by(&text).with_context(|| format!("cannot use {}", file.display()))
 }
 
 /// One commit: its form and its signature.

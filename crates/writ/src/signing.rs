@@ -1,4 +1,4 @@
-//! Signatures of people: made by `ssh-keygen` and `gpg`, so that keys stay with them or with their agents.
+//! Signatures of people: made by `ssh-keygen` and `gpg`, so that keys stay with them or with their agents, or by `cosign` before.
 
 use std::{
     io::Write as _,
@@ -10,7 +10,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use git::Objects;
 use jiff::Timestamp;
-use trust::{CommitId, TRUST_FILE, TrustFile};
+use trust::{CommitId, MAX_BUNDLE_BYTES, TRUST_FILE, TrustFile, Verifiers};
+
+use crate::{input, trusted_root::TrustedRoot};
 
 /// What signs.
 #[derive(Debug, Args)]
@@ -22,6 +24,12 @@ pub(crate) struct SigningKey {
     /// The OpenPGP key that signs, as `gpg --local-user` takes it: best its fingerprint.
     #[arg(long, value_name = "FINGERPRINT")]
     openpgp: Option<String>,
+    /// The Sigstore bundle in which an account has signed already, as cosign wrote it: --print-payload says what to sign.
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// Print what is to be signed, byte for byte, and sign nothing.
+    #[arg(long)]
+    print_payload: bool,
 }
 
 impl SigningKey {
@@ -30,7 +38,21 @@ impl SigningKey {
         self.openpgp.is_some()
     }
 
-    /// An armoured signature over a message, in this namespace if it is by an SSH key.
+    /// Whether nothing is to be signed here.
+    pub(crate) const fn prints_payload(&self) -> bool {
+        self.print_payload
+    }
+
+    /// The bundle that was signed elsewhere, on one line.
+    pub(crate) fn bundle(&self) -> anyhow::Result<Option<String>> {
+        let Some(file) = &self.bundle else { return Ok(None) };
+        let text = input::text(file, MAX_BUNDLE_BYTES)?;
+        let bundle: serde_json::Value =
+            serde_json::from_str(&text).with_context(|| format!("{} is no Sigstore bundle", file.display()))?;
+        Ok(Some(bundle.to_string()))
+    }
+
+    /// A signature over a message: armoured, in this namespace if it is by an SSH key; or the bundle.
     pub(crate) fn sign(&self, namespace: &str, message: &[u8]) -> anyhow::Result<String> {
         match (&self.key, &self.openpgp) {
             (Some(key), _) => {
@@ -43,7 +65,7 @@ impl SigningKey {
                 command.args(["--quiet", "--armor", "--detach-sign", "--local-user", key]);
                 run(command, "gpg", "GnuPG", key, message)
             }
-            (None, None) => bail!("no key is given"),
+            (None, None) => self.bundle()?.context("no key is given"),
         }
     }
 }
@@ -56,9 +78,12 @@ impl SigningKey {
         file: &TrustFile,
         (what, namespace): (&str, &str),
         message: &[u8],
+        trusted_root: &TrustedRoot,
     ) -> anyhow::Result<(String, String)> {
         let signature = self.sign(namespace, message)?;
-        let signer = file.signer_of_message(signature.as_bytes(), message, namespace, Timestamp::now());
+        let keyless = trusted_root.verifier()?;
+        let with = Verifiers { known: None, keyless: Some(&keyless) };
+        let signer = file.signer_of_message(signature.as_bytes(), message, namespace, Timestamp::now(), with);
         let principal = signer.map_err(|reason| anyhow::anyhow!("the {what} would not count: {reason}"))?;
         Ok((principal, signature))
     }

@@ -1,5 +1,5 @@
 //! `writ trust approve`: a principal stands for a commit that somebody else made. The approval is signed by `ssh-keygen` or
-//! `gpg` and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
+//! `gpg`, or by `cosign` before, and put into the commit's note under `refs/notes/writ-approvals`, from where it is pushed.
 
 use std::{
     io::Write as _,
@@ -19,7 +19,8 @@ use crate::{
     exit::{Outcome, UsageError},
     output,
     signing::{SigningKey, trust_file},
-    statement::{Signed, sign},
+    statement::{Signed, sign, signed_elsewhere},
+    trusted_root::TrustedRoot,
     verify::{open, resolve},
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct TrustApproveArgs {
     pub(crate) repo: PathBuf,
     #[command(flatten)]
     pub(crate) signing: SigningKey,
+    #[command(flatten)]
+    pub(crate) trusted_root: TrustedRoot,
     /// Until when it counts (RFC 3339); default: for a week.
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<String>,
@@ -92,8 +95,13 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         },
         skipped,
     };
-    let payload = approval.payload();
-    let Signed { principal, envelope: line } = sign(&file, &args.signing, ("approval", NAMESPACE_APPROVAL), &payload)?;
+    let (approval, payload) = stated(args, approval)?;
+    if args.signing.prints_payload() {
+        output::bytes(&payload)?;
+        return Ok(Outcome::Fine);
+    }
+    let purpose = ("approval", NAMESPACE_APPROVAL);
+    let Signed { principal, envelope: line } = sign(&file, &args.signing, purpose, &payload, &args.trusted_root)?;
     if args.print {
         output::text(&format!("{line}\n"))?;
     } else {
@@ -107,6 +115,20 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         output::text(&format!("git push origin {APPROVAL_NOTES}\n"))?;
     }
     Ok(Outcome::Fine)
+}
+
+/// What is signed. Of what was signed elsewhere only the end may be another than what the arguments say.
+fn stated(args: &TrustApproveArgs, approval: Approval) -> anyhow::Result<(Approval, Vec<u8>)> {
+    let Some(payload) = signed_elsewhere(&args.signing)? else {
+        let payload = approval.payload();
+        return Ok((approval, payload));
+    };
+    let said = Approval::of_statement(&payload)?;
+    if said != (Approval { expires: said.expires, ..approval }) {
+        let message = "the bundle is about something else: give the arguments that --print-payload was given";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    Ok((said, payload))
 }
 
 /// The payloads of the commits after `good` up to `last`, oldest first, along first parents.

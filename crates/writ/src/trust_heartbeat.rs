@@ -17,7 +17,8 @@ use crate::{
     exit::Outcome,
     output,
     signing::{SigningKey, trust_file},
-    statement::sign,
+    statement::{sign, signed_elsewhere},
+    trusted_root::TrustedRoot,
     verify::{open, resolve},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct TrustHeartbeatArgs {
     pub(crate) repo: PathBuf,
     #[command(flatten)]
     pub(crate) signing: SigningKey,
+    #[command(flatten)]
+    pub(crate) trusted_root: TrustedRoot,
     /// Print the heartbeat instead of keeping it under `refs/writ/heartbeat`.
     #[arg(long)]
     pub(crate) print: bool,
@@ -49,7 +52,22 @@ pub(crate) fn run(args: &TrustHeartbeatArgs) -> anyhow::Result<Outcome> {
     let time = Timestamp::from_second(Timestamp::now().as_second())?;
     let (repo_id, git_ref) = (file.repo_id.clone(), file.git_ref.clone());
     let heartbeat = Heartbeat { repo_id, git_ref, head, time };
-    let signed = sign(&file, &args.signing, ("heartbeat", NAMESPACE_HEARTBEAT), &heartbeat.payload())?;
+    let (time, payload) = match signed_elsewhere(&args.signing)? {
+        None => (time, heartbeat.payload()),
+        Some(payload) => {
+            let said = Heartbeat::of_statement(&payload)?;
+            if said != (Heartbeat { time: said.time, ..heartbeat }) {
+                bail!("the bundle is about {} of {} at {}, not about {head}", said.git_ref, said.repo_id, said.head);
+            }
+            (said.time, payload)
+        }
+    };
+    if args.signing.prints_payload() {
+        output::bytes(&payload)?;
+        return Ok(Outcome::Fine);
+    }
+    let purpose = ("heartbeat", NAMESPACE_HEARTBEAT);
+    let signed = sign(&file, &args.signing, purpose, &payload, &args.trusted_root)?;
     if file.principals.get(&signed.principal).is_none_or(|principal| principal.kind == PrincipalKind::Forge) {
         bail!("{} is a forge, whose word counts for nothing", signed.principal);
     }

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &TrustImportArgs) -> anyhow::Result<Outcome> {
 
 fn import(args: &TrustImportArgs) -> anyhow::Result<Outcome> {
     let bytes = input::bytes(&args.file, MAX_KEYRING_BYTES)?;
-    let tree = WorkTree::open(&args.common.repo)?;
+    let tree = WorkTree::open(&args.common)?;
     let mut edit = tree.edit()?;
     let terms = ImportTerms { name: args.principal.clone(), kind: args.kind.map(Into::into), roles: args.role.clone() };
     let cannot_use = || format!("cannot use {}", args.file.display());

@@ -137,7 +137,7 @@ pub(crate) fn add(args: &TrustAddArgs) -> anyhow::Result<Outcome> {
 }
 
 fn try_add(args: &TrustAddArgs) -> anyhow::Result<Outcome> {
-    let tree = WorkTree::open(&args.common.repo)?;
+    let tree = WorkTree::open(&args.common)?;
     let mut edit = tree.edit()?;
     let mut keys = Vec::new();
     for key in &args.key {
@@ -203,7 +203,7 @@ pub(crate) fn remove(args: &TrustRemoveArgs) -> anyhow::Result<Outcome> {
 }
 
 fn try_remove(args: &TrustRemoveArgs) -> anyhow::Result<Outcome> {
-    let tree = WorkTree::open(&args.common.repo)?;
+    let tree = WorkTree::open(&args.common)?;
     let mut edit = tree.edit()?;
     match args.key {
         None => {
@@ -226,7 +226,7 @@ pub(crate) fn rotate(args: &TrustRotateArgs) -> anyhow::Result<Outcome> {
 }
 
 fn try_rotate(args: &TrustRotateArgs) -> anyhow::Result<Outcome> {
-    let tree = WorkTree::open(&args.common.repo)?;
+    let tree = WorkTree::open(&args.common)?;
     let mut edit = tree.edit()?;
     let name = &args.principal;
     if !has_key(edit.editor.file(), name, args.old) {

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &TrustRevokeArgs) -> anyhow::Result<Outcome> {
 }
 
 fn revoke(args: &TrustRevokeArgs) -> anyhow::Result<Outcome> {
-    let tree = WorkTree::open(&args.common.repo)?;
+    let tree = WorkTree::open(&args.common)?;
     let mut edit = tree.edit()?;
     let after = after(args, &tree)?;
     let mut what: Vec<Revoked> = args.key.iter().map(|key| Revoked::from(*key)).collect();

@@ -7,7 +7,7 @@ use trust::{NAMESPACE_TRUST, TrustEditError, TrustFile, openpgp_signature_path, 
 
 use crate::{
     exit::{Outcome, UsageError},
-    output::Format,
+    output::{self, Format},
     signing::SigningKey,
     trust_tree::{EditArgs, WorkTree, concluded},
 };
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &TrustSignArgs) -> anyhow::Result<Outcome> {
 }
 
 fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
-    let tree = WorkTree::open(&args.common.repo)?;
+    let tree = WorkTree::open(&args.common)?;
     let mut file = TrustFile::parse(tree.text.as_bytes()).map_err(TrustEditError::Refused)?;
     let now = Timestamp::now();
     let mut findings = file.load_from(&tree.certificates(&file, &std::collections::BTreeMap::new())?);
@@ -41,11 +41,14 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
     if !findings.is_empty() {
         return Err(TrustEditError::Refused(findings).into());
     }
+    if args.signing.prints_payload() {
+        output::bytes(tree.text.as_bytes())?;
+        return Ok(Outcome::Fine);
+    }
     let signature = args.signing.sign(NAMESPACE_TRUST, tree.text.as_bytes())?;
     // In a rotation of root keys the people of both files sign.
     let judges: Vec<&TrustFile> = [Some(&file), tree.before.as_ref()].into_iter().flatten().collect();
-    let found: Vec<anyhow::Result<String>> =
-        judges.iter().map(|judge| signer(judge, tree.text.as_bytes(), &signature, now)).collect();
+    let found: Vec<anyhow::Result<String>> = judges.iter().map(|judge| signer(judge, &tree, &signature, now)).collect();
     let principal = found.into_iter().reduce(|one, other| one.or(other)).context("there is no trust file")??;
     if let Some(other) = args.principal.as_ref().filter(|wanted| **wanted != principal) {
         let message = format!("the key is one of {principal}, so its signature as {other} would count for nobody");
@@ -59,8 +62,9 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
 }
 
 /// Whose key it was. A signature that counts for nobody is better refused here.
-fn signer(judge: &TrustFile, message: &[u8], signature: &str, now: Timestamp) -> anyhow::Result<String> {
-    let signer = judge.signer_of_message(signature.as_bytes(), message, NAMESPACE_TRUST, now);
+fn signer(judge: &TrustFile, tree: &WorkTree, signature: &str, now: Timestamp) -> anyhow::Result<String> {
+    let (signature, message) = (signature.as_bytes(), tree.text.as_bytes());
+    let signer = judge.signer_of_message(signature, message, NAMESPACE_TRUST, now, tree.verifiers());
     signer.map_err(|reason| anyhow::anyhow!("the signature would not count: {reason}"))
 }
 
@@ -68,7 +72,7 @@ fn signer(judge: &TrustFile, message: &[u8], signature: &str, now: Timestamp) ->
 fn drop_others(tree: &WorkTree, judges: &[&TrustFile], now: Timestamp) -> anyhow::Result<Vec<String>> {
     let files = tree.signatures()?;
     let verdicts: Vec<Vec<Result<String, String>>> =
-        judges.iter().map(|judge| judge.signatures(tree.text.as_bytes(), &files, now)).collect();
+        judges.iter().map(|judge| judge.signatures(tree.text.as_bytes(), &files, now, tree.verifiers())).collect();
     let mut dropped = Vec::new();
     for (index, (name, _bytes)) in files.iter().enumerate() {
         let each: Vec<_> = verdicts.iter().filter_map(|all| all.get(index)).collect();

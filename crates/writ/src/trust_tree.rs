@@ -9,13 +9,14 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
+use evidence::KeylessSignatures;
 use git::Objects;
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath, shell_quote};
 use serde::Serialize;
 use trust::{
-    CommitId, MAX_ARMOR_BYTES, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, TRUST_FILE, TRUST_SIGNATURES, TrustEditError,
-    TrustEditor, TrustFile, openpgp::MAX_CERTIFICATE_BYTES,
+    CommitId, MAX_BUNDLE_BYTES, MAX_SIGNATURE_FILES, MAX_TRUST_FILE_BYTES, TRUST_FILE, TRUST_SIGNATURES,
+    TrustEditError, TrustEditor, TrustFile, Verifiers, openpgp::MAX_CERTIFICATE_BYTES,
 };
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     input,
     output::{self, Format},
     trust_vouched::{Vouched, next_commands},
+    trusted_root::TrustedRoot,
     verify::open,
 };
 
@@ -35,6 +37,8 @@ pub(crate) struct EditArgs {
     /// The work tree.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) repo: PathBuf,
+    #[command(flatten)]
+    trusted_root: TrustedRoot,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = Format::Human)]
     pub(crate) output: Format,
@@ -50,6 +54,7 @@ pub(crate) struct WorkTree {
     pub(crate) before: Option<TrustFile>,
     /// The text of the file in the work tree.
     pub(crate) text: String,
+    keyless: KeylessSignatures,
 }
 
 /// An edit of the trust file that has not been written yet.
@@ -120,7 +125,8 @@ fn refused(format: Format, findings: &[Finding]) -> anyhow::Result<()> {
 
 impl WorkTree {
     /// Opens the work tree and the trust file in force.
-    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(args: &EditArgs) -> anyhow::Result<Self> {
+        let (dir, keyless) = (args.repo.as_path(), args.trusted_root.verifier()?);
         let repository = open(dir)?;
         let head = repository.tip("HEAD")?;
         let before = match &head {
@@ -135,7 +141,12 @@ impl WorkTree {
         // What is no text is refused by the parser, in its words.
         let text = String::from_utf8(bytes)
             .map_err(|error| TrustEditError::Refused(TrustFile::parse(error.as_bytes()).err().unwrap_or_default()))?;
-        Ok(Self { dir: dir.to_owned(), repository, head, before, text })
+        Ok(Self { dir: dir.to_owned(), repository, head, before, text, keyless })
+    }
+
+    /// What verifies signatures.
+    pub(crate) fn verifiers(&self) -> Verifiers<'_> {
+        Verifiers { known: None, keyless: Some(&self.keyless) }
     }
 
     /// Begins an edit.
@@ -191,7 +202,8 @@ impl WorkTree {
         for note in notes {
             eprintln!("note: {note}");
         }
-        let vouched = Vouched::of(self.before.as_ref(), file, text.as_bytes(), &self.signatures()?, Timestamp::now());
+        let (files, now) = (self.signatures()?, Timestamp::now());
+        let vouched = Vouched::of(self.before.as_ref(), file, text.as_bytes(), &files, now, self.verifiers());
         let next = next_commands(&self.dir, self.before.as_ref(), file, &vouched);
         if format == Format::Human {
             eprint!("{}", vouched.in_words());
@@ -218,7 +230,7 @@ impl WorkTree {
             let entry = entry.with_context(cannot)?;
             ensure!(files.len() < MAX_SIGNATURE_FILES, "more than {MAX_SIGNATURE_FILES} files in {}", folder.display());
             let name = entry.file_name().to_string_lossy().into_owned();
-            files.push((name, input::bytes(&entry.path(), MAX_ARMOR_BYTES)?));
+            files.push((name, input::bytes(&entry.path(), MAX_BUNDLE_BYTES)?));
         }
         files.sort_unstable();
         Ok(files)

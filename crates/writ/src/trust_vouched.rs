@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 use jiff::Timestamp;
 use manifest::{GIT_SIGN, RepoPath, shell_quote};
 use serde::Serialize;
-use trust::{PrincipalKind, RefBinding, TRUST_FILE, TrustFile};
+use trust::{PrincipalKind, RefBinding, TRUST_FILE, TrustFile, Verifiers};
 
 use crate::trust_tree::repo_option;
 
@@ -49,12 +49,13 @@ impl Vouched {
         bytes: &[u8],
         files: &[(String, Vec<u8>)],
         at: Timestamp,
+        with: Verifiers<'_>,
     ) -> Self {
         let mut vouched = Self { needed: Vec::new(), signed: BTreeSet::new(), bad: Vec::new() };
         let judges = before.map(|before| ("the file in force", before)).into_iter().chain([("its own rules", file)]);
         let mut verdicts: Vec<Vec<Result<String, String>>> = Vec::new();
         for (by, judge) in judges {
-            let found = judge.signatures(bytes, files, at);
+            let found = judge.signatures(bytes, files, at, with);
             let good: BTreeSet<&str> = found.iter().flatten().map(String::as_str).collect();
             vouched.needed.extend(needs(by, judge, &good));
             vouched.signed.extend(good.into_iter().map(str::to_owned));

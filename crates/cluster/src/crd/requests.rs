@@ -159,7 +159,7 @@ pub struct DetachedSignature {
     /// Name of the principal in the trust file.
     #[schemars(length(min = 1, max = 253))]
     pub principal: String,
-    /// The armoured signature.
-    #[schemars(length(min = 1, max = 16384))]
+    /// The armoured signature, or the Sigstore bundle.
+    #[schemars(length(min = 1, max = 49152))]
     pub signature: String,
 }

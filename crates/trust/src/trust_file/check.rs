@@ -42,8 +42,7 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
                     "a role",
                 );
             } else if !file.can_reach(item, below_writ, at) {
-                let alone = file.authors_alone(&item.role, below_writ, at);
-                let held = file.able(&item.role, below_writ, at).saturating_add(usize::from(alone));
+                let held = file.able(&item.role, below_writ, at);
                 let found = format!(
                     "rule {} needs {} of role {}, in which {held} can sign{when}",
                     rule.name, item.threshold, item.role
@@ -69,7 +68,7 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     let mut locked = BTreeSet::new();
-    let beside = signers.iter().filter(|signer| !file.signs_commits_alone(signer)).map(|signer| {
+    let beside = signers.iter().map(|signer| {
         let by_gpg = file.principals.get(*signer).is_some_and(|principal| principal.signs_by_openpgp_alone());
         if by_gpg { openpgp_signature_path(signer) } else { signature_path(signer) }
     });
@@ -99,17 +98,10 @@ impl TrustFile {
         check(self, Some(at))
     }
 
-    /// How many holders of a role can sign whatever there is to sign, commits or what approves them: with a key that is
-    /// not revoked and has not ended, and only people if `people`.
+    /// How many holders of a role can sign, with a key that is not revoked and has not ended, and only people if `people`.
     fn able(&self, role: &str, people: bool, at: Option<Timestamp>) -> usize {
-        let able = |name: &&String| self.counts(name, people) && self.can_vouch(name, at);
+        let able = |name: &&String| self.counts(name, people) && self.can_sign(name, at);
         self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())
-    }
-
-    /// Whether a holder of a role can sign commits and nothing else: of these one counts, the author.
-    fn authors_alone(&self, role: &str, people: bool, at: Option<Timestamp>) -> bool {
-        let alone = |name: &String| self.counts(name, people) && !self.can_vouch(name, at) && self.can_sign(name, at);
-        self.roles.get(role).is_some_and(|members| members.iter().any(alone))
     }
 
     fn counts(&self, name: &str, people: bool) -> bool {
@@ -120,36 +112,24 @@ impl TrustFile {
         })
     }
 
-    /// Whether keyless keys are all that a principal has.
-    fn signs_commits_alone(&self, name: &str) -> bool {
-        self.principals.get(name).is_some_and(|principal| {
-            principal.keys.is_empty() && principal.certificates.is_empty() && principal.pinned.is_empty()
-        })
-    }
-
     fn can_reach(&self, item: &RoleThreshold, people: bool, at: Option<Timestamp>) -> bool {
-        let (able, alone) = (self.able(&item.role, people, at), self.authors_alone(&item.role, people, at));
+        let able = self.able(&item.role, people, at);
         // Where the author does not count, somebody else has to make the commit: a holder of the role more, or anybody.
         let is_member = |name: &String| self.roles.get(&item.role).is_some_and(|members| members.contains(name));
         let has_author = || self.principals.keys().any(|name| !is_member(name) && self.can_sign(name, at));
         let needed = usize::try_from(item.threshold).unwrap_or(usize::MAX);
         if item.distinct_from_author {
-            return able >= needed && (able > needed || alone || has_author());
+            return able >= needed && (able > needed || has_author());
         }
-        able.saturating_add(usize::from(alone)) >= needed
+        able >= needed
     }
 
     /// Whether a principal has a key, certificate or account, of any format, that is not revoked and has not ended.
     fn can_sign(&self, name: &str, at: Option<Timestamp>) -> bool {
-        let by_account = self.principals.get(name).is_some_and(|principal| principal.identity_in_force(self, at));
-        by_account || self.can_vouch(name, at)
-    }
-
-    /// The same of what approvals and trust files are signed with too, which is all but accounts.
-    fn can_vouch(&self, name: &str, at: Option<Timestamp>) -> bool {
         self.principals.get(name).is_some_and(|principal| {
             self.can_be_certified(principal, at)
                 || principal.certificate_in_force(self, at)
+                || principal.identity_in_force(self, at)
                 || principal.keys.iter().any(|key| {
                     let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
                     !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))

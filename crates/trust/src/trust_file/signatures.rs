@@ -7,13 +7,14 @@ use manifest::{Digest, Finding, RepoPath, Subject};
 
 use super::{TRUST_SIGNATURES, TrustFile, signatures_folder};
 use crate::{
-    ArmorFormat, CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, NAMESPACE_TRUST, PublicKey, SignatureFormat,
-    SshSignature, TrustCode, TrustRootSpec, UserCheck,
+    ArmorFormat, CommitId, Crypto, Fingerprint, History, MAX_ARMOR_BYTES, MAX_BUNDLE_BYTES, NAMESPACE_TRUST, PublicKey,
+    SignatureFormat, SshSignature, TrustCode, TrustRootSpec, UserCheck, Verifiers,
     detached::Keys,
     instants::Instants,
     refusal::unreadable,
     repair::{Place, amend, in_place},
     signature_cache::Verifier,
+    verified_signature::is_bundle,
 };
 
 /// Most files beside a trust file: twice the root keys a TrustRoot may name.
@@ -85,8 +86,9 @@ impl SignatureFile {
             let armoured =
                 bytes.ok_or_else(|| refuse(&path, "listed but not there".to_owned(), "the file".to_owned()))?;
             // Before any right was looked at: what is kept of all files is bounded by what can be a signature.
-            if armoured.len() > MAX_ARMOR_BYTES {
-                let needed = format!("a signature, at most {MAX_ARMOR_BYTES} bytes");
+            let most = if is_bundle(&armoured) { MAX_BUNDLE_BYTES } else { MAX_ARMOR_BYTES };
+            if armoured.len() > most {
+                let needed = format!("a signature, at most {most} bytes");
                 return Err(refuse(&path, format!("{} bytes", armoured.len()), needed));
             }
             files.push(Self { principal: principal.to_owned(), format, armoured });
@@ -96,7 +98,7 @@ impl SignatureFile {
 
     fn name(&self) -> String {
         let ending = match self.format {
-            // no file is keyless
+            // a bundle takes the place of an SSH signature
             SignatureFormat::Ssh | SignatureFormat::Keyless => "sig",
             SignatureFormat::OpenPgp => "asc",
         };
@@ -147,19 +149,21 @@ impl TrustFile {
     }
 
     /// Whose signature over `message` each of these files of [`TRUST_SIGNATURES`] is, by a key of *this* file that is in
-    /// force at a time; or why it counts for nobody. OpenPGP keys count as far as their certificates are loaded.
+    /// force at a time; or why it counts for nobody. OpenPGP keys count as far as their certificates are loaded, accounts as
+    /// far as their signatures can be verified.
     #[must_use]
     pub fn signatures(
         &self,
         message: &[u8],
         files: &[(String, Vec<u8>)],
         at: Timestamp,
+        with: Verifiers<'_>,
     ) -> Vec<Result<String, String>> {
         let instants = Instants { committer: at, first_sight: None };
         let judge = |(name, bytes): &(String, Vec<u8>)| {
             let (principal, format) = named(name).ok_or_else(|| format!("{name}: not <principal>.sig or .asc"))?;
             let file = SignatureFile { principal: principal.to_owned(), format, armoured: bytes.clone() };
-            self.stands(&file, message, &instants, Verifier::default()).map(|()| principal.to_owned())
+            self.stands(&file, message, &instants, Verifier::new(with)).map(|()| principal.to_owned())
         };
         files.iter().map(judge).collect()
     }
@@ -220,6 +224,10 @@ impl TrustRootSpec {
             // Root keys are SSH keys: what OpenPGP keys sign counts by the rules of the file alone.
             if file.format == SignatureFormat::OpenPgp {
                 signatures.bad.push(format!("{}: an OpenPGP key is no root key", file.name()));
+                continue;
+            }
+            if is_bundle(&file.armoured) {
+                signatures.bad.push(format!("{}: an account is no root key", file.name()));
                 continue;
             }
             let verdict = file.verify(message, &crypto, settings, verifier).and_then(|signature| {

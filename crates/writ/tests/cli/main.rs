@@ -3,6 +3,7 @@
 
 mod all_formats;
 mod audit_log;
+mod bundles;
 mod commands;
 mod documented;
 mod hooks;

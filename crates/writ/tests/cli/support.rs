@@ -121,7 +121,8 @@ impl World {
         Self::of(keys, [alice, frank, bob], &trust)
     }
 
-    /// As [`World::new`], where carol, who has an account and no key, may change apps as well.
+    /// As [`World::new`], where carol, who has an account and no key, may change apps and the trust file as well, and two change
+    /// `pair`.
     pub(crate) fn with_carol(account: &Account) -> Self {
         let keys = Keys::new().unwrap();
         let [alice, frank, bob] = ["alice", "frank", "bob"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
@@ -129,10 +130,11 @@ impl World {
             .principal("alice", PrincipalKind::Human, &[&alice])
             .principal("bob", PrincipalKind::Human, &[&bob])
             .keyless("carol", account)
-            .role("root", &["alice"])
+            .role("root", &["alice", "carol"])
             .role("sre", &["bob", "carol"])
             .rule("trust", &[".writ/**"], &[("root", 1)], &[])
-            .rule("apps", &["apps/**"], &[("sre", 1)], &[]);
+            .rule("apps", &["apps/**"], &[("sre", 1)], &[])
+            .rule("pair", &["pair/**"], &[("sre", 2)], &[]);
         Self::of(keys, [alice, frank, bob], &trust)
     }
 
