@@ -11,8 +11,8 @@ use manifest::Digest;
 use memory::{BASE, Tree, World, at, code, config_map, path, person, policy, put_policy};
 use stand_in::{BOB, GOOD, ISSUER, OTHER, StandIn, armor, with_bob, world};
 use trust::{
-    CommitId, CommitObject, KeyFingerprint, KeylessIdentity, KeylessVerifier, SignatureCache, Start, TrustFile,
-    Verifiers, judge_with, trust_digest,
+    Approval, CommitId, CommitObject, Decision, KeyFingerprint, KeylessIdentity, KeylessVerifier, NAMESPACE_APPROVAL,
+    SignatureCache, Start, TrustFile, Verifiers, envelope, envelope_message, judge_with, trust_digest,
 };
 
 /// A commit on top of another, signed as an account a minute later.
@@ -199,6 +199,44 @@ fn who_signed_a_commit_can_be_asked() {
         assert_eq!(file.signer_of_commit(&object, with(Some(&GOOD))), expected);
         assert_eq!(file.signer_of_commit(&object, with(None)), None);
     }
+}
+
+/// What falls with a withdrawn approval is what the signer may not change alone, so who that is must be known.
+#[test]
+fn a_withdrawn_approval_takes_no_more_than_the_account_lacks() {
+    let rule = "  - {name: pairs, paths: [\"db/**\"], anyOf: [{role: sre, threshold: 2}]}\n";
+    let history = "history: {ancestry: firstParent}";
+    let pairs = format!("{rule}{history}");
+    let mut world = world("", &[(history, &pairs)]);
+    let (start, time) = (world.introduction, BASE + 60);
+    let mut tree = world.memory.tree(&start);
+    for file in ["apps/web.yaml", "db/web.yaml"] {
+        tree.insert(path(file), config_map("web", 2).into_bytes());
+    }
+    let sign = |payload: &[u8]| armor(&format!("{ISSUER}\n{BOB}\n{time}\n{}\n\n", Digest::of(payload)));
+    let step = world.memory.store_signed(&[start], tree, Some(sign), time);
+    let approval = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from: start,
+        to_tree: CommitObject::parse(step, world.memory.raw(&step)).unwrap().tree,
+        policy_version: 1,
+        expires: at(world.now + 3_600),
+        decision: Decision::Approve,
+        skipped: Vec::new(),
+    };
+    let payload = approval.payload();
+    let signature = person("carol").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+    world.memory.notes.insert(step, vec![envelope(&payload, &[("carol", &signature)]).into_bytes()]);
+    assert_eq!(world.code(step), "ok");
+    let revoking = format!("revoked: [{{key: \"{}\", kind: hard}}]", person("carol").fingerprint());
+    let more = ("sre: [bob, carol]", "sre: [bob, carol, frank]");
+    let text = with_bob(2, "", &[(history, &pairs), more, ("revoked: []", &revoking)]);
+    let revoked = world.push(step, Some("alice"), |tree: &mut Tree| put_policy(tree, &text, &["alice", "dave"]));
+    let judgement = world.judge(&Start::Introduction, revoked);
+    assert_eq!(code(&judgement), "ok");
+    let found = &judgement.broken().unwrap().found;
+    assert!(found.contains("db/web.yaml") && !found.contains("apps/web.yaml"), "{found}");
 }
 
 #[test]
