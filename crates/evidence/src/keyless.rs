@@ -26,7 +26,7 @@ use crate::{
     certificate::{identity, to_der},
     cms_message::CmsMessage,
     log_entry,
-    trusted_root::{PUBLIC, TrustedRootError, verifier},
+    trusted_root::{NOTHING, PUBLIC, TrustedRootError, verifier},
 };
 
 /// Counts up whenever a signature that was good no longer is, or the other way round.
@@ -34,19 +34,22 @@ const VERSION: u32 = 1;
 
 /// Verifies what gitsign and cosign sign.
 pub struct KeylessSignatures {
-    verifier: Verifier,
+    /// `None` while there is no trust root: nothing is good then.
+    verifier: Option<Verifier>,
     basis: [u8; 32],
 }
 
 impl KeylessSignatures {
     /// By what a TrustRoot says: the trust root that it holds, or that of the public Sigstore which this version of the
-    /// program was built with.
+    /// program was built with. Of a repository of one's own from which nothing was fetched, no signature is good.
     ///
     /// # Errors
     /// If it holds something else, or one by which nothing could be verified.
     pub fn of(keyless: Option<&KeylessTrust>) -> Result<Self, TrustedRootError> {
-        let own = keyless.and_then(|keyless| keyless.trusted_root.as_deref());
-        Self::by(own.unwrap_or(PUBLIC))
+        match text_of(keyless) {
+            NOTHING => Ok(Self { verifier: None, basis: basis(NOTHING) }),
+            text => Self::by(text),
+        }
     }
 
     /// By the text of a `trusted_root.json`, as `cosign trusted-root create` makes it.
@@ -54,13 +57,19 @@ impl KeylessSignatures {
     /// # Errors
     /// If it is something else, or one by which nothing could be verified.
     pub fn by(trusted_root: &str) -> Result<Self, TrustedRootError> {
-        Ok(Self { verifier: verifier(trusted_root)?, basis: basis(trusted_root) })
+        Ok(Self { verifier: Some(verifier(trusted_root)?), basis: basis(trusted_root) })
     }
 
     /// What [`KeylessVerifier::basis`] is of the verifier of a TrustRoot, without making it.
     #[must_use]
     pub fn basis_of(keyless: Option<&KeylessTrust>) -> [u8; 32] {
-        basis(keyless.and_then(|keyless| keyless.trusted_root.as_deref()).unwrap_or(PUBLIC))
+        basis(text_of(keyless))
+    }
+
+    /// Whether there is a trust root at all.
+    #[must_use]
+    pub const fn has_trusted_root(&self) -> bool {
+        self.verifier.is_some()
     }
 
     fn verify_parts(&self, cms: &[u8], message: &[u8]) -> Result<KeylessSignature, KeylessError> {
@@ -97,9 +106,11 @@ impl KeylessSignatures {
         bundle: &Bundle,
         (certificate, bytes): (&Certificate, &[u8]),
     ) -> Result<KeylessSignature, KeylessError> {
+        let unable = || KeylessError::Untrusted("nothing to verify it by: no trust root was fetched yet".to_owned());
+        let verifier = self.verifier.as_ref().ok_or_else(unable)?;
         // Whose account it must be is asked of the trust file, once it is known whose it is.
         let policy = VerificationPolicy::any_identity();
-        let result = self.verifier.verify(artifact, bundle, &policy).map_err(|error| refused(&error))?;
+        let result = verifier.verify(artifact, bundle, &policy).map_err(|error| refused(&error))?;
         Ok(KeylessSignature { signer: identity(certificate, bytes)?, time: time(&result)? })
     }
 }
@@ -133,6 +144,14 @@ impl fmt::Debug for KeylessSignatures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeylessSignatures").finish_non_exhaustive()
     }
+}
+
+/// The text of the trust root that counts.
+fn text_of(keyless: Option<&KeylessTrust>) -> &str {
+    let Some(keyless) = keyless else { return PUBLIC };
+    // That of the public Sigstore says nothing about another one.
+    let is_own = keyless.refresh.as_ref().is_some_and(|refresh| refresh.root.is_some());
+    keyless.trusted_root.as_deref().unwrap_or(if is_own { NOTHING } else { PUBLIC })
 }
 
 fn basis(trusted_root: &str) -> [u8; 32] {

@@ -24,6 +24,9 @@ pub enum TrustedRootError {
 /// The one of the public Sigstore, as this version of the program was built with it.
 pub(crate) const PUBLIC: &str = SIGSTORE_PRODUCTION_TRUSTED_ROOT;
 
+/// The text of no trust root at all.
+pub(crate) const NOTHING: &str = "";
+
 /// What verifies by the text of a trust root.
 pub(crate) fn verifier(text: &str) -> Result<Verifier, TrustedRootError> {
     if text.len() > MAX_TRUSTED_ROOT_BYTES {

@@ -5,7 +5,7 @@
 use evidence::{KeylessSignatures, TrustedRootError};
 use jiff::Timestamp;
 use testkit::{Account, Flaw, Sigstore};
-use trust::{KeylessError, KeylessTrust, KeylessVerifier as _};
+use trust::{KeylessError, KeylessRefresh, KeylessTrust, KeylessVerifier as _};
 
 const MESSAGE: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nmessage\n";
 
@@ -108,9 +108,32 @@ fn other_bytes_and_another_root_are_refused() {
     assert_eq!(public.verify(&cms, MESSAGE).unwrap_err().code(), trust::TrustCode::W206);
     assert_ne!(public.basis(), world.verifier.basis());
     assert_eq!(public.basis(), KeylessSignatures::basis_of(None));
-    let own = KeylessTrust { trusted_root: Some(world.sigstore.trusted_root().unwrap()), refresh: false };
+    let own = KeylessTrust { trusted_root: Some(world.sigstore.trusted_root().unwrap()), refresh: None };
     assert_eq!(KeylessSignatures::of(Some(&own)).unwrap().basis(), KeylessSignatures::basis_of(Some(&own)));
     assert_ne!(other.verifier.basis(), world.verifier.basis());
+}
+
+/// Of a repository of one's own: what the public Sigstore vouches for is nothing there.
+#[test]
+fn where_no_trust_root_was_fetched_yet_nothing_is_good() {
+    let world = World::new();
+    let of = |root: Option<&str>, fetched: Option<String>| {
+        let refresh = KeylessRefresh { root: root.map(str::to_owned), ..KeylessRefresh::default() };
+        let keyless = KeylessTrust { trusted_root: fetched, refresh: Some(refresh) };
+        let made = KeylessSignatures::of(Some(&keyless)).unwrap();
+        assert_eq!(made.basis(), KeylessSignatures::basis_of(Some(&keyless)));
+        made
+    };
+    let nothing = of(Some("root.json"), None);
+    let told = told(nothing.verify(&world.cms(&[]), MESSAGE).map(|_good| "good".to_owned()));
+    assert_eq!(told, "W206: nothing to verify it by: no trust root was fetched yet");
+    assert!(!nothing.has_trusted_root() && nothing.claimed(&world.cms(&[])).is_some());
+    assert_eq!(of(None, None).basis(), KeylessSignatures::of(None).unwrap().basis(), "the one that is built in");
+    assert_eq!(of(None, Some(String::new())).basis(), nothing.basis());
+    let text = world.sigstore.trusted_root().unwrap();
+    let fetched = of(Some("root.json"), Some(text.clone()));
+    assert_eq!(fetched.basis(), KeylessSignatures::by(&text).unwrap().basis());
+    assert!(fetched.verify(&world.cms(&[]), MESSAGE).is_ok());
 }
 
 /// Not one byte can be another, or missing, or one more. (Of a timestamp not all bytes are signed.)

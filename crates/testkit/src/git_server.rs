@@ -31,6 +31,8 @@ use listener::{Acceptors, Connections, Control};
 
 /// Largest request body: a push of everything that a test makes.
 const MAX_REQUEST_BYTES: usize = 512 << 20;
+/// Below it are files for everybody.
+const FILES: &str = "/files/";
 /// The one user of the server.
 const USERNAME: &str = "writ";
 
@@ -77,6 +79,7 @@ pub struct GitRequest {
 
 struct Shared {
     root: PathBuf,
+    files: PathBuf,
     log: PathBuf,
     password: String,
     token: String,
@@ -110,7 +113,9 @@ impl GitServer {
     fn start_with(clients: Option<&Authority>) -> Result<Self> {
         let directory = Scratch::new("git-server")?;
         let root = directory.path().join("repositories");
+        let files = directory.path().join("files");
         std::fs::create_dir(&root).context("cannot make the folder of repositories")?;
+        std::fs::create_dir(&files).context("cannot make the folder of files")?;
         let authority = Authority::generate("testkit-git-server")?;
         std::fs::write(directory.path().join("ca.crt"), authority.certificate()).context("cannot write ca.crt")?;
         let acceptors = Acceptors::new(&authority, &Authority::generate("testkit-nobody-trusts-this")?, clients)?;
@@ -119,6 +124,7 @@ impl GitServer {
         let address = socket.local_addr().context("cannot read the socket's address")?;
         let shared = Arc::new(Shared {
             root,
+            files,
             log: directory.path().join("http-backend.log"),
             password: secret(),
             token: secret(),
@@ -171,6 +177,16 @@ impl GitServer {
     /// `https://127.0.0.1:PORT/NAME.git`
     pub fn url(&self, name: &str) -> String {
         format!("https://{}/{name}.git", self.address)
+    }
+
+    /// Folder whose files everybody may read, at [`GitServer::files_url`].
+    pub fn files(&self) -> PathBuf {
+        self.shared.files.clone()
+    }
+
+    /// `https://127.0.0.1:PORT/files`
+    pub fn files_url(&self) -> String {
+        format!("https://{}/files", self.address)
     }
 
     /// The repository with the user's name and password.
@@ -291,6 +307,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
         Some(Fault::Status(code)) => {
             answer(StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), String::new())
         }
+        _ if seen.path.starts_with(FILES) => shared.file(&seen.path),
         _ if shared.is_app(&seen.path) => shared.app_answer(&parts.headers),
         _ if !shared.authorised(&parts.headers) => unauthorized(),
         Some(Fault::Truncate(limit)) => shared.backend(&seen, &parts.headers, body, *limit).await,
@@ -330,6 +347,14 @@ impl Shared {
         given == format!("Basic {basic}")
             || given == format!("Basic {app}")
             || given == format!("Bearer {}", self.token)
+    }
+
+    fn file(&self, path: &str) -> Response<Body> {
+        let name = path.strip_prefix(FILES).filter(|name| !name.split('/').any(|part| part == ".."));
+        match name.map(|name| std::fs::read(self.files.join(name))) {
+            Some(Ok(bytes)) => Response::new(Body::from(bytes)),
+            _ => answer(StatusCode::NOT_FOUND, String::new()),
+        }
     }
 
     fn is_app(&self, path: &str) -> bool {

@@ -1,5 +1,5 @@
 //! Development only: what writ is tested against, all of it real and on loopback. A Kubernetes control plane, Git repositories
-//! with signed commits, Git servers over https and ssh, a Sigstore without servers, and writ itself as a process with the
+//! with signed commits, Git servers over https and ssh, a Sigstore without servers, a TUF repository, and writ itself as a process with the
 //! permissions that `deploy/` gives it.
 //!
 //! Everything blocks and returns [`anyhow::Result`]; a test unwraps. Nothing outlives the process.
@@ -26,6 +26,7 @@ mod signed_repo;
 mod ssh_server;
 mod tenants;
 mod trust_file;
+mod tuf;
 mod wait;
 mod writ_process;
 
@@ -45,5 +46,6 @@ pub use tenants::{
     writ_kubeconfig,
 };
 pub use trust_file::{PrincipalKind, TrustFile};
+pub use tuf::{Metadata, Tuf, TufKey};
 pub use wait::wait_until;
 pub use writ_process::{FAULT_POINT_VARIABLE, Finished, Writ, WritCommand};

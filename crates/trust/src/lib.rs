@@ -26,6 +26,7 @@ mod instants;
 mod issuers;
 mod judge;
 mod keyless;
+mod keyless_trust;
 mod kinds;
 mod known_keys;
 mod log_proof;
@@ -64,6 +65,9 @@ pub use keyless::{
     BUNDLE_TYPE, Bundled, KeylessError, KeylessFingerprint, KeylessIdentity, KeylessSignature, KeylessVerifier,
     MAX_BUNDLE_BYTES, MAX_IDENTITY_BYTES, MAX_ISSUER_BYTES,
 };
+pub use keyless_trust::{
+    KeylessRefresh, KeylessTrust, MAX_MIRROR_BYTES, MAX_MIRROR_CA_BYTES, MAX_TRUSTED_ROOT_BYTES, MAX_TUF_ROOT_BYTES,
+};
 pub use signature_cache::{SignatureCache, VERIFIER_VERSION, Verifiers};
 pub use signature_only::{KnownIdentities, KnownSigners, verify_signature_only};
 pub use signer::{KeyFingerprint, SignatureFormat, Signer};
@@ -98,8 +102,8 @@ pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns}
 pub use obeyed_order::ObeyedOrder;
 pub use ref_binding::RefBinding;
 pub use root::{
-    BootstrapKind, BootstrapOrder, Introduction, KeylessTrust, MAX_BOOTSTRAP, MAX_ROOT_KEYS, MAX_TRUSTED_ROOT_BYTES,
-    RootKeys, TrustLimits, TrustMode, TrustOrders, TrustRootError, TrustRootSpec,
+    BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_ROOT_KEYS, RootKeys, TrustLimits, TrustMode,
+    TrustOrders, TrustRootError, TrustRootSpec,
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use signed_order::{

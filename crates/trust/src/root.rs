@@ -7,15 +7,12 @@ use manifest::{Digest, Finding, Node, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Crypto, Fingerprint, Freshness, PublicKey, git_ref::check_ref};
+use crate::{CommitId, Crypto, Fingerprint, Freshness, KeylessTrust, PublicKey, git_ref::check_ref};
 
 /// The most root keys: a group of people who meet, with room for replacements.
 pub const MAX_ROOT_KEYS: usize = 32;
 /// The most entries of `bootstrap`: one GitSource and its first Syncs.
 pub const MAX_BOOTSTRAP: usize = 256;
-/// The most bytes of `keyless.trustedRoot`. That of the public Sigstore has 7 KiB, that of GitHub, with all its former
-/// keys, 32 KiB; 64 KiB leaves a factor of two, and a TrustRoot that holds it is far below the 1.5 MiB of an API object.
-pub const MAX_TRUSTED_ROOT_BYTES: usize = 64 * 1024;
 
 /// Spec of a TrustRoot. Fields that are not supported yet are part of the schema; [`unsupported`](Self::unsupported)
 /// names those that are set.
@@ -119,19 +116,6 @@ pub struct TrustLimits {
     pub repository_bytes: Option<u64>,
 }
 
-/// By what keyless signatures are verified.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeylessTrust {
-    /// The text of the `trusted_root.json` of a Sigstore of one's own, which replaces the public one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
-    pub trusted_root: Option<String>,
-    /// Whether the public one is fetched anew when it changes. Not supported yet.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub refresh: bool,
-}
-
 /// A GitSource or Sync that is obeyed if its spec has this digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -189,11 +173,6 @@ const fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
 impl TrustRootSpec {
     /// Reads the manifest of a TrustRoot (`apiVersion`, `kind`, `metadata`, `spec`) in `file` and checks its spec.
     ///
@@ -221,7 +200,7 @@ impl TrustRootSpec {
         if self.limits.is_some() {
             fields.push("limits");
         }
-        if self.keyless.as_ref().is_some_and(|keyless| keyless.refresh) {
+        if self.keyless.as_ref().is_some_and(|keyless| keyless.refresh.is_some()) {
             fields.push("keyless.refresh");
         }
         fields
@@ -262,9 +241,8 @@ impl TrustRootSpec {
             let reason = format!("{threshold} of {} different usable keys can never be reached", different.len());
             invalid("rootKeys.threshold", reason);
         }
-        let trusted_root = self.keyless.as_ref().and_then(|keyless| keyless.trusted_root.as_ref()).map(String::len);
-        if let Some(bytes) = trusted_root.filter(|bytes| !(1..=MAX_TRUSTED_ROOT_BYTES).contains(bytes)) {
-            invalid("keyless.trustedRoot", format!("{bytes} bytes, not 1 to {MAX_TRUSTED_ROOT_BYTES}"));
+        for (field, reason) in self.keyless.iter().flat_map(KeylessTrust::check) {
+            invalid(field, reason);
         }
         for (field, reason) in self.freshness.iter().flat_map(Freshness::check) {
             invalid(field, reason);
@@ -273,6 +251,14 @@ impl TrustRootSpec {
             invalid("bootstrap", format!("{} entries are more than {MAX_BOOTSTRAP}", self.bootstrap.len()));
         }
         errors
+    }
+
+    /// As it is in force with a trust root that was fetched for it: as if `keyless.trustedRoot` held that text. An empty one
+    /// verifies nothing.
+    #[must_use]
+    pub fn with_trusted_root(&self, text: &str) -> Self {
+        let keyless = self.keyless.clone().unwrap_or_default();
+        Self { keyless: Some(KeylessTrust { trusted_root: Some(text.to_owned()), ..keyless }), ..self.clone() }
     }
 
     /// The spec as canonical JSON: what the trust digest is made from.

@@ -1,8 +1,10 @@
-//! `cargo xtask generate`: what is written by the binary itself and kept in the repository for its readers.
+//! `cargo xtask generate`: what is written by the binary itself and kept in the repository for its readers; and what a
+//! dependency publishes as a file and does not give to those who link it.
 
 use std::fs;
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::MetadataCommand;
 
 use crate::process::output;
 use crate::workspace::Workspace;
@@ -14,6 +16,11 @@ const GENERATED: [(&str, &str); 4] = [
     ("cli", "docs/cli.md"),
     ("metrics", "docs/metrics.md"),
 ];
+
+/// A package, a file of it, and the file that keeps it: with the first root of the public Sigstore's repository trust in all
+/// later ones begins, and the package gives it only together with an HTTP client.
+const PUBLISHED: (&str, &str, &str) =
+    ("sigstore-trust-root", "repository/tuf_root.json", "crates/evidence/src/public_tuf_root.json");
 
 /// How to generate.
 #[derive(Debug, clap::Args)]
@@ -32,7 +39,11 @@ impl Arguments {
 
 /// The command.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let mut files = Vec::new();
+    // First: what prints the others is built with it.
+    let mut files = vec![published(workspace)?];
+    if !arguments.check {
+        write(workspace, &files)?;
+    }
     for (what, file) in GENERATED {
         let mut writ = workspace.cargo();
         writ.args(["run", "--quiet", "--locked", "--package", "writ", "--", "generate", what]);
@@ -43,6 +54,20 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         files.push((file, content));
     }
     if arguments.check { check(workspace, &files) } else { write(workspace, &files) }
+}
+
+fn published(workspace: &Workspace) -> Result<(&'static str, Vec<u8>)> {
+    let (package, inside, file) = PUBLISHED;
+    let metadata = MetadataCommand::new()
+        .current_dir(workspace.root())
+        .other_options(["--locked".to_owned()])
+        .exec()
+        .context("cannot read the dependency graph")?;
+    let found = metadata.packages.iter().find(|found| *found.name == package);
+    let folder =
+        found.and_then(|found| found.manifest_path.parent()).with_context(|| format!("no package {package}"))?;
+    let content = fs::read(folder.join(inside)).with_context(|| format!("cannot read {inside} of {package}"))?;
+    Ok((file, content))
 }
 
 fn write(workspace: &Workspace, files: &[(&str, Vec<u8>)]) -> Result<()> {

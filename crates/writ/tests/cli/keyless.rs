@@ -32,7 +32,7 @@ impl Signed {
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         let with = text.replacen("\nspec:\n", &format!("\nspec:\n  keyless: {{{field}: '{value}'}}\n"), 1);
         assert_ne!(with, text);
-        std::fs::write(self.world.trust_root(), with.replace("'true'", "true")).unwrap();
+        std::fs::write(self.world.trust_root(), with.replace("refresh: '{}'", "refresh: {}")).unwrap();
     }
 
     /// A commit of one file by an account, which the branch then points at.
@@ -95,7 +95,7 @@ fn online_mode_strangers_and_other_roots_are_refused_with_what_to_do() {
     assert_eq!(signed.refused().0, "W206");
     signed.trust("trustedRoot", "{}");
     assert!(verify(2).contains("cannot use spec.keyless.trustedRoot"), "{}", verify(2));
-    signed.trust("refresh", "true");
+    signed.trust("refresh", "{}");
     assert!(verify(2).contains("spec.keyless.refresh is not supported yet"), "{}", verify(2));
 }
 

@@ -68,6 +68,7 @@ const SOLE_USERS: &[(&str, &str)] = &[
     ("cms", "evidence"),
     ("sigstore", "evidence"),
     ("sigstore-trust-root", "evidence"),
+    ("sigstore-tuf", "evidence"),
     ("sigstore-verify", "evidence"),
     ("oci-client", "evidence"),
 ];

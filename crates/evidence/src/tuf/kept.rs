@@ -1,0 +1,142 @@
+//! What is kept of a TUF repository: one file, replaced as a whole, so that a crash leaves the old one or the new one.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use sigstore_tuf::{Error, MetadataStore, Repository, transport::FetchFuture};
+
+use crate::tuf::TufError;
+
+/// The most bytes of what is kept: twice (in force, and seen) 64 roots and all else, 5.3 MiB each, as JSON in JSON.
+pub const MAX_KEPT_BYTES: u64 = 16 << 20;
+
+/// Verified metadata and files by name, as text.
+type Texts = BTreeMap<String, String>;
+
+/// What is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Kept {
+    /// SHA-256 of the root that it began with.
+    begins: Vec<u8>,
+    /// When what is in force was verified, if anything is.
+    pub(super) verified_at: Option<Timestamp>,
+    /// All that the trust root in force was verified by, and itself.
+    pub(super) in_force: Texts,
+    /// The newest of each that was verified: what comes later may not be older. A fetch that broke off leaves more here.
+    pub(super) seen: Texts,
+}
+
+impl Kept {
+    pub(super) fn new(root: &[u8], at: Timestamp, files: Texts) -> Self {
+        Self { begins: begins(root), verified_at: Some(at), in_force: files.clone(), seen: files }
+    }
+
+    pub(super) fn with_seen(self, seen: Texts) -> Self {
+        Self { seen, ..self }
+    }
+
+    pub(super) fn begins_with(&self, root: &[u8]) -> bool {
+        self.begins == begins(root)
+    }
+
+    /// `None` if there is no such file.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, TufError> {
+        let broken = |reason: String| TufError::Kept { path: path.to_owned(), reason };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(broken(error.to_string())),
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_KEPT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| broken(error.to_string()))?;
+        if bytes.len() as u64 > MAX_KEPT_BYTES {
+            return Err(broken(format!("more than {MAX_KEPT_BYTES} bytes")));
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| broken(error.to_string()))
+    }
+
+    /// Durable when it returns.
+    pub(super) fn write(&self, path: &Path) -> Result<(), TufError> {
+        let replace = || -> io::Result<()> {
+            let folder = path.parent().unwrap_or_else(|| Path::new("."));
+            fs::create_dir_all(folder)?;
+            let fresh = path.with_extension("new");
+            let mut file = File::create(&fresh)?;
+            file.write_all(&serde_json::to_vec(self)?)?;
+            file.sync_all()?;
+            fs::rename(&fresh, path)?;
+            File::open(folder)?.sync_all()
+        };
+        replace().map_err(|error| TufError::NotKept { path: path.to_owned(), reason: error.to_string() })
+    }
+}
+
+fn begins(root: &[u8]) -> Vec<u8> {
+    Sha256::digest(root).to_vec()
+}
+
+/// Verified files while they are worked with.
+pub(super) struct Files(Mutex<Texts>);
+
+impl Files {
+    pub(super) fn of(texts: Texts) -> Self {
+        Self(Mutex::new(texts))
+    }
+
+    /// What there is by now.
+    pub(super) fn take(&self) -> Texts {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl MetadataStore for Files {
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(texts.get(name).map(|text| text.clone().into_bytes()))
+    }
+
+    fn store(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let text = str::from_utf8(bytes).map_err(|error| Error::Malformed(format!("{name}: {error}")))?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), text.to_owned());
+        Ok(())
+    }
+}
+
+/// What is kept, asked as if it were the server.
+pub(super) struct KeptRepository(pub(super) Arc<Files>);
+
+impl KeptRepository {
+    fn get(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.0.load(name)?;
+        if found.as_ref().is_some_and(|bytes| bytes.len() as u64 > most) {
+            return Err(Error::transport(format!("{name}: more than {most} bytes")));
+        }
+        Ok(found)
+    }
+}
+
+impl Repository for KeptRepository {
+    fn fetch_metadata<'a>(&'a self, name: &'a str, max_length: u64) -> FetchFuture<'a> {
+        // Delegated roles are kept without the version that servers put before their names; which one it is says the snapshot.
+        let bare = name.split_once('.').map(|(_version, bare)| bare).filter(|bare| *bare != "root.json");
+        let found = match self.get(name, max_length) {
+            Ok(None) => bare.map_or(Ok(None), |bare| self.get(bare, max_length)),
+            found => found,
+        };
+        Box::pin(async move { found })
+    }
+
+    fn fetch_target<'a>(&'a self, path: &'a str, max_length: u64) -> FetchFuture<'a> {
+        let found = self.get(&format!("targets/{path}"), max_length);
+        Box::pin(async move { found })
+    }
+}
