@@ -27,5 +27,11 @@ manifest::codes! {
             action: "Report the message; the step is tried again.",
             example: "A143 NoVerdict: GitSource shop/config: the judgement ended unexpectedly: panic; needed: a verdict. Fix: report this message",
         },
+        /// The trust root of keyless signatures could not be fetched anew.
+        A144 = "KeylessNotRefreshed" {
+            meaning: "The trust root of keyless signatures that `spec.keyless.refresh` of the TrustRoot has fetched could not be: its server does not answer, or what it shows is expired, older than what was seen, too large, or not signed by those who must. What was in force stays in force, so nothing is let through by it; keys that were taken away meanwhile go on being trusted. It is tried again, after a minute, then less often, at least each hour.",
+            action: "Look at what the message says of the server. A file that was kept and cannot be used is never passed over for an older trust root: until it is removed and a fetch goes through, keyless signatures are refused (W206) after a restart.",
+            example: "A144 KeylessNotRefreshed: TrustRoot prod: https://tuf.example.com: timestamp metadata expired at 2026-11-20T00:00:00Z; what was fetched 2026-11-19T03:12:45Z stays in force; needed: a trust root that is known to be the newest. Fix: ask who runs https://tuf.example.com: it shows nothing that follows on what is trusted",
+        },
     }
 }

@@ -12,6 +12,7 @@ use manifest::Finding;
 use plan::DriftMode;
 
 use crate::{
+    keyless_refresh::Refresh,
     source_state::SourceState,
     state::{Held, Phase, SyncState},
 };
@@ -20,6 +21,8 @@ use crate::{
 pub(crate) const NOT_SUPPORTED: &str = "NotSupported";
 /// Whether a source shows what is new.
 pub(crate) const FRESH: &str = "SourceFresh";
+/// Whether the trust root of keyless signatures is the newest.
+pub(crate) const REFRESHED: &str = "KeylessRefreshed";
 /// The most failures named in a condition; the Events and the log have all.
 const MAX_NAMED: usize = 5;
 /// The longest text of `heldRevision`, in bytes, as of a condition's message: what people read, and a
@@ -98,6 +101,17 @@ pub(crate) fn of_root(problem: Option<&Finding>, log: Option<&Finding>) -> [Verd
         Some(finding) => Verdict::refused("LogIntact", finding),
     };
     [ready, intact, Verdict::no("Reconciling", "Settled", ""), stalled(problem)]
+}
+
+/// Whether the trust root of keyless signatures is the newest, if it is fetched; `is_shown`: it was before.
+#[must_use]
+pub(crate) fn of_refresh(refresh: Option<&Refresh>, is_shown: bool) -> Option<Verdict> {
+    match refresh {
+        None => is_shown.then(|| Verdict::unknown(REFRESHED, "NotAsked", "")),
+        Some(Refresh { problem: Some(finding), .. }) => Some(Verdict::refused(REFRESHED, finding)),
+        Some(Refresh { at: Some(at), .. }) => Some(Verdict::yes(REFRESHED, "Refreshed", format!("the newest of {at}"))),
+        Some(_) => Some(Verdict::unknown(REFRESHED, "Pending", "nothing was fetched yet")),
+    }
 }
 
 /// Conditions of a GitSource.

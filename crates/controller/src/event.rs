@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use audit::{LogError, Receipt};
 use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
+use evidence::{FetchedRoot, TufError};
 use manifest::{Digest, Finding, ObjectRef};
 use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSpec, Waiting};
-use trust::CommitId;
+use trust::{CommitId, KeylessRefresh};
 
 use crate::{
     holds::Logged,
@@ -24,6 +25,15 @@ use crate::{
 pub(crate) enum Event {
     /// A watch saw something: a custom resource, or a managed object.
     Watched(Box<Watched>),
+    /// A trust root of keyless signatures was fetched.
+    KeylessFetched {
+        /// The name of the TrustRoot.
+        root: String,
+        /// What it said of it then.
+        declared: Box<KeylessRefresh>,
+        /// What is the newest, or why that is not known.
+        outcome: Result<FetchedRoot, TufError>,
+    },
     /// What the log knows of a source.
     SourceResumed {
         /// The source.

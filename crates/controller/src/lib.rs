@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what happens when | `run`, `event` |
 //! | whose orders are obeyed, and which requests are answered | `resources`, `requests` |
+//! | which trust is in force, and from where its newest keys come | `roots`, `keyless_refresh` |
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
@@ -23,7 +24,7 @@
 //! | what goes on while the loop waits | `beside` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
-//! that is applied, one reporter; a thread of its own for probes, metrics and the Lease, and one for webhooks. All of them send `Event`s over one bounded
+//! that is applied, one for each trust root that is fetched, one reporter; a thread of its own for probes, metrics and the Lease, and one for webhooks. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
 mod absence;
@@ -54,6 +55,8 @@ mod http;
 mod inventory;
 mod journal;
 mod kept;
+mod keyless_metrics;
+mod keyless_refresh;
 mod kinds;
 mod live;
 mod logged_refusal;
@@ -86,6 +89,7 @@ mod rollback_gate;
 mod rollback_orders;
 mod rollbacks;
 mod rollout;
+mod roots;
 mod run;
 mod schedule;
 mod source_events;

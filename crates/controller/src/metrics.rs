@@ -18,6 +18,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    keyless_metrics::KeylessMetrics,
     source_gate::SourceOutcome,
     source_metrics::SourceMetrics,
     state::{Held, Key},
@@ -125,6 +126,8 @@ pub(crate) struct Metrics {
     polled_at: Family<OwnerLabels, Gauge>,
     /// What is counted of each GitSource.
     pub sources: SourceMetrics,
+    /// What is counted of the trust roots of keyless signatures.
+    pub(crate) keyless: KeylessMetrics,
     /// Objects without an expected record: compared by declared fields only.
     pub unexpected: Gauge,
     /// Objects to which others added something.
@@ -162,6 +165,7 @@ impl Default for Metrics {
             polls: Family::default(),
             polled_at: Family::default(),
             sources: SourceMetrics::default(),
+            keyless: KeylessMetrics::default(),
             unexpected: Gauge::default(),
             added: Gauge::default(),
             log_full: Gauge::default(),
@@ -214,6 +218,7 @@ impl Metrics {
             metrics.polled_at.clone(),
         );
         metrics.sources.register(scope);
+        metrics.keyless.register(scope);
         scope.register(
             "objects_without_expected_record",
             "Objects compared by declared fields only",

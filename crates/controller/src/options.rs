@@ -8,7 +8,7 @@ use plan::InstanceId;
 /// Resolved and checked options of one controller.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The state volume: `log/`, `mirror/`, `expected/`.
+    /// The state volume: `log/`, `mirror/`, `tuf/`, `expected/`.
     pub state_dir: PathBuf,
     /// File with the log's signing key.
     pub log_key: PathBuf,

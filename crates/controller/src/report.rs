@@ -285,6 +285,13 @@ impl State {
         self.tell(&regarding, notes);
     }
 
+    /// Tells the platform's admins what was found about a TrustRoot.
+    pub(crate) fn announce_root(&self, name: &str, finding: &Finding) {
+        let Some(root) = self.roots.get(name) else { return };
+        let regarding = regarding("TrustRoot", None, name, root.resource.metadata.uid.clone());
+        self.announce(&regarding, std::slice::from_ref(finding), "Refresh", None);
+    }
+
     /// Tells the platform's admins what was found: about every TrustRoot, since the log is that of all.
     pub(crate) fn announce_roots(&self, finding: &Finding) {
         for (name, root) in &self.roots {

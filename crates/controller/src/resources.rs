@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use cluster::{Sighting, WatchEvent, crd, crd::CustomSpec};
-use evidence::KeylessSignatures;
 use manifest::{Digest, Finding, GroupKind, ObjectRef, Subject};
 use plan::{INSTANCE_LABEL, Obedience, Order, OrderMode, SyncRef, judge_order};
 use trust::{BootstrapKind, TrustOrders, TrustRootSpec};
@@ -12,7 +11,7 @@ use crate::{
     code::ControllerCode,
     requests::Asked,
     source_state::SourceState,
-    state::{Dirty, Key, RootState, State, SyncState},
+    state::{Dirty, Key, State, SyncState},
 };
 
 /// The annotation by which people ask for a reconcile at once.
@@ -26,7 +25,7 @@ pub(crate) fn own_kinds() -> [GroupKind; 3] {
 
 /// What an event of a custom resource says about orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Orders {
+pub(crate) enum Orders {
     /// Nothing: as when it is our own status that comes back.
     Same,
     /// Somebody may have ordered something else.
@@ -54,8 +53,7 @@ impl State {
         let orders = match (kind.kind.as_str(), event) {
             ("TrustRoot", WatchEvent::Applied(seen)) => self.root_seen(&seen),
             ("TrustRoot", WatchEvent::Deleted { reference, .. }) => {
-                // Nothing advances; healing goes on.
-                self.roots.remove(&reference.name);
+                self.root_gone(&reference.name);
                 Orders::MayDiffer
             }
             ("GitSource", WatchEvent::Applied(seen)) => self.source_seen(&seen),
@@ -90,43 +88,6 @@ impl State {
         if orders == Orders::MayDiffer {
             self.judge_orders();
         }
-    }
-
-    fn root_seen(&mut self, seen: &Sighting) -> Orders {
-        let name = seen.reference.name.clone();
-        let read = crd::TrustRoot::read(seen.raw.json());
-        let resource = match read {
-            Ok(resource) => resource,
-            Err(error) => {
-                tracing::error!(root = name, error = %error, "a TrustRoot cannot be read");
-                return Orders::Same;
-            }
-        };
-        if !self.options.is_ours(label(&resource.metadata, INSTANCE_LABEL)) {
-            return Orders::Same;
-        }
-        if let Some(root) = self.roots.get_mut(&name)
-            && root.resource.spec == resource.spec
-        {
-            // Our own status, most likely.
-            *root.resource = resource;
-            return Orders::Same;
-        }
-        let keyless = || KeylessSignatures::of(resource.spec.keyless.as_ref()).err();
-        let mistake = resource.spec.check().into_iter().next().map(|error| error.to_string());
-        let mistake = mistake.or_else(|| Some(format!("spec.keyless.trustedRoot: {}", keyless()?)));
-        let problem = mistake.map(|mistake| {
-            finding(ControllerCode::A142, &format!("TrustRoot {name}"), &mistake, "a TrustRoot that can be used")
-        });
-        let spec = problem.is_none().then(|| Arc::new(resource.spec.clone()));
-        let signatures = self.roots.get(&name).map(|root| Arc::clone(&root.signatures)).unwrap_or_default();
-        self.roots.insert(name.clone(), RootState { resource: Box::new(resource), spec, problem, signatures });
-        for source in self.sources.values_mut() {
-            // Trust may have changed: what was judged is judged again.
-            source.due = Instant::now();
-        }
-        self.dirty.insert(Dirty::Root(name));
-        Orders::MayDiffer
     }
 
     fn source_seen(&mut self, seen: &Sighting) -> Orders {
@@ -204,7 +165,7 @@ impl State {
         let named: std::collections::HashSet<(Option<&str>, &str)> =
             mentioned.iter().map(|object| (object.namespace.as_deref(), object.name.as_str())).collect();
         match kind.kind.as_str() {
-            "TrustRoot" => self.roots.retain(|name, _| named.contains(&(None, name.as_str()))),
+            "TrustRoot" => self.keep_roots(|name| named.contains(&(None, name))),
             "GitSource" => {
                 self.sources.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
             }

@@ -190,6 +190,7 @@ fn new_state(
         metrics,
         events,
         roots: BTreeMap::new(),
+        refreshing: BTreeSet::new(),
         sources: BTreeMap::new(),
         last_roots: BTreeMap::new(),
         asked_sources: BTreeSet::new(),
@@ -307,6 +308,7 @@ impl State {
         match event {
             Event::Watched(watched) => self.watched(*watched, now),
             Event::Outcome(outcome) => self.outcome(*outcome, now),
+            Event::KeylessFetched { root, declared, outcome } => self.keyless_fetched(&root, &declared, outcome),
             Event::SourceResumed { source, outcome } => self.source_resumed(&source, outcome, now),
             Event::SourceJudged { source, answer } => self.source_judged(&source, *answer, now),
             Event::SourceSpecResumed { source, outcome } => self.source_spec_resumed(&source, outcome, now),
@@ -346,6 +348,7 @@ impl State {
     /// What happens without an event.
     fn turn(&mut self) {
         let now = Timestamp::now();
+        self.refresh_keyless();
         self.run_sources(now);
         self.resume_syncs();
         self.heal_due(now);

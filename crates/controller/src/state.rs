@@ -23,6 +23,7 @@ use crate::{
     fights::Fights,
     holds::Holds,
     journal::Journal,
+    keyless_refresh::Refresh,
     kinds::Kinds,
     live::LiveTable,
     metrics::Metrics,
@@ -131,10 +132,12 @@ impl Held {
 pub(crate) struct RootState {
     /// As it is in the cluster.
     pub resource: Box<crd::TrustRoot>,
-    /// Its spec, if it can be used.
+    /// Its spec, if it can be used, as it is in force: with the trust root that was fetched for it, if one was.
     pub spec: Option<Arc<TrustRootSpec>>,
     /// Why it cannot.
     pub problem: Option<Finding>,
+    /// From where that is fetched, if it says so.
+    pub(crate) refresh: Option<Refresh>,
     /// What was verified under it, or under what it was before an edit.
     pub signatures: Arc<SignatureCache>,
 }
@@ -380,6 +383,8 @@ pub(crate) struct State {
     pub events: mpsc::Sender<Event>,
     /// TrustRoots by name.
     pub roots: BTreeMap<String, RootState>,
+    /// TrustRoots for which a trust root of keyless signatures is being fetched.
+    pub(crate) refreshing: BTreeSet<String>,
     /// GitSources.
     pub sources: BTreeMap<Key, SourceState>,
     /// The TrustRoot that each source was accepted under last.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use plan::{DriftMode, SyncRef};
 
 use crate::{
-    conditions::{FRESH, held_revision, of_freshness, of_root, of_source, of_sync, set},
+    conditions::{FRESH, REFRESHED, held_revision, of_freshness, of_refresh, of_root, of_source, of_sync, set},
     metrics::OwnerLabels,
     outbox::Status,
     rollbacks::RolledBack,
@@ -47,7 +47,9 @@ impl State {
             checkpoint: self.upkeep.anchor().to_owned(),
         });
         status.observed_generation = generation;
+        let is_shown = status.conditions.iter().any(|condition| condition.kind == REFRESHED);
         let verdicts = of_root(root.problem.as_ref(), self.upkeep.log_damage());
+        let verdicts = verdicts.into_iter().chain(of_refresh(root.refresh.as_ref(), is_shown));
         set(&mut status.conditions, verdicts, generation, now);
         self.reporter.status(Status::Root(root.resource.clone(), Box::new(status)));
     }

@@ -8,6 +8,7 @@ mod kept;
 mod server;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -169,14 +170,18 @@ impl TufRepository {
         files: &Arc<Files>,
         now: Timestamp,
     ) -> Result<String, TufError> {
-        let updater = Updater::new(repository, &self.root).map_err(|error| refused(&error))?;
-        let mut updater = updater.with_config(limits()).with_store(Arc::clone(files));
-        let target = async {
-            updater.refresh(now).await?;
-            updater.get_target(TARGET, now).await
+        let run = || {
+            let updater = Updater::new(repository, &self.root)?;
+            let mut updater = updater.with_config(limits()).with_store(Arc::clone(files));
+            ready(async {
+                updater.refresh(now).await?;
+                updater.get_target(TARGET, now).await
+            })
+            .unwrap_or_else(|| Err(sigstore_tuf::Error::transport("it was not waited for")))
         };
-        let bytes = ready(target)
-            .ok_or_else(|| TufError::Unreachable("it was not waited for".to_owned()))?
+        // The parsers of others see what a server sends: one that gives up refuses it and ends nothing else.
+        let bytes = catch_unwind(AssertUnwindSafe(run))
+            .map_err(|_panic| TufError::Refused("a parser gave up on it".to_owned()))?
             .map_err(|error| refused(&error))?;
         String::from_utf8(bytes).map_err(|error| TufError::TrustedRoot(TrustedRootError::Form(error.to_string())))
     }

@@ -1,6 +1,6 @@
 //! A trust root out of a TUF repository that is made at run time and served on loopback.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{path::PathBuf, time::Instant};
 
@@ -46,12 +46,16 @@ impl World {
         self.state.path().join("tuf").join("shop.json")
     }
 
+    fn repository(&self) -> TufRepository {
+        TufRepository::of(&self.refresh()).unwrap()
+    }
+
     fn fetch(&self) -> Result<FetchedRoot, TufError> {
-        TufRepository::of(&self.refresh()).unwrap().fetch(&self.file(), self.now)
+        self.repository().fetch(&self.file(), self.now)
     }
 
     fn kept(&self) -> Option<String> {
-        let kept = TufRepository::of(&self.refresh()).unwrap().kept(&self.file()).unwrap();
+        let kept = self.repository().kept(&self.file()).unwrap();
         kept.map(|kept| kept.trusted_root)
     }
 
@@ -200,7 +204,7 @@ fn what_is_signed_and_no_trust_root_is_not_taken() {
 fn what_was_kept_is_verified_again() {
     let (mut world, first) = World::new();
     world.fetch().unwrap();
-    let (file, repository) = (world.file(), TufRepository::of(&world.refresh()).unwrap());
+    let (file, repository) = (world.file(), world.repository());
     let kept = std::fs::read_to_string(&file).unwrap();
     let error = |text: &str| {
         std::fs::write(&file, text).unwrap();

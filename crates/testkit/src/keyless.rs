@@ -8,6 +8,8 @@ mod der;
 mod log;
 mod timestamp;
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, ToSpan as _};
@@ -26,6 +28,24 @@ const TIMESTAMP_SERIAL: [u8; 1] = [3];
 const MINUTES: i64 = 10;
 /// For how many minutes the others are valid: ten years.
 const YEARS: i64 = 10 * 366 * 24 * 60;
+
+/// One `trusted_root.json` by which all that each of these vouches for is good.
+pub fn joined_trusted_roots(texts: &[&str]) -> Result<String> {
+    let mut all = serde_json::Map::new();
+    for text in texts {
+        let one: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+        for (name, value) in one {
+            match (all.get_mut(&name), value) {
+                (Some(serde_json::Value::Array(there)), serde_json::Value::Array(more)) => {
+                    let new: Vec<_> = more.into_iter().filter(|one| !there.contains(one)).collect();
+                    there.extend(new);
+                }
+                (_, value) => _ = all.insert(name, value),
+            }
+        }
+    }
+    Ok(serde_json::Value::Object(all).to_string())
+}
 
 /// An account of an identity provider.
 #[derive(Debug, Clone)]
@@ -90,12 +110,13 @@ pub enum Flaw {
 }
 
 /// The private Sigstore.
+#[derive(Clone)]
 pub struct Sigstore {
-    root: Key,
-    intermediate: Key,
-    certificate_log: Key,
-    log: Key,
-    timestamps: Key,
+    root: Arc<Key>,
+    intermediate: Arc<Key>,
+    certificate_log: Arc<Key>,
+    log: Arc<Key>,
+    timestamps: Arc<Key>,
     begin: Timestamp,
 }
 
@@ -103,13 +124,19 @@ impl Sigstore {
     /// A new one that begins at a time.
     pub fn generate(begin: Timestamp) -> Result<Self> {
         Ok(Self {
-            root: Key::generate()?,
-            intermediate: Key::generate()?,
-            certificate_log: Key::generate()?,
-            log: Key::generate()?,
-            timestamps: Key::generate()?,
+            root: Arc::new(Key::generate()?),
+            intermediate: Arc::new(Key::generate()?),
+            certificate_log: Arc::new(Key::generate()?),
+            log: Arc::new(Key::generate()?),
+            timestamps: Arc::new(Key::generate()?),
             begin,
         })
+    }
+
+    /// One with the same logs, and another authority.
+    pub fn with_another_authority(&self) -> Result<Self> {
+        let (root, intermediate) = (Arc::new(Key::generate()?), Arc::new(Key::generate()?));
+        Ok(Self { root, intermediate, ..self.clone() })
     }
 
     /// Its `trusted_root.json`.
@@ -240,7 +267,7 @@ impl Sigstore {
         let promised = match (has(Flaw::NoSct), has(Flaw::Sct)) {
             (true, _) => None,
             (_, true) => Some(&stranger),
-            _ => Some(&self.certificate_log),
+            _ => Some(&*self.certificate_log),
         };
         let purpose = Purpose::Account(account, promised, !has(Flaw::Mail));
         let by = Signer { name: INTERMEDIATE, key: &self.intermediate };

@@ -34,7 +34,7 @@ pub use authority::{Authority, Issued};
 pub use control_plane::{Component, ControlPlane, PROGRAMS_VARIABLE, Profile};
 pub use git_server::{Fault, GitRequest, GitServer};
 pub use gpg::Gpg;
-pub use keyless::{Account, Blob, Flaw, Sigstore};
+pub use keyless::{Account, Blob, Flaw, Sigstore, joined_trusted_roots};
 pub use keys::{KeyType, Keys, SigningKey, allowed_signers};
 pub use metrics::{Metrics, RequestFilter, RequestTotals, Sample};
 pub use process::{Server, hermetic_command, run, spawn};

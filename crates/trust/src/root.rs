@@ -200,9 +200,6 @@ impl TrustRootSpec {
         if self.limits.is_some() {
             fields.push("limits");
         }
-        if self.keyless.as_ref().is_some_and(|keyless| keyless.refresh.is_some()) {
-            fields.push("keyless.refresh");
-        }
         fields
     }
 

@@ -177,8 +177,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) certificate_oidc_issuers: Vec<String>,
     /// The trusted_root.json by which keyless signatures are verified; default: that of the public Sigstore, built in.
     ///
-    /// Without --signatures-only the TrustRoot says it (`spec.keyless.trustedRoot`).
-    #[arg(long, value_name = "FILE", requires = "certificate_identities")]
+    /// With --trust-root it counts in place of what `spec.keyless` says: what the controller fetched, where that says
+    /// `refresh`; no server is asked here.
+    #[arg(long, value_name = "FILE")]
     pub(crate) trusted_root: Option<PathBuf>,
     /// Tell of the commits that change this path why they may or may not: who stands for it, rule by rule.
     ///

@@ -17,7 +17,7 @@ use crate::{
     exit::Outcome,
     hook::{HookInstallArgs, TRUST_ROOT_SETTING, led_to},
     input, output,
-    verify::{keyless, open, read_trust_root},
+    verify::{keyless, note_refresh, open, read_trust_root},
 };
 
 /// By this line a script is known to be ours.
@@ -45,6 +45,7 @@ pub(crate) fn run(args: &HookInstallArgs) -> anyhow::Result<Outcome> {
     if let Some(tip) = history.tip(&root.r#ref)? {
         let head = led_to(&history, &root, &tip)?;
         let keyless = keyless(&root)?;
+        note_refresh(&root, &keyless, "set trustedRoot in its place in the file of the hook");
         let with = Verifiers { known: None, keyless: Some(&keyless) };
         let judgement = trust::judge_with(&history, &root, &Start::Introduction, head, Timestamp::now(), with);
         match judgement.refusal() {

@@ -75,6 +75,9 @@ fn known_signers(args: &VerifyArgs) -> anyhow::Result<KnownSigners> {
         let message = "each --certificate-identity goes with one --certificate-oidc-issuer, in the same order";
         return Err(UsageError(message.to_owned()).into());
     }
+    if args.trusted_root.is_some() && args.certificate_identities.is_empty() {
+        return Err(UsageError("--trusted-root goes with --certificate-identity".to_owned()).into());
+    }
     if !args.certificate_identities.is_empty() {
         let both = args.certificate_oidc_issuers.iter().zip(&args.certificate_identities);
         let identity = |(issuer, identity): (&String, &String)| KeylessIdentity {

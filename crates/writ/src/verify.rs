@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use evidence::KeylessSignatures;
 use jiff::Timestamp;
-use manifest::{Node, RepoPath, shell_quote};
-use trust::{CommitId, Head, Start, TrustRootSpec, Verifiers};
+use manifest::{FieldPath, Node, RepoPath, shell_quote};
+use trust::{CommitId, Head, Start, TrustRootError, TrustRootSpec, Verifiers};
 
 use crate::{
     cli::VerifyArgs,
@@ -14,6 +14,7 @@ use crate::{
     input::{self, MAX_MANIFEST_BYTES},
     output,
     report::{ReportFormat, Verification},
+    trusted_root,
 };
 
 /// Runs `writ verify` with a TrustRoot.
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         Some(revision) => Start::Accepted(resolve(&repository, revision)?),
     };
     let path = args.explain.as_deref().map(|text| path(text, args.output)).transpose()?;
-    let keyless = keyless(&root)?;
+    let keyless = keyless_by(args.trusted_root.as_deref(), &root)?;
     let (now, with) = (Timestamp::now(), Verifiers { known: None, keyless: Some(&keyless) });
     let (judgement, reasons) = trust::explain(&repository, &root, &start, head, now, path.as_ref(), with);
     if let Some(reason) = judgement.unreadable() {
@@ -98,11 +99,50 @@ pub(crate) fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
         anyhow::bail!("{} holds {} TrustRoots, not one", file.display(), roots.len());
     };
     TrustRootSpec::from_manifest(&name, root)
-        .map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+        .map_err(|errors| {
+            anyhow::anyhow!("{}", errors.iter().map(|error| placed(root, error)).collect::<Vec<_>>().join("; "))
+        })
         .with_context(cannot_use)
 }
 
-/// What verifies keyless signatures under a TrustRoot.
+/// What is wrong with a field, with its line in the file.
+fn placed(root: &Node, error: &TrustRootError) -> String {
+    let field = match error {
+        TrustRootError::Invalid { field, .. } => field,
+        _ => return error.to_string(),
+    };
+    let path = FieldPath::of_fields(std::iter::once("spec").chain(field.split('.')));
+    match root.locate(&path) {
+        Some(position) => format!("line {}: {error}", position.line),
+        None => error.to_string(),
+    }
+}
+
+/// What verifies keyless signatures under a TrustRoot. No server is asked, whatever the TrustRoot says.
 pub(crate) fn keyless(root: &TrustRootSpec) -> anyhow::Result<KeylessSignatures> {
     KeylessSignatures::of(root.keyless.as_ref()).context("cannot use spec.keyless.trustedRoot of the trust root")
+}
+
+/// Says by what keyless signatures are verified here, where the controller fetches that.
+pub(crate) fn note_refresh(root: &TrustRootSpec, keyless: &KeylessSignatures, instead: &str) {
+    if root.keyless.as_ref().is_none_or(|keyless| keyless.refresh.is_none()) {
+        return;
+    }
+    let by =
+        if keyless.has_trusted_root() { "the trust root that writ was built with" } else { "nothing, and refused" };
+    eprintln!(
+        "note: spec.keyless.refresh is for the controller: here keyless signatures are verified by {by}; {instead}"
+    );
+}
+
+/// The same by the file that `--trusted-root` names, if it does.
+fn keyless_by(file: Option<&Path>, root: &TrustRootSpec) -> anyhow::Result<KeylessSignatures> {
+    match file {
+        Some(file) => trusted_root::verifier(Some(file)),
+        None => {
+            let keyless = keyless(root)?;
+            note_refresh(root, &keyless, "give what it fetched with --trusted-root FILE");
+            Ok(keyless)
+        }
+    }
 }

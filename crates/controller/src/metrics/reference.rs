@@ -37,6 +37,7 @@ impl Metrics {
         drop(self.held_since.get_or_create(&HeldLabels::default()));
         drop(self.polls.get_or_create(&PollLabels::default()));
         self.sources.sample();
+        self.keyless.sample();
         for of_an_owner in [
             &self.held,
             &self.rolled_back,

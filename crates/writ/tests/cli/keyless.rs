@@ -27,12 +27,17 @@ impl Signed {
 
     /// Puts a field below `spec.keyless` of the TrustRoot, in place of what was there.
     fn trust(&self, field: &str, value: &str) {
+        self.keyless(&format!("{field}: '{value}'"));
+    }
+
+    /// Puts fields there.
+    fn keyless(&self, fields: &str) {
         let before = std::fs::read_to_string(self.world.trust_root()).unwrap();
         let lines = before.lines().filter(|line| !line.starts_with("  keyless:"));
         let text: String = lines.map(|line| format!("{line}\n")).collect();
-        let with = text.replacen("\nspec:\n", &format!("\nspec:\n  keyless: {{{field}: '{value}'}}\n"), 1);
+        let with = text.replacen("\nspec:\n", &format!("\nspec:\n  keyless: {{{fields}}}\n"), 1);
         assert_ne!(with, text);
-        std::fs::write(self.world.trust_root(), with.replace("refresh: '{}'", "refresh: {}")).unwrap();
+        std::fs::write(self.world.trust_root(), with).unwrap();
     }
 
     /// A commit of one file by an account, which the branch then points at.
@@ -95,8 +100,51 @@ fn online_mode_strangers_and_other_roots_are_refused_with_what_to_do() {
     assert_eq!(signed.refused().0, "W206");
     signed.trust("trustedRoot", "{}");
     assert!(verify(2).contains("cannot use spec.keyless.trustedRoot"), "{}", verify(2));
-    signed.trust("refresh", "{}");
-    assert!(verify(2).contains("spec.keyless.refresh is not supported yet"), "{}", verify(2));
+}
+
+#[test]
+fn what_the_controller_fetches_is_asked_of_no_server_here() {
+    let signed = Signed::new();
+    let trusted_root = signed.world.file("trusted_root.json", &signed.sigstore.trusted_root().unwrap());
+    signed.commit(&carol(), &[]);
+    let (path, root) = (signed.world.path(), signed.world.trust_root());
+    let start = ["verify", "--repo", &path, "--trust-root", text(&root)];
+    let refresh = |value: &str| signed.keyless(&format!("refresh: {value}"));
+    // By the public Sigstore, of which this is none.
+    refresh("{}");
+    let built_in = expect(1, &start).stderr;
+    assert!(built_in.contains("note: spec.keyless.refresh is for the controller"), "{built_in}");
+    assert!(built_in.contains("by the trust root that writ was built with; give what it fetched"), "{built_in}");
+    // By that of a repository of one's own, which no address leads to, and of which nothing is here.
+    refresh("{mirror: 'https://tuf.example.invalid', root: '{}'}");
+    let nothing = expect(1, &start);
+    assert!(nothing.stderr.contains("verified by nothing, and refused"), "{}", nothing.stderr);
+    assert!(nothing.stdout.contains("no trust root was fetched yet"), "{}", nothing.stdout);
+    let given = expect(0, &[start.as_slice(), &["--trusted-root", &trusted_root]].concat());
+    assert_eq!(given.stderr, "");
+    expect(64, &["verify", "--repo", &path, "--signatures-only", "--trusted-root", &trusted_root]);
+}
+
+#[test]
+fn what_a_trust_root_cannot_say_of_its_refresh_is_told_with_field_and_line() {
+    let signed = Signed::new();
+    let (path, root) = (signed.world.path(), signed.world.trust_root());
+    for (keyless, told) in [
+        ("trustedRoot: '{}', refresh: {}", "spec.keyless.trustedRoot: the trust root is either this text or"),
+        (
+            "refresh: {root: '{}'}",
+            "spec.keyless.refresh.root: the repository of the public Sigstore does not begin with it",
+        ),
+        ("refresh: {mirror: 'http://tuf.example.com'}", "spec.keyless.refresh.mirror: not https://HOST[:PORT][/PATH]"),
+        ("refresh: true", "spec.keyless.refresh: invalid type: boolean `true`"),
+    ] {
+        signed.keyless(keyless);
+        let error = expect(2, &["verify", "--repo", &path, "--trust-root", text(&root)]).stderr;
+        assert!(error.contains(told), "{error}");
+        let text = std::fs::read_to_string(&root).unwrap();
+        let line = text.lines().position(|line| line.starts_with("  keyless:")).unwrap() + 1;
+        assert!(error.contains(&format!("line {line}")) || error.contains(&format!(":{line}:")), "{error}");
+    }
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! What is counted of the trust roots of keyless signatures that are fetched.
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// Labels: one TrustRoot.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RootLabels {
+    /// Its name.
+    root: String,
+}
+
+/// Labels: how a fetch ended.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefreshLabels {
+    /// The name of the TrustRoot.
+    root: String,
+    /// `ok` or `failed`.
+    result: &'static str,
+}
+
+/// What is counted of each TrustRoot that has its trust root of keyless signatures fetched.
+#[derive(Debug, Default)]
+pub(crate) struct KeylessMetrics {
+    refreshes: Family<RefreshLabels, Counter>,
+    /// When what is in force was known to be the newest, in seconds since 1970.
+    refreshed_at: Family<RootLabels, Gauge>,
+}
+
+impl KeylessMetrics {
+    /// Registers them.
+    pub(crate) fn register(&self, scope: &mut Registry) {
+        scope.register(
+            "keyless_refreshes",
+            "Times that the trust root of keyless signatures was asked for, by result",
+            self.refreshes.clone(),
+        );
+        scope.register(
+            "keyless_refreshed_timestamp_seconds",
+            "When the trust root of keyless signatures that is in force was the newest",
+            self.refreshed_at.clone(),
+        );
+    }
+
+    /// A repository was asked; what is in force is the newest of then.
+    pub(crate) fn fetched(&self, root: &str, at: Option<Timestamp>) {
+        let result = if at.is_some() { "ok" } else { "failed" };
+        self.refreshes.get_or_create(&RefreshLabels { root: root.to_owned(), result }).inc();
+        self.in_force(root, at);
+    }
+
+    /// What is in force was the newest then.
+    pub(crate) fn in_force(&self, root: &str, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.refreshed_at.get_or_create(&RootLabels { root: root.to_owned() }).set(at.as_second());
+        }
+    }
+
+    /// Makes one line of each, so that its labels show.
+    pub(crate) fn sample(&self) {
+        drop(self.refreshes.get_or_create(&RefreshLabels::default()));
+        drop(self.refreshed_at.get_or_create(&RootLabels::default()));
+    }
+
+    /// Forgets a TrustRoot that is gone, or no longer has anything fetched.
+    pub(crate) fn forget(&self, root: &str) {
+        for result in ["ok", "failed"] {
+            self.refreshes.remove(&RefreshLabels { root: root.to_owned(), result });
+        }
+        self.refreshed_at.remove(&RootLabels { root: root.to_owned() });
+    }
+}
