@@ -16,6 +16,7 @@
 //! | do printed commands work when pasted | `fixes` |
 //! | how does trust go on without its roots | `lost_roots` |
 //! | is it noticed that a Git server hides something | `freshness` |
+//! | what becomes of keyless signatures when their Sigstore changes its keys | `keyless` |
 //! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
@@ -30,6 +31,7 @@ mod faults;
 mod fixes;
 mod freshness;
 mod incomplete;
+mod keyless;
 mod lost_roots;
 mod main_path;
 mod prune;

@@ -1,0 +1,138 @@
+//! Keyless signatures while the Sigstore that vouches for them changes its keys, which writ learns through TUF.
+
+use anyhow::{Context, Result, ensure};
+use jiff::{Timestamp, ToSpan as _};
+use testkit::{Account, Fault, GitServer, Metadata, Sigstore, TrustFile, Tuf, joined_trusted_roots};
+
+use crate::stage::{Owner, People, Setup, Stage, Story, Test, View, config_map, people_and_roles};
+
+fn carol() -> Account {
+    Account { issuer: "https://accounts.example.com".to_owned(), identity: "carol@example.com".to_owned() }
+}
+
+/// The usual team, and carol, who has no key and may change what is below `apps/`.
+fn with_carol(people: &People, repo_id: &str) -> TrustFile {
+    people_and_roles(people, repo_id).keyless("carol", &carol()).role("developer", &["carol"]).rule(
+        "apps",
+        &["apps/**"],
+        &[("sre", 1), ("developer", 1)],
+        &[],
+    )
+}
+
+/// A TUF repository of the company, and how often somebody asked writ to look at it.
+struct Repository {
+    server: GitServer,
+    tuf: Tuf,
+    asked: u32,
+}
+
+impl Repository {
+    fn publish(&mut self, stage: &Stage<'_>, trusted_root: &str) -> Test {
+        self.tuf.publish(trusted_root)?;
+        self.ask(stage)
+    }
+
+    /// As an admin who does not want to wait for a day.
+    fn ask(&mut self, stage: &Stage<'_>) -> Test {
+        self.asked += 1;
+        let root = format!("trustroot/{}", stage.view.namespace);
+        let value = format!("reconcile.fluxcd.io/requestedAt=ask-{}", self.asked);
+        stage.view.plane.kubectl(&["annotate", "--overwrite", &root, &value]).map(drop)
+    }
+
+    /// The TrustRoot names it.
+    fn trust(&self, stage: &Stage<'_>) -> Test {
+        let refresh = serde_json::json!({
+            "mirror": self.server.files_url(), "root": self.tuf.first_root(), "caCertificates": self.server.authority(),
+        });
+        let patch = serde_json::json!({"spec": {"keyless": {"refresh": refresh}}}).to_string();
+        let root = &stage.view.namespace;
+        stage.view.plane.kubectl(&["patch", "trustroot", root, "--type=merge", "-p", &patch]).map(drop)
+    }
+}
+
+/// Waits until the condition of the TrustRoot is so, with these words.
+fn refreshed(stage: &mut Stage<'_>, status: &str, words: &str) -> Test {
+    stage.wait(&format!("KeylessRefreshed is {status}: {words}"), |view| {
+        let root = view.trust_root()?;
+        let (found, reason, message) = View::condition(&root, "KeylessRefreshed");
+        ensure!(found == status && message.contains(words), "KeylessRefreshed={found} {reason}: {message}");
+        Ok(())
+    })
+}
+
+/// A change of settings by carol, as the head of main; this Sigstore vouches for her.
+fn change(stage: &mut Stage<'_>, sigstore: &Sigstore, value: &str) -> Result<String> {
+    stage.repo.write("apps/settings.yaml", config_map("settings", value))?;
+    let unsigned = stage.repo.commit_unsigned("change settings")?;
+    stage.push_aside("main", "aside")?;
+    let payload = stage.repo.read_object("commit", &unsigned)?;
+    let armour = sigstore.sign(&payload, &carol(), Timestamp::now() - 1.minute(), &[])?;
+    let payload = String::from_utf8(payload).context("a commit is not UTF-8")?;
+    let header = format!("\ngpgsig {}\n\n", armour.trim_end().replace('\n', "\n "));
+    let commit = stage.repo.write_object("commit", payload.replacen("\n\n", &header, 1).as_bytes())?;
+    stage.repo.reset(&commit)?;
+    stage.force_head(&commit)?;
+    Ok(commit)
+}
+
+#[test]
+fn authorities_come_and_go_through_tuf() -> Test {
+    let mut stage = Setup::shared()?.trust(with_carol).start()?;
+    let (server, begin) = (GitServer::start()?, Timestamp::now() - 48.hours());
+    let tuf = Tuf::generate(&server.files(), Timestamp::now())?;
+    stage.names.call(&server.files_url(), "tuf repository");
+    let mut repository = Repository { server, tuf, asked: 0 };
+    let old = Sigstore::generate(begin)?;
+    let new = old.with_another_authority()?;
+    let (only_old, only_new) = (old.trusted_root()?, new.trusted_root()?);
+    repository.publish(&stage, &only_old)?;
+    repository.trust(&stage)?;
+    refreshed(&mut stage, "True", "the newest of")?;
+    let first = change(&mut stage, &old, "by the old one")?;
+    stage.applied(&first)?;
+    stage.names.call_commit(&first, "commit by the old authority");
+
+    let mut story = Story::begin(&stage, "keyless-authority-gone", "A certificate authority that Sigstore takes away")?;
+    story.done("a new authority, which the TUF repository does not name yet, vouches for carol, who signs a change");
+    let second = change(&mut stage, &new, "by the new one")?;
+    stage.names.call_commit(&second, "commit by the new authority");
+    stage.held(Owner::Source, &second, "W206")?;
+    story.status(&stage, Owner::Source)?;
+    repository.publish(&stage, &joined_trusted_roots(&[&only_old, &only_new])?)?;
+    stage.applied(&second)?;
+    story.then("once the repository names both, the commit is rolled out; nobody pushed anything.");
+
+    story.done("the repository shows a timestamp that has expired");
+    repository.tuf.expired = Some(Metadata::Timestamp);
+    repository.publish(&stage, &only_new)?;
+    refreshed(&mut stage, "False", "timestamp metadata expired")?;
+    let root = stage.view.trust_root()?;
+    story.conditions(&stage, "trustroot", "NAME", &root);
+    story.log(&stage, "A144")?;
+    stage.heals()?;
+    story.then("what was fetched before stays in force: the commits are as verified as they were.");
+
+    story.done("the repository names the old authority alone: the new one is taken away, whose commit is in force");
+    repository.tuf.expired = None;
+    repository.publish(&stage, &only_old)?;
+    stage.held(Owner::Source, &second, "W206")?;
+    refreshed(&mut stage, "True", "the newest of")?;
+    story.status(&stage, Owner::Source)?;
+    stage.heals()?;
+    story.then("the workloads stay, and a hand edit of ConfigMap settings is reverted.");
+
+    story.done("writ starts again while the repository does not answer");
+    repository.server.set_fault(Some(Fault::Down))?;
+    stage.stop()?;
+    stage.start()?;
+    refreshed(&mut stage, "False", "Connection refused")?;
+    stage.held(Owner::Source, &second, "W206")?;
+    stage.heals()?;
+    let metrics = stage.metrics()?;
+    let failed = [("root", stage.view.namespace.as_str()), ("result", "failed")];
+    ensure!(metrics.sum("writ_keyless_refreshes_total", &failed).is_some_and(|failed| failed >= 1.0));
+    story.then("the authority that was taken away does not come back.");
+    story.end(&stage)
+}
