@@ -87,7 +87,7 @@ fn an_account_approves_with_a_bundle_by_the_sigstore_of_the_trust_root() {
     let commit = world.config("2");
     let [own, other] = [(); 2].map(|()| Sigstore::generate(Timestamp::now() - SignedDuration::from_hours(1)).unwrap());
     let by = |world: &mut World, sigstore: &Sigstore| {
-        let keyless = KeylessTrust { trusted_root: Some(sigstore.trusted_root().unwrap()), refresh: false };
+        let keyless = KeylessTrust { trusted_root: Some(sigstore.trusted_root().unwrap()), refresh: None };
         Arc::make_mut(&mut world.root).keyless = Some(keyless);
         code(&world.judge(Floors::default())).to_owned()
     };

@@ -230,7 +230,7 @@ fn a_refused_candidate_does_not_hide_an_order_that_fell() {
     let before = second.commit.id().to_string();
     let file = team.revoke_key_after(&shop.world.sre.fingerprint().unwrap(), &before);
     trust(&shop.world.repo, &file, &shop.world.root_key);
-    let outcome = shop.world.judge(Floors { log: Some(forbidden.commit.clone()), ..Floors::default() });
+    let outcome = shop.world.judge(Floors { log: Some(forbidden.commit), ..Floors::default() });
     let SourceOutcome::Accepted { verified, .. } = outcome else { panic!("{outcome:?}") };
     let job = shop.job(Discovery::default());
     let codes = |kept: Option<&rollback_gate::Kept>| -> Vec<&str> {
@@ -238,7 +238,7 @@ fn a_refused_candidate_does_not_hide_an_order_that_fell() {
         prepared.findings.iter().map(|finding| finding.code.code).collect()
     };
     let kept = rollback_gate::Kept {
-        target: first.commit.clone(),
+        target: first.commit,
         root: shop.world.root.clone(),
         known: std::sync::Arc::default(),
         order,

@@ -13,7 +13,7 @@ use serde_json::json;
 use stand_in::{BOB, GOOD, ISSUER, with_bob, world};
 use trust::{
     Approval, BUNDLE_TYPE, CommitId, CommitObject, Decision, Heartbeat, KeylessIdentity, KeylessVerifier,
-    MAX_BUNDLE_BYTES, OrderKind, PAYLOAD_TYPE, Rollback, Seen, SignedOrder, Start, TrustFile, Verifiers, hear,
+    MAX_BUNDLE_BYTES, OrderKind, PAYLOAD_TYPE, Rollback, Seen, SignedOrder, Start, TrustFile, Verifiers, Waivers, hear,
     rollback_signers,
 };
 
@@ -195,6 +195,7 @@ fn an_account_signs_orders() {
         let rollback = Rollback {
             order: &order,
             signatures: &[signature],
+            waivers: &Waivers::default(),
             sync: "shop/web",
             folder: &path("apps"),
             verified: &accepted,
