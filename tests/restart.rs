@@ -191,6 +191,11 @@ fn mirror_of_a_deleted_source_stays_for_its_sync_and_goes_with_it() -> Test {
     let (source, sync) = (stage.view.source()?, stage.view.sync(SYNC)?);
     let folder = stage.state().join("mirror");
     let mirror = folder.join(format!("{}.{SOURCE}", stage.view.namespace));
+    let archive = stage.state().join("expected/trees").join(format!("{}.{SOURCE}", stage.view.namespace));
+    stage.wait("what is in force is kept apart from the mirror", |_| {
+        ensure!(archive.join("objects").exists(), "it is not there yet");
+        Ok(())
+    })?;
     stage.stop()?;
     stage.tenant.kubectl(&["delete", "gitsource", SOURCE])?;
     // Of one that was deleted while nobody watched.
@@ -202,14 +207,15 @@ fn mirror_of_a_deleted_source_stays_for_its_sync_and_goes_with_it() -> Test {
         Ok(())
     })?;
     ensure!(mirror.join("refs/writ/pins").exists(), "the mirror of the Sync's source was removed");
+    ensure!(archive.join("objects").exists(), "what is in force was removed");
     stage.stop()?;
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
     stage.start()?;
     replicas(&mut stage, "the edit is reverted without the GitSource")?;
 
     stage.tenant.kubectl(&["delete", "sync", SYNC])?;
-    stage.wait("the mirror is gone", |_| {
-        ensure!(!mirror.exists(), "it is there");
+    stage.wait("the mirror is gone, and what was kept of it", |_| {
+        ensure!(!mirror.exists() && !archive.exists(), "one is there");
         Ok(())
     })?;
     stage.tenant.apply(&again("GitSource", SOURCE, &source))?;
