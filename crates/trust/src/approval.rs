@@ -179,7 +179,7 @@ pub(crate) struct Approvals {
     pub(crate) skips: BTreeMap<Vec<Digest>, BTreeSet<String>>,
     /// The principals who vouch for the tree.
     pub(crate) vouching: BTreeSet<String>,
-    /// The envelopes with at least one signature that counts.
+    /// The envelopes with at least one signature that counts, and that nobody counted by before.
     pub(crate) counted: Vec<Vec<u8>>,
     /// What was approved with keys that are withdrawn, and why they are.
     pub(crate) withdrawn: Vec<(Approval, String)>,
@@ -225,10 +225,8 @@ impl Approvals {
                         continue;
                     }
                     match approval.bound(step) {
-                        Ok(()) => {
-                            self.said(&approval).insert(principal);
-                            counts = true;
-                        }
+                        // Once for each principal: what counts is kept for ever, and there is an end of it.
+                        Ok(()) => counts |= self.said(&approval).insert(principal),
                         Err(reason) => {
                             self.reasons.push(format!("approval of {principal}: {reason}"));
                             self.other.insert(principal);
