@@ -84,7 +84,8 @@ impl Judge<'_> {
     /// counts for what it has as accepted, and for nothing new.
     pub(super) fn waives(&self, step: &CommitId, above: bool) -> Result<bool, String> {
         if above {
-            return Ok(self.waivers.head.is_some() && *step == self.head.commit);
+            let ordered = self.waivers.head.as_ref().is_some_and(|by| by.order.commit == self.head.commit);
+            return Ok(ordered && *step == self.head.commit);
         }
         let Some(LetThrough { by, .. }) = self.waivers.before.get(step) else { return Ok(false) };
         let policy = TrustFile::of_commit(self.history, &by.judged_by);
