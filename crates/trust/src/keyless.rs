@@ -145,7 +145,7 @@ impl KeylessError {
         match self {
             Self::Armor(_) => "the armour that gitsign writes",
             Self::Malformed(_) => "one signature in the one form that gitsign writes",
-            Self::Bundle(_) => "a bundle as cosign --bundle writes it",
+            Self::Bundle(_) => "a bundle as cosign --bundle --new-bundle-format writes it",
             Self::Mismatch(_) => "a signature over exactly these bytes",
             Self::Weak(_) => "ECDSA on P-256 with SHA-256, as gitsign signs",
             Self::NoTime(_) => "a signature with its log entry inside (gitsign.rekorMode offline)",

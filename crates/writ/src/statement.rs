@@ -39,7 +39,7 @@ pub(crate) fn signed_elsewhere(key: &SigningKey) -> anyhow::Result<Option<Vec<u8
     let payload = bundled_statement(bundle.as_bytes())?;
     payload.map(Some).ok_or_else(|| {
         anyhow::anyhow!(
-            "the file is no Sigstore bundle of version 0.3 with a statement, as cosign attest-blob writes it"
+            "the file is no Sigstore bundle of version 0.3 with a statement, as cosign attest-blob --new-bundle-format writes it"
         )
     })
 }
