@@ -191,7 +191,7 @@ fn mirror_of_a_deleted_source_stays_for_its_sync_and_goes_with_it() -> Test {
     let (source, sync) = (stage.view.source()?, stage.view.sync(SYNC)?);
     let folder = stage.state().join("mirror");
     let mirror = folder.join(format!("{}.{SOURCE}", stage.view.namespace));
-    let archive = stage.state().join("expected/trees").join(format!("{}.{SOURCE}", stage.view.namespace));
+    let archive = stage.state().join("accepted").join(format!("{}.{SOURCE}", stage.view.namespace));
     stage.wait("what is in force is kept apart from the mirror", |_| {
         ensure!(archive.join("objects").exists(), "it is not there yet");
         Ok(())

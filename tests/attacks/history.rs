@@ -44,7 +44,7 @@ fn attack_01_rollback() -> Test {
 
 /// What was accepted is kept apart from the mirror.
 fn kept(stage: &mut Stage<'_>, commit: &str) -> Test {
-    let archives = stage.state().join("expected/trees");
+    let archives = stage.state().join("accepted");
     stage.wait("what was accepted is kept apart from the mirror", |_| {
         for archive in std::fs::read_dir(&archives)? {
             let objects = std::fs::read(archive?.path().join("objects"))?;

@@ -92,9 +92,9 @@ fn keep(mirror: &Path, archive: &Archive, wanted: &Wanted, others: Others) -> Re
 }
 
 impl State {
-    /// The folder of all archives: what is expected of a cluster begins with what was accepted for it.
+    /// The folder of all archives.
     pub(crate) fn archives_folder(&self) -> PathBuf {
-        self.options.state_dir.join("expected").join("trees")
+        self.options.state_dir.join("accepted")
     }
 
     /// What is in force of a source.

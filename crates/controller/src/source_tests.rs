@@ -98,7 +98,7 @@ impl World {
 
     /// What is in force of a source, apart from its mirror.
     pub(crate) fn archive(&self, source: &str) -> Archive {
-        Archive::new(self.state.path().join("expected/trees").join(source))
+        Archive::new(self.state.path().join("accepted").join(source))
     }
 
     pub(crate) fn mirror(&self, source: &str) -> PathBuf {

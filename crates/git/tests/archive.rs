@@ -35,7 +35,7 @@ impl Setting {
 
     fn of(repo: SignedRepo) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let archive = Archive::new(dir.path().join("expected/trees/shop.config"));
+        let archive = Archive::new(dir.path().join("accepted/shop.config"));
         Self { repo, dir, archive }
     }
 
