@@ -35,7 +35,7 @@ use crate::{
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
-    refusal::{mend_signature, refuse},
+    refusal::{accepted_before, floor_left_out, mend_signature, refuse},
     repair::Place,
     signature_cache::{SignatureCache, Verifier, Verifiers},
     step::{Brought, Step, changes, payload_in_force, read_commit},
@@ -356,7 +356,7 @@ impl Judge<'_> {
             }
         };
         judgement.accepted = accepted.filter(|_commit| reached);
-        let mut at = 0;
+        let (mut at, mut past) = (0, None);
         while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);
             judgement.judged = judgement.judged.saturating_add(1);
@@ -364,7 +364,7 @@ impl Judge<'_> {
             let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, above, refused)) {
                 Ok(taken) => taken,
                 Err(refused) => {
-                    judgement.steps.push(*refused);
+                    judgement.steps.push(if reached { *refused } else { accepted_before(*refused, &state.commit) });
                     break;
                 }
             };
@@ -372,6 +372,10 @@ impl Judge<'_> {
             let predecessor = state.commit;
             judgement.waived.extend(waived.map(|finding| WaivedStep { commit, predecessor, finding }));
             at = at.saturating_add(skipped.len()).saturating_add(1);
+            past = past.or(match floor {
+                Floor::At(floor, _) if skipped.contains(floor) => Some((*floor, next.commit)),
+                _ => None,
+            });
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
                 judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
                 judgement.steps.push(StepVerdict {
@@ -387,6 +391,9 @@ impl Judge<'_> {
             reached |= matches!(floor, Floor::At(at, _) if *at == next.commit);
             judgement.accepted = reached.then_some(authorized);
             state = next;
+        }
+        if let Some((floor, by)) = past.filter(|_| judgement.refusal().is_none()) {
+            judgement.steps.push(*self.about(self.head.commit, floor_left_out(&self.head.commit, &floor, &by)));
         }
         match &self.tag {
             // What leads to a refused commit released nothing on the way to it either.

@@ -3,7 +3,7 @@
 use manifest::{CodeEntry, Finding, Subject};
 
 use crate::{
-    ArmorFormat, BadEntry, CommitId, CommitObject, HistoryError, TrustCode,
+    ArmorFormat, BadEntry, CommitId, CommitObject, HistoryError, StepVerdict, TrustCode,
     repair::{Place, SIGN, SIGN_KEYLESS, SIGN_OPENPGP, SIGN_OPENPGP_WITH, SIGN_WITH, amend, in_place},
 };
 
@@ -115,6 +115,31 @@ pub(crate) fn mend_signature(
         sign(again, predecessor, place)
     };
     Finding { fix, ..finding }
+}
+
+/// The same about a commit that was accepted before: signed again it would be another one, which nothing lets in its place.
+pub(crate) fn accepted_before(step: StepVerdict, predecessor: &CommitId) -> StepVerdict {
+    let is_of_signature = |finding: &Finding| finding.code.code.starts_with("W2");
+    let verdict = step.verdict.map_err(|finding| match is_of_signature(&finding) {
+        true => Finding {
+            fix: format!(
+                "writ trust approve COMMIT --skip-from {predecessor} # as root principals, for a commit on top that puts \
+                 right what this one brought; then set spec.resumeFrom of the TrustRoot to it. Or trust again what \
+                 vouched for this one, if it is good: what was accepted cannot be signed anew"
+            ),
+            ..finding
+        },
+        false => finding,
+    });
+    StepVerdict { verdict, ..step }
+}
+
+/// W407: what was accepted last is among what root principals had left out. Nobody but an admin takes acceptance back.
+pub(crate) fn floor_left_out(head: &CommitId, floor: &CommitId, by: &CommitId) -> Finding {
+    let found = format!("commit {floor}, which was accepted last, is left out before commit {by}");
+    let needed = format!("an admin who vouches for commit {by} (spec.resumeFrom of the TrustRoot)");
+    let fix = format!("kubectl patch trustroot NAME --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{by}\"}}}}'");
+    refuse(TrustCode::W407, head, found, needed, fix)
 }
 
 fn sign(options: &str, predecessor: Option<&CommitId>, place: Place) -> String {

@@ -77,8 +77,13 @@ fn root_principals_have_refused_commits_left_out() {
     // Nothing of what is left out can be taken for accepted.
     for id in &bad {
         assert_ne!(world.code(*id), "ok");
-        assert!(world.judge(&Start::Above(*id), fix).accepted().is_none());
+        let left_out = world.judge(&Start::Above(*id), fix);
+        assert!(left_out.accepted().is_none());
+        // What an admin vouched for is left out: another admin's word is needed, and that is said.
+        let finding = left_out.refusal().unwrap();
+        assert_eq!((finding.code.code, finding.fix.contains(&fix.to_string())), ("W407", true), "{finding}");
     }
+    assert_eq!(memory::code(&world.judge(&Start::Above(fix), more)), "ok");
 }
 
 #[test]

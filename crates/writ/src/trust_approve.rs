@@ -128,6 +128,10 @@ fn stated(args: &TrustApproveArgs, approval: Approval) -> anyhow::Result<(Approv
         let message = "the bundle is about something else: give the arguments that --print-payload was given";
         return Err(UsageError(message.to_owned()).into());
     }
+    if said.expires <= Timestamp::now() {
+        let message = format!("the bundle holds an approval that ended {}: have it made and signed anew", said.expires);
+        return Err(UsageError(message).into());
+    }
     Ok((said, payload))
 }
 
