@@ -312,8 +312,10 @@ fn is_over(job: &SourceJob, order: &Override, accepted: &CommitId, now: Timestam
     let history = Attested { objects: mirror.objects(), approvals: &approvals };
     let keyless = keyless(&job.root);
     let with = Verifiers { known: Some(&job.signatures), keyless: keyless.as_ref().map(|one| one as _) };
+    let waivers = job.overrides.waivers();
     for step in &order.steps {
-        if !still_waived(&history, &job.root, (&step.predecessor, &step.commit), accepted, now, with)?.is_empty() {
+        let step = (&step.predecessor, &step.commit);
+        if !still_waived(&history, &job.root, step, accepted, now, with, &waivers)?.is_empty() {
             return Ok(false);
         }
     }

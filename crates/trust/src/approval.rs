@@ -181,7 +181,7 @@ pub(crate) struct Approvals {
     pub(crate) vouching: BTreeSet<String>,
     /// The envelopes with at least one signature that counts, and that nobody counted by before.
     pub(crate) counted: Vec<Vec<u8>>,
-    /// What was approved with keys that are withdrawn, and why they are.
+    /// What was said of this step with keys that are withdrawn, and why they are.
     pub(crate) withdrawn: Vec<(Approval, String)>,
     /// Principals who signed something that does not count for this step.
     pub(crate) other: BTreeSet<String>,
@@ -220,11 +220,15 @@ impl Approvals {
             match signer {
                 Err(reason) => self.reasons.push(reason),
                 Ok((principal, signed)) => {
+                    let bound = approval.bound(step);
                     if let Some(why) = step.withdrawn.and_then(|withdrawn| withdrawn(&signed)) {
-                        self.withdrawn.push((approval.clone(), format!("approved by {principal}: {why}")));
+                        // About something else it never counted, and nothing stood on it.
+                        if bound.is_ok() {
+                            self.withdrawn.push((approval.clone(), format!("approved by {principal}: {why}")));
+                        }
                         continue;
                     }
-                    match approval.bound(step) {
+                    match bound {
                         // Once for each principal: what counts is kept for ever, and there is an end of it.
                         Ok(()) => counts |= self.said(&approval).insert(principal),
                         Err(reason) => {

@@ -3,8 +3,7 @@
 //! A signature names the key that made it, often a subkey, or that of an authority; a revocation may name the certificate,
 //! or the authority as the trust file calls it. Which of them belong together is said by the certificates and by trust
 //! files, and the one in force may pin the certificate in question no longer, or a later form of it, or have a new key for
-//! the authority. So those of all trust files of the mainline are asked. One that was never in force can add to them: then more
-//! is taken for revoked, never less.
+//! the authority. So those of all accepted steps are asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,6 +7,7 @@
 mod break_glass;
 mod holds;
 mod introduction;
+mod line;
 mod mainline;
 mod predecessor;
 mod rollback;
@@ -27,6 +28,7 @@ use manifest::{Digest, Finding};
 
 pub use holds::judge_floor;
 pub use introduction::judge_introduction;
+use line::{Accepted, Line};
 pub use tag::TagVerdict;
 
 use crate::{
@@ -339,15 +341,8 @@ impl Judge<'_> {
             }
         };
         judgement.from = Some(from);
-        let chain = self.chain(&from).and_then(|chain| match floor {
-            Floor::At(floor, _) if chain.contains(floor) => Ok((chain, false)),
-            // The roots were lost, and an admin lets trust start anew after the floor.
-            Floor::At(floor, _) if self.is_before(floor, &from)? => Ok((chain, true)),
-            Floor::At(floor, _) => Err(self.elsewhere(floor, &chain, &from)),
-            Floor::None | Floor::Below => Ok((chain, true)),
-        });
         // Nothing older than a floor is ever given out as accepted, whatever is refused after it.
-        let (chain, mut reached) = match chain {
+        let (chain, mut reached) = match self.way(&from, floor) {
             Ok(chain) => chain,
             Err(finding) => {
                 judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(..)));
@@ -356,7 +351,7 @@ impl Judge<'_> {
             }
         };
         judgement.accepted = accepted.filter(|_commit| reached);
-        let (mut at, mut past) = (0, None);
+        let (mut at, mut past, mut line) = (0, None, Line::after(from));
         while let Some(commit) = chain.get(at).copied() {
             let above = reached && !matches!(floor, Floor::None);
             judgement.judged = judgement.judged.saturating_add(1);
@@ -369,13 +364,14 @@ impl Judge<'_> {
                 }
             };
             let Taken { good: (next, authorized), skipped, waived, approvals } = taken;
-            let predecessor = state.commit;
+            let (commit, predecessor) = (next.commit, state.commit);
             judgement.waived.extend(waived.map(|finding| WaivedStep { commit, predecessor, finding }));
             at = at.saturating_add(skipped.len()).saturating_add(1);
             past = past.or(match floor {
                 Floor::At(floor, _) if skipped.contains(floor) => Some((*floor, next.commit)),
                 _ => None,
             });
+            line.steps.push(Accepted { commit, predecessor: Some(predecessor), skipped: skipped.clone() });
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
                 judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
                 judgement.steps.push(StepVerdict {
@@ -401,7 +397,7 @@ impl Judge<'_> {
             Some(tag) => self.judge_tag(tag, &state, floor, &mut judgement),
             None => {}
         }
-        judgement.broken = self.still_holds(&state, &judgement.waived).err();
+        judgement.broken = self.still_holds(&state, &judgement.waived, line).err();
         judgement
     }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, collections::BTreeSet};
 
-use manifest::{Finding, RepoPath};
+use manifest::{Digest, Finding, RepoPath};
 
 use crate::{
     Ancestry, Change, CommitId, CommitObject, Credit, EXPIRY_GRACE, History, HistoryError, MergeCreditMode, RefBinding,
@@ -245,7 +245,7 @@ impl Brought {
                 return Err(missing(&object.id, in_place(&restore, &object.id, place)));
             }
         };
-        if manifest::Digest::of(&bytes) == policy.digest() {
+        if Digest::of(&bytes) == policy.digest() {
             return policy.keeps_certificates(changes).map(|()| None);
         }
         let mut file = TrustFile::parse(&bytes).map_err(joined)?;
@@ -382,6 +382,15 @@ pub(crate) fn read_commit(history: &dyn History, id: &CommitId) -> Result<Commit
     let raw = history.commit(id).map_err(|error| unreadable(id, &error))?;
     let raw = raw.ok_or_else(|| unreadable(id, &HistoryError::Missing { object: format!("commit {id}") }))?;
     CommitObject::parse(*id, &raw)
+}
+
+/// SHA-256 of what was signed; of the whole body of a commit that does not parse; nothing if it is not there.
+pub(crate) fn payload(history: &dyn History, commit: &CommitId) -> Result<Option<Digest>, HistoryError> {
+    let raw = history.commit(commit)?;
+    let parsed = |raw: Vec<u8>| {
+        CommitObject::parse(*commit, &raw).map_or_else(|_finding| Digest::of(&raw), |object| object.payload_sha256)
+    };
+    Ok(raw.map(parsed))
 }
 
 /// The trust file in the tree of a commit; W501 if there is none.

@@ -43,6 +43,10 @@ const TOLD: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) commit: CommitId,
+    /// The accepted step that it was judged from; nothing for the introduction.
+    pub(crate) predecessor: Option<CommitId>,
+    /// The refused commits between the two, which were left out: nothing of them was ever in force.
+    pub(crate) skipped: Vec<CommitId>,
     pub(crate) tree: TreeId,
     pub(crate) payload: manifest::Digest,
     /// Who signed it, as the signature has it.
@@ -87,20 +91,25 @@ impl Looked {
 /// The places of the steps at which soft revocations begin.
 pub(crate) type Ends = BTreeMap<CommitId, usize>;
 
-/// Where soft revocations begin among these steps. An end that is not among them lies before all of them.
+/// Where soft revocations begin among these steps. An end that is not among them lies before all of them; one that was left
+/// out, where the step before it is.
 pub(crate) fn ends(policy: &TrustFile, steps: &[Made]) -> Ends {
     let ends: BTreeSet<CommitId> = policy.revoked.values().filter_map(|revocation| revocation.after).collect();
-    let places = steps.iter().enumerate().filter(|(_, step)| ends.contains(&step.commit));
-    places.map(|(place, step)| (step.commit, place)).collect()
+    let mut places = Ends::new();
+    for (place, step) in steps.iter().enumerate() {
+        let left_out =
+            place.checked_sub(1).into_iter().flat_map(|before| step.skipped.iter().map(move |id| (id, before)));
+        let all = left_out.chain([(&step.commit, place)]).filter(|(commit, _)| ends.contains(commit));
+        places.extend(all.map(|(commit, place)| (*commit, place)));
+    }
+    places
 }
 
-/// What is asked: steps of the mainline, oldest first, and the policy that is in force after the last.
+/// What is asked: accepted steps, oldest first, and the policy that is in force after the last.
 pub(crate) struct StillHolds<'a> {
     pub(crate) history: &'a dyn History,
     pub(crate) root: &'a TrustRootSpec,
     pub(crate) policy: &'a TrustFile,
-    /// What the first of `steps` follows, if anything.
-    pub(crate) before: Option<CommitId>,
     pub(crate) steps: &'a [Made],
     /// Where soft revocations begin: at these places, which may lie beyond the last of the steps.
     pub(crate) ends: &'a Ends,
@@ -186,24 +195,23 @@ impl StillHolds<'_> {
     }
 
     fn left_by_revoked(&self, issuers: &Issuers, left: &mut BTreeMap<RepoPath, Left>) -> Result<(), Finding> {
-        let mut before = self.before;
         for (place, step) in self.steps.iter().enumerate() {
             if let Some(why) = self.revoked(place, step, issuers) {
                 let why = format!("commit {:.12}: {why}", step.commit.to_string());
-                for change in changes(self.history, before.as_ref(), &step.commit, Place::Below)? {
+                for change in changes(self.history, step.predecessor.as_ref(), &step.commit, Place::Below)? {
                     left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
                 }
-            } else if let Some(before) = before {
+            } else if let Some(predecessor) = &step.predecessor {
                 if step.is_merge {
-                    self.left_by_sides(place, step, &before, issuers, left)?;
+                    self.left_by_sides(place, step, predecessor, issuers, left)?;
                 }
                 let withdrawn = |signed: &SignedBy| self.withdrawn(place, signed, issuers);
-                let ordered = self.left_by_order(place, &withdrawn, left)?;
+                let at = (place, step, predecessor);
+                let ordered = self.left_by_order(at, &withdrawn, left)?;
                 if ordered != Ordered::Fallen {
-                    self.left_by_approvals(place, before, ordered, &withdrawn, left)?;
+                    self.left_by_approvals(at, ordered, &withdrawn, left)?;
                 }
             }
-            before = Some(step.commit);
         }
         Ok(())
     }
@@ -213,19 +221,24 @@ impl StillHolds<'_> {
         &self,
         place: usize,
         step: &Made,
-        before: &CommitId,
+        predecessor: &CommitId,
         issuers: &Issuers,
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
-        let sides = self.history.side_commits(before, &step.commit, MAX_SIDE_COMMITS);
+        let sides = self.history.side_commits(predecessor, &step.commit, MAX_SIDE_COMMITS);
         let merger = step.signed.keys.first().and_then(|key| self.policy.holder_of(key)).map(Credit::of_author);
         let answers = |path: &RepoPath| {
             merger.as_ref().is_some_and(|merger| self.policy.authorise(&step.commit, path, merger).is_ok())
         };
         for side in sides.map_err(|error| unreadable(&step.commit, &error))? {
+            if step.skipped.contains(&side) {
+                continue;
+            }
             let object = read_commit(self.history, &side)?;
             let made = Made {
                 commit: side,
+                predecessor: object.parents.first().copied(),
+                skipped: Vec::new(),
                 tree: object.tree,
                 payload: object.payload_sha256,
                 signed: self.verifier.signed_by(&object),

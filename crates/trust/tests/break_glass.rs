@@ -258,9 +258,16 @@ fn it_is_over_when_all_of_it_was_made_anew() {
         _ = tree.insert(path("apps/api.yaml"), config_map("api", 2).into_bytes());
     });
     let left = |world: &World, later: CommitId| -> Vec<String> {
-        let left =
-            still_waived(&world.memory, &world.root, (&from, &through), &later, at(world.now), Verifiers::default())
-                .unwrap();
+        let left = still_waived(
+            &world.memory,
+            &world.root,
+            (&from, &through),
+            &later,
+            at(world.now),
+            Verifiers::default(),
+            &Waivers::default(),
+        )
+        .unwrap();
         left.iter().map(ToString::to_string).collect()
     };
     assert_eq!(left(&world, through), ["apps/api.yaml", "apps/web.yaml"]);
@@ -317,6 +324,35 @@ fn holds(world: &World, waivers: &Waivers, head: CommitId) -> String {
 
 fn hard(name: &str) -> String {
     format!("{{key: \"{}\", kind: hard, reason: stolen}}", person(name).fingerprint())
+}
+
+/// What was left out before a step is not what an order lets through.
+#[test]
+fn a_step_over_what_was_left_out_is_let_through_as_itself() {
+    let mut world = World::new();
+    let good = world.introduction;
+    let bad =
+        world.push(good, None, |tree| _ = tree.insert(path("apps/evil.yaml"), config_map("evil", 1).into_bytes()));
+    let fix = world.put(bad, "frank", "apps/web.yaml", &config_map("web", 2));
+    let skip = Approval {
+        repo_id: world.root.repo_id.clone(),
+        git_ref: world.root.r#ref.clone(),
+        from: good,
+        to_tree: CommitObject::parse(fix, world.memory.raw(&fix)).unwrap().tree,
+        policy_version: 1,
+        expires: at(world.now + 60),
+        decision: Decision::Skip,
+        skipped: vec![world.memory.payload(&bad)],
+    };
+    let payload = skip.payload();
+    let sign = |who: &str| person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+    let signed = envelope(&payload, &[("alice", &sign("alice")), ("dave", &sign("dave"))]);
+    world.memory.notes.insert(fix, vec![signed.into_bytes()]);
+    let (waivers, start, with) = (ordering(&world, fix, BTreeMap::new()), Start::Accepted(good), Verifiers::default());
+    let judgement = judge_waiving(&world.memory, &world.root, &start, &fix, at(world.now), with, &waivers);
+    assert_eq!(memory::code(&judgement), "ok", "{:?}", judgement.refusal());
+    let waived: Vec<_> = judgement.waived().iter().map(|step| (step.commit, step.predecessor)).collect();
+    assert_eq!(waived, [(fix, good)]);
 }
 
 /// A key that is revoked later takes its signature out of the order, and with too few left what was let through is held.

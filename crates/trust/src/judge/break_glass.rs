@@ -174,7 +174,8 @@ pub fn judge_waiving(
 }
 
 /// The files that a step brought which was let through, and that are still as it left them in a later commit. None if the
-/// step has become one that needs no order: those who may have approved it since.
+/// step has become one that needs no order: those who may have approved it since. `waivers` is what let steps through, this
+/// one or others.
 ///
 /// # Errors
 /// When the history cannot be read.
@@ -185,6 +186,7 @@ pub fn still_waived(
     later: &CommitId,
     now: Timestamp,
     with: Verifiers<'_>,
+    waivers: &Waivers,
 ) -> Result<Vec<RepoPath>, Finding> {
     let (predecessor, commit) = step;
     let mut left = Vec::new();
@@ -197,7 +199,9 @@ pub fn still_waived(
     if !left.is_empty() {
         let alone = crate::judge_with(history, root, &Start::Accepted(*predecessor), commit, now, with);
         // An approval with a key that is revoked by now ends nothing.
-        let held = HeldTo { commit, folder: None, verified: later, order: None, waivers: &NO_WAIVERS };
+        let mut others = Waivers { before: waivers.before.clone(), head: None };
+        others.before.remove(commit);
+        let held = HeldTo { commit, folder: None, verified: later, order: None, waivers: &others };
         if alone.refusal().is_none() && held_to(history, root, &held, now, with).is_ok() {
             left.clear();
         }

@@ -5,12 +5,11 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use manifest::Finding;
 
-use super::{Judge, Judgement, LetThrough, MAX_STEPS, State, WaivedStep, Waivers};
+use super::{Accepted, Judge, Judgement, LetThrough, Line, State, WaivedStep, Waivers};
 use crate::{
     AuthorizedCommit, CommitId, History, Revoked, Start, TrustFile, TrustRootSpec, Verifiers,
     instants::Instants,
     issuers::Issuers,
-    step::read_commit,
     still_holds::{Ends, Looked, Made, Policies, StillHolds, ends},
     watched::Watched,
 };
@@ -31,40 +30,26 @@ pub fn judge_floor(
 }
 
 impl Judge<'_> {
-    /// W304 if it does not. Looked at is the whole mainline from the introduction, or from where the caller says that it is
-    /// accepted; of what was looked through before under the same trust, what it left.
-    pub(super) fn still_holds(&self, state: &State, waived: &[WaivedStep]) -> Result<(), Finding> {
+    /// W304 if it does not. Looked at are all accepted steps from the introduction, or from where the caller says that it is
+    /// accepted, of which `line` are those of this judgement; of what was looked through before under the same trust, what
+    /// it left.
+    pub(super) fn still_holds(&self, state: &State, waived: &[WaivedStep], line: Line) -> Result<(), Finding> {
         if state.policy.revoked.is_empty() {
             return Ok(());
         }
-        let (before, until) = match self.start {
-            Start::Accepted(commit) => (Some(*commit), *commit),
-            Start::Introduction | Start::Above(_) | Start::Resumed(_) => (None, self.root.introduction.commit),
+        let before = match self.start {
+            Start::Accepted(commit) => Some(*commit),
+            Start::Introduction | Start::Above(_) | Start::Resumed(_) => None,
         };
         let known = self.known.and_then(|known| known.looked(&state.digest, before));
-        let (mut steps, mut at, mut looked) = (Vec::new(), state.commit, None);
-        loop {
-            if let Some(known) = known.as_deref().filter(|known| known.last == at) {
-                looked = Some(known.clone());
-                break;
-            }
-            if before == Some(at) {
-                break;
-            }
-            let (made, parent) = self.made(at)?;
-            steps.push(made);
-            match parent {
-                Some(parent) if at != until && steps.len() <= MAX_STEPS => at = parent,
-                _ => break,
-            }
-        }
-        steps.reverse();
+        let (looked, steps) = self.not_looked(line, before, known.as_deref())?;
         let from = looked.as_ref().map(|looked| looked.last).or(before);
+        let steps = self.made(&steps)?;
         let mut looked = looked.unwrap_or_else(|| Looked::none(state.commit));
         let of_steps = steps.iter().map(|step| &step.commit);
         self.add_issuers(&mut looked.issuers, &state.policy, from.iter().chain(of_steps))?;
         let (ends, let_through) = (ends(&state.policy, &steps), self.let_through(waived));
-        let asked = StillHolds { before: from, ..self.asked(state, &steps, &ends, &let_through) };
+        let asked = self.asked(state, &steps, &ends, &let_through);
         let looked = asked.look(looked)?;
         let verdict = asked.verdict(&looked);
         if let Some(known) = self.known {
@@ -73,17 +58,31 @@ impl Judge<'_> {
         verdict
     }
 
-    /// A commit of the mainline, and what it follows.
-    pub(super) fn made(&self, commit: CommitId) -> Result<(Made, Option<CommitId>), Finding> {
-        let object = read_commit(self.history, &commit)?;
-        let made = Made {
-            commit,
-            tree: object.tree,
-            payload: object.payload_sha256,
-            signed: self.verifier.signed_by(&object),
-            is_merge: object.parents.len() > 1,
+    /// What was looked through before, if that is on the line of what is accepted, and the steps after it; without it, all
+    /// of them. Only then is it asked what was accepted before this judgement.
+    fn not_looked(
+        &self,
+        line: Line,
+        before: Option<CommitId>,
+        known: Option<&Looked>,
+    ) -> Result<(Option<Looked>, Vec<Accepted>), Finding> {
+        let Line { from, mut steps } = line;
+        let after = |known: &Looked, steps: &mut Vec<Accepted>| {
+            let place = steps.iter().position(|step| step.commit == known.last)?;
+            Some((Some(known.clone()), steps.split_off(place.saturating_add(1))))
         };
-        Ok((made, object.parents.first().copied()))
+        if let Some(found) = known.and_then(|known| after(known, &mut steps)) {
+            return Ok(found);
+        }
+        if let Some(known) = known.filter(|known| known.last == from) {
+            return Ok((Some(known.clone()), steps));
+        }
+        if before.is_some() {
+            return Ok((None, steps));
+        }
+        let mut whole = self.accepted_line(from)?;
+        whole.append(&mut steps);
+        Ok(known.and_then(|known| after(known, &mut whole)).unwrap_or((None, whole)))
     }
 
     /// Whose keys and certificates these commits know of, if anything is revoked by such a name.
@@ -113,7 +112,6 @@ impl Judge<'_> {
             history: self.history,
             root: self.root,
             policy: &state.policy,
-            before: None,
             steps,
             ends,
             let_through,

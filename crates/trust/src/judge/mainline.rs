@@ -2,7 +2,7 @@
 
 use manifest::{Finding, Subject};
 
-use super::{Judge, MAX_STEPS, same_payload::Told};
+use super::{Floor, Judge, MAX_STEPS, same_payload::Told};
 use crate::{
     CommitId, HistoryError, TrustCode,
     declared_kinds::over_budget,
@@ -12,6 +12,18 @@ use crate::{
 };
 
 impl Judge<'_> {
+    /// The commits from one to the head, and whether the floor is behind the first of them.
+    pub(super) fn way(&self, from: &CommitId, floor: &Floor) -> Result<(Vec<CommitId>, bool), Finding> {
+        let chain = self.chain(from)?;
+        match floor {
+            Floor::At(floor, _) if chain.contains(floor) => Ok((chain, false)),
+            // The roots were lost, and an admin lets trust start anew after the floor.
+            Floor::At(floor, _) if self.is_before(floor, from)? => Ok((chain, true)),
+            Floor::At(floor, _) => Err(self.elsewhere(floor, &chain, from)),
+            Floor::None | Floor::Below => Ok((chain, true)),
+        }
+    }
+
     /// The steps from `from` (excluded) to the head (included), oldest first. A commit that does not parse is refused
     /// when its turn comes; to get there, its first `parent` line is followed, which decides nothing.
     pub(super) fn chain(&self, from: &CommitId) -> Result<Vec<CommitId>, Finding> {
@@ -35,7 +47,7 @@ impl Judge<'_> {
     }
 
     /// Whether a commit is on the line of first parents that leads to another.
-    pub(super) fn is_before(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, Finding> {
+    fn is_before(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, Finding> {
         let mut at = *later;
         for _ in 0..MAX_STEPS {
             let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head.commit, &error))?;
@@ -58,7 +70,7 @@ impl Judge<'_> {
     }
 
     /// The floor is not on the chain that leads from a commit to the head.
-    pub(super) fn elsewhere(&self, floor: &CommitId, chain: &[CommitId], from: &CommitId) -> Finding {
+    fn elsewhere(&self, floor: &CommitId, chain: &[CommitId], from: &CommitId) -> Finding {
         let line: Vec<CommitId> = chain.iter().rev().chain([from]).copied().collect();
         self.not_descendant(floor, &line)
     }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, rc::Rc};
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
 
-use super::{Judge, MAX_STEPS, State, Waivers};
+use super::{Judge, State, Waivers};
 use crate::{
     Change, CommitId, CommitObject, Credit, History, ObeyedOrder, Seen, SignedOrder, Start, TrustCode, TrustFile,
     TrustRootSpec, Verifiers,
@@ -123,7 +123,7 @@ pub fn held_to(
 ) -> Result<(), Finding> {
     let judge = Judge { waivers: held.waivers, ..judging(history, root, held.commit, now, with) };
     let in_force = judge.in_force(held.verified)?;
-    let line = judge.mainline(&in_force, held.commit)?;
+    let line = judge.mainline(&in_force)?;
     judge.holds_by(&read_commit(history, held.commit)?, held.folder, &in_force, &line)?;
     match &held.order {
         Some(obeyed) => judge.still_ordered(obeyed, held.folder, &in_force, &line),
@@ -131,9 +131,9 @@ pub fn held_to(
     }
 }
 
-/// The mainline to what is verified.
+/// The way to what is verified.
 struct Mainline {
-    /// Oldest first.
+    /// The accepted steps, oldest first.
     steps: Vec<Made>,
     ends: Ends,
     issuers: Issuers,
@@ -163,32 +163,15 @@ impl Judge<'_> {
         })
     }
 
-    /// The mainline from the introduction, or from before it if `target` is older, to what is in force; empty while
-    /// nothing is revoked.
-    fn mainline(&self, in_force: &State, target: &CommitId) -> Result<Mainline, Finding> {
-        let mut seen = in_force.commit == *target;
+    /// The accepted steps from the introduction to what is in force; empty while nothing is revoked.
+    fn mainline(&self, in_force: &State) -> Result<Mainline, Finding> {
         let mut steps = Vec::new();
         if !in_force.policy.revoked.is_empty() {
-            steps = self.line(in_force.commit, |at| {
-                seen |= at == target;
-                seen && *at == self.root.introduction.commit
-            })?;
+            steps = self.made(&self.accepted_line(in_force.commit)?)?;
         }
         let mut issuers = Issuers::default();
         self.add_issuers(&mut issuers, &in_force.policy, steps.iter().map(|step| &step.commit))?;
         Ok(Mainline { ends: ends(&in_force.policy, &steps), steps, issuers })
-    }
-
-    /// Commits along first parents up to this one, oldest first, and no further back than is enough.
-    fn line(&self, commit: CommitId, mut is_enough: impl FnMut(&CommitId) -> bool) -> Result<Vec<Made>, Finding> {
-        let (mut steps, mut at) = (Vec::new(), Some(commit));
-        while let Some(commit) = at.filter(|_commit| steps.len() <= MAX_STEPS) {
-            let (made, parent) = self.made(commit)?;
-            steps.push(made);
-            at = parent.filter(|_parent| !is_enough(&commit));
-        }
-        steps.reverse();
-        Ok(steps)
     }
 
     /// W304 unless what the folder holds at a commit, and what that commit changed itself, may be rolled out today, and the
@@ -213,7 +196,7 @@ impl Judge<'_> {
             Some(steps) => (steps, &line.ends),
             // On no line of what is verified there is no end after it that was its own.
             None => {
-                aside = self.line(commit, |at| *at == self.root.introduction.commit)?;
+                aside = self.made(&self.accepted_line(commit)?)?;
                 (aside.as_slice(), &none)
             }
         };
@@ -291,7 +274,7 @@ impl Judge<'_> {
         let (order, policy) = (rollback.order, &in_force.policy);
         let commit = &order.commit;
         self.is_earlier(rollback)?;
-        let line = self.mainline(&in_force, commit)?;
+        let line = self.mainline(&in_force)?;
         self.holds_by(&object, Some(rollback.folder), &in_force, &line)?;
         let mut changes = Vec::new();
         for from in BTreeSet::from([rollback.accepted, rollback.in_force]) {

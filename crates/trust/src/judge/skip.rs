@@ -8,10 +8,10 @@ use manifest::Digest;
 
 use super::{Judge, Refused, State, Taken, made_at};
 use crate::{
-    CommitId, CommitObject, Credit, MAX_SKIPPED,
+    CommitId, Credit, MAX_SKIPPED,
     approval::{Approvals, Bound},
     instants::Instants,
-    step::read_commit,
+    step::{payload, read_commit},
     trust_file::trust_file_path,
 };
 
@@ -68,12 +68,8 @@ impl Judge<'_> {
         enough.then_some(approvals.counted)
     }
 
-    /// SHA-256 of what was signed; of the whole body of a commit that does not parse; nothing if it cannot be read.
+    /// What root principals name it by. An error stays with `Watched`, and makes the whole judgement none.
     pub(super) fn payload(&self, commit: &CommitId) -> Option<Digest> {
-        // An error stays with `Watched`, and makes the whole judgement none.
-        let raw = self.history.commit(commit).ok()??;
-        Some(
-            CommitObject::parse(*commit, &raw).map_or_else(|_finding| Digest::of(&raw), |object| object.payload_sha256),
-        )
+        payload(self.history, commit).ok()?
     }
 }

@@ -6,17 +6,17 @@ use std::{
     rc::Rc,
 };
 
-use manifest::{Finding, RepoPath};
+use manifest::{Digest, Finding, RepoPath};
 
-use super::{Left, Ordered, StillHolds};
+use super::{Left, Made, Ordered, StillHolds};
 use crate::{
-    Change, CommitId, CommitObject, Credit, MAX_SKIPPED, Revoked, TrustFile,
+    Approval, Change, CommitId, CommitObject, Credit, Decision, HistoryError, Revoked, TrustCode, TrustFile,
     approval::{Approvals, Bound, Withdrawn},
     declared_kinds::Definitions,
     instants::Instants,
-    refusal::unreadable,
+    refusal::{refuse, unreadable},
     repair::Place,
-    step::{Brought, Step, authorise_all, changes, read_commit, read_trust_file},
+    step::{Brought, Step, authorise_all, changes, payload, read_commit, read_trust_file},
     trust_file::{load_certificates, trust_file_path},
     verified::made_at,
 };
@@ -26,38 +26,49 @@ pub(crate) type Policies = RefCell<BTreeMap<String, Option<Rc<TrustFile>>>>;
 
 /// A step as it was judged: what it follows, the trust file there, and the refused commits between the two.
 pub(super) struct Judged<'a> {
-    pub(super) predecessor: CommitId,
-    pub(super) policy: Rc<TrustFile>,
-    pub(super) object: &'a CommitObject,
-    pub(super) skipped: Vec<CommitId>,
+    predecessor: CommitId,
+    policy: Rc<TrustFile>,
+    object: &'a CommitObject,
+    skipped: &'a [CommitId],
+    /// Their payloads.
+    left_out: Vec<Digest>,
     /// Whether an order waives who must stand for it.
-    pub(super) waives: bool,
+    waives: bool,
 }
+
+impl Judged<'_> {
+    /// Whether an approval of this decision can have made it accepted.
+    fn stood_on(&self, approval: &Approval) -> bool {
+        match approval.decision {
+            Decision::Approve => true,
+            Decision::Skip => approval.skipped == self.left_out,
+            Decision::Vouch => false,
+        }
+    }
+}
+
+/// A step, its place, and its predecessor.
+pub(super) type At<'a> = (usize, &'a Made, &'a CommitId);
 
 impl StillHolds<'_> {
     /// What a step left that was accepted because somebody approved it, and would not be without what is withdrawn.
     pub(super) fn left_by_approvals(
         &self,
-        place: usize,
-        before: CommitId,
+        at: At<'_>,
         ordered: Ordered,
         withdrawn: Withdrawn<'_>,
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<(), Finding> {
-        let Some(step) = self.steps.get(place).filter(|_step| self.revokes_signers()) else { return Ok(()) };
+        if !self.revokes_signers() {
+            return Ok(());
+        }
+        let (place, step, _) = at;
         let beside = self.history.attestations(&step.commit, &step.tree);
         if beside.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(());
         }
-        let Some(policy) = self.policy_at(&before)? else { return Ok(()) };
         let object = read_commit(self.history, &step.commit)?;
-        let mut judged = Judged {
-            predecessor: before,
-            policy,
-            object: &object,
-            skipped: Vec::new(),
-            waives: ordered == Ordered::Stands,
-        };
+        let judged = self.judged(at, &object, ordered == Ordered::Stands)?;
         if let Err(error) = beside {
             // Whoever makes it unreadable must not keep a withdrawn approval in force: it counts as withdrawn.
             self.unseen.set(true);
@@ -67,17 +78,8 @@ impl StillHolds<'_> {
             }
             return Ok(());
         }
-        let mut approvals = self.approvals(&judged, withdrawn)?;
-        // An approval of the whole change since a commit further back: those between were left out.
-        let further = approvals.withdrawn.iter().find_map(|(approval, _why)| self.skipped_since(place, approval.from));
-        if let Some((predecessor, skipped)) = further
-            && let Some(policy) = self.policy_at(&predecessor)?
-        {
-            judged = Judged { predecessor, policy, skipped, ..judged };
-            approvals = self.approvals(&judged, withdrawn)?;
-        }
-        let from = judged.predecessor;
-        let Some((_, why)) = approvals.withdrawn.iter().find(|(approval, _why)| approval.from == from) else {
+        let approvals = self.approvals(&judged, withdrawn)?;
+        let Some((_, why)) = approvals.withdrawn.iter().find(|(approval, _why)| judged.stood_on(approval)) else {
             return Ok(());
         };
         let why = format!("commit {:.12}: {why}", step.commit.to_string());
@@ -85,6 +87,27 @@ impl StillHolds<'_> {
             left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
         }
         Ok(())
+    }
+
+    /// How a step was judged. A predecessor was in force, so it has a trust file.
+    pub(super) fn judged<'o>(
+        &self,
+        (_, step, predecessor): At<'o>,
+        object: &'o CommitObject,
+        waives: bool,
+    ) -> Result<Judged<'o>, Finding> {
+        let Some(policy) = self.policy_at(predecessor)? else {
+            let (found, needed) = ("no trust file that can be read".to_owned(), "the one that was in force".to_owned());
+            let fix = "remove the folder of the mirror; it is fetched again".to_owned();
+            return Err(refuse(TrustCode::W501, predecessor, found, needed, fix));
+        };
+        let payload = |skipped: &CommitId| {
+            let payload = payload(self.history, skipped).map_err(|error| unreadable(skipped, &error))?;
+            let missing = || HistoryError::Missing { object: format!("commit {skipped}") };
+            payload.ok_or_else(|| unreadable(skipped, &missing()))
+        };
+        let left_out = step.skipped.iter().map(payload).collect::<Result<_, _>>()?;
+        Ok(Judged { predecessor: *predecessor, policy, object, skipped: &step.skipped, left_out, waives })
     }
 
     /// Whether anything is revoked that signs.
@@ -108,7 +131,7 @@ impl StillHolds<'_> {
 
     /// The changes of a step for which those who are left do not stand.
     pub(super) fn unsupported(&self, judged: &Judged<'_>, approvals: Approvals) -> Result<Vec<Change>, Finding> {
-        let Judged { predecessor, policy, object, skipped, waives } = judged;
+        let Judged { predecessor, policy, object, skipped, left_out, waives } = judged;
         let changes = changes(self.history, Some(predecessor), &object.id, Place::Below)?;
         let Some(signer) = policy.signer_of_commit(object, self.verifier.parts()) else { return Ok(changes) };
         let instants = Instants { committer: made_at(object)?, first_sight: None };
@@ -116,7 +139,7 @@ impl StillHolds<'_> {
             let credit = Credit::by(None, principals);
             policy.authorise(&object.id, &trust_file_path(), &credit).is_ok()
         };
-        if !skipped.is_empty() && !approvals.skips.values().cloned().any(is_skip) {
+        if !skipped.is_empty() && !approvals.skips.get(left_out).cloned().is_some_and(is_skip) {
             return Ok(changes);
         }
         let (history, root, verifier, place) = (self.history, self.root, self.verifier, Place::Below);
@@ -174,17 +197,5 @@ impl StillHolds<'_> {
         };
         self.policies.borrow_mut().insert(entry.id, policy.clone());
         Ok(policy)
-    }
-
-    /// A commit of the mainline before the predecessor of a step, and those between it and the step.
-    pub(super) fn skipped_since(&self, place: usize, from: CommitId) -> Option<(CommitId, Vec<CommitId>)> {
-        let between = self.steps.get(place.saturating_sub(MAX_SKIPPED.saturating_add(1))..place)?;
-        let begin = match between.iter().position(|step| step.commit == from) {
-            Some(found) => found.saturating_add(1),
-            None if self.before == Some(from) && between.len() == place => 0,
-            None => return None,
-        };
-        let skipped: Vec<CommitId> = between.get(begin..)?.iter().map(|step| step.commit).collect();
-        (!skipped.is_empty()).then_some((from, skipped))
     }
 }

@@ -4,13 +4,8 @@ use std::collections::BTreeMap;
 
 use manifest::{Finding, RepoPath};
 
-use super::{Left, StillHolds, approvals::Judged};
-use crate::{
-    LetThrough,
-    approval::Withdrawn,
-    repair::Place,
-    step::{changes, read_commit},
-};
+use super::{Left, StillHolds, approvals::At};
+use crate::{LetThrough, approval::Withdrawn, step::read_commit};
 
 /// Whether an order let a step through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +23,12 @@ impl StillHolds<'_> {
     /// the step do not stand.
     pub(super) fn left_by_order(
         &self,
-        place: usize,
+        at: At<'_>,
         withdrawn: Withdrawn<'_>,
         left: &mut BTreeMap<RepoPath, Left>,
     ) -> Result<Ordered, Finding> {
-        let Some(step) = self.steps.get(place) else { return Ok(Ordered::Not) };
-        let Some(LetThrough { predecessor, by }) = self.let_through.get(&step.commit) else {
+        let (place, step, _) = at;
+        let Some(LetThrough { by, .. }) = self.let_through.get(&step.commit) else {
             return Ok(Ordered::Not);
         };
         if !self.revokes_signers() {
@@ -47,14 +42,8 @@ impl StillHolds<'_> {
             None => format!("{} has no trust file that says who may give order {}", by.judged_by, by.request),
         };
         let object = read_commit(self.history, &step.commit)?;
-        let skipped = self.skipped_since(place, *predecessor).map(|(_, skipped)| skipped).unwrap_or_default();
-        let unsupported = match self.policy_at(predecessor)? {
-            Some(policy) => {
-                let judged = Judged { predecessor: *predecessor, policy, object: &object, skipped, waives: false };
-                self.unsupported(&judged, self.approvals(&judged, withdrawn)?)?
-            }
-            None => changes(self.history, Some(predecessor), &step.commit, Place::Below)?,
-        };
+        let judged = self.judged(at, &object, false)?;
+        let unsupported = self.unsupported(&judged, self.approvals(&judged, withdrawn)?)?;
         let why = format!("commit {:.12}: {why}", step.commit.to_string());
         for change in unsupported {
             left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
