@@ -117,6 +117,8 @@ pub(crate) struct StillHolds<'a> {
     pub(crate) let_through: &'a BTreeMap<CommitId, LetThrough>,
     /// The last of them, or what they would follow if there are none.
     pub(crate) last: CommitId,
+    /// The commit whose trust file is the policy: a later one, where something earlier is asked by today's.
+    pub(crate) judged_by: CommitId,
     pub(crate) instants: Instants,
     pub(crate) verifier: Verifier<'a>,
     pub(crate) policies: Policies,
@@ -317,8 +319,9 @@ impl StillHolds<'_> {
         }
         let found = format!("it still holds what is revoked: {}", told.join(", "));
         let needed = "those files changed again by somebody in force, or vouched for".to_owned();
+        let by = if self.judged_by == *last { String::new() } else { format!(" --trust {}", self.judged_by) };
         let fix = format!(
-            "git log -p -- PATH # then change it, or: writ trust approve {last} --vouch --key KEY_FILE && git push origin refs/notes/writ-approvals"
+            "git log -p -- PATH # then change it, or: writ trust approve {last} --vouch{by} --key KEY_FILE && git push origin refs/notes/writ-approvals"
         );
         refuse(TrustCode::W304, last, found, needed, fix)
     }

@@ -8,7 +8,7 @@ mod rollback_case;
 
 use memory::{at, config_map, person, policy, put_policy};
 use rollback_case::{Case, case, check};
-use trust::CommitId;
+use trust::{Approval, CommitId, CommitObject, Decision, NAMESPACE_APPROVAL, envelope, envelope_message};
 
 /// What a Sync went back to is asked as what is newest: the revocations of today count.
 #[test]
@@ -184,4 +184,53 @@ fn an_order_is_kept_to_its_time_and_not_above_its_commit() {
     let payload = case.world.memory.payload(&case.to);
     case.revoke(3, &[(&ended.0, &ended.1)], &format!("{{payload: \"sha256:{payload}\", reason: bad}}"));
     check(&case.held(Some(&order)), "W304: its content (sha256");
+}
+
+/// Who may change the files may vouch for an older commit, by the trust file of today and at the time of today.
+#[test]
+fn people_of_today_vouch_for_what_is_gone_back_to() {
+    let begins = at(memory::BASE + 3_600);
+    let erin = format!("ssh: \"{}\"", person("erin").public());
+    let late = (erin.as_str(), &*format!("{erin}, notBefore: {begins}"));
+    let edits = [late, ("sre: [bob, carol]", "sre: [bob, carol, erin]")];
+    let mut case = case(&[]);
+    case.accepted = case.world.put(case.accepted, "carol", "apps/web.yaml", &config_map("web", 4));
+    (case.in_force, case.verified, case.by) = (case.accepted, case.accepted, vec!["carol"]);
+    case.revoke(2, &edits, &format!("{{key: \"{}\", kind: hard}}", person("bob").fingerprint()));
+    let (to, verified) = (case.to, case.verified);
+    let order = case.order();
+    let finding = case.judged(&order, &[person("carol").sign(case.namespace, &order.payload())]).unwrap_err();
+    assert_eq!(finding.code.code, "W304");
+    assert!(
+        finding.fix.contains(&format!("writ trust approve {to} --vouch --trust {verified} --key")),
+        "{}",
+        finding.fix
+    );
+    let object = CommitObject::parse(to, case.world.memory.raw(&to)).unwrap();
+    let vouch = |case: &mut Case, who: &str, policy_version: u64| {
+        let payload = Approval {
+            repo_id: case.world.root.repo_id.clone(),
+            git_ref: case.world.root.r#ref.clone(),
+            from: object.parents[0],
+            to_tree: object.tree,
+            policy_version,
+            expires: at(case.world.now + 3_600),
+            decision: Decision::Vouch,
+            skipped: Vec::new(),
+        }
+        .payload();
+        let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+        let note = envelope(&payload, &[(who, &signature)]).into_bytes();
+        case.world.memory.notes.insert(to, vec![note]);
+        (case.verdict(), case.held(None))
+    };
+    // Carol by the trust file of then, bob who is revoked, frank who may not change it.
+    for (who, version) in [("carol", 1), ("bob", 2), ("frank", 2)] {
+        let (verdict, held) = vouch(&mut case, who, version);
+        check(&verdict, "W304: it still holds what is revoked: apps/web.yaml");
+        check(&held, "W304: it still holds what is revoked: apps/web.yaml");
+    }
+    for who in ["carol", "erin"] {
+        assert_eq!(vouch(&mut case, who, 2), ("ok carol".to_owned(), "ok".to_owned()));
+    }
 }

@@ -46,6 +46,9 @@ pub(crate) struct TrustApproveArgs {
     /// Vouch for the whole tree, although steps that are revoked by now had a part in it (W304).
     #[arg(long)]
     pub(crate) vouch: bool,
+    /// Vouch by the trust file of this revision, the one that is verified now, for an older REV that a Sync is taken back to.
+    #[arg(long, value_name = "REV", requires = "vouch")]
+    pub(crate) trust: Option<String>,
     /// Leave out the refused commits between this one, the last good, and REV, which mends them: root principals alone.
     #[arg(long, value_name = "REV", conflicts_with = "vouch")]
     pub(crate) skip_from: Option<String>,
@@ -78,8 +81,12 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
             (good, left_out(&repository, &good, parent)?)
         }
     };
-    // A change is judged by the trust file before it, a tree by its own.
-    let judge = if args.vouch { commit } else { from };
+    // A change is judged by the trust file before it, a tree by its own or by a later one.
+    let judge = match &args.trust {
+        Some(revision) => resolve(&repository, revision)?,
+        None if args.vouch => commit,
+        None => from,
+    };
     let file = trust_file(&repository, &judge)?;
     let approval = Approval {
         repo_id: file.repo_id.clone(),

@@ -116,6 +116,7 @@ impl Judge<'_> {
             ends,
             let_through,
             last: state.commit,
+            judged_by: state.commit,
             instants: Instants { committer: state.made, first_sight: Some(self.now) },
             verifier: self.verifier,
             policies: Policies::default(),

@@ -22,7 +22,7 @@ use crate::{
     signed_by::SignedBy,
     signed_order::Signers,
     step::{MAX_CHANGED_PATHS, authorise_all, is_writ, joined, not_expired, payload_in_force, read_commit},
-    still_holds::{Ends, Looked, Made, ends},
+    still_holds::{Ends, Looked, Made, StillHolds, ends},
     verified::made_at,
 };
 
@@ -201,7 +201,10 @@ impl Judge<'_> {
             }
         };
         let looked = |last: &State, steps, ends, counts: &dyn Fn(&RepoPath) -> bool| {
+            // Who vouches for what was made long ago does so now.
+            let (judged_by, instants) = (in_force.commit, self.seen_now());
             let asked = self.asked(last, steps, ends, &self.waivers.before);
+            let asked = StillHolds { judged_by, instants, ..asked };
             let mut looked = Looked::none(last.commit);
             looked.issuers = line.issuers.clone();
             asked.verdict_on(&asked.look(looked)?, counts)

@@ -2,6 +2,8 @@
 
 #![expect(unreachable_pub, reason = "part of the tests, not of the crate")]
 
+use std::collections::BTreeSet;
+
 use manifest::Finding;
 use trust::{
     CommitId, HeldTo, NAMESPACE_ROLLBACK, ObeyedOrder, ObeyedRollback, OrderKind, Rollback, Seen, SignedOrder,
@@ -56,6 +58,13 @@ impl Case {
     }
 
     pub fn judge(&self, order: &SignedOrder, signatures: &[String]) -> String {
+        match self.judged(order, signatures) {
+            Ok(signers) => format!("ok {}", signers.into_iter().collect::<Vec<_>>().join(" ")),
+            Err(finding) => format!("{}: {}", finding.code.code, finding.found),
+        }
+    }
+
+    pub fn judged(&self, order: &SignedOrder, signatures: &[String]) -> Result<BTreeSet<String>, Finding> {
         let rollback = Rollback {
             order,
             signatures,
@@ -67,10 +76,7 @@ impl Case {
             seen: Seen { first: at(self.first_seen), now: at(self.world.now) },
             waivers: &Waivers::default(),
         };
-        match judge_rollback(&self.world.memory, &self.world.root, &rollback, Verifiers::default()) {
-            Ok(signers) => format!("ok {}", signers.into_iter().collect::<Vec<_>>().join(" ")),
-            Err(finding) => format!("{}: {}", finding.code.code, finding.found),
-        }
+        judge_rollback(&self.world.memory, &self.world.root, &rollback, Verifiers::default())
     }
 
     pub fn verdict(&self) -> String {

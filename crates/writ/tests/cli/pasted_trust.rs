@@ -123,7 +123,7 @@ fn others_stand_for_a_commit() {
     let origin = text(server.path());
     world.repo.git(&["init", "--bare", "--quiet", origin]).unwrap();
     world.repo.git(&["remote", "add", "origin", origin]).unwrap();
-    world.good("by bob");
+    let by_bob = world.good("by bob");
     let key = world.bob.fingerprint().unwrap();
     let path = world.path();
     // Somebody else holds his role from now on.
@@ -143,6 +143,12 @@ fn others_stand_for_a_commit() {
     paste(&world.repo.path(), &carol, &completed(vouch, &carol));
     let now = verify();
     assert_eq!(now.code, Some(0), "{}\n{}", now.stdout, now.stderr);
+    // For an older commit that a Sync is taken back to, by the trust file of today.
+    let older = ["trust", "approve", &by_bob, "--vouch", "--print-payload", "--repo", &path];
+    for (trust, version) in [([].as_slice(), 1), (&["--trust", "HEAD"], 3)] {
+        let statement = expect(0, &[&older, trust].concat()).stdout;
+        assert!(statement.contains(&format!("\"policyVersion\":{version}")), "{statement}");
+    }
 }
 
 #[test]
