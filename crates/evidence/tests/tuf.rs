@@ -146,6 +146,29 @@ fn versions_never_go_back_also_not_those_of_which_nothing_came() {
     world.refused("rollback detected for timestamp: trusted version 3 > new version 2", &second);
 }
 
+/// Whoever has the key of timestamps and snapshots can make new ones for ever.
+#[test]
+fn what_is_kept_does_not_grow_with_the_number_of_versions() {
+    let (mut world, first) = World::new();
+    world.fetch().unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        world.tuf.forged = Some(Metadata::Targets);
+        world.publish();
+        world.refused("signature threshold not met for role targets", &first);
+        world.tuf.forged = None;
+        let good = world.publish();
+        assert_eq!(world.fetch().unwrap().trusted_root, good);
+        world.tuf.publish(&first).unwrap();
+        world.fetch().unwrap();
+        sizes.push(std::fs::metadata(world.file()).unwrap().len());
+    }
+    // Versions get a digit more, and times have more digits or fewer.
+    let grown = sizes.last().unwrap().abs_diff(*sizes.first().unwrap());
+    assert!(grown < 64, "{sizes:?}");
+    assert_eq!(world.kept(), Some(first));
+}
+
 #[test]
 fn too_much_is_not_read() {
     let (mut world, first) = World::new();

@@ -15,7 +15,9 @@ use sigstore_tuf::{Error, MetadataStore, Repository, transport::FetchFuture};
 
 use crate::tuf::TufError;
 
-/// The most bytes of what is kept: twice (in force, and seen) 64 roots and all else, 5.3 MiB each, as JSON in JSON.
+/// The most bytes of what is kept. All but the roots is 1.2 MiB at most, is there twice (in force, and seen), and doubles as
+/// JSON in JSON: 4.8 MiB. That leaves 11.2 MiB for roots, each there four times: 200 of the 6 KiB that the public Sigstore's
+/// have, doubled as well. What would be more is not written.
 pub const MAX_KEPT_BYTES: u64 = 16 << 20;
 
 /// Verified metadata and files by name, as text.
@@ -64,14 +66,27 @@ impl Kept {
         serde_json::from_slice(&bytes).map(Some).map_err(|error| broken(error.to_string()))
     }
 
+    /// As it is written; nothing that could not be read again.
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let bytes = serde_json::to_vec(self)?;
+        if bytes.len() as u64 > MAX_KEPT_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it would have more than {MAX_KEPT_BYTES} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+
     /// Durable when it returns.
     pub(super) fn write(&self, path: &Path) -> Result<(), TufError> {
         let replace = || -> io::Result<()> {
+            let bytes = self.bytes()?;
             let folder = path.parent().unwrap_or_else(|| Path::new("."));
             fs::create_dir_all(folder)?;
             let fresh = path.with_extension("new");
             let mut file = File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec(self)?)?;
+            file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&fresh, path)?;
             File::open(folder)?.sync_all()
@@ -105,10 +120,20 @@ impl MetadataStore for Files {
     }
 
     fn store(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        if is_versioned_snapshot(name) {
+            return Ok(());
+        }
         let text = str::from_utf8(bytes).map_err(|error| Error::Malformed(format!("{name}: {error}")))?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), text.to_owned());
         Ok(())
     }
+}
+
+/// A snapshot under its version. It is stored as `snapshot.json` too, which is what is read again; these would be one more with
+/// each version, for as long as somebody who has the key of snapshots makes new ones.
+fn is_versioned_snapshot(name: &str) -> bool {
+    let version = name.strip_suffix(".snapshot.json");
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What is kept, asked as if it were the server.
@@ -138,5 +163,36 @@ impl Repository for KeptRepository {
     fn fetch_target<'a>(&'a self, path: &'a str, max_length: u64) -> FetchFuture<'a> {
         let found = self.get(&format!("targets/{path}"), max_length);
         Box::pin(async move { found })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("shop.json");
+        let of = |bytes: usize| {
+            let texts = Texts::from([("snapshot.json".to_owned(), "\\".repeat(bytes))]);
+            Kept::default().with_seen(texts)
+        };
+        of(64 << 10).write(&path).unwrap();
+        let error = of(8 << 20).write(&path).unwrap_err();
+        assert!(error.to_string().ends_with("it would have more than 16777216 bytes"), "{error}");
+        assert_eq!(Kept::read(&path).unwrap(), Some(of(64 << 10)), "what was kept stays");
+    }
+
+    #[test]
+    fn snapshots_are_stored_once() {
+        let files = Files::of(Texts::new());
+        for name in ["7.snapshot.json", "snapshot.json", "x.snapshot.json", ".snapshot.json"] {
+            files.store(name, b"{}").unwrap();
+        }
+        assert_eq!(
+            files.take().into_keys().collect::<Vec<_>>(),
+            [".snapshot.json", "snapshot.json", "x.snapshot.json"]
+        );
     }
 }
