@@ -10,7 +10,7 @@ use crate::{
     credentials::Credentials,
     exchange::ExchangeError,
     http,
-    poll::{self, Polled},
+    poll::{self, Listed},
     remote::{RemoteError, RemoteOptions, Tracked},
     ssh,
 };
@@ -68,8 +68,8 @@ impl Client {
         }
     }
 
-    /// Where a branch and the refs of approvals are, within the time of a budget.
-    pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<Polled, ExchangeError> {
+    /// Where a branch and the refs of approvals are, within the time of a budget. One question.
+    pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<Listed, ExchangeError> {
         match self {
             Self::Https(client) => poll::ask(client, tracked, time),
             Self::Ssh(client) => client.ask(tracked, time),

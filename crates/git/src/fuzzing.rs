@@ -21,9 +21,7 @@ pub fn tree(raw: &[u8]) -> Option<Vec<String>> {
 /// The commit that an `ls-refs` answer names for a branch; `None` if it is refused or names none.
 #[must_use]
 pub fn ls_refs(mut answer: &[u8], branch: &TrackedRef) -> Option<trust::CommitId> {
-    match poll::parse(&mut answer, &tracked(branch)).ok()? {
-        poll::Listed::Whole(found) | poll::Listed::Cut(found) => found.head,
-    }
+    poll::parse(&mut answer, &tracked(branch)).ok()?.found().head
 }
 
 /// The commit that the refs of an ssh server name for a branch; `None` if they are refused or name none.

@@ -13,11 +13,12 @@ use crate::{
     heartbeats::HEARTBEAT_REF,
     http::{Client, Post, USER_AGENT},
     pktline::{self, Packet, PacketError},
-    remote::{Remote, Tracked},
+    remote::{Remote, Tracked, TrackedRef},
 };
 
 /// The most bytes of an answer that are read: 4,096 branches that start with the tracked name, 256 bytes each. There may
-/// be more: servers list refs in order of their names, so the tracked one comes before all that start with it.
+/// be more: servers list refs in order of their names, so the tracked one comes before all that start with it. What would
+/// come after those is asked for in questions of its own.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
 /// Where the refs of a remote are that are asked for.
@@ -64,7 +65,8 @@ impl Polled {
     }
 }
 
-/// Where the remote's branch is now, and the refs of approvals and heartbeats. One request; over https
+/// Where the remote's branch is now, and the refs of approvals and heartbeats. One request, and three more if there are so many
+/// branches whose names begin like it that the list goes on for longer than is read; over https
 /// repeated once on a new connection when the kept one turns out to be closed. A server of ssh that does not know version
 /// 2 of the protocol lists all its refs; those that come after more than is read are not found.
 ///
@@ -73,12 +75,32 @@ impl Polled {
 pub fn poll(remote: &Remote) -> Result<Polled, GitError> {
     let budget = Budget::new(remote.limits.poll_seconds, MAX_ANSWER_BYTES);
     remote.client.prepare()?;
-    let asked = remote.client.ask(&remote.tracked, &budget);
+    let ask = |tracked: &Tracked| remote.client.ask(tracked, &budget);
+    let asked = ask(&remote.tracked).and_then(|listed| match listed {
+        Listed::Whole(found) => Ok(found),
+        Listed::Cut(found) => complete(found, &remote.tracked, ask),
+    });
     asked.map_err(|source| GitError::Exchange { url: remote.url.clone(), source })
 }
 
-/// As [`poll`], over https, within the time of a budget.
-pub(crate) fn ask(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Polled, ExchangeError> {
+/// Asks for each ref that a list did not come to by itself: then whatever else somebody pushes is listed after it.
+fn complete(
+    mut found: Polled,
+    tracked: &Tracked,
+    ask: impl Fn(&Tracked) -> Result<Listed, ExchangeError>,
+) -> Result<Polled, ExchangeError> {
+    let ([notes, tree], [of_notes, of_tree]) = (&mut found.approvals, TrackedRef::of_approvals());
+    let heartbeat = (&mut found.heartbeat, TrackedRef::of_heartbeats());
+    for (place, reference) in [(notes, of_notes), (tree, of_tree), heartbeat] {
+        if place.is_none() {
+            *place = ask(&Tracked { reference, ..tracked.clone() })?.found().head;
+        }
+    }
+    Ok(found)
+}
+
+/// One question, over https, within the time of a budget.
+pub(crate) fn ask(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Listed, ExchangeError> {
     let listed = list(client, tracked, time);
     // What a server says to a question in the other format is not part of the protocol: most end the answer.
     if let Err(ExchangeError::Truncated | ExchangeError::Server { .. } | ExchangeError::Status { .. }) = &listed {
@@ -94,7 +116,7 @@ pub(crate) fn ask(client: &Client, tracked: &Tracked, time: &Budget) -> Result<P
 }
 
 /// One question in one object format.
-fn list(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Polled, ExchangeError> {
+fn list(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Listed, ExchangeError> {
     let budget = time.beside(MAX_ANSWER_BYTES);
     let body = request(tracked);
     let post = Post { body: &body, protocol: Some("version=2") };
@@ -104,8 +126,8 @@ fn list(client: &Client, tracked: &Tracked, time: &Budget) -> Result<Polled, Exc
         answer => answer?,
     };
     let found = match parse(&mut answer, tracked)? {
-        Listed::Whole(found) => found,
-        Listed::Cut(found) => return Ok(found),
+        whole @ Listed::Whole(_) => whole,
+        cut @ Listed::Cut(_) => return Ok(cut),
     };
     // Only a body that was read to its end leaves the connection usable for the next poll.
     match answer.read(&mut [0]).map_err(|error| cause(&error))? {
@@ -124,7 +146,11 @@ pub(crate) fn request(tracked: &Tracked) -> Vec<u8> {
     if tracked.reference.is_tag() {
         let _ = pktline::write(&mut body, b"peel\n");
     }
-    for name in [tracked.reference.as_str(), APPROVAL_NOTES, APPROVAL_TREE, HEARTBEAT_REF] {
+    let beside = [APPROVAL_NOTES, APPROVAL_TREE, HEARTBEAT_REF];
+    let reference = tracked.reference.as_str();
+    // What lies beside a branch is asked for with it, or by itself.
+    let others = beside.into_iter().filter(|_| !beside.contains(&reference));
+    for name in [reference].into_iter().chain(others) {
         let _ = pktline::write(&mut body, format!("ref-prefix {name}\n").as_bytes());
     }
     pktline::write_flush(&mut body);
@@ -138,6 +164,15 @@ pub(crate) enum Listed {
     Whole(Polled),
     /// With the branch; the list goes on for longer than is read.
     Cut(Polled),
+}
+
+impl Listed {
+    /// What was read of it.
+    pub(crate) const fn found(self) -> Polled {
+        match self {
+            Self::Whole(found) | Self::Cut(found) => found,
+        }
+    }
 }
 
 /// Reads an `ls-refs` answer to its flush packet, or to the end of what may be read; the id of exactly the tracked ref.
@@ -221,6 +256,26 @@ mod tests {
         assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
         let refs = "001fref-prefix refs/heads/main\n0029ref-prefix refs/notes/writ-approvals\n0023ref-prefix refs/writ/approvals\n0023ref-prefix refs/writ/heartbeat\n";
         assert!(text.ends_with(&format!("0001{refs}0000")), "{text}");
+    }
+
+    #[test]
+    fn what_a_cut_list_does_not_come_to_is_asked_for_by_itself() {
+        let reference = TrackedRef::of_heartbeats();
+        let text = String::from_utf8(request(&Tracked { reference, ..tracked() })).unwrap();
+        assert!(text.ends_with("00010023ref-prefix refs/writ/heartbeat\n0000"), "{text}");
+        let asked = std::cell::RefCell::new(Vec::new());
+        let known = Polled { head: ID.parse().ok(), approvals: [ID.parse().ok(), None], ..Polled::default() };
+        let answer = |of: &Tracked| {
+            asked.borrow_mut().push(of.reference.to_string());
+            let head = if of.reference.as_str() == HEARTBEAT_REF { ID.parse().ok() } else { None };
+            Ok(Listed::Cut(Polled { head, ..Polled::default() }))
+        };
+        let found = complete(known, &tracked(), answer).unwrap();
+        assert_eq!(*asked.borrow(), [APPROVAL_TREE, HEARTBEAT_REF]);
+        assert_eq!(found, Polled { heartbeat: ID.parse().ok(), ..known });
+        // Neither is it taken for gone if that cannot be told.
+        let failed = complete(known, &tracked(), |_| Err(ExchangeError::Truncated));
+        assert_eq!(failed, Err(ExchangeError::Truncated));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     address::SshAddress,
     budget::Budget,
     exchange::ExchangeError,
-    poll,
+    poll::{self, Listed},
     remote::{RemoteError, Tracked},
 };
 
@@ -63,17 +63,13 @@ impl Client {
 
     /// Where the branch is, on a connection of its own. A server that knows protocol version 2 is asked for that branch;
     /// one that does not tells all its refs.
-    pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<poll::Polled, ExchangeError> {
+    pub(crate) fn ask(&self, tracked: &Tracked, time: &Budget) -> Result<Listed, ExchangeError> {
         let mut session = Session::open(self, Some("version=2"), time.beside(MAX_LISTING_BYTES))?;
         let answer = match Greeting::read(&mut session, tracked) {
-            Ok(Greeting::Version2) => session
-                .send(&poll::request(tracked))
-                .and_then(|()| poll::parse(&mut session, tracked))
-                .map(|listed| match listed {
-                    poll::Listed::Whole(found) => found,
-                    poll::Listed::Cut(found) => found,
-                }),
-            Ok(Greeting::Refs(polled)) => Ok(polled),
+            Ok(Greeting::Version2) => {
+                session.send(&poll::request(tracked)).and_then(|()| poll::parse(&mut session, tracked))
+            }
+            Ok(Greeting::Refs(polled)) => Ok(Listed::Whole(polled)),
             Err(error) => Err(error),
         };
         answer.map_err(|error| session.explain(error))

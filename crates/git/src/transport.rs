@@ -157,7 +157,7 @@ impl Stream {
     fn list(&self) -> io::Result<Vec<u8>> {
         let Session { tracked, budget, requests, .. } = &*self.session;
         requests.fetch_add(1, Ordering::Relaxed);
-        let head = ask(&self.client, tracked, budget).map_err(io::Error::other)?;
+        let head = ask(&self.client, tracked, budget).map_err(io::Error::other)?.found();
         let mut list = Vec::new();
         // Every packet fits.
         let _ = pktline::write(&mut list, b"# service=git-upload-pack\n");

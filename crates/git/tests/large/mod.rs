@@ -89,6 +89,10 @@ pub(super) fn what_git_cannot_parse_does_not_stay() {
 /// Whoever may push any other branch can do this.
 pub(super) fn thousands_of_branches_that_begin_alike_hide_nothing() {
     let (setting, first) = accepted();
+    setting.note(&first, "{}");
+    setting.heartbeat("{}\n");
+    let shown = poll(&setting.remote()).unwrap();
+    assert!(shown.approvals[0].is_some() && shown.heartbeat.is_some(), "{shown:?}");
     let refs = setting.server.repository("shop").join("packed-refs");
     let tail = "x".repeat(200);
     let branches = |start: &str| {
@@ -97,8 +101,16 @@ pub(super) fn thousands_of_branches_that_begin_alike_hide_nothing() {
     };
     std::fs::write(&refs, branches("main")).unwrap();
     for _attempt in 0..2 {
-        assert_eq!(poll(&setting.remote()).unwrap().head, Some(first));
+        assert_eq!(poll(&setting.remote()).unwrap(), shown);
     }
+    // Whoever may push there too makes more that begin like those.
+    let beside = |start: &str| {
+        let lines = (0..6_000).map(|number| format!("{first} {start}-{number:04}{tail}\n"));
+        lines.collect::<String>()
+    };
+    let all = [&beside("refs/notes/writ-approvals"), &branches("main"), &beside(git::HEARTBEAT_REF)];
+    std::fs::write(&refs, all.map(String::as_str).concat()).unwrap();
+    assert_eq!(poll(&setting.remote()).unwrap(), shown);
     mended(&setting, &first);
     // The branch itself is gone, and too much is there that could be it.
     std::fs::write(&refs, branches("shop")).unwrap();
