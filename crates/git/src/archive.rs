@@ -84,6 +84,8 @@ pub enum Others {
 #[derive(Debug, Clone)]
 pub struct Archive {
     folder: PathBuf,
+    /// The most bytes of its objects.
+    most: u64,
 }
 
 /// Whether the content of what is found is hashed at once.
@@ -97,7 +99,13 @@ impl Archive {
     /// The one in this folder, which need not be there yet.
     #[must_use]
     pub const fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, most: MAX_ARCHIVE_BYTES }
+    }
+
+    /// The same with less room than [`MAX_ARCHIVE_BYTES`].
+    #[must_use]
+    pub fn with_room(self, most: u64) -> Self {
+        Self { most: most.min(MAX_ARCHIVE_BYTES), ..self }
     }
 
     /// Its folder.
@@ -128,8 +136,10 @@ impl Archive {
         }
         let rest = index.records.iter().filter(|(id, _)| !needed.contains_key(*id)).map(|(_, record)| record.bytes);
         let (rest, all) = (rest.sum::<u64>(), index.records.values().map(|record| record.bytes).sum::<u64>());
-        let is_shrinking = others == Others::Go && problem.is_none() && rest > all.saturating_sub(rest);
+        let may_shrink = others == Others::Go && problem.is_none();
+        let is_shrinking = may_shrink && rest > all.saturating_sub(rest);
         let is_anew = !index.is_whole || is_shrinking;
+        let alone = needed.clone();
         if is_anew && !is_shrinking {
             needed.extend(index.records.iter().map(|(id, record)| (*id, record.kind)));
         }
@@ -137,12 +147,18 @@ impl Archive {
             needed.retain(|id, _| !index.records.contains_key(id));
         }
         if is_anew || !needed.is_empty() {
-            let room = MAX_ARCHIVE_BYTES.saturating_sub(if is_anew { 0 } else { all });
+            let room = self.most.saturating_sub(if is_anew { 0 } else { all });
             let mut read = |id, kind| match mirror.map(|mirror| mirror.raw(id, kind)) {
                 Some(Ok(content)) => Ok(content),
                 _ => index.read(id, kind),
             };
-            self.write(format, is_anew, &needed, room, &mut read)?;
+            match self.write(format, is_anew, &needed, room, &mut read) {
+                // What is no longer wanted takes the room of what is.
+                Err(ArchiveError::TooLarge { .. }) if may_shrink && !is_shrinking => {
+                    self.write(format, true, &alone, self.most, &mut read)?;
+                }
+                written => written?,
+            }
         }
         problem.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -158,8 +174,8 @@ impl Archive {
         let index = self.index(format, Check::WhenRead)?;
         let found = reach(commit, folders, format, &mut |id, kind| index.read(id, kind))?;
         let bytes = found.keys().filter_map(|id| index.records.get(id)).map(|record| record.bytes).sum::<u64>();
-        if bytes > MAX_ARCHIVE_BYTES {
-            return Err(ArchiveError::TooLarge { limit: MAX_ARCHIVE_BYTES });
+        if bytes > self.most {
+            return Err(ArchiveError::TooLarge { limit: self.most });
         }
         let odb = Odb::new_ext(for_git2(format)).map_err(library)?;
         // It belongs to the database from here on.
@@ -204,7 +220,7 @@ impl Archive {
         for (id, kind) in objects {
             let content = read(*id, *kind)?;
             // What was appended so far is whole, and goes when the file is next written anew.
-            left = left.checked_sub(content.len() as u64).ok_or(ArchiveError::TooLarge { limit: MAX_ARCHIVE_BYTES })?;
+            left = left.checked_sub(content.len() as u64).ok_or(ArchiveError::TooLarge { limit: self.most })?;
             writeln!(out, "{kind} {id} {}", content.len())
                 .and_then(|()| out.write_all(&content))
                 .and_then(|()| out.write_all(b"\n"))

@@ -127,6 +127,30 @@ fn a_small_change_is_appended_and_what_nobody_wants_goes() {
     assert_eq!(setting.kept(&third, &["apps"]).unwrap(), pairs(&[("apps/a", "2"), ("apps/large", "small")]));
 }
 
+/// Less than half of what is there is not wanted, and it is in the way of what is.
+#[test]
+fn what_nobody_wants_takes_no_room_of_what_is_wanted() {
+    let mut setting = Setting::new();
+    setting.archive = setting.archive.with_room(50_000);
+    let (stays, goes, comes) = ("s".repeat(21_000), "g".repeat(19_000), "c".repeat(12_000));
+    let first = setting.commit(&[("apps/stays", &stays), ("apps/goes", &goes)]);
+    setting.keep(&[(first, &["apps"])], Others::Go).unwrap();
+    setting.repo.git(&["rm", "-q", "apps/goes"]).unwrap();
+    let second = setting.commit(&[("apps/comes", &comes)]);
+    let wanted: &[(CommitId, &[&str])] = &[(second, &["apps"])];
+    let too_large = |others| matches!(setting.keep(wanted, others), Err(ArchiveError::TooLarge { limit: 50_000 }));
+    assert!(too_large(Others::Stay), "somebody may ask for it");
+    assert_eq!(setting.kept(&first, &["apps"]).unwrap().len(), 2);
+    setting.keep(wanted, Others::Go).unwrap();
+    assert_eq!(setting.kept(&second, &["apps"]).unwrap(), pairs(&[("apps/comes", &comes), ("apps/stays", &stays)]));
+    assert!(setting.kept(&first, &["apps"]).is_err());
+    // Too much is too much.
+    let third = setting.commit(&[("apps/more", &"m".repeat(18_000))]);
+    let error = setting.keep(&[(third, &["apps"])], Others::Go).unwrap_err();
+    assert!(matches!(error, ArchiveError::TooLarge { .. }), "{error}");
+    assert_eq!(setting.kept(&second, &["apps"]).unwrap().len(), 2, "what was kept stays");
+}
+
 #[test]
 fn what_is_kept_stays_when_the_mirror_is_gone() {
     let setting = Setting::new();
