@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, env};
 
-use seccompiler::{BackendError, BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
 
 /// A system call: its name, its number on x86-64, and that in the generic table of Linux, which aarch64 and riscv64 have.
 type Call = (&'static str, i64, i64);
@@ -50,31 +53,101 @@ const REFUSED: &[Call] = &[
     ("accept", 43, 202),
     ("accept4", 288, 242),
 ];
+/// Makes a thread; or a process in other views of the system, which is refused.
+const CLONE: Call = ("clone", 56, 220);
+/// The same by a structure that no filter can read: as if the kernel did not know it, so that the C library takes `clone`.
+const CLONE3: Call = ("clone3", 435, 435);
+const SOCKET: Call = ("socket", 41, 198);
+/// Other views: of mounts, control groups, names of the machine, System V objects, users, processes, networks. That of clocks
+/// cannot be asked for by `clone`.
+const VIEWS: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+/// Kinds of sockets beside streams and datagrams: raw, rdm, seqpacket, dccp, packet.
+const REFUSED_SOCKETS: [i32; 5] = [libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET, 6, 10];
+/// The bits of the kind of a socket; others say how it is used.
+const SOCKET_KIND: u64 = 0xf;
 /// Set in the number of a system call that comes in the x32 form, which kernels for x86-64 may know.
 const X32: i64 = 0x4000_0000;
 /// Those of them that have numbers of their own in that form: execve, ptrace, kexec_load, process_vm_readv and writev,
 /// execveat.
 const REFUSED_X32: [i64; 6] = [520, 521, 528, 539, 540, 545];
 
-/// Refuses them in this process from here on. Returns whether the kernel takes the filter: one without seccomp, or that has
+/// Refuses them in this process from here on. Returns whether the kernel takes the filters: one without seccomp, or that has
 /// been told to allow none, does not.
 pub(super) fn refuse() -> bool {
     let arch = TargetArch::try_from(env::consts::ARCH);
-    arch.and_then(filter).is_ok_and(|program| apply_filter(&program).is_ok())
+    let programs = arch.and_then(|arch| Ok([absent(arch)?, filter(arch)?]));
+    programs.is_ok_and(|programs| programs.iter().all(|program| apply_filter(program).is_ok()))
 }
 
-/// The filter for an architecture. A system call that comes in the form of another one ends the process.
+/// The numbers of a call on an architecture.
+fn numbers(call: Call, arch: TargetArch) -> Vec<i64> {
+    match arch {
+        TargetArch::x86_64 => vec![call.1, call.1 | X32],
+        TargetArch::aarch64 | TargetArch::riscv64 => vec![call.2],
+    }
+}
+
+/// The filter of calls that are refused, for an architecture. A system call that comes in the form of another one ends the
+/// process.
 fn filter(arch: TargetArch) -> Result<BpfProgram, BackendError> {
-    let numbers: Vec<i64> = match arch {
-        TargetArch::x86_64 => {
-            let native = || REFUSED.iter().map(|(_, number, _)| *number);
-            native().chain(native().chain(REFUSED_X32).map(|number| number | X32)).collect()
-        }
-        TargetArch::aarch64 | TargetArch::riscv64 => REFUSED.iter().map(|(_, _, number)| *number).collect(),
-    };
-    let rules: BTreeMap<_, _> = numbers.into_iter().map(|number| (number, Vec::new())).collect();
-    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let mut rules: BTreeMap<_, _> =
+        REFUSED.iter().flat_map(|call| numbers(*call, arch)).map(|number| (number, Vec::new())).collect();
+    if arch == TargetArch::x86_64 {
+        rules.extend(REFUSED_X32.map(|number| (number | X32, Vec::new())));
+    }
+    for (call, refused) in [(CLONE, refused_clones()?), (SOCKET, refused_sockets()?)] {
+        rules.extend(numbers(call, arch).into_iter().map(|number| (number, refused.clone())));
+    }
+    program(rules, libc::EPERM, arch)
+}
+
+/// The filter of calls that are not there.
+fn absent(arch: TargetArch) -> Result<BpfProgram, BackendError> {
+    let rules = numbers(CLONE3, arch).into_iter().map(|number| (number, Vec::new())).collect();
+    program(rules, libc::ENOSYS, arch)
+}
+
+fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, error: i32, arch: TargetArch) -> Result<BpfProgram, BackendError> {
+    let refused = SeccompAction::Errno(error.unsigned_abs());
     SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).and_then(BpfProgram::try_from)
+}
+
+fn refused_clones() -> Result<Vec<SeccompRule>, BackendError> {
+    let with = |view: i32| {
+        let flag = u64::from(view.unsigned_abs());
+        SeccompRule::new(vec![condition(0, SeccompCmpOp::MaskedEq(flag), flag)?])
+    };
+    VIEWS.into_iter().map(with).collect()
+}
+
+/// All but TCP and UDP over IP. Names are asked for by UDP, to whatever server. Neither the C library nor anything else here
+/// needs sockets of files or of the kernel: without them it looks names up by those files that it may read. Other protocols
+/// (MPTCP among them) would not be held to the ports of TCP.
+fn refused_sockets() -> Result<Vec<SeccompRule>, BackendError> {
+    let none_of = |argument: u8, allowed: &[i32]| {
+        let others = allowed.iter().map(|one| condition(argument, SeccompCmpOp::Ne, u64::from(one.unsigned_abs())));
+        SeccompRule::new(others.collect::<Result<_, _>>()?)
+    };
+    let mut rules =
+        vec![none_of(0, &[libc::AF_INET, libc::AF_INET6])?, none_of(2, &[0, libc::IPPROTO_TCP, libc::IPPROTO_UDP])?];
+    for kind in REFUSED_SOCKETS {
+        let is_kind = condition(1, SeccompCmpOp::MaskedEq(SOCKET_KIND), u64::from(kind.unsigned_abs()))?;
+        rules.push(SeccompRule::new(vec![is_kind])?);
+    }
+    Ok(rules)
+}
+
+/// About an argument, of which the kernel looks at 32 bits.
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
 }
 
 #[cfg(test)]
@@ -90,8 +163,16 @@ mod tests {
     const REFUSED_CALL: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
     const KILLED: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
-    /// What the kernel does with a call: the program runs over its number and architecture.
+    const ABSENT: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    /// TCP over IP; as arguments of `clone`, no view is among them.
+    const TCP: [i32; 3] = [libc::AF_INET, libc::SOCK_STREAM, 0];
+
     fn verdict(program: &BpfProgram, audit: u32, number: i64) -> u32 {
+        verdict_with(program, audit, number, TCP)
+    }
+
+    /// What the kernel does with a call: the program runs over its number, architecture and arguments.
+    fn verdict_with(program: &BpfProgram, audit: u32, number: i64, arguments: [i32; 3]) -> u32 {
         let (mut at, mut value) = (0_usize, 0_u32);
         loop {
             let step = &program[at];
@@ -102,9 +183,12 @@ mod tests {
                     value = match step.k {
                         0 => u32::try_from(number).unwrap(),
                         4 => audit,
+                        // The lower half of an argument.
+                        16 | 24 | 32 => arguments[(step.k as usize - 16) / 8].cast_unsigned(),
                         other => panic!("it looks at {other}"),
                     };
                 }
+                0x54 => value &= step.k,
                 // Go on there.
                 0x05 => at += step.k as usize,
                 // If equal.
@@ -146,6 +230,53 @@ mod tests {
             let audit = AUDIT.iter().find(|(one, _)| *one == arch).unwrap().1;
             for call in calls {
                 assert_eq!(verdict(&filter(arch).unwrap(), audit, call), ALLOWED, "{arch:?} {call}");
+            }
+        }
+    }
+
+    const fn number(call: Call, arch: TargetArch) -> i64 {
+        if matches!(arch, TargetArch::x86_64) { call.1 } else { call.2 }
+    }
+
+    #[test]
+    fn threads_can_be_made_and_other_views_of_the_system_cannot() {
+        // As the C library makes threads and processes.
+        let thread = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+        for (arch, audit) in AUDIT {
+            let of_clone = |flags: i32| verdict_with(&filter(arch).unwrap(), audit, number(CLONE, arch), [flags, 0, 0]);
+            assert_eq!(of_clone(thread | libc::CLONE_SETTLS), ALLOWED);
+            assert_eq!(of_clone(libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD), ALLOWED);
+            for view in VIEWS {
+                assert_eq!(of_clone(view | libc::SIGCHLD), REFUSED_CALL, "{arch:?} {view:#x}");
+                assert_eq!(of_clone(view | libc::CLONE_NEWUSER), REFUSED_CALL, "{arch:?} {view:#x}");
+            }
+            for call in numbers(CLONE3, arch) {
+                assert_eq!(verdict(&absent(arch).unwrap(), audit, call), ABSENT, "{arch:?}");
+            }
+            assert_eq!(verdict(&absent(arch).unwrap(), audit, number(CLONE, arch)), ALLOWED, "{arch:?}");
+        }
+    }
+
+    #[test]
+    fn sockets_are_those_of_tcp_and_of_what_names_are_asked_with() {
+        let (how, stream, datagram) = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, libc::SOCK_STREAM, libc::SOCK_DGRAM);
+        let (tcp, udp, mptcp) = (libc::IPPROTO_TCP, libc::IPPROTO_UDP, 262);
+        for (arch, audit) in AUDIT {
+            let program = filter(arch).unwrap();
+            for call in numbers(SOCKET, arch) {
+                let verdict = |arguments| verdict_with(&program, audit, call, arguments);
+                for family in [libc::AF_INET, libc::AF_INET6] {
+                    for good in [[stream, 0], [stream | how, tcp], [datagram | how, 0], [datagram, udp]] {
+                        assert_eq!(verdict([family, good[0], good[1]]), ALLOWED, "{arch:?} {good:?}");
+                    }
+                    for bad in [[stream, mptcp], [datagram, 1], [stream | how, 132], [3 | how, 255], [3, udp], [5, 0]] {
+                        assert_eq!(verdict([family, bad[0], bad[1]]), REFUSED_CALL, "{arch:?} {bad:?}");
+                    }
+                }
+                // unix, netlink, packet, alg, vsock, and any other.
+                for family in [0, 1, 16, 17, 38, 40, 43, 44, i32::MAX, -1] {
+                    assert_eq!(verdict([family, stream, 0]), REFUSED_CALL, "{arch:?} {family}");
+                }
             }
         }
     }
@@ -202,8 +333,9 @@ mod tests {
             ("accept4", libc::SYS_accept4),
         ];
         assert_eq!(known.len() + 1, REFUSED.len(), "kexec_file_load is not known for all of them");
-        for (name, number) in known {
-            let call = REFUSED.iter().find(|call| call.0 == name).unwrap();
+        let others = [("clone", libc::SYS_clone), ("clone3", libc::SYS_clone3), ("socket", libc::SYS_socket)];
+        for (name, number) in known.into_iter().chain(others) {
+            let call = REFUSED.iter().chain(&[CLONE, CLONE3, SOCKET]).find(|call| call.0 == name).unwrap();
             let ours = if cfg!(target_arch = "x86_64") { call.1 } else { call.2 };
             assert_eq!(ours, number, "{name}");
         }

@@ -4,8 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{TcpListener, TcpStream},
-    os::unix::fs::symlink,
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::unix::{fs::symlink, net::UnixDatagram},
     path::Path,
     process::{Command, ExitCode},
     thread,
@@ -59,6 +59,8 @@ pub(super) fn probe(arguments: &[String]) -> ExitCode {
     tell("connect-elsewhere", TcpStream::connect(("127.0.0.1", other)).map(drop));
     tell("listen", TcpListener::bind("127.0.0.1:0").map(drop));
     tell("execute", Command::new("/bin/true").status().map(drop));
+    tell("socket-for-names", UdpSocket::bind("127.0.0.1:0").map(drop));
+    tell("socket-of-files", UnixDatagram::unbound().map(drop));
     tell("thread", thread::spawn(|| fs::read("/etc/passwd").map(drop)).join().unwrap());
     let parent = rustix::process::getppid().unwrap();
     tell("signal", rustix::process::test_kill_process(parent).map_err(Into::into));
@@ -88,7 +90,7 @@ fn a_confined_process_reaches_its_folder_and_one_port() {
     let (allowed, other) = (listening(), listening());
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     let (confinement, said) = probed(dir.path(), port(&allowed), port(&other));
-    for what in ["write-inside", "read-inside", "rename-inside", "read-names", "connect"] {
+    for what in ["write-inside", "read-inside", "rename-inside", "read-names", "connect", "socket-for-names"] {
         assert_eq!(said[what], "ok", "{what}");
     }
     let refused = |enforced: bool, part: &str, errors: &[i32], names: &[&str]| {
@@ -120,7 +122,7 @@ fn a_confined_process_reaches_its_folder_and_one_port() {
     );
     refused(confinement.network, "the network", &[eacces], &["connect-elsewhere", "listen"]);
     refused(confinement.signals, "signals", &[eperm], &["signal"]);
-    refused(confinement.system_calls, "system calls", &[eperm], &["execute"]);
+    refused(confinement.system_calls, "system calls", &[eperm], &["execute", "socket-of-files"]);
 }
 
 /// The same for a fetch, whatever this kernel has of it.
