@@ -178,6 +178,9 @@ impl Pulse {
     }
 
     /// Why it is stale by now, if it is. `head` is the newest that was verified, and when it was made.
+    ///
+    /// One reason is told, and only another one is news: so a head that is hidden comes first, and the age of the head, which
+    /// any quiet weekend exceeds, last.
     fn judge(
         &self,
         asked: &Freshness,
@@ -186,8 +189,9 @@ impl Pulse {
         now: Timestamp,
     ) -> Option<Finding> {
         let answer = || self.judge_answer(asked, name, now);
-        let head = || self.judge_head(asked, name, head, now);
-        answer().or_else(head).or_else(|| self.judge_heartbeat(asked, name, now))
+        let heartbeat = || self.judge_heartbeat(asked, name, now);
+        let hidden = self.judge_hidden(asked, name);
+        hidden.or_else(answer).or_else(heartbeat).or_else(|| self.judge_head(asked, name, head, now))
     }
 
     fn judge_answer(&self, asked: &Freshness, name: &str, now: Timestamp) -> Option<Finding> {
@@ -228,13 +232,19 @@ impl Pulse {
         Some(stale(name, found, format!("a verified head that was made within {text}"), fix))
     }
 
+    fn judge_hidden(&self, asked: &Freshness, name: &str) -> Option<Finding> {
+        let text = asked.max_heartbeat_age.as_ref()?;
+        let Beat { heard, .. } = self.beat.as_ref().filter(|_| self.unshown >= UNSHOWN_POLLS)?;
+        let found = format!(
+            "the heartbeat of {} by {} names head {}, which the server does not show",
+            heard.heartbeat.time, heard.principal, heard.heartbeat.head
+        );
+        Some(stale_heartbeat(name, found, text))
+    }
+
     fn judge_heartbeat(&self, asked: &Freshness, name: &str, now: Timestamp) -> Option<Finding> {
         let (text, age) = asked.max_heartbeat_age.as_ref().zip(asked.heartbeat_age())?;
         let found = match (&self.beat, &self.nothing) {
-            (Some(Beat { heard, .. }), _) if self.unshown >= UNSHOWN_POLLS => Some(format!(
-                "the heartbeat of {} by {} names head {}, which the server does not show",
-                heard.heartbeat.time, heard.principal, heard.heartbeat.head
-            )),
             (Some(Beat { heard, .. }), _) if is_older(heard.heartbeat.time, age, now) => {
                 Some(format!("the newest heartbeat is of {}, by {}", heard.heartbeat.time, heard.principal))
             }
@@ -245,17 +255,21 @@ impl Pulse {
                 is_older(self.since, age, now).then(|| format!("no heartbeat was read since {}", self.since))
             }
         }?;
-        let fix = format!(
-            "check what the server shows; or, if nobody sends heartbeats: writ trust heartbeat REV --key KEY_FILE && git \
-             push --force origin {}",
-            git::HEARTBEAT_REF
-        );
-        Some(stale(name, found, format!("a heartbeat within {text}, of a head that is shown"), fix))
+        Some(stale_heartbeat(name, found, text))
     }
 }
 
 fn is_older(than: Timestamp, age: Duration, now: Timestamp) -> bool {
     now.duration_since(than) > age.try_into().unwrap_or_default()
+}
+
+fn stale_heartbeat(name: &str, found: String, age: &str) -> Finding {
+    let fix = format!(
+        "check what the server shows; or, if nobody sends heartbeats: writ trust heartbeat REV --key KEY_FILE && git push \
+         --force origin {}",
+        git::HEARTBEAT_REF
+    );
+    stale(name, found, format!("a heartbeat within {age}, of a head that is shown"), fix)
 }
 
 fn stale(name: &str, found: String, needed: String, fix: String) -> Finding {
@@ -400,6 +414,25 @@ mod tests {
         assert_eq!(found(&pulse, &asked, 3), Some(hidden));
         pulse.listened(beat(0, Shown::Yes));
         assert_eq!(found(&pulse, &asked, 4), None);
+    }
+
+    /// A weekend without a push, and then the attack.
+    #[test]
+    fn a_head_that_is_old_already_hides_no_other_reason() {
+        let (mut pulse, day) = (Pulse::new(at(0)), || Some("1d".to_owned()));
+        let asked = Freshness { max_head_age: Some("1h".into()), max_answer_age: day(), ..heartbeats("15m") };
+        let found = |pulse: &Pulse, now: i64| {
+            let head = Some((HEAD.parse().unwrap(), at(0)));
+            pulse.judge(&asked, "shop/config", head, at(now)).unwrap().found
+        };
+        pulse.answered(at(5_000));
+        pulse.listened(beat(5_000, Shown::Yes));
+        assert!(found(&pulse, 5_001).starts_with("the newest verified head, "));
+        assert!(found(&pulse, 5_901).starts_with("the newest heartbeat is of "));
+        pulse.listened(beat(6_000, Shown::No));
+        pulse.listened(beat(6_000, Shown::No));
+        assert!(found(&pulse, 6_001).starts_with("the heartbeat of "));
+        assert!(found(&pulse, 600_000).ends_with("which the server does not show"), "although it no longer answers");
     }
 
     /// Puts a heartbeat of sam where a fetch would, and listens to it with this head of the branch.
