@@ -44,6 +44,9 @@ const MAX_TARGETS_BYTES: u64 = 256 << 10;
 /// Roles that are asked where the file is: the top one, and some that it delegates to.
 const MAX_ROLES: u32 = 4;
 
+/// The most characters of what is told of a failure: an address and a sentence.
+const MAX_QUOTED: usize = 400;
+
 /// The file that holds the trust root, as every Sigstore calls it.
 const TARGET: &str = "trusted_root.json";
 /// The address of the public Sigstore's repository.
@@ -216,12 +219,12 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TufError> {
 
 fn refused(error: &sigstore_tuf::Error) -> TufError {
     match error {
-        sigstore_tuf::Error::Transport { message, .. } => TufError::Unreachable(message.clone()),
+        sigstore_tuf::Error::Transport { message, .. } => TufError::Unreachable(quoted(message)),
         other => TufError::Refused(chain(other)),
     }
 }
 
-/// An error with all that it comes from.
+/// An error with all that it comes from, as far as it is told.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -229,7 +232,18 @@ fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&format!(": {cause}"));
         source = cause.source();
     }
-    text
+    quoted(&text)
+}
+
+/// Words with parts of what a server sent, which may be by nobody that is trusted: shortened, on one line and without control
+/// characters.
+fn quoted(text: &str) -> String {
+    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    let mut short: String = text.trim().chars().take(MAX_QUOTED).map(plain).collect();
+    if text.trim().chars().nth(MAX_QUOTED).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 /// The end of a future that never waits: all that it asks blocks instead. `None` if it waits all the same.

@@ -270,6 +270,19 @@ fn what_cannot_be_kept_is_not_used() {
     assert_eq!(world.fetch().unwrap().trusted_root, first);
 }
 
+/// Whoever is between us and the server need not sign what cannot be read.
+#[test]
+fn what_nobody_signed_is_not_told_at_length() {
+    let (world, first) = World::new();
+    world.fetch().unwrap();
+    let long = "x\\n".repeat(20 << 10);
+    let next = format!("{{\"signed\":{{\"_type\":\"root\",\"version\":\"{long}\"}},\"signatures\":[]}}");
+    world.tuf.write("2.root.json", &next).unwrap();
+    let error = world.fetch().unwrap_err().to_string();
+    assert!(error.ends_with('…') && error.chars().count() == 401, "{error}");
+    world.refused("invalid type", &first);
+}
+
 #[test]
 fn a_repository_begins_with_a_root_and_a_server_with_certificates() {
     let (world, _) = World::new();
