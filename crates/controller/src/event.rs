@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use audit::{LogError, Receipt};
 use cluster::{ApplyRefused, ApplyReport, Outcome, ParentInventory, Watched};
-use evidence::{FetchedRoot, TufError};
+use evidence::{Fetched, TufError};
 use manifest::{Digest, Finding, ObjectRef};
 use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSpec, Waiting};
 use trust::{CommitId, KeylessRefresh};
@@ -32,7 +32,7 @@ pub(crate) enum Event {
         /// What it said of it then.
         declared: Box<KeylessRefresh>,
         /// What is the newest, or why that is not known.
-        outcome: Result<FetchedRoot, TufError>,
+        outcome: Result<Fetched, TufError>,
     },
     /// What the log knows of a source.
     SourceResumed {

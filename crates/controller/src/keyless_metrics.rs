@@ -46,11 +46,10 @@ impl KeylessMetrics {
         );
     }
 
-    /// A repository was asked; what is in force is the newest of then.
-    pub(crate) fn fetched(&self, root: &str, at: Option<Timestamp>) {
-        let result = if at.is_some() { "ok" } else { "failed" };
+    /// A repository was asked. It is `ok` if what it has is known, and kept.
+    pub(crate) fn asked(&self, root: &str, is_ok: bool) {
+        let result = if is_ok { "ok" } else { "failed" };
         self.refreshes.get_or_create(&RefreshLabels { root: root.to_owned(), result }).inc();
-        self.in_force(root, at);
     }
 
     /// What is in force was the newest then.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evidence::{FetchedRoot, TufError, TufRepository};
+use evidence::{Fetched, TufError, TufRepository};
 use jiff::Timestamp;
 use manifest::{Finding, Subject, shell_quote};
 use trust::{KeylessRefresh, TrustRootSpec};
@@ -20,7 +20,7 @@ use trust::{KeylessRefresh, TrustRootSpec};
 use crate::{
     code::ControllerCode,
     event::Event,
-    state::{Dirty, State},
+    state::{Dirty, RootState, State},
 };
 
 /// How often. What says that nothing is newer is good for a week with the public Sigstore: six tries are left when one fails.
@@ -47,7 +47,7 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// Of a TrustRoot that is seen, and the spec as it is in force. Reads one file of some KiB and verifies ten signatures, so
+    /// Of a TrustRoot that is seen, perhaps after an edit, and the spec as it is in force. Reads one file of some KiB and verifies ten signatures, so
     /// rarely that it does not matter to the loop.
     ///
     /// # Errors
@@ -56,12 +56,16 @@ impl Refresh {
         name: &str,
         spec: &TrustRootSpec,
         file: &Path,
+        before: Option<&Self>,
         now: Instant,
     ) -> Result<(TrustRootSpec, Option<Self>), String> {
         let Some(declared) = spec.keyless.as_ref().and_then(|keyless| keyless.refresh.as_ref()) else {
             return Ok((spec.clone(), None));
         };
-        let repository = TufRepository::of(declared).map_err(|error| format!("spec.keyless.refresh: {error}"))?;
+        let mut repository = TufRepository::of(declared).map_err(|error| format!("spec.keyless.refresh: {error}"))?;
+        if let Some(before) = before {
+            repository = repository.after(&before.repository);
+        }
         let (in_force, at, problem) = match repository.kept(file) {
             Ok(None) => (spec.clone(), None, None),
             Ok(Some(kept)) => (spec.with_trusted_root(&kept.trusted_root), Some(kept.at), None),
@@ -112,7 +116,8 @@ fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: 
             (found, format!("rm {path} # once it is known what became of it: versions may go back then"))
         }
         TufError::NotKept { .. } => {
-            (format!("{error}; {stays}"), "check space and permissions of the state volume".to_owned())
+            let found = format!("{error}; {stays}, and after a restart what could be kept last");
+            (found, "check space and permissions of the state volume".to_owned())
         }
         TufError::Unreachable(_) => {
             let fix = format!("check the server of {} and the way to it", repository.address());
@@ -131,6 +136,50 @@ fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: 
         found,
         needed: "a trust root that is known to be the newest".to_owned(),
         fix,
+    }
+}
+
+/// What became of a fetch.
+struct Taken {
+    /// Whether another trust root is in force.
+    is_changed: bool,
+    /// When what is in force was the newest.
+    at: Option<Timestamp>,
+    /// Whether something went wrong.
+    is_failure: bool,
+    /// What, if that is news.
+    news: Option<Finding>,
+}
+
+impl RootState {
+    /// Puts what was fetched in force, whether it could be kept or not. `None` if it is not of what the TrustRoot names by now,
+    /// which is due.
+    fn take_fetched(
+        &mut self,
+        name: &str,
+        declared: &KeylessRefresh,
+        outcome: Result<Fetched, TufError>,
+        now: Instant,
+        random: u64,
+    ) -> Option<Taken> {
+        let refresh = self.refresh.as_mut().filter(|refresh| refresh.declared == *declared)?;
+        let mut is_changed = false;
+        let error = match outcome {
+            Ok(Fetched { root, not_kept }) => {
+                refresh.at = Some(root.at);
+                let in_force = self.resource.spec.with_trusted_root(&root.trusted_root);
+                is_changed = self.spec.as_deref() != Some(&in_force);
+                if is_changed {
+                    self.spec = Some(Arc::new(in_force));
+                }
+                not_kept
+            }
+            Err(error) => Some(error),
+        };
+        let problem = error.map(|error| failed(name, &refresh.repository, refresh.at, &error));
+        let is_failure = problem.is_some();
+        let news = if refresh.end(problem.clone(), now, random) { problem } else { None };
+        Some(Taken { is_changed, at: refresh.at, is_failure, news })
     }
 }
 
@@ -171,33 +220,21 @@ impl State {
         &mut self,
         name: &str,
         declared: &KeylessRefresh,
-        outcome: Result<FetchedRoot, TufError>,
+        outcome: Result<Fetched, TufError>,
     ) {
         self.refreshing.remove(name);
         let (now, random) = (Instant::now(), self.jitter.draw());
         let Some(root) = self.roots.get_mut(name) else { return };
-        // The TrustRoot may name another one by now, which is due.
-        let Some(refresh) = root.refresh.as_mut().filter(|refresh| refresh.declared == *declared) else { return };
-        match outcome {
-            Ok(fetched) => {
-                refresh.end(None, now, random);
-                refresh.at = Some(fetched.at);
-                self.metrics.keyless.fetched(name, Some(fetched.at));
-                let in_force = root.resource.spec.with_trusted_root(&fetched.trusted_root);
-                if root.spec.as_deref() != Some(&in_force) {
-                    tracing::info!(root = name, "another trust root of keyless signatures is in force");
-                    root.spec = Some(Arc::new(in_force));
-                    self.trust_changed();
-                }
-            }
-            Err(error) => {
-                let finding = failed(name, &refresh.repository, refresh.at, &error);
-                self.metrics.keyless.fetched(name, None);
-                if refresh.end(Some(finding.clone()), now, random) {
-                    tracing::warn!(root = name, code = finding.code.code, reason = finding.code.reason, "{finding}");
-                    self.announce_root(name, &finding);
-                }
-            }
+        let Some(taken) = root.take_fetched(name, declared, outcome, now, random) else { return };
+        self.metrics.keyless.asked(name, !taken.is_failure);
+        self.metrics.keyless.in_force(name, taken.at);
+        if taken.is_changed {
+            tracing::info!(root = name, "another trust root of keyless signatures is in force");
+            self.trust_changed();
+        }
+        if let Some(finding) = taken.news {
+            tracing::warn!(root = name, code = finding.code.code, reason = finding.code.reason, "{finding}");
+            self.announce_root(name, &finding);
         }
         self.dirty.insert(Dirty::Root(name.to_owned()));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cluster::crd;
 use jiff::ToSpan as _;
 use tempfile::TempDir;
 use testkit::{Account, GitServer, PrincipalKind, Signing, Sigstore, TrustFile, Tuf};
@@ -47,7 +48,7 @@ impl Repository {
 
     /// What is in force at a start.
     fn begin(&self, spec: &TrustRootSpec) -> (TrustRootSpec, Refresh) {
-        let (in_force, refresh) = Refresh::begin("prod", spec, &self.file(), Instant::now()).unwrap();
+        let (in_force, refresh) = Refresh::begin("prod", spec, &self.file(), None, Instant::now()).unwrap();
         (in_force, refresh.unwrap())
     }
 
@@ -64,7 +65,8 @@ fn trusted_root(spec: &TrustRootSpec) -> Option<&str> {
 #[test]
 fn without_the_field_the_spec_is_in_force_as_it_is() {
     let (world, state) = (World::new(), TempDir::new().unwrap());
-    let (in_force, refresh) = Refresh::begin("prod", &world.root, &state.path().join("x"), Instant::now()).unwrap();
+    let (in_force, refresh) =
+        Refresh::begin("prod", &world.root, &state.path().join("x"), None, Instant::now()).unwrap();
     assert!(in_force == *world.root && refresh.is_none());
     assert_eq!(state.path().read_dir().unwrap().count(), 0);
 }
@@ -97,13 +99,53 @@ fn what_was_kept_and_cannot_be_used_leaves_nothing_in_force() {
     assert!(finding.fix.starts_with("rm ") && finding.found.contains("no keyless signature is good"), "{finding}");
 }
 
+/// As on a volume that is full: an authority that was taken away must not go on counting.
+#[test]
+fn what_cannot_be_kept_is_in_force_and_told_also_after_an_edit() {
+    let (world, mut repository) = (World::new(), Repository::new());
+    let spec = repository.spec(&world);
+    let text = || Sigstore::generate(Timestamp::now()).unwrap().trusted_root().unwrap();
+    repository.publish(&text());
+    let (in_force, refresh) = repository.begin(&spec);
+    let resource = crd::TrustRoot {
+        api_version: "writ.dev/v1alpha1".to_owned(),
+        kind: "TrustRoot".to_owned(),
+        metadata: Default::default(),
+        spec: spec.clone(),
+        status: None,
+    };
+    let mut root = RootState {
+        resource: Box::new(resource),
+        spec: Some(Arc::new(in_force)),
+        problem: None,
+        refresh: Some(refresh),
+        signatures: Arc::default(),
+    };
+    std::fs::create_dir(repository.file().with_extension("new")).unwrap();
+    let newest = text();
+    repository.tuf.publish(&newest).unwrap();
+    let fetched = |root: &mut RootState| {
+        let outcome = root.refresh.as_ref().unwrap().repository.fetch(&repository.file(), Timestamp::now());
+        root.take_fetched("prod", &repository.declared(), outcome, Instant::now(), 0).unwrap()
+    };
+    let taken = fetched(&mut root);
+    assert!(taken.is_changed && taken.is_failure && taken.at.is_some());
+    assert_eq!(trusted_root(root.spec.as_ref().unwrap()), Some(newest.as_str()));
+    let news = taken.news.unwrap();
+    assert!(news.found.contains("cannot be written") && news.fix.contains("state volume"), "{news}");
+    assert_eq!(root.refresh.as_ref().unwrap().failures, 1, "it is tried again soon");
+    assert!(!fetched(&mut root).is_changed);
+    let (edited, _) = Refresh::begin("prod", &spec, &repository.file(), root.refresh.as_ref(), Instant::now()).unwrap();
+    assert_eq!(trusted_root(&edited), Some(newest.as_str()));
+}
+
 #[test]
 fn a_repository_that_cannot_be_used_is_refused_by_its_field() {
     let (world, repository) = (World::new(), Repository::new());
     let declared = KeylessRefresh { root: Some("{}".to_owned()), ..repository.declared() };
     let keyless = KeylessTrust { trusted_root: None, refresh: Some(declared) };
     let spec = TrustRootSpec { keyless: Some(keyless), ..(*world.root).clone() };
-    let error = Refresh::begin("prod", &spec, &repository.file(), Instant::now()).unwrap_err();
+    let error = Refresh::begin("prod", &spec, &repository.file(), None, Instant::now()).unwrap_err();
     assert!(error.starts_with("spec.keyless.refresh: no root.json that is signed by its own keys"), "{error}");
 }
 

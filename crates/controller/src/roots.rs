@@ -76,7 +76,8 @@ impl State {
             return Err(mistake.to_string());
         }
         KeylessSignatures::of(spec.keyless.as_ref()).map_err(|error| format!("spec.keyless.trustedRoot: {error}"))?;
-        Refresh::begin(name, spec, &self.tuf_file(name), now)
+        let before = self.roots.get(name).and_then(|root| root.refresh.as_ref());
+        Refresh::begin(name, spec, &self.tuf_file(name), before, now)
     }
 
     /// A TrustRoot is gone: nothing advances by it; healing goes on.

@@ -11,7 +11,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -72,7 +72,7 @@ pub enum TufError {
     /// It is verified, and no trust root.
     #[error("its {TARGET} cannot be used: {0}")]
     TrustedRoot(#[source] TrustedRootError),
-    /// It is verified, and could not be kept: then it is not used either, since a restart would go back behind it.
+    /// What was seen could not be kept: a restart goes back behind it.
     #[error("{}: cannot be written: {reason}", path.display())]
     NotKept {
         /// The file.
@@ -99,6 +99,16 @@ pub struct FetchedRoot {
     pub at: Timestamp,
 }
 
+/// What a fetch brought.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What is the newest.
+    pub root: FetchedRoot,
+    /// Why it could not be kept, if it could not: it counts all the same, for what is older may trust somebody who was taken away.
+    /// The next fetch tries again.
+    pub not_kept: Option<TufError>,
+}
+
 /// A TUF repository, and what trust in it begins with.
 #[derive(Debug, Clone)]
 pub struct TufRepository {
@@ -106,6 +116,8 @@ pub struct TufRepository {
     root: Vec<u8>,
     /// By what the server is trusted; by the system's if `None`.
     anchors: Option<Vec<CertificateDer<'static>>>,
+    /// What could not be written; the next fetch may not go behind it either. The same for every clone.
+    unwritten: Arc<Mutex<Option<Kept>>>,
 }
 
 impl TufRepository {
@@ -118,7 +130,13 @@ impl TufRepository {
         TrustedMetadataSet::from_root(&root).map_err(|error| TufError::Root(chain(&error)))?;
         let anchors = refresh.ca_certificates.as_ref().map(|pem| certificates(pem.as_bytes())).transpose()?;
         let base = refresh.mirror.as_deref().unwrap_or(PUBLIC_ADDRESS).trim_end_matches('/').to_owned();
-        Ok(Self { base, root, anchors })
+        Ok(Self { base, root, anchors, unwritten: Arc::default() })
+    }
+
+    /// The same, where another one was asked for the same file before: what that could not write is not gone back behind.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        Self { unwritten: Arc::clone(&before.unwritten), ..self }
     }
 
     /// Its address.
@@ -128,12 +146,16 @@ impl TufRepository {
     }
 
     /// The trust root that a file keeps of what was fetched last, verified once more from the beginning; no server is asked.
-    /// `None` if nothing was fetched yet, or only from a repository that begins with another root and does not lead here.
+    /// What could not be written is remembered instead. `None` if nothing was fetched yet, or only from a repository that begins with another root and does not lead here.
     ///
     /// # Errors
     /// If there is something and it cannot be used. Then nothing may take its place but what is fetched anew.
     pub fn kept(&self, file: &Path) -> Result<Option<FetchedRoot>, TufError> {
-        let Some(kept) = Kept::read(file)? else { return Ok(None) };
+        let kept = match self.unwritten() {
+            None => Kept::read(file)?,
+            unwritten => unwritten,
+        };
+        let Some(kept) = kept else { return Ok(None) };
         let Some(at) = kept.verified_at else { return Ok(None) };
         let files = Arc::new(Files::of(kept.in_force.clone()));
         match self.run(KeptRepository(Arc::clone(&files)), &files, at).and_then(|text| usable(&text).map(|()| text)) {
@@ -149,8 +171,13 @@ impl TufRepository {
     ///
     /// # Errors
     /// Why nothing else is in force.
-    pub fn fetch(&self, file: &Path, now: Timestamp) -> Result<FetchedRoot, TufError> {
-        let before = Kept::read(file)?.unwrap_or_default();
+    pub fn fetch(&self, file: &Path, now: Timestamp) -> Result<Fetched, TufError> {
+        let unwritten = self.unwritten();
+        let is_written = unwritten.is_none();
+        let before = match unwritten {
+            Some(kept) => kept,
+            None => Kept::read(file)?.unwrap_or_default(),
+        };
         let files = Arc::new(Files::of(before.seen.clone()));
         let server = Server::new(&self.base, self.anchors.as_deref())?;
         let fetched = self.run(server, &files, now).and_then(|text| usable(&text).map(|()| text));
@@ -160,10 +187,20 @@ impl TufRepository {
             // The versions that it showed are not gone back behind, although nothing came of them.
             Err(_) => before.clone().with_seen(seen),
         };
-        if kept != before {
-            kept.write(file)?;
+        let written = if kept == before && is_written { Ok(()) } else { kept.write(file) };
+        // What is too large to be written is too large to be remembered.
+        let unwritten = written.is_err().then_some(kept).filter(Kept::is_within_bounds);
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = unwritten;
+        match (fetched, written) {
+            (Ok(trusted_root), written) => {
+                Ok(Fetched { root: FetchedRoot { trusted_root, at: now }, not_kept: written.err() })
+            }
+            (Err(error), Ok(())) | (Err(_), Err(error)) => Err(error),
         }
-        fetched.map(|trusted_root| FetchedRoot { trusted_root, at: now })
+    }
+
+    fn unwritten(&self) -> Option<Kept> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Goes from the root to the trust root, by what `repository` has and `files` keep.

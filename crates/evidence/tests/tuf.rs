@@ -50,8 +50,10 @@ impl World {
         TufRepository::of(&self.refresh()).unwrap()
     }
 
+    /// What is fetched and kept.
     fn fetch(&self) -> Result<FetchedRoot, TufError> {
-        self.repository().fetch(&self.file(), self.now)
+        let fetched = self.repository().fetch(&self.file(), self.now)?;
+        fetched.not_kept.map_or(Ok(fetched.root), Err)
     }
 
     fn kept(&self) -> Option<String> {
@@ -255,18 +257,44 @@ fn what_was_kept_is_verified_again() {
     assert_eq!(world.kept(), Some(second));
 }
 
+/// As on a volume that is full: what is older may trust an authority that was taken away.
 #[test]
-fn what_cannot_be_kept_is_not_used() {
+fn what_cannot_be_kept_counts_all_the_same_and_is_told() {
+    let (mut world, first) = World::new();
+    world.fetch().unwrap();
+    let older = world.tuf.read("timestamp.json").unwrap();
+    let second = world.publish();
+    // A folder where the file is written first.
+    let in_the_way = world.file().with_extension("new");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let repository = world.repository();
+    for _try in 0..2 {
+        let fetched = repository.fetch(&world.file(), world.now).unwrap();
+        assert_eq!(fetched.root, FetchedRoot { trusted_root: second.clone(), at: world.now });
+        assert!(matches!(fetched.not_kept, Some(TufError::NotKept { .. })), "{:?}", fetched.not_kept);
+        assert_eq!(world.kept(), Some(first.clone()), "after a restart");
+        let edited = world.repository().after(&repository).kept(&world.file()).unwrap();
+        assert_eq!(edited, Some(fetched.root), "after an edit of the TrustRoot");
+    }
+    // Neither does the next fetch go back, by what was seen or by what the file says.
+    let newest = world.tuf.read("timestamp.json").unwrap();
+    world.tuf.write("timestamp.json", &older).unwrap();
+    let error = |repository: &TufRepository| repository.fetch(&world.file(), world.now).unwrap_err();
+    assert!(matches!(error(&repository), TufError::NotKept { .. }));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let refused = error(&repository).to_string();
+    assert!(refused.contains("rollback detected for timestamp: trusted version 2 > new version 1"), "{refused}");
+    assert_eq!(world.kept(), Some(second.clone()), "what could not be written is written");
+    world.tuf.write("timestamp.json", &newest).unwrap();
+    assert_eq!(world.fetch().unwrap().trusted_root, second);
+}
+
+#[test]
+fn what_was_kept_and_cannot_be_read_is_not_passed_over() {
     let (world, first) = World::new();
     std::fs::write(world.state.path().join("tuf"), "no folder").unwrap();
-    let error = world.repository().fetch(&world.state.path().join("tuf/shop.json"), world.now).unwrap_err();
-    assert!(matches!(error, TufError::Kept { .. } | TufError::NotKept { .. }), "{error}");
+    assert!(matches!(world.fetch(), Err(TufError::Kept { .. })));
     std::fs::remove_file(world.state.path().join("tuf")).unwrap();
-    // A folder where the file is written first.
-    std::fs::create_dir_all(world.file().with_extension("new")).unwrap();
-    assert!(matches!(world.fetch(), Err(TufError::NotKept { .. })));
-    assert_eq!(world.kept(), None);
-    std::fs::remove_dir(world.file().with_extension("new")).unwrap();
     assert_eq!(world.fetch().unwrap().trusted_root, first);
 }
 

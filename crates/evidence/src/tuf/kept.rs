@@ -78,6 +78,11 @@ impl Kept {
         Ok(bytes)
     }
 
+    /// Whether it could be read again.
+    pub(super) fn is_within_bounds(&self) -> bool {
+        self.bytes().is_ok()
+    }
+
     /// Durable when it returns.
     pub(super) fn write(&self, path: &Path) -> Result<(), TufError> {
         let replace = || -> io::Result<()> {
