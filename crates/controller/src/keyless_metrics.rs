@@ -52,10 +52,12 @@ impl KeylessMetrics {
         self.refreshes.get_or_create(&RefreshLabels { root: root.to_owned(), result }).inc();
     }
 
-    /// What is in force was the newest then.
+    /// What is in force was the newest then; `None` if nothing that was fetched is in force.
     pub(crate) fn in_force(&self, root: &str, at: Option<Timestamp>) {
-        if let Some(at) = at {
-            self.refreshed_at.get_or_create(&RootLabels { root: root.to_owned() }).set(at.as_second());
+        let labels = RootLabels { root: root.to_owned() };
+        match at {
+            Some(at) => drop(self.refreshed_at.get_or_create(&labels).set(at.as_second())),
+            None => drop(self.refreshed_at.remove(&labels)),
         }
     }
 
@@ -71,5 +73,28 @@ impl KeylessMetrics {
             self.refreshes.remove(&RefreshLabels { root: root.to_owned(), result });
         }
         self.refreshed_at.remove(&RootLabels { root: root.to_owned() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_another_repository_goes_with_it() {
+        let (metrics, mut registry) = (KeylessMetrics::default(), Registry::default());
+        metrics.register(&mut registry);
+        let shown = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text
+        };
+        metrics.in_force("prod", Some(Timestamp::UNIX_EPOCH));
+        metrics.asked("prod", false);
+        let line = "keyless_refreshed_timestamp_seconds{root=\"prod\"} 0\n";
+        assert!(shown().contains(line), "a failure takes nothing away: {}", shown());
+        // As after an edit of the TrustRoot.
+        metrics.in_force("prod", None);
+        assert!(!shown().contains(line), "{}", shown());
     }
 }
