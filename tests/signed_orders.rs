@@ -326,7 +326,7 @@ fn orders_that_are_none(stage: &mut Stage<'_>, urgent: &str) -> Test {
     let mut story = Story::begin(stage, "break-glass-invalid", title)?;
     story.done("sena changes apps/, which is not hers, and the commit is held (W302); an order of ruth is over");
     let expired = break_glass(stage, &mut story, urgent, &["--until", "2026-01-02T03:04:05Z"], &root)?;
-    let resource = expired.wait(stage, "False", "BreakGlassInvalid")?;
+    let resource = expired.wait(stage, "False", "Expired")?;
     story.conditions(stage, "breakglass", "order", &resource);
     expired.delete(stage)?;
     story.done("sena orders it herself");

@@ -342,22 +342,30 @@ impl State {
         let made = resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok());
         let first_seen = made.map_or(now, |made: Timestamp| made.min(now));
         let source = Key { namespace: key.namespace.clone(), name: resource.spec.source.clone() };
-        let order = resource.spec.order(&key.namespace);
+        let may_count = match resource.spec.order(&key.namespace) {
+            Ok(order) => Ok(order.expired(now).is_none()),
+            Err(error) => Err(error.to_string()),
+        };
         self.break_glasses.insert(key.clone(), BreakGlassState::new(resource, first_seen));
-        if let Err(error) = order {
-            let name = format!("BreakGlass {key}");
-            let unread = finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read");
-            self.break_glass_refused(&key, unread, now);
-        }
-        if let Some(source) = self.sources.get_mut(&source) {
-            source.hurry(Instant::now());
+        match may_count {
+            Ok(true) => {
+                if let Some(source) = self.sources.get_mut(&source) {
+                    source.hurry(Instant::now());
+                }
+            }
+            Ok(false) => self.end_break_glass(&key, now),
+            Err(error) => {
+                let name = format!("BreakGlass {key}");
+                let unread = finding(ControllerCode::A142, &name, &error, "a spec that can be read");
+                self.break_glass_refused(&key, unread, now);
+            }
         }
         self.dirty.insert(Dirty::BreakGlass(key));
     }
 
     /// The orders about a source that can be read, as many as are judged.
     pub(crate) fn orders_about(&self, source: &Key) -> Vec<GateOrder> {
-        judged_about(&self.break_glasses, source)
+        judged_about(&self.break_glasses, source, Timestamp::now())
     }
 
     /// A commit was let through, and is in the log.
@@ -395,7 +403,7 @@ impl State {
             }
             self.dirty.insert(Dirty::BreakGlass(key));
         }
-        let crowded = tell_crowded(&mut self.break_glasses, key);
+        let crowded = tell_crowded(&mut self.break_glasses, key, now);
         self.dirty.extend(crowded.into_iter().map(Dirty::BreakGlass));
         if over.is_empty() {
             return;

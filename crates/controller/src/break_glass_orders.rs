@@ -12,6 +12,12 @@ use crate::{break_glass::GateOrder, code::ControllerCode, resources::finding, st
 /// Most orders about one GitSource that are judged with a head: a good one is enough, and a dozen may be left from earlier
 /// ones. At 16 signatures each they are 256 verifications, of less than 1 ms.
 const MAX_ORDERS: usize = 16;
+/// The condition of an order.
+pub(crate) const READY: &str = "Ready";
+/// Its reason while a good order is not needed.
+pub(crate) const NOT_NEEDED: &str = "NotNeeded";
+/// Its reason when the time of a good order is over that nothing needed.
+pub(crate) const ENDED: &str = "Ended";
 
 /// What is known of a BreakGlass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub(crate) enum Answer {
     Crowded(Box<Finding>),
     /// It was good until then, and nothing needed it.
     Ended(Timestamp),
+    /// Its time was over then, and nobody said of it that it was good.
+    Expired(Timestamp),
 }
 
 /// A BreakGlass.
@@ -43,6 +51,37 @@ impl BreakGlassState {
         Self { resource, answer: Answer::Pending, first_seen, is_over: false }
     }
 
+    /// When its time was over, if it is.
+    pub(crate) fn expired(&self, key: &Key, now: Timestamp) -> Option<Finding> {
+        self.resource.spec.order(&key.namespace).ok()?.expired(now)
+    }
+
+    /// Whether it is judged no more.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Its time is over, and it let nothing through: it is judged no more. Whether that is news. There may be any number of
+    /// orders, so it is told in the status alone.
+    pub(crate) fn end(&mut self, key: &Key, now: Timestamp) -> bool {
+        let Ok(signed) = self.resource.spec.order(&key.namespace) else { return false };
+        let Some(over) = signed.expired(now).filter(|_over| !self.is_over) else { return false };
+        self.is_over = true;
+        self.answer = match self.answer {
+            Answer::Good => Answer::Ended(signed.not_after),
+            Answer::Pending | Answer::Crowded(_) if self.was_good() => Answer::Ended(signed.not_after),
+            Answer::Pending | Answer::Crowded(_) => Answer::Expired(signed.not_after),
+            _ => Answer::Refused(Box::new(over)),
+        };
+        true
+    }
+
+    /// Whether its status says so. Answers are not kept over a restart.
+    fn was_good(&self) -> bool {
+        let status = self.resource.status.iter().flat_map(|status| &status.conditions);
+        status.filter(|said| said.kind == READY).any(|said| [ENDED, NOT_NEEDED].contains(&said.reason.as_str()))
+    }
+
     fn is_about(&self, key: &Key, source: &Key) -> bool {
         key.namespace == source.namespace && self.resource.spec.source == source.name
     }
@@ -54,7 +93,7 @@ impl BreakGlassState {
         match self.answer {
             Answer::Good => (0, self.first_seen, Reverse(none)),
             Answer::Pending | Answer::Crowded(_) => (1, self.first_seen, Reverse(none)),
-            Answer::Refused(_) | Answer::Ended(_) => (2, none, Reverse(self.first_seen)),
+            Answer::Refused(_) | Answer::Ended(_) | Answer::Expired(_) => (2, none, Reverse(self.first_seen)),
         }
     }
 
@@ -83,39 +122,18 @@ impl BreakGlassState {
     }
 }
 
-/// The orders about a source that are judged with its next head.
-pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key) -> Vec<GateOrder> {
+/// The orders about a source that are judged with its next head. One whose time is over needs no judgement.
+pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key, now: Timestamp) -> Vec<GateOrder> {
     let about = orders.iter().filter(|(key, order)| order.is_about(key, source) && !order.is_over);
-    let mut readable: Vec<_> = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?))).collect();
+    let readable = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?)));
+    let mut readable: Vec<_> = readable.filter(|(_, order)| order.order.expired(now).is_none()).collect();
     readable.sort_by(|(one, of_one), (other, of_other)| (one, &of_one.key).cmp(&(other, &of_other.key)));
     readable.into_iter().take(MAX_ORDERS).map(|(_, order)| order).collect()
 }
 
-/// Orders whose time is over, as news, with why they are refused now unless they were good; they are judged no more. One that
-/// let something through stays what it is.
-pub(crate) fn take_ended(
-    orders: &mut BTreeMap<Key, BreakGlassState>,
-    is_used: impl Fn(&Key) -> bool,
-    now: Timestamp,
-) -> Vec<(Key, Option<Finding>)> {
-    let mut ended = Vec::new();
-    for (key, order) in orders.iter_mut().filter(|(key, order)| !order.is_over && !is_used(key)) {
-        let Ok(signed) = order.resource.spec.order(&key.namespace) else { continue };
-        let Some(over) = signed.expired(now) else { continue };
-        order.is_over = true;
-        if order.answer == Answer::Good {
-            order.answer = Answer::Ended(signed.not_after);
-            ended.push((key.clone(), None));
-        } else {
-            ended.push((key.clone(), Some(over)));
-        }
-    }
-    ended
-}
-
 /// Says of those that are not judged with the next head either that there are too many; returns which, if that is news.
-pub(crate) fn tell_crowded(orders: &mut BTreeMap<Key, BreakGlassState>, source: &Key) -> Vec<Key> {
-    let judged = judged_about(orders, source);
+pub(crate) fn tell_crowded(orders: &mut BTreeMap<Key, BreakGlassState>, source: &Key, now: Timestamp) -> Vec<Key> {
+    let judged = judged_about(orders, source, now);
     if judged.len() < MAX_ORDERS {
         return Vec::new();
     }
@@ -159,7 +177,7 @@ mod tests {
     }
 
     fn judged(orders: &BTreeMap<Key, BreakGlassState>) -> Vec<Key> {
-        judged_about(orders, &source("config")).into_iter().map(|order| order.key).collect()
+        judged_about(orders, &source("config"), Timestamp::UNIX_EPOCH).into_iter().map(|order| order.key).collect()
     }
 
     fn keys(numbers: std::ops::Range<usize>) -> Vec<Key> {
@@ -177,13 +195,13 @@ mod tests {
             }
         };
         assert_eq!(judged(&orders), keys(0..16));
-        assert_eq!(tell_crowded(&mut orders, &source("config")), keys(16..35));
+        assert_eq!(tell_crowded(&mut orders, &source("config"), Timestamp::UNIX_EPOCH), keys(16..35));
         let Answer::Crowded(told) = &orders[&key(16)].answer else { panic!("it is not told") };
         assert_eq!(
             (told.code.code, told.found.as_str()),
             ("W702", "16 other orders about the GitSource are judged first")
         );
-        assert!(tell_crowded(&mut orders, &source("config")).is_empty());
+        assert!(tell_crowded(&mut orders, &source("config"), Timestamp::UNIX_EPOCH).is_empty());
         refuse(&mut orders, keys(0..16));
         assert_eq!(judged(&orders), keys(16..32));
         refuse(&mut orders, keys(16..32));
@@ -191,28 +209,56 @@ mod tests {
         let mut expected = vec![key(3), key(32), key(33), key(34)];
         expected.extend(keys(20..32).into_iter().rev());
         assert_eq!(judged(&orders), expected);
-        assert!(judged_about(&orders, &source("other")).is_empty());
+        assert!(judged_about(&orders, &source("other"), Timestamp::UNIX_EPOCH).is_empty());
     }
-    /// What is told when the time of an order is over, and that it is told once.
+
+    /// What its condition is when the time of an order is over, and that it is news once.
     #[test]
     fn orders_end_without_a_head() {
-        let mut orders = orders(4);
-        let junk = || Box::new(finding(ControllerCode::A142, "BreakGlass shop/one", "nobody signed it", "a signature"));
-        orders.get_mut(&key(1)).unwrap().answer = Answer::Good;
-        orders.get_mut(&key(2)).unwrap().answer = Answer::Refused(junk());
         let end: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
         let later = end + std::time::Duration::from_secs(1);
-        let used = |used: &Key| *used == key(3);
-        assert!(take_ended(&mut orders, used, end).is_empty());
-        let ended = take_ended(&mut orders, used, later);
-        let told: Vec<_> =
-            ended.iter().map(|(key, why)| (key.clone(), why.as_ref().map(|why| why.code.code))).collect();
-        assert_eq!(told, [(key(0), Some("W702")), (key(1), None), (key(2), Some("W702"))]);
-        let why = &ended[0].1.as_ref().unwrap().found;
-        assert_eq!(why, "it expired 2026-01-01T01:00:00Z, and it is 2026-01-01T01:00:01Z");
-        assert_eq!(orders[&key(1)].answer, Answer::Ended(end));
-        assert!(take_ended(&mut orders, used, later).is_empty());
-        // What is over takes no place of one that is not.
-        assert_eq!(judged(&orders), [key(3)]);
+        let junk = || Box::new(finding(ControllerCode::A142, "BreakGlass shop/one", "nobody signed it", "a signature"));
+        // Of what its status said before a restart, and of what is known of it.
+        let ended = |said: Option<&str>, answer: Answer| {
+            let mut order = orders(1).remove(&key(0)).unwrap();
+            order.answer = answer;
+            order.resource.status = said.map(|reason| {
+                let ready = serde_json::json!({
+                    "type": "Ready", "status": "False", "reason": reason, "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                });
+                serde_json::from_value(serde_json::json!({"conditions": [ready]})).unwrap()
+            });
+            assert!(!order.end(&key(0), end) && order.end(&key(0), later) && !order.end(&key(0), later));
+            order.answer
+        };
+        assert_eq!(ended(None, Answer::Good), Answer::Ended(end));
+        for unknown in [Answer::Pending, Answer::Crowded(junk())] {
+            for said in [None, Some("Pending"), Some("BreakGlassInvalid"), Some("Expired")] {
+                assert_eq!(ended(said, unknown.clone()), Answer::Expired(end));
+            }
+            for said in ["Ended", "NotNeeded"] {
+                assert_eq!(ended(Some(said), unknown.clone()), Answer::Ended(end));
+            }
+        }
+        let Answer::Refused(why) = ended(Some("Ended"), Answer::Refused(junk())) else { panic!("it is obeyed") };
+        assert_eq!(
+            (why.code.code, why.found.as_str()),
+            ("W702", "it expired 2026-01-01T01:00:00Z, and it is 2026-01-01T01:00:01Z")
+        );
+    }
+
+    /// However many there are whose time is over, none is judged, and none takes the place of one that may count.
+    #[test]
+    fn what_is_over_is_not_judged() {
+        let mut orders = orders(100);
+        let mut good = orders.remove(&key(99)).unwrap();
+        good.resource.spec.not_after = "2026-01-01T03:00:00Z".to_owned();
+        orders.insert(key(99), good);
+        let now: Timestamp = "2026-01-01T02:00:00Z".parse().unwrap();
+        let judged: Vec<Key> =
+            judged_about(&orders, &source("config"), now).into_iter().map(|order| order.key).collect();
+        assert_eq!(judged, [key(99)]);
+        assert!(tell_crowded(&mut orders, &source("config"), now).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What people are told of orders to break the glass: refused, in force, over, or no longer of any use.
 
-use std::collections::BTreeSet;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use manifest::Finding;
@@ -9,7 +9,7 @@ use trust::TrustCode;
 
 use crate::{
     break_glass::Overrides,
-    break_glass_orders::{Answer, BreakGlassState, take_ended},
+    break_glass_orders::{Answer, BreakGlassState, ENDED, NOT_NEEDED, READY},
     code::ControllerCode,
     conditions::{Verdict, set},
     outbox::Status,
@@ -23,21 +23,29 @@ use crate::{
 fn ready(overrides: &Overrides, key: &Key, request: &BreakGlassState) -> Verdict {
     let commit = &request.resource.spec.commit;
     if let Some(order) = overrides.by(key, commit) {
-        return Verdict::yes("Ready", TrustCode::W701.entry().reason, order.finding().to_string());
+        return Verdict::yes(READY, TrustCode::W701.entry().reason, order.finding().to_string());
     }
     if overrides.is_over(key, commit) {
         let over = "all that it let through was made anew, or approved, by those who may";
-        return Verdict::no("Ready", "Over", over);
+        return Verdict::no(READY, "Over", over);
     }
     match &request.answer {
-        Answer::Pending => Verdict::unknown("Ready", "Pending", "it is not judged yet"),
+        Answer::Pending => Verdict::unknown(READY, "Pending", "it is not judged yet"),
         Answer::Good => {
             let text = "the commit is accepted without it, or refused for what no order waives";
-            Verdict::no("Ready", "NotNeeded", text)
+            Verdict::no(READY, NOT_NEEDED, text)
         }
-        Answer::Ended(end) => Verdict::no("Ready", "Ended", format!("it was good until {end}, and nothing needed it")),
-        Answer::Refused(finding) | Answer::Crowded(finding) => Verdict::refused("Ready", finding),
+        Answer::Ended(end) => Verdict::no(READY, ENDED, format!("it was good until {end}, and nothing needed it")),
+        Answer::Expired(end) => {
+            Verdict::no(READY, "Expired", format!("its time was over {end}, and nothing came of it"))
+        }
+        Answer::Refused(finding) | Answer::Crowded(finding) => Verdict::refused(READY, finding),
     }
+}
+
+/// As whose its refusals are written.
+fn owner(key: &Key) -> String {
+    format!("BreakGlass {key}")
 }
 
 impl State {
@@ -56,22 +64,35 @@ impl State {
 
     /// The time of orders is over that let nothing through: no head needs to come for that to be told.
     pub(crate) fn end_break_glasses(&mut self, now: Timestamp) {
-        // What the log does not say yet may have been used.
-        let is_known = |request: &BreakGlassState, key: &Key| {
-            let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
-            self.sources.get(&source).is_some_and(|source| source.resume == Resume::Done)
-        };
-        let unused = self.break_glasses.iter().filter(|(key, one)| is_known(one, key) && !self.is_used(key, one));
-        let unused: BTreeSet<Key> = unused.map(|(key, _)| key.clone()).collect();
-        for (key, finding) in take_ended(&mut self.break_glasses, |key| !unused.contains(key), now) {
-            if let Some(finding) = finding {
-                self.break_glass_refused(&key, finding, now);
-            }
-            self.dirty.insert(Dirty::BreakGlass(key));
+        let open = self.break_glasses.iter().filter(|(_, one)| !one.is_over());
+        let open: Vec<Key> = open.map(|(key, _)| key.clone()).collect();
+        for key in open {
+            self.end_break_glass(&key, now);
         }
     }
 
-    /// An order is not obeyed.
+    /// The same for one order.
+    pub(crate) fn end_break_glass(&mut self, key: &Key, now: Timestamp) {
+        let Some(request) = self.break_glasses.get(key) else { return };
+        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
+        // What the log does not say yet may have been used.
+        let is_known = self.sources.get(&source).is_some_and(|source| source.resume == Resume::Done);
+        if !is_known || request.expired(key, now).is_none() || self.is_used(key, request) {
+            return;
+        }
+        if self.break_glasses.get_mut(key).is_some_and(|request| request.end(key, now)) {
+            self.dirty.insert(Dirty::BreakGlass(key.clone()));
+        }
+    }
+
+    /// The object of an order is gone.
+    pub(crate) fn forget_break_glass(&mut self, key: &Key) {
+        self.break_glasses.remove(key);
+        self.refusals.clear(&owner(key));
+    }
+
+    /// An order is not obeyed. Beyond the pace of its GitSource that is told in its status alone, and of a GitSource that is
+    /// not there nobody orders anything.
     pub(crate) fn break_glass_refused(&mut self, key: &Key, finding: Finding, now: Timestamp) {
         let Some(request) = self.break_glasses.get(key) else { return };
         if self.is_used(key, request) {
@@ -81,9 +102,14 @@ impl State {
         // It has times in its words, and is judged again with every head.
         let told = matches!(&request.answer, Answer::Refused(before) if before.code == finding.code);
         let (revision, uid) = (request.resource.spec.commit.clone(), request.resource.metadata.uid.clone());
-        let owner = format!("BreakGlass {key}");
-        let findings = std::slice::from_ref(&finding);
-        if !told && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None }) {
+        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
+        let (owner, findings, moment) = (owner(key), std::slice::from_ref(&finding), Instant::now());
+        let pace = self.sources.get_mut(&source).map(|source| &mut source.refusals).filter(|pace| pace.allows(moment));
+        if let Some(pace) = pace
+            && !told
+            && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None })
+        {
+            pace.take(moment);
             tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
             self.metrics.decided("refuse", finding.code.reason);
             let regarding = regarding("BreakGlass", Some(&key.namespace), &key.name, uid);
@@ -108,7 +134,7 @@ impl State {
             Some(overrides) => ready(overrides, key, request),
             None => {
                 let (name, missing) = (format!("BreakGlass {key}"), format!("GitSource {source} is not there"));
-                Verdict::refused("Ready", &finding(ControllerCode::A141, &name, &missing, "an existing GitSource"))
+                Verdict::refused(READY, &finding(ControllerCode::A141, &name, &missing, "an existing GitSource"))
             }
         };
         let generation = request.resource.metadata.generation;
@@ -141,6 +167,11 @@ mod tests {
             format!("{:?}", ready(&Overrides::default(), &key, &request))
         };
         assert!(told(Answer::Good).contains("NotNeeded"));
+        let expired = told(Answer::Expired(end));
+        assert!(
+            expired.contains("Expired") && expired.contains("over 2026-01-01T01:00:00Z, and nothing came of it"),
+            "{expired}"
+        );
         let ended = told(Answer::Ended(end));
         assert!(ended.contains("Ended") && ended.contains("it was good until 2026-01-01T01:00:00Z"), "{ended}");
     }

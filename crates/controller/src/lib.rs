@@ -9,7 +9,7 @@
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
-//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns` |
+//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns`, `pace` |
 //! | what lets a commit through that those who made it may not make | `break_glass`, `break_glass_orders`, `break_glass_status` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
@@ -69,6 +69,7 @@ mod options;
 mod order_tests;
 mod order_turns;
 mod outbox;
+mod pace;
 #[cfg(test)]
 mod partial_advance_tests;
 mod prune_trailer;

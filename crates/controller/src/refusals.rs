@@ -44,7 +44,7 @@ impl Refusals {
         self.last.insert(owner.to_owned(), refused.fingerprint());
     }
 
-    /// `owner` is no longer refused.
+    /// `owner` is no longer refused, or gone.
     pub(crate) fn clear(&mut self, owner: &str) {
         self.last.remove(owner);
     }

@@ -75,12 +75,12 @@ impl State {
                 Orders::Same
             }
             ("BreakGlass", WatchEvent::Deleted { reference, .. }) => {
-                self.break_glasses.remove(&key_of(&reference));
+                self.forget_break_glass(&key_of(&reference));
                 Orders::Same
             }
             ("RollbackRequest", WatchEvent::Deleted { reference, .. }) => {
                 // What was obeyed stays in force.
-                self.rollbacks.remove(&key_of(&reference));
+                self.forget_rollback(&key_of(&reference));
                 Orders::Same
             }
             _ => Orders::Same,
@@ -170,10 +170,18 @@ impl State {
                 self.sources.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
             }
             "BreakGlass" => {
-                self.break_glasses.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+                let there = |key: &Key| named.contains(&(Some(key.namespace.as_str()), key.name.as_str()));
+                let gone: Vec<Key> = self.break_glasses.keys().filter(|key| !there(key)).cloned().collect();
+                for key in gone {
+                    self.forget_break_glass(&key);
+                }
             }
             "RollbackRequest" => {
-                self.rollbacks.retain(|key, _| named.contains(&(Some(key.namespace.as_str()), key.name.as_str())));
+                let there = |key: &Key| named.contains(&(Some(key.namespace.as_str()), key.name.as_str()));
+                let gone: Vec<Key> = self.rollbacks.keys().filter(|key| !there(key)).cloned().collect();
+                for key in gone {
+                    self.forget_rollback(&key);
+                }
             }
             _ => {
                 let there = |sync: &SyncRef| named.contains(&(Some(sync.namespace.as_str()), sync.name.as_str()));

@@ -88,6 +88,11 @@ impl RolledBack {
     }
 }
 
+/// As whose its refusals are written.
+fn owner(key: &Key) -> String {
+    format!("RollbackRequest {key}")
+}
+
 impl State {
     /// A watch saw a RollbackRequest.
     pub(crate) fn rollback_seen(&mut self, seen: &Sighting) {
@@ -111,6 +116,12 @@ impl State {
         }
         self.dirty.insert(Dirty::Rollback(key));
         self.consider(&sync);
+    }
+
+    /// The object of an order is gone. What was obeyed stays in force.
+    pub(crate) fn forget_rollback(&mut self, key: &Key) {
+        self.rollbacks.remove(key);
+        self.refusals.clear(&owner(key));
     }
 
     /// The commit that a Sync was rolled back from, unless it has another spec since.
@@ -337,7 +348,7 @@ impl State {
         // It is judged again and again, and has times in its words.
         let told = matches!(&request.answer, Answer::Refused(before) if before.code == first.code);
         let (revision, uid) = (request.resource.spec.to.clone(), request.resource.metadata.uid.clone());
-        let owner = format!("RollbackRequest {key}");
+        let owner = owner(key);
         if !told && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None }) {
             for finding in findings {
                 tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");

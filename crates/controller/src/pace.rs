@@ -1,0 +1,51 @@
+//! How often something may happen that anybody may cause who may write orders.
+
+use std::time::{Duration, Instant};
+
+/// The pause in the long run: 15 a minute, 21,600 a day of a log that is made for 100,000 entries.
+pub(crate) const PACE: Duration = Duration::from_secs(4);
+/// How many may come without a pause: as many orders as may count at once. After a restart all that are there are looked at
+/// once more, and somebody may be waiting.
+pub(crate) const BURST: u32 = 16;
+
+/// One pace.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// When it were the turn of the next if all came one by one.
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether it may happen now.
+    pub(crate) fn allows(&self, now: Instant) -> bool {
+        let ahead = PACE * BURST.saturating_sub(1);
+        self.next.is_none_or(|next| next <= now + ahead)
+    }
+
+    /// It happens now.
+    pub(crate) fn take(&mut self, now: Instant) {
+        self.next = Some(self.next.map_or(now, |next| next.max(now)) + PACE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_as_count_at_once_and_then_at_the_pace() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let taken = |pace: &mut Pace, second: u64| {
+            let now = start + Duration::from_secs(second);
+            let allowed = pace.allows(now);
+            if allowed {
+                pace.take(now);
+            }
+            allowed
+        };
+        assert_eq!((0..100).filter(|_| taken(&mut pace, 0)).count(), 16);
+        // A day of junk, ten each second.
+        let day = (1..86_400).flat_map(|second| [second; 10]).filter(|second| taken(&mut pace, *second)).count();
+        assert!((21_500..=21_600).contains(&day), "{day}");
+    }
+}
