@@ -1,6 +1,6 @@
 //! Whose turn it is in a Sync: an order to take it back, or what its source has verified. Whoever may write orders keeps no
 //! commit from being rolled out, has no roll-out tried again before its time, and costs no more than one judgement now and
-//! then: 15 a minute, at 16 signatures of less than 1 ms each, and 5 ms to open the mirror, are 0.5 % of a core; and a roll-out that waits keeps nobody from ordering the Sync back.
+//! then: 60 a minute, at 16 signatures of less than 1 ms each, and 5 ms to open the mirror, are 2 % of a core; and a roll-out that waits keeps nobody from ordering the Sync back.
 
 use std::time::Instant;
 
@@ -17,6 +17,19 @@ pub(crate) enum Turn {
     Nobody,
 }
 
+/// Which order is judged next, in turns: those who wrote a thousand before keep nobody waiting, and neither do those who go on
+/// and on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Of those that were not judged yet, the one that waits longest.
+    #[default]
+    Oldest,
+    /// Of those that were not judged yet, the one that came last.
+    Newest,
+    /// One that was refused, and may have been mended.
+    Again,
+}
+
 /// What is known of the turns of one Sync.
 #[derive(Debug, Default)]
 pub(crate) struct OrderTurns {
@@ -24,6 +37,10 @@ pub(crate) struct OrderTurns {
     judged: bool,
     /// How often orders are judged.
     pace: Pace,
+    /// How often the refusal of one is logged and announced.
+    pub(crate) refusals: Pace,
+    /// Which order is next.
+    choice: Choice,
     /// When the roll-out is tried again that waits while an order is judged.
     retry: Option<Instant>,
 }
@@ -56,6 +73,11 @@ impl OrderTurns {
     /// The judgement of an order begins in this phase.
     pub(crate) fn order_begins(&mut self, phase: Phase, now: Instant) {
         self.judged = true;
+        self.choice = match self.choice {
+            Choice::Oldest => Choice::Newest,
+            Choice::Newest => Choice::Again,
+            Choice::Again => Choice::Oldest,
+        };
         self.pace.take(now);
         self.retry = match phase {
             Phase::Waiting { until } => Some(until),
@@ -66,6 +88,16 @@ impl OrderTurns {
     /// It is over, and the phase is what it was.
     pub(crate) fn order_ends(&mut self) -> Phase {
         self.retry.take().map_or(Phase::Idle, |until| Phase::Waiting { until })
+    }
+
+    /// Nobody had signed the order that was judged last.
+    pub(crate) fn was_unsigned(&mut self) {
+        self.pace.was_unsigned();
+    }
+
+    /// Which order is next.
+    pub(crate) const fn choice(&self) -> Choice {
+        self.choice
     }
 
     /// The judgement of a candidate begins.
@@ -200,6 +232,17 @@ mod tests {
         for phase in [Phase::Preparing, Phase::Applying] {
             assert_eq!(turns.turn(phase, true, true, now + PACE), Turn::Nobody);
         }
+    }
+
+    #[test]
+    fn each_choice_has_its_turn() {
+        let (mut turns, now) = (OrderTurns::default(), Instant::now());
+        let mut choices = Vec::new();
+        for _ in 0..4 {
+            choices.push(turns.choice());
+            turns.order_begins(Phase::Idle, now);
+        }
+        assert_eq!(choices, [Choice::Oldest, Choice::Newest, Choice::Again, Choice::Oldest]);
     }
 
     /// What a roll-out waits for may happen while an order is judged.

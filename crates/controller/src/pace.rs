@@ -8,6 +8,10 @@ pub(crate) const PACE: Duration = Duration::from_secs(4);
 /// once more, and somebody may be waiting.
 pub(crate) const BURST: u32 = 16;
 
+/// What an order that nobody signed costs: four of them are judged for one that somebody signed. Each is told and logged at
+/// the pace all the same.
+pub(crate) const UNSIGNED: Duration = Duration::from_secs(1);
+
 /// One pace.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -26,11 +30,31 @@ impl Pace {
     pub(crate) fn take(&mut self, now: Instant) {
         self.next = Some(self.next.map_or(now, |next| next.max(now)) + PACE);
     }
+
+    /// What happened last was a small thing.
+    pub(crate) fn was_unsigned(&mut self) {
+        self.next = self.next.and_then(|next| next.checked_sub(PACE.saturating_sub(UNSIGNED)));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_signed_costs_less() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let hour = (0..3_600).filter(|second| {
+            let now = start + Duration::from_secs(*second);
+            let allowed = pace.allows(now);
+            if allowed {
+                pace.take(now);
+                pace.was_unsigned();
+            }
+            allowed
+        });
+        assert_eq!(hour.count(), 3_600);
+    }
 
     #[test]
     fn as_many_as_count_at_once_and_then_at_the_pace() {

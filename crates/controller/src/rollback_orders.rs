@@ -12,12 +12,11 @@ use manifest::{Digest, Finding, shell_quote};
 use plan::SyncRef;
 use trust::Seen;
 
-use crate::{code::ControllerCode, resources::finding, state::Key};
+use crate::{code::ControllerCode, order_turns::Choice, resources::finding, state::Key};
 
 /// How long a refused order waits until it is judged again: somebody may have mended what it was refused for.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Most orders about one Sync that are judged: two for each of eight people. At 16 signatures each they are 256
-/// verifications a minute, of less than 1 ms.
+/// Most orders about one Sync that are judged next, before others are told that they wait: two for each of eight people.
 const MAX_ORDERS: usize = 16;
 
 /// What is known of a RollbackRequest.
@@ -27,7 +26,7 @@ pub(crate) enum Answer {
     Pending,
     /// It is not obeyed.
     Refused(Box<Finding>),
-    /// There are too many others.
+    /// There are too many others: it is not judged yet.
     Crowded(Box<Finding>),
     /// It was obeyed.
     Used,
@@ -69,6 +68,15 @@ impl RollbackState {
         self.answer != Answer::Used && self.void.as_ref() != Some(trust)
     }
 
+    /// Those that were not judged yet first, as they were made; then those that are judged once more, as they wait. So whoever
+    /// writes orders keeps no other from being judged, whatever becomes of his.
+    fn rank(&self) -> (u8, Option<Timestamp>, Option<Instant>) {
+        match self.answer {
+            Answer::Pending | Answer::Crowded(_) => (0, self.made(), None),
+            Answer::Refused(_) | Answer::Used => (1, None, Some(self.due)),
+        }
+    }
+
     fn made(&self) -> Option<Timestamp> {
         self.resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok())
     }
@@ -80,7 +88,7 @@ impl RollbackState {
 
     /// There are too many. What it says is not looked at.
     fn crowded(&self, key: &Key) -> Finding {
-        let found = format!("{MAX_ORDERS} orders about the Sync were made before it that may count");
+        let found = format!("{MAX_ORDERS} other orders about the Sync are judged first");
         let needed = format!("at most {MAX_ORDERS} orders about a Sync");
         let mut finding = match self.resource.spec.order(&key.namespace) {
             Ok(order) => order.invalid(found, &needed),
@@ -106,28 +114,33 @@ pub(crate) fn any_due(orders: &BTreeMap<Key, RollbackState>, sync: &SyncRef, now
     orders.values().any(|order| order.may_be_due(now) && order.is_about(sync))
 }
 
-/// Of the orders about a Sync that may count under this trust: the one that waits longest. Those beyond [`MAX_ORDERS`] are
-/// refused until older ones are gone or void.
+/// Whose turn it is of the orders about a Sync that may count under this trust, and who is told to wait behind
+/// [`MAX_ORDERS`] others.
 pub(crate) fn take_turn(
     orders: &mut BTreeMap<Key, RollbackState>,
     sync: &SyncRef,
     trust: &Digest,
+    choice: Choice,
     now: Instant,
 ) -> Turn {
-    let open = orders.iter().filter(|(_, order)| order.is_about(sync) && order.is_open(trust));
-    let mut open: Vec<_> = open.map(|(key, order)| (order.made(), key.clone(), order.due)).collect();
+    let open = orders.iter().filter(|(_, order)| order.is_about(sync) && order.is_open(trust) && order.due <= now);
+    let mut open: Vec<_> = open.map(|(key, order)| (order.rank(), key.clone())).collect();
     open.sort();
-    let beyond = open.split_off(open.len().min(MAX_ORDERS));
-    let mut turn = Turn::default();
-    for (_, key, _) in beyond {
-        if let Some(order) = orders.get_mut(&key).filter(|order| order.may_be_due(now)) {
+    let is_fresh = |((rank, ..), _): &&((u8, _, _), Key)| *rank == 0;
+    let chosen = match choice {
+        Choice::Oldest => None,
+        Choice::Newest => open.iter().rev().find(is_fresh),
+        Choice::Again => open.iter().find(|one| !is_fresh(one)),
+    };
+    let mut turn = Turn { next: chosen.or(open.first()).map(|(_, key)| key.clone()), crowded: Vec::new() };
+    for (_, key) in open.into_iter().skip(MAX_ORDERS) {
+        if let Some(order) = orders.get_mut(&key).filter(|order| order.answer == Answer::Pending)
+            && turn.next.as_ref() != Some(&key)
+        {
             order.answer = Answer::Crowded(Box::new(order.crowded(&key)));
-            order.due = now + AGAIN;
             turn.crowded.push(key);
         }
     }
-    let due = open.into_iter().filter(|(_, _, due)| *due <= now);
-    turn.next = due.min_by_key(|(_, _, due)| *due).map(|(_, key, _)| key);
     turn
 }
 
@@ -171,7 +184,7 @@ mod tests {
     fn what_never_counts_is_not_judged_again_under_the_same_trust() {
         let (mut orders, trust, other) = (orders(2), Digest::of(b"trust"), Digest::of(b"other"));
         let now = Instant::now();
-        let next = |orders: &mut _, trust, now| take_turn(orders, &sync(), trust, now).next;
+        let next = |orders: &mut _, trust, now| take_turn(orders, &sync(), trust, Choice::Oldest, now).next;
         let later = now + AGAIN;
         orders.get_mut(&key(0)).unwrap().refuse(junk(), Some(trust), now);
         orders.get_mut(&key(1)).unwrap().refuse(junk(), None, now);
@@ -189,32 +202,62 @@ mod tests {
         let mut judged = Vec::new();
         for minute in 1..5 {
             let now = start + AGAIN * minute + Duration::from_secs(u64::from(minute));
-            let next = take_turn(&mut orders, &sync(), &trust, now).next.unwrap();
+            let next = take_turn(&mut orders, &sync(), &trust, Choice::Oldest, now).next.unwrap();
             orders.get_mut(&next).unwrap().refuse(junk(), None, now);
             judged.push(next);
         }
         assert_eq!(judged, [key(0), key(1), key(0), key(1)]);
     }
 
-    /// Beyond the limit the newest are refused unread, each told once a minute, until others are void.
+    /// Beyond the limit those that were not judged yet are told once that they wait, and all come to be judged.
     #[test]
     fn more_orders_than_people_need_wait() {
         let (mut orders, trust, now) = (orders(MAX_ORDERS + 2), Digest::of(b"trust"), Instant::now() + AGAIN);
-        let turn = take_turn(&mut orders, &sync(), &trust, now);
+        let turn = take_turn(&mut orders, &sync(), &trust, Choice::Oldest, now);
         assert_eq!(turn, Turn { next: Some(key(0)), crowded: vec![key(MAX_ORDERS), key(MAX_ORDERS + 1)] });
         let Answer::Crowded(told) = &orders[&key(MAX_ORDERS)].answer else { panic!("it is not told") };
-        assert_eq!(
-            (told.code.code, told.found.as_str()),
-            ("W703", "16 orders about the Sync were made before it that may count")
-        );
-        let turn = take_turn(&mut orders, &sync(), &trust, now);
+        assert_eq!((told.code.code, told.found.as_str()), ("W703", "16 other orders about the Sync are judged first"));
+        let turn = take_turn(&mut orders, &sync(), &trust, Choice::Oldest, now);
         assert_eq!(turn, Turn { next: Some(key(0)), crowded: Vec::new() });
-        for number in 0..MAX_ORDERS {
-            orders.get_mut(&key(number)).unwrap().refuse(junk(), Some(trust), now);
-        }
-        assert_eq!(take_turn(&mut orders, &sync(), &trust, now + AGAIN).next, Some(key(MAX_ORDERS)));
         // Those about another Sync count for nothing.
         let other = SyncRef { name: "api".to_owned(), ..sync() };
-        assert_eq!(take_turn(&mut orders, &other, &trust, now + AGAIN), Turn::default());
+        assert_eq!(take_turn(&mut orders, &other, &trust, Choice::Oldest, now + AGAIN), Turn::default());
+    }
+
+    /// Any number of orders that are refused for now, and may count later, hold up no other, nor each other.
+    #[test]
+    fn copies_of_an_order_that_is_refused_hold_up_no_other() {
+        let (mut all, trust, start) = (orders(3 * MAX_ORDERS), Digest::of(b"trust"), Instant::now() + AGAIN);
+        let good = all.split_off(&key(3 * MAX_ORDERS - 1));
+        for order in all.values_mut() {
+            order.refuse(junk(), None, start);
+        }
+        all.extend(good);
+        // All are due again.
+        let now = start + AGAIN;
+        let turn = take_turn(&mut all, &sync(), &trust, Choice::Oldest, now);
+        assert_eq!(turn, Turn { next: Some(key(3 * MAX_ORDERS - 1)), crowded: Vec::new() });
+        let mut judged = std::collections::BTreeSet::new();
+        for second in 0..3 * 16 {
+            let now = now + Duration::from_secs(second);
+            let next = take_turn(&mut all, &sync(), &trust, Choice::Oldest, now).next.unwrap();
+            all.get_mut(&next).unwrap().refuse(junk(), None, now);
+            assert!(judged.insert(next), "one is judged twice before another");
+        }
+        assert_eq!(judged.len(), all.len());
+    }
+
+    /// Of a thousand that are there the third part of all turns is that of whoever came last, and of what was refused.
+    #[test]
+    fn nobody_waits_for_a_thousand() {
+        let (mut orders, trust, now) = (orders(60), Digest::of(b"trust"), Instant::now() + AGAIN);
+        orders.get_mut(&key(30)).unwrap().refuse(junk(), None, now - AGAIN);
+        let mut judged = Vec::new();
+        for choice in [Choice::Oldest, Choice::Newest, Choice::Again].repeat(2) {
+            let next = take_turn(&mut orders, &sync(), &trust, choice, now).next.unwrap();
+            orders.get_mut(&next).unwrap().refuse(junk(), None, now);
+            judged.push(next);
+        }
+        assert_eq!(judged, [0, 59, 30, 1, 58, 2].map(key));
     }
 }

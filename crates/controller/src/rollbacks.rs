@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding};
 use plan::{ApprovedPlan, Decision, DesiredState, INSTANCE_LABEL, Inputs, PlanOrigin, Question, SyncRef, decide};
 use serde::{Deserialize, Serialize};
-use trust::{CommitId, ObeyedOrder, SignedOrder};
+use trust::{CommitId, ObeyedOrder, SignedOrder, TrustCode};
 
 use crate::{
     code::ControllerCode,
@@ -136,7 +136,8 @@ impl State {
     pub(crate) fn judge_rollback(&mut self, sync: &SyncRef) -> bool {
         let moment = Instant::now();
         let Some((_, judging)) = self.verdict_key(sync) else { return false };
-        let turn = rollback_orders::take_turn(&mut self.rollbacks, sync, &judging.trust, moment);
+        let choice = self.syncs.get(sync).map(|state| state.turns.choice()).unwrap_or_default();
+        let turn = rollback_orders::take_turn(&mut self.rollbacks, sync, &judging.trust, choice, moment);
         self.dirty.extend(turn.crowded.into_iter().map(Dirty::Rollback));
         let Some(key) = turn.next else { return false };
         let now = Timestamp::now();
@@ -215,7 +216,12 @@ impl State {
         };
         match verdict {
             RollbackVerdict::Used => self.answer_rollback(key, Answer::Used),
-            RollbackVerdict::Void(finding) => self.rollback_refused(key, &[*finding], Some(by.trust), now),
+            RollbackVerdict::Void(finding) => {
+                if let Some(state) = self.syncs.get_mut(sync).filter(|_state| finding.code == TrustCode::W302.entry()) {
+                    state.turns.was_unsigned();
+                }
+                self.rollback_refused(key, &[*finding], Some(by.trust), now);
+            }
             RollbackVerdict::Refused(findings) => self.rollback_refused(key, &findings, None, now),
             RollbackVerdict::Good(good) => {
                 if let Some(order) = self.ordered(sync, key, good.signers, now)
@@ -341,15 +347,21 @@ impl State {
         }
     }
 
-    /// `void`: the trust under which it never counts.
+    /// `void`: the trust under which it never counts. Beyond the pace of its Sync that is told in its status alone.
     fn rollback_refused(&mut self, key: &Key, findings: &[Finding], void: Option<Digest>, now: Timestamp) {
         let Some(first) = findings.first().cloned() else { return };
         let Some(request) = self.rollbacks.get(key) else { return };
         // It is judged again and again, and has times in its words.
         let told = matches!(&request.answer, Answer::Refused(before) if before.code == first.code);
         let (revision, uid) = (request.resource.spec.to.clone(), request.resource.metadata.uid.clone());
-        let owner = owner(key);
-        if !told && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None }) {
+        let sync = SyncRef { namespace: key.namespace.clone(), name: request.resource.spec.sync.clone() };
+        let (owner, moment) = (owner(key), Instant::now());
+        let pace = self.syncs.get_mut(&sync).map(|state| &mut state.turns.refusals);
+        if let Some(pace) = pace.filter(|pace| pace.allows(moment))
+            && !told
+            && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None })
+        {
+            pace.take(moment);
             for finding in findings {
                 tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
                 self.metrics.decided("refuse", finding.code.reason);
@@ -359,7 +371,7 @@ impl State {
             self.log_refusal(owner, &revision, findings, None, now);
         }
         if let Some(request) = self.rollbacks.get_mut(key) {
-            request.refuse(first, void, Instant::now());
+            request.refuse(first, void, moment);
         }
         self.dirty.insert(Dirty::Rollback(key.clone()));
     }
