@@ -16,6 +16,7 @@
 //! | do printed commands work when pasted | `fixes` |
 //! | how does trust go on without its roots | `lost_roots` |
 //! | is it noticed that a Git server hides something | `freshness` |
+//! | what is told in mode Audit, and that nothing is done | `audit_mode` |
 //! | what becomes of keyless signatures when their Sigstore changes its keys | `keyless` |
 //! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
@@ -25,6 +26,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 mod attacks;
+mod audit_mode;
 mod bad_input;
 mod drift;
 mod faults;

@@ -7,7 +7,7 @@ mod foreign;
 mod lanes;
 mod rollout;
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use audit::{Durability, Receipt};
 use manifest::{Digest, Finding, ObjectRef};
@@ -33,9 +33,11 @@ pub struct Current {
 
 /// How a plan is applied.
 #[derive(Debug, Clone, Copy)]
-pub struct ApplyOptions {
+pub struct ApplyOptions<'a> {
     /// How long it may take in all (`spec.timeout`).
     pub timeout: Duration,
+    /// Once it is set nothing more is sent: what is left of the plan is withheld.
+    pub halt: Option<&'a AtomicBool>,
 }
 
 /// Why a plan is not applied at all. Nothing was sent.
@@ -101,7 +103,7 @@ pub enum Done {
     Pruned,
     /// It was to be deleted and was gone already.
     Gone,
-    /// It was to be deleted, which was not tried because an apply of the same plan failed.
+    /// It was not tried: it was to be deleted and an apply of the same plan failed, or nothing more may be sent.
     Withheld,
 }
 
@@ -177,7 +179,7 @@ impl Cluster {
         receipt: Receipt,
         current: &Current,
         inventory: &mut ParentInventory,
-        options: ApplyOptions,
+        options: ApplyOptions<'_>,
         outcomes: &mpsc::Sender<T>,
     ) -> Result<ApplyReport, ApplyRefused>
     where
@@ -185,7 +187,7 @@ impl Cluster {
     {
         admit(&plan, &receipt, current)?;
         let deadline = Instant::now() + options.timeout;
-        Ok(rollout::run(self, &plan, inventory, deadline, outcomes).await)
+        Ok(rollout::run(self, &plan, inventory, (deadline, options.halt), outcomes).await)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A recorded plan is carried out: what each answer teaches, and what comes of the whole.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -28,11 +28,22 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause: a mended object is noticed within a minute even without an event.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// What a plan is carried out by.
+struct Context {
+    current: Current,
+    inventory: ParentInventory,
+    timeout: Duration,
+    /// Set when nothing more may be sent.
+    halt: Arc<AtomicBool>,
+}
+
 impl State {
     /// Hands a recorded plan to the cluster.
     pub(crate) fn start(&mut self, plan: ApprovedPlan, receipt: Receipt) {
         let sync = plan.sync().clone();
-        let Some((current, inventory, timeout)) = self.apply_context(&sync) else { return self.idle(&sync) };
+        let Some(Context { current, inventory, timeout, halt }) = self.apply_context(&sync) else {
+            return self.idle(&sync);
+        };
         for change in plan.changes() {
             self.live.begin(&change.reference, plan.digest());
         }
@@ -43,7 +54,7 @@ impl State {
         let apply = tokio::spawn(async move {
             let _underway = underway;
             let mut said = inventory.clone();
-            let options = ApplyOptions { timeout };
+            let options = ApplyOptions { timeout, halt: Some(&halt) };
             let report = cluster.apply(plan, receipt, &current, &mut said, options, &outcomes).await;
             let inventory = (said != inventory).then_some(said);
             Event::Applied { sync, report: Box::new(report), inventory, plan: kept }
@@ -59,11 +70,12 @@ impl State {
         });
     }
 
-    fn apply_context(&self, sync: &SyncRef) -> Option<(Current, ParentInventory, Duration)> {
+    fn apply_context(&self, sync: &SyncRef) -> Option<Context> {
         let state = self.syncs.get(sync)?;
         let timeout =
             state.obeyed.as_ref()?.timeout.as_deref().and_then(manifest::parse_duration).unwrap_or(TIMEOUT_DEFAULT);
-        Some((self.current(sync)?, state.inventory.clone(), timeout))
+        let (current, halt) = (self.current(sync)?, state.enforcement.halt.clone());
+        Some(Context { current, inventory: state.inventory.clone(), timeout, halt })
     }
 
     /// One change was answered.

@@ -33,5 +33,11 @@ manifest::codes! {
             action: "Look at what the message says of the server. A file that was kept and cannot be used is never passed over for an older trust root: until it is removed and a fetch goes through, keyless signatures are refused (W206) after a restart.",
             example: "A144 KeylessNotRefreshed: TrustRoot prod: https://tuf.example.com: timestamp metadata expired at 2026-11-20T00:00:00Z; what was fetched 2026-11-19T03:12:45Z stays in force; needed: a trust root that is known to be the newest. Fix: ask who runs https://tuf.example.com: it shows nothing that follows on what is trusted",
         },
+        /// The TrustRoot is in mode Audit.
+        A145 = "AuditMode" {
+            meaning: "`spec.mode` of the TrustRoot is `Audit`: heads are fetched, verified, judged and told as otherwise, and nothing is written to the cluster for the Syncs of its sources: no roll-out, no revert, no deletion, no label. What a good candidate would do is counted in the message; drift is told and stays. Only who may write TrustRoots can set it.",
+            action: "Read what would be done and what is refused. When all is as it should be, set `mode: Enforce`: what is verified by then is rolled out, and drift is reverted.",
+            example: "A145 AuditMode: Sync shop/web: TrustRoot prod is in mode Audit, nothing is written: commit 8f3c would apply 12 for the first time, change 0, delete 0 and leave 0 of the objects as they are; needed: mode Enforce, for what is judged to be done. Fix: kubectl patch trustroot prod --type=merge -p '{\"spec\":{\"mode\":\"Enforce\"}}' # by a platform admin, once all that is told is as it should be",
+        },
     }
 }

@@ -174,9 +174,15 @@ pub(crate) fn of_sync<'a>(
     [
         sync_ready(state, log.or(state.order.as_ref()).or(unwatched), unreverted.clone()),
         reconciling(state.phase),
-        stalled(state.order.as_ref().or_else(|| state.held.as_ref()?.findings.first())),
+        stalled(
+            state
+                .order
+                .as_ref()
+                .or_else(|| state.held.as_ref()?.findings.first())
+                .or(state.enforcement.finding.as_ref()),
+        ),
         drifted(mode, unreverted, state.flagged.values(), unwatched, last.unwrap_or_default()),
-        policy_compliant(state.held.as_ref(), state.accepted.is_some()),
+        policy_compliant(state.held.as_ref(), state.accepted.is_some() || state.enforcement.has_proposal()),
         Verdict::unknown("Healthy", NOT_SUPPORTED, "the health of applied objects is not judged by this version"),
         Verdict::unknown("ArtifactsVerified", NOT_SUPPORTED, "images and models are not judged by this version"),
     ]
@@ -198,6 +204,9 @@ fn sync_ready<'a>(
             verdict.message.push_str(&format!("; of the accepted revision {text}"));
         }
         return verdict;
+    }
+    if let Some(finding) = &state.enforcement.finding {
+        return Verdict::refused("Ready", finding);
     }
     if let Some(text) = not_applied(&state.failures) {
         return Verdict::no("Ready", "ApplyFailed", text);
@@ -270,11 +279,12 @@ fn not_put_back<'a>(unreverted: impl ExactSizeIterator<Item = &'a Finding>) -> O
     Some((reason, format!("{} not put back: {}", objects(count, "is", "are"), some_of(unreverted, MAX_NAMED))))
 }
 
-fn policy_compliant(held: Option<&Held>, is_accepted: bool) -> Verdict {
+/// `is_good`: a revision was accepted, or would be.
+fn policy_compliant(held: Option<&Held>, is_good: bool) -> Verdict {
     let mut findings = held.iter().flat_map(|held| &held.findings);
     match findings.find(|finding| finding.code.code.starts_with("W8")) {
         Some(finding) => Verdict::refused("PolicyCompliant", finding),
-        None if is_accepted => Verdict::yes("PolicyCompliant", "Compliant", ""),
+        None if is_good => Verdict::yes("PolicyCompliant", "Compliant", ""),
         None => Verdict::unknown("PolicyCompliant", "Pending", ""),
     }
 }

@@ -154,6 +154,7 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
+            mode: self.mode_of(sync),
             question: Question::Drift {
                 accepted: &accepted,
                 applied: applied.as_deref(),
@@ -194,7 +195,7 @@ impl State {
                 }
             }
             Decision::Settled => self.unflag(sync, &objects),
-            Decision::Apply(_) => {}
+            Decision::Apply(_) | Decision::Report(_) => {}
         }
     }
 
@@ -316,9 +317,8 @@ impl State {
             }
         }
         for (sync, counts) in by_sync {
-            let spec = self.syncs.get(&sync).and_then(|state| state.obeyed.as_ref());
-            let is_flagged = spec.is_some_and(|spec| spec.drift.mode == DriftMode::Flag);
-            let kind = if is_flagged { EntryKind::Flag } else { EntryKind::Revert };
+            let kind =
+                if self.drift_mode(&sync) == Some(DriftMode::Flag) { EntryKind::Flag } else { EntryKind::Revert };
             if let Err(error) = self.journal.counted(now, kind, &sync, &counts) {
                 self.log_failed(&error);
                 self.reverts.put_back(counts);
@@ -348,10 +348,10 @@ impl State {
     /// ever more seldom: at once it would only be answered with the same.
     pub(crate) fn contested(&mut self, sync: &SyncRef, object: &ObjectRef, now: Timestamp) {
         let Some(state) = self.syncs.get(sync) else { return };
-        let (Some(spec), Some(accepted)) = (state.obeyed.clone(), state.accepted.clone()) else { return };
+        let (Some(mode), Some(accepted)) = (self.drift_mode(sync), state.accepted.clone()) else { return };
         let Some(declared) = accepted.get(object) else { return };
         let report = DriftReport::of_fields(declared, self.live.contested(object), DriftSeen::Answer);
-        match spec.drift.mode {
+        match mode {
             DriftMode::Off => return,
             DriftMode::Flag => return self.flag(sync, std::slice::from_ref(&report), now),
             DriftMode::Revert => {}
@@ -395,7 +395,7 @@ impl State {
                 state.flagged.insert(report.reference, report.finding);
             }
         }
-        self.announce_drift(sync, &told, "left alone");
+        self.announce_drift(sync, &told, self.left_alone(sync));
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 
@@ -426,6 +426,11 @@ impl State {
     pub(crate) fn reverted(&mut self, sync: &SyncRef, report: &ApplyReport, plan: &AppliedPlan) {
         FaultPoint::Reverted.pass();
         self.metrics.reverted(plan.started.elapsed());
+        if report.withheld > 0 {
+            // The TrustRoot is in mode Audit since: what was not put back is told.
+            plan.objects.iter().for_each(|object| self.heal_again(sync, object));
+            return;
+        }
         for (reference, failure) in &report.failures {
             let finding = &failure.finding;
             tracing::warn!(sync = %sync, object = %reference, code = finding.code.code, "the revert failed: {finding}");

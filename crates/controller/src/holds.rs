@@ -233,8 +233,10 @@ impl State {
             (format!("GitSource {key}"), state.order.as_ref().or_else(|| lost(state.held.as_ref())))
         });
         let syncs = self.syncs.iter().filter(|(_, state)| !state.gone);
-        let syncs = syncs
-            .map(|(sync, state)| (format!("Sync {sync}"), state.order.as_ref().or_else(|| lost(state.held.as_ref()))));
+        let syncs = syncs.map(|(sync, state)| {
+            let held = state.order.as_ref().or_else(|| lost(state.held.as_ref()));
+            (format!("Sync {sync}"), held.or(state.enforcement.finding.as_ref()))
+        });
         sources.chain(syncs).filter_map(|(owner, finding)| Some((owner, finding?.clone()))).collect()
     }
 

@@ -10,6 +10,7 @@ use cluster::{ParentInventory, crd};
 use jiff::Timestamp;
 use manifest::{Finding, GroupKind, ObjectRef, Subject};
 use plan::{PlanCode, SyncRef};
+use trust::TrustMode;
 
 use crate::{
     event::Event,
@@ -23,8 +24,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 impl State {
     /// Looks at every Sync whose inventory may not say what is there.
     pub(crate) fn keep_inventories(&mut self, now: Timestamp) {
-        let due: Vec<SyncRef> =
-            self.syncs.iter().filter(|(_, state)| is_due(state)).map(|(sync, _)| sync.clone()).collect();
+        let due = self.syncs.iter().filter(|(sync, state)| is_due(state) && self.mode_of(sync) == TrustMode::Enforce);
+        let due: Vec<SyncRef> = due.map(|(sync, _)| sync.clone()).collect();
         for sync in due {
             self.keep_inventory(&sync, now);
         }

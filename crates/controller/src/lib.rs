@@ -19,6 +19,7 @@
 //! | what is written down | `journal`, `refusals` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | whether a server may be hiding something | `freshness` |
+//! | what is only told, in mode Audit | `audit_mode` |
 //! | what forges say in between | `webhook` |
 //! | what is looked at now and then | `upkeep` |
 //! | what goes on while the loop waits | `beside` |
@@ -34,6 +35,7 @@ mod approval_tests;
 #[cfg(test)]
 mod archive_tests;
 mod archives;
+mod audit_mode;
 mod beside;
 mod break_glass;
 mod break_glass_orders;

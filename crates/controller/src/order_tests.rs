@@ -64,6 +64,7 @@ fn record(shop: &Shop, first: &Verified, second: &Verified) -> RolledBack {
         sync: &sync(),
         spec: &shop.spec,
         own_namespace: "writ-system",
+        mode: trust::TrustMode::Enforce,
         question,
         live: &live,
         claims: &live,

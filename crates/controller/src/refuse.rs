@@ -66,6 +66,7 @@ impl State {
         }
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.held = Some(held);
+        state.enforcement.forget_proposal();
         state.judged(Some(key.clone()));
         state.phase = Phase::Idle;
         self.dirty.insert(Dirty::Sync(sync.clone()));

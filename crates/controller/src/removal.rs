@@ -224,6 +224,7 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
+            mode: self.mode_of(sync),
             question: Question::Removal { applied: &applied, partial: &partial, trailer },
             live: &self.live,
             claims: &self.live,
@@ -232,6 +233,10 @@ impl State {
         });
         match decision {
             Decision::Refuse(refusal) => self.hold_removal(sync, refusal.findings, now),
+            Decision::Report(proposal) => {
+                let finding = self.audit_finding(sync, Some(&proposal));
+                self.hold_removal(sync, vec![finding], now);
+            }
             Decision::Apply(plan) => {
                 tracing::info!(sync = %sync, objects = plan.changes().len(), "an accepted commit removed the Sync; its objects go");
                 if let Some(state) = self.syncs.get_mut(sync) {

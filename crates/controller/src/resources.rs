@@ -208,6 +208,7 @@ impl State {
         for sync in syncs {
             self.judge_sync(&sync);
         }
+        self.follow_modes(jiff::Timestamp::now());
         self.resume_syncs();
     }
 

@@ -272,6 +272,7 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
+            mode: self.mode_of(sync),
             question: Question::Rollback {
                 target: &target,
                 applied: applied.as_deref(),
@@ -286,6 +287,7 @@ impl State {
         match decision {
             Decision::Apply(plan) => self.record_rollback(sync, plan, target, order, now),
             Decision::Refuse(refusal) => return Err(refusal.findings),
+            Decision::Report(proposal) => return Err(vec![self.audit_finding(sync, Some(&proposal))]),
             // A rollback is never answered like this.
             Decision::Revert(_) | Decision::Flag(..) | Decision::Wait(_) | Decision::Settled => {}
         }

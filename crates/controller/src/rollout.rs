@@ -9,6 +9,7 @@ use manifest::{Finding, GroupKind, shell_quote};
 use plan::{
     ApprovedPlan, Decision, DesiredState, Fidelity, Inputs, PlanOrigin, Question, SyncRef, VerdictInputs, decide,
 };
+use trust::TrustMode;
 
 use crate::{
     code::ControllerCode,
@@ -164,6 +165,7 @@ impl State {
             sync,
             spec: &spec,
             own_namespace: &self.options.namespace,
+            mode: self.mode_of(sync),
             question: Question::Advance {
                 candidate: &prepared.desired,
                 applied: applied.as_deref(),
@@ -181,6 +183,7 @@ impl State {
             Decision::Apply(plan) => {
                 self.record_advance(sync, plan, prepared.desired, now);
             }
+            Decision::Report(proposal) => self.report_plan(sync, key, proposal, now),
             // An advance is never answered like this.
             Decision::Revert(_) | Decision::Flag(..) | Decision::Wait(_) | Decision::Settled => self.idle(sync),
         }
@@ -191,6 +194,7 @@ impl State {
             state.phase = Phase::Idle;
             state.judged(Some(key));
             state.held = None;
+            state.enforcement.forget_proposal();
             state.accepted = Some(desired.clone());
             state.applied = Some(desired.clone());
         }
@@ -306,6 +310,11 @@ impl State {
         };
         self.log_problem = None;
         self.metrics.log_full.set(0);
+        if self.mode_of(&sync) == TrustMode::Audit {
+            // Since it was decided. What is removed waits, and its entry stands.
+            let removes = plan.origin() == PlanOrigin::Removal;
+            return if removes { self.try_later(&sync) } else { self.superseded(&sync, &plan, desired) };
+        }
         if plan.origin() == PlanOrigin::Removal {
             self.metrics.decided("prune", "");
             if self.syncs.get(&sync).is_some_and(|state| state.gone) {

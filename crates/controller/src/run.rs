@@ -348,6 +348,7 @@ impl State {
     /// What happens without an event.
     fn turn(&mut self) {
         let now = Timestamp::now();
+        self.follow_modes(now);
         self.refresh_keyless();
         self.run_sources(now);
         self.resume_syncs();

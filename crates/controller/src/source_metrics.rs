@@ -6,6 +6,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use trust::TrustMode;
 
 use crate::{
     source_gate::{SourceOutcome, Tally},
@@ -59,6 +60,8 @@ pub(crate) struct SourceMetrics {
     heartbeat: Family<SourceLabels, Gauge>,
     /// When the trust file in force expires, in seconds since 1970.
     expires: Family<SourceLabels, Gauge>,
+    /// 1 while nothing is done by what a source shows.
+    audit_mode: Family<SourceLabels, Gauge>,
     /// Webhooks that came.
     webhooks: Family<WebhookLabels, Counter>,
 }
@@ -77,6 +80,7 @@ impl Default for SourceMetrics {
             head: Family::default(),
             heartbeat: Family::default(),
             expires: Family::default(),
+            audit_mode: Family::default(),
             webhooks: Family::default(),
         }
     }
@@ -116,6 +120,11 @@ impl SourceMetrics {
             "source_trust_expires_timestamp_seconds",
             "When the trust file in force expires (W508 a week later)",
             self.expires.clone(),
+        );
+        scope.register(
+            "source_audit_mode",
+            "1 while the TrustRoot of a source is in mode Audit, so that nothing is written by it (A145)",
+            self.audit_mode.clone(),
         );
         scope.register("webhooks", "Webhooks by source and result", self.webhooks.clone());
     }
@@ -182,6 +191,11 @@ impl SourceMetrics {
         }
     }
 
+    /// Shows whether what is judged of a source is only told.
+    pub(crate) fn audited(&self, source: &Key, mode: TrustMode) {
+        self.audit_mode.get_or_create(&labels(source)).set(i64::from(mode == TrustMode::Audit));
+    }
+
     /// Counts one webhook; of a source, if there is one.
     pub(crate) fn webhook(&self, source: Option<&Key>, outcome: webhook::Outcome) {
         let source = source.map(ToString::to_string).unwrap_or_default();
@@ -192,19 +206,27 @@ impl SourceMetrics {
     pub(crate) fn sample(&self) {
         drop(self.verifications.get_or_create(&VerificationLabels::default()));
         drop(self.webhooks.get_or_create(&WebhookLabels::default()));
-        for of_a_source in
-            [&self.refused_commits, &self.verified_at, &self.stale, &self.head, &self.heartbeat, &self.expires]
-        {
+        for of_a_source in self.of_sources() {
             drop(of_a_source.get_or_create(&SourceLabels::default()));
         }
+    }
+
+    const fn of_sources(&self) -> [&Family<SourceLabels, Gauge>; 7] {
+        [
+            &self.refused_commits,
+            &self.verified_at,
+            &self.stale,
+            &self.head,
+            &self.heartbeat,
+            &self.expires,
+            &self.audit_mode,
+        ]
     }
 
     /// Forgets a source that is gone.
     pub(crate) fn forget(&self, source: &Key) {
         let labels = labels(source);
-        for family in
-            [&self.refused_commits, &self.verified_at, &self.stale, &self.head, &self.heartbeat, &self.expires]
-        {
+        for family in self.of_sources() {
             family.remove(&labels);
         }
         for result in webhook::Outcome::ALL.map(webhook::Outcome::name) {
@@ -239,6 +261,7 @@ mod tests {
         metrics.verified_at.get_or_create(&labels(&key)).set(65);
         metrics.fresh(&key, Some(true), Some(at(50)), Some(at(60)));
         metrics.expires(&key, Some(at(70)));
+        metrics.audited(&key, TrustMode::Audit);
         metrics.webhook(Some(&key), webhook::Outcome::Denied);
         metrics.webhook(None, webhook::Outcome::Limited);
         let shown = text();
@@ -251,6 +274,7 @@ mod tests {
             r#"writ_source_head_timestamp_seconds{source="shop/web"} 50"#,
             r#"writ_source_last_heartbeat_timestamp_seconds{source="shop/web"} 60"#,
             r#"writ_source_trust_expires_timestamp_seconds{source="shop/web"} 70"#,
+            r#"writ_source_audit_mode{source="shop/web"} 1"#,
             r#"writ_webhooks_total{source="shop/web",result="denied"} 1"#,
             r#"writ_webhooks_total{source="",result="limited"} 1"#,
             "writ_commit_verification_seconds_count 2",
@@ -268,6 +292,7 @@ mod tests {
             "_verified_timestamp_seconds{",
             "writ_source_stale{",
             "_expires_timestamp_seconds{",
+            "writ_source_audit_mode{",
             "\"denied\"",
         ] {
             assert!(!shown.contains(gone), "{gone} is in\n{shown}");

@@ -8,7 +8,7 @@ use std::{
 use cluster::crd;
 use jiff::Timestamp;
 use manifest::Finding;
-use trust::{AuthorizedCommit, CommitId};
+use trust::{AuthorizedCommit, CommitId, TrustMode};
 
 use crate::{
     break_glass::Overrides,
@@ -69,6 +69,8 @@ pub(crate) struct SourceState {
     pub(crate) pulse: Pulse,
     /// That the trust file in force has expired.
     pub(crate) expired: Option<Finding>,
+    /// The mode of its TrustRoot that was seen last.
+    pub(crate) mode: Option<TrustMode>,
 }
 
 impl SourceState {
@@ -97,6 +99,7 @@ impl SourceState {
             hinted: Asked::No,
             pulse: Pulse::new(Timestamp::now()),
             expired: None,
+            mode: None,
         }
     }
 

@@ -17,6 +17,7 @@ use trust::{CommitId, SignatureCache, TrustRootSpec};
 use crate::{
     absence::Absences,
     archives::Archives,
+    audit_mode::Enforcement,
     break_glass_orders::BreakGlassState,
     event::Event,
     expected::ExpectedStore,
@@ -251,6 +252,8 @@ pub(crate) struct SyncState {
     pub requests: Requests,
     /// When drift was seen last.
     pub last_drift: Option<(Timestamp, String)>,
+    /// Whether what is decided is done.
+    pub(crate) enforcement: Enforcement,
 }
 
 impl SyncState {
@@ -324,6 +327,7 @@ impl SyncState {
             cache: Arc::default(),
             requests,
             last_drift: None,
+            enforcement: Enforcement::default(),
         }
     }
 
@@ -341,6 +345,7 @@ impl SyncState {
         let before = self.accepted.replace(desired.clone());
         self.rolled_back = order;
         self.held = None;
+        self.enforcement.forget_proposal();
         let looks = self.obeyed.as_ref().is_some_and(|spec| spec.drift.mode != DriftMode::Off);
         // Drift of what this revision leaves as it was is still there, if anybody looks.
         let digest = |state: &DesiredState, object: &ObjectRef| state.get(object).map(|object| object.digest);

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use plan::{DriftMode, SyncRef};
 
 use crate::{
+    audit_mode::{self, ENFORCED},
     conditions::{FRESH, REFRESHED, held_revision, of_freshness, of_refresh, of_root, of_source, of_sync, set},
     metrics::OwnerLabels,
     outbox::Status,
@@ -55,6 +56,7 @@ impl State {
     }
 
     fn write_source(&mut self, key: &Key, now: Timestamp) {
+        let audited = self.source_audited(key);
         let Some(source) = self.sources.get_mut(key) else { return };
         let shown = source.resource.status.as_ref().and_then(|status| status.held_revision.as_ref());
         if let Some(held) = &mut source.held {
@@ -77,6 +79,7 @@ impl State {
         let beside = [
             of_freshness(source, shown(FRESH)),
             trust_expiry::condition(source.expired.as_ref(), shown(trust_expiry::EXPIRED)),
+            audit_mode::condition(audited.as_ref(), shown(ENFORCED)),
         ];
         let verdicts = of_source(source).into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
         let verdicts = verdicts.chain(beside.into_iter().flatten());
@@ -94,6 +97,7 @@ impl State {
     fn write_sync(&mut self, sync: &SyncRef, now: Timestamp) {
         let unfinished = self.unfinished_removal(sync);
         let unwatched = self.unwatched(sync).cloned();
+        let mode = self.drift_mode(sync);
         let Some(state) = self.syncs.get_mut(sync).filter(|state| !state.gone) else { return };
         let shown = state.resource.status.as_ref().and_then(|status| status.held_revision.as_ref());
         if let Some(held) = &mut state.held {
@@ -117,7 +121,6 @@ impl State {
         }
         status.rolled_back = state.rolled_back.as_ref().map(RolledBack::shown);
         status.objects = Some(objects as u64);
-        let mode = state.obeyed.as_ref().map(|spec| spec.drift.mode);
         let drifted = if mode == Some(DriftMode::Flag) { state.flagged.len() } else { drifted };
         status.drifted =
             (state.phase == Phase::Idle || mode == Some(DriftMode::Flag)).then_some(drifted as u64).or(status.drifted);
@@ -130,9 +133,11 @@ impl State {
         self.metrics.objects.get_or_create(&labels).set(objects as i64);
         self.metrics.drifted.get_or_create(&labels).set(drifted as i64);
         self.metrics.unreverted.get_or_create(&labels).set(unreverted.len() as i64);
+        let is_shown = status.conditions.iter().any(|condition| condition.kind == ENFORCED);
+        let enforced = audit_mode::condition(state.enforcement.finding.as_ref(), is_shown);
         let verdicts =
             of_sync(state, self.log_problem.as_ref().or(unfinished.as_ref()), unwatched.as_ref(), unreverted);
-        let verdicts = verdicts.into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement());
+        let verdicts = verdicts.into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement()).chain(enforced);
         set(&mut status.conditions, verdicts, generation, now);
         self.reporter.status(Status::Sync(state.resource.clone(), Box::new(status)));
     }

@@ -163,6 +163,7 @@ impl Shop {
             sync: &sync(),
             spec: &self.spec,
             own_namespace: "writ-system",
+            mode: trust::TrustMode::Enforce,
             question: Question::Advance {
                 candidate: &prepared.desired,
                 applied: None,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use manifest::{Finding, ObjectRef, Subject, shell_quote};
+use trust::TrustMode;
 
 use crate::{
     Claims, Decision, DesiredObject, DesiredState, DriftMode, LiveStates, PlanCode, PlanOrigin, PruneTrailer, Pruning,
@@ -73,6 +74,9 @@ pub struct Inputs<'a> {
     pub spec: &'a SyncSpec,
     /// writ's own namespace, where a Sync needs no ServiceAccount.
     pub own_namespace: &'a str,
+    /// Whether what is decided may be done: in [`TrustMode::Audit`] there is no [`ApprovedPlan`](crate::ApprovedPlan), so that
+    /// nothing can be applied.
+    pub mode: TrustMode,
     /// What is asked.
     pub question: Question<'a>,
     /// The cluster.
@@ -190,9 +194,12 @@ fn drift(
     (applied, interrupted): (Option<&DesiredState>, Option<&DesiredState>),
     objects: &[ObjectRef],
 ) -> Decision {
-    if inputs.spec.drift.mode == DriftMode::Off {
-        return Decision::Settled;
-    }
+    let mode = match (inputs.spec.drift.mode, inputs.mode) {
+        (DriftMode::Off, _) => return Decision::Settled,
+        // What may not be put back is told.
+        (_, TrustMode::Audit) => DriftMode::Flag,
+        (mode, TrustMode::Enforce) => mode,
+    };
     let mut draft = Draft::new(PlanOrigin::Drift, interrupted);
     // An object that several events name is looked at once.
     let objects: BTreeSet<&ObjectRef> = objects.iter().collect();
@@ -200,7 +207,7 @@ fn drift(
         draft.revert(inputs, object, applied.and_then(|applied| applied.get(&object.reference)));
     }
     // What was never there has not drifted: in mode Flag there may be changes without a report.
-    let is_due = match inputs.spec.drift.mode {
+    let is_due = match mode {
         DriftMode::Flag => !draft.reports.is_empty(),
         DriftMode::Revert | DriftMode::Off => !draft.is_empty(),
     };
@@ -210,7 +217,7 @@ fn drift(
         (false, false) => return Decision::Wait(draft.waiting),
         (true, _) => {}
     }
-    if inputs.spec.drift.mode == DriftMode::Flag {
+    if mode == DriftMode::Flag {
         return Decision::Flag(draft.reports, draft.waiting);
     }
     if let Some(finding) = service_account(inputs) {

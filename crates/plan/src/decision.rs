@@ -270,11 +270,24 @@ impl ApprovedPlan {
     }
 }
 
+/// What a plan would do if the TrustRoot were not in mode Audit. It cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposal {
+    /// Why it was made.
+    pub origin: PlanOrigin,
+    /// The revision whose declarations it would apply.
+    pub revision: CommitId,
+    /// How many objects are in which state.
+    pub counts: Counts,
+}
+
 /// The answer to push, drift, removal and rollback alike.
 #[derive(Debug, Clone)]
 pub enum Decision {
     /// Apply this. The list of changes may be empty: the revision advances all the same.
     Apply(ApprovedPlan),
+    /// Nothing speaks against this, and in mode Audit it is reported only.
+    Report(Proposal),
     /// Put this back.
     Revert(ApprovedPlan),
     /// Report this and touch nothing. What has to wait is looked at again.

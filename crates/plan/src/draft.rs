@@ -1,11 +1,12 @@
 //! A plan in the making: what becomes of each object.
 
 use manifest::{Digest, Finding, ObjectRef, Subject};
+use trust::TrustMode;
 
 use crate::{
     Action, Adoption, ApprovedPlan, Change, Conflicts, Counts, Decision, DesiredObject, DesiredState, DriftMode,
-    DriftReport, FieldDiff, Inputs, Lifecycle, Live, Manager, PlanCode, PlanOrigin, Presence, SyncRef, Visibility,
-    Waiting, Wave, compare,
+    DriftReport, FieldDiff, Inputs, Lifecycle, Live, Manager, PlanCode, PlanOrigin, Presence, Proposal, SyncRef,
+    Visibility, Waiting, Wave, compare,
     decide::refuse,
     desired::identity,
     drift_report::{Absence, keeps_labels},
@@ -239,7 +240,13 @@ impl<'a> Draft<'a> {
         };
         self.broken.extend(lint(&plan));
         if self.broken.is_empty() {
-            return verdict(plan);
+            return match inputs.mode {
+                TrustMode::Enforce => verdict(plan),
+                TrustMode::Audit => {
+                    let ApprovedPlan { origin, revision, counts, .. } = plan;
+                    Decision::Report(Proposal { origin, revision, counts })
+                }
+            };
         }
         let finding = |text: String| Finding {
             code: PlanCode::A129.entry(),

@@ -39,7 +39,7 @@ pub use code::PlanCode;
 pub use compare::{FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, declared_differences, differences};
 pub use decide::{Inputs, Question, decide};
 pub use decision::{
-    Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Refusal,
+    Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Proposal, Refusal,
     VerdictInputs, Waiting,
 };
 pub use desired::{

@@ -14,6 +14,7 @@ use plan::{
 use support::{
     Case, commits, config, configs, drift, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
 };
+use trust::TrustMode;
 
 #[track_caller]
 fn check(decision: &Decision, expected: &[&str]) {
@@ -609,6 +610,31 @@ fn what_a_roll_out_that_was_cut_off_has_written_is_taken_back() {
             assert_eq!(answer[1], "configuration created ConfigMap shop/b unforced");
         }
     }
+}
+
+/// The on-ramp: a plan is counted, drift is told, and nothing comes out that could be applied.
+#[test]
+fn in_mode_audit_all_is_reported_and_nothing_applied() {
+    let (before, after) =
+        (state(0, &(config("a", "1") + &config("b", "1"))), state(1, &(config("b", "2") + &config("c", "1"))));
+    let edited = drift([field("data.k", "\"1\"", Some("\"9\""))]);
+    let case = Case::new("Revert").with(&before).edit("ConfigMap shop/a", |live| live.drift = edited);
+    let case = Case { mode: TrustMode::Audit, trailer: Some(1), ..case };
+    let counts = |decision: Decision| match decision {
+        Decision::Report(proposal) => {
+            (proposal.origin, proposal.counts.created, proposal.counts.configured, proposal.counts.pruned)
+        }
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(counts(case.advance(&after, Some(&before))), (PlanOrigin::Advance, 1, 1, 1));
+    assert_eq!(counts(case.roll_back(&before, Some(&before))).0, PlanOrigin::Rollback);
+    let removal = Question::Removal { applied: &before, partial: &[], trailer: PruneTrailer(Some(2)) };
+    assert_eq!(counts(case.ask(removal)), (PlanOrigin::Removal, 0, 0, 2));
+    let Decision::Flag(reports, _) = case.drift(&before) else { unreachable!() };
+    assert_eq!(reports.iter().map(|report| report.reference.name.as_str()).collect::<Vec<_>>(), ["a"]);
+    // Nobody looks where nobody is to look.
+    let off = Case { spec: Case::new("Off").spec, ..case };
+    check(&off.drift(&before), &["settled"]);
 }
 
 #[test]

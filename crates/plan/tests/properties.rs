@@ -14,6 +14,7 @@ use manifest::ObjectRef;
 use plan::{Action, Decision, Lifecycle, Live, PlanOrigin, PruneTrailer, Question, SyncRef, lint};
 use proptest::prelude::*;
 use support::{Case, drift, field, lines, presence, rendered, state};
+use trust::TrustMode;
 
 /// What somebody must not see.
 const CANARY: &str = "canary-7f3a91";
@@ -151,7 +152,12 @@ impl Situation {
 
     /// The answers to all questions.
     fn answers(&self) -> Vec<(Case, Decision)> {
+        self.answers_in(TrustMode::Enforce)
+    }
+
+    fn answers_in(&self, mode: TrustMode) -> Vec<(Case, Decision)> {
         let (case, before, after) = self.case();
+        let case = Case { mode, ..case };
         let decisions = [
             case.advance(&after, Some(&before)),
             case.roll_back(&after, Some(&before)),
@@ -184,9 +190,38 @@ proptest! {
                     }
                 }
                 Decision::Refuse(refusal) => prop_assert!(!refusal.findings.is_empty()),
+                Decision::Report(_) => prop_assert!(false, "in mode Enforce"),
                 Decision::Flag(reports, _) => prop_assert!(!reports.is_empty()),
                 Decision::Wait(waiting) => prop_assert!(!waiting.is_empty()),
                 Decision::Settled => {}
+            }
+        }
+    }
+
+    /// In mode Audit nothing that can be applied comes out; what is refused and what drifted is said as otherwise, and what would
+    /// be applied is counted as it would be.
+    #[test]
+    fn in_mode_audit_there_is_no_plan(situation in situation()) {
+        let audited = situation.answers_in(TrustMode::Audit);
+        for ((case, enforced), (_, audited)) in situation.answers().into_iter().zip(audited) {
+            match (&enforced, &audited) {
+                (Decision::Apply(plan), Decision::Report(proposal)) => {
+                    prop_assert_eq!(proposal.counts, plan.counts());
+                    prop_assert_eq!((proposal.origin, proposal.revision), (plan.origin(), plan.revision()));
+                }
+                (Decision::Revert(plan), Decision::Flag(reports, waiting)) => {
+                    prop_assert_eq!(reports.as_slice(), plan.reports());
+                    prop_assert_eq!(waiting.as_slice(), plan.waiting());
+                }
+                // What no roll-out has brought yet has not drifted.
+                (Decision::Revert(plan), Decision::Settled | Decision::Wait(_)) => {
+                    prop_assert!(plan.reports().is_empty());
+                }
+                (Decision::Refuse(refusal), Decision::Flag(..) | Decision::Settled | Decision::Wait(_)) => {
+                    prop_assert!(case.spec.service_account_name.is_none(), "{refusal:?}");
+                }
+                (_, Decision::Apply(_) | Decision::Revert(_)) => prop_assert!(false, "{audited:?}"),
+                _ => prop_assert_eq!(lines(&enforced), lines(&audited)),
             }
         }
     }

@@ -32,7 +32,7 @@ pub struct TrustRootSpec {
     /// The lowest `version` of the trust file that may be in force at an accepted revision.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_policy_version: u64,
-    /// Whether verdicts are enforced. Only `Enforce` is supported yet.
+    /// Whether what is judged is done. In mode `Audit` all is judged and told, and nothing is written to the cluster by it.
     #[serde(default)]
     pub mode: TrustMode,
     /// Tighter limits than the built-in ones. Not supported yet.
@@ -81,13 +81,13 @@ pub struct RootKeys {
     pub keys: Vec<String>,
 }
 
-/// Whether verdicts are enforced.
+/// Whether what is judged is done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TrustMode {
-    /// Refused is refused.
+    /// What is good is rolled out, and drift is put back.
     #[default]
     Enforce,
-    /// Judges and reports, applies nothing. Not supported yet.
+    /// Commits, candidates and drift are judged and told as otherwise, and nothing is done about them.
     Audit,
 }
 
@@ -194,9 +194,6 @@ impl TrustRootSpec {
     #[must_use]
     pub fn unsupported(&self) -> Vec<&'static str> {
         let mut fields = Vec::new();
-        if self.mode == TrustMode::Audit {
-            fields.push("mode: Audit");
-        }
         if self.limits.is_some() {
             fields.push("limits");
         }

@@ -263,7 +263,7 @@ fn a_trust_root_is_read_and_checked() {
         assert!(text.contains(wanted), "{field}: {text}");
     };
     refuse("", "kind", "Sync".into(), "TrustRoot");
-    refuse("/spec", "mode", "Audit".into(), "spec.mode: Audit is not supported yet");
+    refuse("/spec", "mode", "Watch".into(), "mode");
     refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits is not supported yet");
     refuse("/spec", "url", "x".into(), "M112 FieldRefused: ");
     refuse("/spec", "ref", "main".into(), "refs/heads/");

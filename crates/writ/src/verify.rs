@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use evidence::KeylessSignatures;
 use jiff::Timestamp;
 use manifest::{FieldPath, Node, RepoPath, shell_quote};
-use trust::{CommitId, Head, Start, TrustRootError, TrustRootSpec, Verifiers};
+use trust::{CommitId, Head, Start, TrustMode, TrustRootError, TrustRootSpec, Verifiers};
 
 use crate::{
     cli::VerifyArgs,
@@ -29,6 +29,11 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
         }
     };
     let root = read_trust_root(file)?;
+    if root.mode == TrustMode::Audit {
+        eprintln!(
+            "note: spec.mode of the trust root is Audit: the controller judges like this, and writes nothing to the cluster"
+        );
+    }
     let repository = open(&args.repo)?;
     // What is checked out says nothing about a tag.
     let tracked = trust::tag_name(&root.r#ref).map_or("HEAD", |_tag| root.r#ref.as_str());

@@ -1,6 +1,9 @@
 //! The waves of a plan, one after the other.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use manifest::ObjectRef;
@@ -19,7 +22,7 @@ pub(super) async fn run<T: From<Outcome> + Send>(
     cluster: &Cluster,
     plan: &ApprovedPlan,
     inventory: &mut ParentInventory,
-    deadline: Instant,
+    (deadline, halt): (Instant, Option<&AtomicBool>),
     outcomes: &mpsc::Sender<T>,
 ) -> ApplyReport {
     let sync = plan.sync();
@@ -41,6 +44,7 @@ pub(super) async fn run<T: From<Outcome> + Send>(
     let listed = match plan.origin() {
         // The Sync is gone, and its inventory with it.
         PlanOrigin::Removal => Ok(()),
+        _ if is_set(halt) => Ok(()),
         PlanOrigin::Advance | PlanOrigin::Rollback | PlanOrigin::Drift => {
             inventory.extend(cluster, sync, &kinds, &namespaces).await
         }
@@ -69,7 +73,7 @@ pub(super) async fn run<T: From<Outcome> + Send>(
             while made.len() < lanes::MAX
                 && let Some(change) = waiting.next()
             {
-                made.push(attempt(&context, &resources, &refused, change));
+                made.push(attempt(&context, halt, (&resources, &refused), change));
             }
             let Some((change, result, writes)) = made.next().await else { break };
             rollout.note(change, result, writes).await;
@@ -78,13 +82,21 @@ pub(super) async fn run<T: From<Outcome> + Send>(
     rollout.finish(cluster).await
 }
 
+/// Whether nothing more may be sent.
+fn is_set(halt: Option<&AtomicBool>) -> bool {
+    halt.is_some_and(|halt| halt.load(Ordering::Acquire))
+}
+
 /// One change, if nothing speaks against it.
 async fn attempt<'a>(
     context: &Context<'_>,
-    resources: &Resources,
-    refused: &BTreeMap<ObjectRef, Failure>,
+    halt: Option<&AtomicBool>,
+    (resources, refused): (&Resources, &BTreeMap<ObjectRef, Failure>),
     change: &'a Change,
 ) -> (&'a Change, Result<Done, Failure>, u64) {
+    if is_set(halt) {
+        return (change, Ok(Done::Withheld), 0);
+    }
     if let Some(failure) = refused.get(&change.reference) {
         return (change, Err(failure.clone()), 0);
     }

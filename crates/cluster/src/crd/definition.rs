@@ -73,11 +73,6 @@ const TRUST_ROOT: Definition = Definition {
         AGE,
     ],
     rules: &[
-        Rule {
-            rule: "!has(self.mode) || self.mode != 'Audit'",
-            message: "spec.mode: Audit is not supported yet; use Enforce",
-            field: ".mode",
-        },
         Rule { rule: "!has(self.limits)", message: "spec.limits is not supported yet", field: ".limits" },
         Rule {
             rule: "self.rootKeys.threshold <= size(self.rootKeys.keys)",

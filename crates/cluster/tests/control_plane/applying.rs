@@ -1,7 +1,9 @@
 //! Plans on a real API server.
 
+use std::sync::atomic::Ordering;
+
 use audit::Durability;
-use cluster::{ApplyRefused, Current, Done};
+use cluster::{ApplyRefused, Current, Done, ParentInventory};
 use manifest::Digest;
 use testkit::{RequestFilter, RequestTotals, Rights};
 
@@ -125,6 +127,22 @@ async fn a_custom_resource_follows_its_definition_in_one_plan() {
     assert_eq!((report.created, report.kinds_changed), (2, true));
     let size = world.tenant.kubectl(&["get", &format!("widgets.{group}"), "w", "-o", "jsonpath={.spec.size}"]).unwrap();
     assert_eq!(size, "3");
+}
+
+/// As when the TrustRoot was set to mode Audit after the plan was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn once_halted_nothing_is_sent() {
+    let world = World::new(Rights::Namespace).await;
+    world.halt.store(true, Ordering::Release);
+    let desired = world.desired(&(config_map("one", "red") + &config_map("two", "red")));
+    let (report, outcomes) = world.apply(world.advance(&desired, None)).await;
+    assert_eq!((report.writes, report.created, report.withheld, report.is_complete()), (0, 0, 2, false));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome.result, Ok(Done::Withheld))), "{outcomes:?}");
+    assert_eq!(world.tenant.kubectl(&["get", "configmap", "one", "--ignore-not-found", "-o", "name"]).unwrap(), "");
+    assert_eq!(*world.inventory.borrow(), ParentInventory::default());
+    world.halt.store(false, Ordering::Release);
+    let (report, _) = world.apply(world.advance(&desired, None)).await;
+    assert_eq!((report.created, report.is_complete()), (2, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::{
     cell::{Ref, RefCell},
     collections::BTreeMap,
+    sync::atomic::AtomicBool,
     time::Duration,
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) sync: SyncRef,
     pub(crate) instance: InstanceId,
     pub(crate) inventory: RefCell<ParentInventory>,
+    /// Set when nothing more may be sent.
+    pub(crate) halt: AtomicBool,
     live: RefCell<BTreeMap<ObjectRef, There>>,
     log: Log,
     key: String,
@@ -108,6 +111,7 @@ impl World {
             sync,
             instance,
             inventory: RefCell::default(),
+            halt: AtomicBool::new(false),
             live: RefCell::default(),
             log,
             key: public,
@@ -189,6 +193,7 @@ impl World {
             sync: &self.sync,
             spec: &Self::spec_of(&self.tenant),
             own_namespace: "writ-system",
+            mode: trust::TrustMode::Enforce,
             question,
             live: &seen,
             claims: &seen,
@@ -246,7 +251,7 @@ impl World {
     ) -> Result<(ApplyReport, Vec<Outcome>), ApplyRefused> {
         let (sender, mut receiver) = mpsc::channel::<Outcome>(1024);
         let mut inventory = self.inventory.borrow().clone();
-        let options = ApplyOptions { timeout: DEADLINE };
+        let options = ApplyOptions { timeout: DEADLINE, halt: Some(&self.halt) };
         let report = self.cluster.apply(plan, receipt, &current, &mut inventory, options, &sender).await?;
         *self.inventory.borrow_mut() = inventory;
         drop(sender);

@@ -21,7 +21,7 @@ use plan::{
     Inputs, InstanceId, Lifecycle, Live, LiveStates, Manager, Presence, PruneTrailer, Question, SyncRef, SyncSpec,
     VerdictInputs, decide,
 };
-use trust::{AuthorizedCommit, Start};
+use trust::{AuthorizedCommit, Start, TrustMode};
 
 /// Two commits, one after the other, both judged.
 pub fn commits() -> &'static [AuthorizedCommit; 2] {
@@ -125,6 +125,7 @@ pub struct Case {
     pub partial: Vec<Arc<DesiredState>>,
     pub interrupted: Option<Arc<DesiredState>>,
     pub trailer: Option<u64>,
+    pub mode: TrustMode,
 }
 
 impl Case {
@@ -145,6 +146,7 @@ impl Case {
             partial: Vec::new(),
             interrupted: None,
             trailer: None,
+            mode: TrustMode::Enforce,
         }
     }
 
@@ -173,6 +175,7 @@ impl Case {
             sync: &self.sync,
             spec: &self.spec,
             own_namespace: "writ-system",
+            mode: self.mode,
             question,
             live: &self.cluster,
             claims: &self.cluster,
@@ -248,6 +251,7 @@ pub fn lines(decision: &Decision) -> Vec<String> {
     match decision {
         Decision::Apply(plan) => told("apply", plan),
         Decision::Revert(plan) => told("revert", plan),
+        Decision::Report(proposal) => vec![format!("report {}: {:?}", proposal.origin.name(), proposal.counts)],
         Decision::Flag(reports, waiting) => {
             let reports = reports.iter().map(|report| finding(&report.finding));
             let waiting = waiting.iter().map(|waiting| finding(&waiting.finding));

@@ -169,6 +169,20 @@ fn a_refused_introduction_is_the_only_step() {
     assert_eq!((&found["from"], &found["fromTrusted"]), (&Value::Null, &json!(false)));
 }
 
+/// The verdict is the same; that the cluster does nothing about it is noted.
+#[test]
+fn mode_audit_is_noted() {
+    let world = World::new();
+    world.good("one");
+    let enforce = world.verify(0, &[]);
+    let manifest = std::fs::read_to_string(world.trust_root()).unwrap().replace("  mode: Enforce\n", "");
+    let audit = world.file("audit.yaml", &manifest.replacen("\nspec:\n", "\nspec:\n  mode: Audit\n", 1));
+    let path = world.path();
+    let finished = expect(0, &["verify", "--repo", &path, "--trust-root", &audit, "-o", "json"]);
+    assert_eq!(crate::support::json(&finished), enforce);
+    assert!(finished.stderr.contains("note: spec.mode of the trust root is Audit"), "{}", finished.stderr);
+}
+
 #[test]
 fn what_cannot_be_judged_exits_2() {
     let world = World::new();
