@@ -277,12 +277,26 @@ fn run_steps(job: &SourceJob, remote: &Remote, polled: Polled, now: Timestamp) -
     let (head, tag) = if there {
         (head, tag)
     } else {
-        let fetched = mirror.fetch(remote, &job.child).map_err(|error| Box::new(error.finding()))?;
+        let fetched = mirror.fetch(remote, &job.child).map_err(|error| Box::new(not_fetched(&error, &job.root)))?;
         (fetched.head, fetched.tag)
     };
     FaultPoint::Fetched.pass();
     let judged = Judged { head, tag, ..judged };
     Ok(verdict(job, &Attested { objects: mirror.objects(), approvals: &approvals }, judged, now))
+}
+
+/// Why nothing was fetched; of a mirror that would be too large by the TrustRoot, with the field that says so.
+pub(crate) fn not_fetched(error: &GitError, root: &TrustRootSpec) -> Finding {
+    let finding = error.finding();
+    let is_tighter = root.limits.as_ref().is_some_and(|limits| limits.repository_bytes.is_some());
+    match error {
+        GitError::Exchange { source: ExchangeError::MirrorBytes { .. }, .. } if is_tighter => Finding {
+            needed: format!("{} (limits.repositoryBytes of the TrustRoot)", finding.needed),
+            fix: format!("{}; or have limits.repositoryBytes of the TrustRoot raised", finding.fix),
+            ..finding
+        },
+        _ => finding,
+    }
 }
 
 /// What lies beside the commits, as new as it can be had: without the newest a change waits, and nothing else.

@@ -89,10 +89,19 @@ pub(crate) async fn remote(
     let (webhook, options) = secret(cluster, key, spec, &owner).await;
     let remote = options.and_then(|mut options| {
         options.format = root.introduction.commit.format();
+        limit(&mut options, root);
         let remote = KeptRemote::of(kept, &spec.url, &spec.r#ref, options);
         remote.map_err(|error| git::GitError::from(error).finding())
     });
     (webhook, remote)
+}
+
+// What a TrustRoot may allow is what is built in.
+const _: () = assert!(trust::MAX_REPOSITORY_BYTES == git::Limits::MIRROR_BYTES, "a TrustRoot only tightens");
+
+/// Nothing is fetched that leaves the mirror with more than the TrustRoot lets it have.
+pub(crate) fn limit(options: &mut RemoteOptions, root: &TrustRootSpec) {
+    options.limits.mirror_bytes = options.limits.mirror_bytes.min(root.repository_bytes());
 }
 
 /// What the Secret of a source says, if there is to be one.

@@ -493,3 +493,27 @@ fn stalled_servers_do_not_keep_another_source_from_being_recorded() {
         stalls.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
     }
 }
+
+/// A mirror that is too large by the TrustRoot is told with the field; by what is built in, without.
+#[test]
+fn a_limit_of_the_trust_root_is_named_where_it_stops_a_fetch() {
+    let mut root = (*World::new().root).clone();
+    let error = git::GitError::Exchange {
+        url: "https://127.0.0.1/config.git".to_owned(),
+        source: git::ExchangeError::MirrorBytes { mirror: "/m".to_owned(), limit: 7 },
+    };
+    assert!(!crate::source_gate::not_fetched(&error, &root).to_string().contains("limits."));
+    let mut options = git::RemoteOptions::default();
+    let built_in = options.limits.mirror_bytes;
+    crate::source_remote::limit(&mut options, &root);
+    assert_eq!(options.limits.mirror_bytes, built_in);
+    root.limits = Some(trust::TrustLimits { steps: None, changed_paths: None, repository_bytes: Some(7) });
+    crate::source_remote::limit(&mut options, &root);
+    assert_eq!(options.limits.mirror_bytes, 7);
+    let told = crate::source_gate::not_fetched(&error, &root);
+    assert!(
+        told.needed.starts_with("at most 7 bytes")
+            && told.needed.ends_with("(limits.repositoryBytes of the TrustRoot)")
+    );
+    assert!(told.fix.ends_with("; or have limits.repositoryBytes of the TrustRoot raised"), "{}", told.fix);
+}

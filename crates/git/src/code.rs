@@ -18,7 +18,7 @@ manifest::codes! {
         /// A limit was reached.
         W603 = "FetchLimit" {
             meaning: "The repository, or one object of it, is larger than a fetch may be; the mirror would be larger than it may be; or the fetch reached its limit of memory or processor time.",
-            action: "Keep large files out of the repository and out of its history: what a later commit removes is fetched all the same, and so is all that lies below the introduction of the TrustRoot. What is accepted already, or not above the introduction, cannot be dropped: begin a repository with less history, and name it in a new TrustRoot. A mirror that is too large may be deleted: it is fetched anew, as one pack. The limits are fixed.",
+            action: "Keep large files out of the repository and out of its history: what a later commit removes is fetched all the same, and so is all that lies below the introduction of the TrustRoot. What is accepted already, or not above the introduction, cannot be dropped: begin a repository with less history, and name it in a new TrustRoot. A mirror that is too large may be deleted: it is fetched anew, as one pack. The limits are fixed, but for that of the mirror: `limits.repositoryBytes` of the TrustRoot may be lower, and can be raised again.",
             example: "W603 FetchLimit: https://git.example.com/shop: more than 268435456 bytes were sent; needed: at most 268435456 bytes. Fix: keep large files elsewhere: drop or amend the commits that bring them, a later removal is not enough; if they are accepted already or not above the introduction, begin a repository with less history, and name it in a new TrustRoot: writ trust root REV prints it",
         },
         /// The mirror holds what can change the meaning of history.

@@ -159,7 +159,7 @@ manifest::codes! {
         },
         /// Too long a way, or an object missing on it.
         W403 = "BudgetExceeded" {
-            meaning: "The way from the last accepted commit is longer than the limit, or an object on it is missing or is another than it must be: a parent that is no commit.",
+            meaning: "The way from the last accepted commit is longer than the limit, a step changes more paths than it may (20,000, or `limits.changedPaths` of the TrustRoot), or an object on it is missing or is another than it must be: a parent that is no commit.",
             action: "Advance in smaller portions, or restore the missing history on the server. What was accepted stays in force and is healed meanwhile, also when neither the server nor the mirror has it any more.",
             example: "W403 BudgetExceeded: commit 3f1c2a9d0b7e: more than 200000 steps from the introduction; needed: at most 200000. Fix: name a later introduction in the TrustRoot: writ trust root REV prints it",
         },

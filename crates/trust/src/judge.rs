@@ -9,6 +9,7 @@ mod holds;
 mod introduction;
 mod line;
 mod mainline;
+mod position;
 mod predecessor;
 mod rollback;
 mod same_payload;
@@ -16,6 +17,7 @@ mod skip;
 mod tag;
 
 use break_glass::{NO_WAIVERS, unwaived};
+use position::Position;
 
 pub(crate) use break_glass::is_waivable;
 pub use break_glass::{BreakGlass, LetThrough, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
@@ -353,10 +355,10 @@ impl Judge<'_> {
         judgement.accepted = accepted.filter(|_commit| reached);
         let (mut at, mut past, mut line) = (0, None, Line::after(from));
         while let Some(commit) = chain.get(at).copied() {
-            let above = reached && !matches!(floor, Floor::None);
+            let position = Position::of(reached, floor);
             judgement.judged = judgement.judged.saturating_add(1);
-            let alone = self.step(&state, commit, above, &[]);
-            let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, above, refused)) {
+            let alone = self.step(&state, commit, position, &[]);
+            let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, position, refused)) {
                 Ok(taken) => taken,
                 Err(refused) => {
                     judgement.steps.push(if reached { *refused } else { accepted_before(*refused, &state.commit) });
@@ -401,7 +403,8 @@ impl Judge<'_> {
         judgement
     }
 
-    fn step(&self, state: &State, id: CommitId, above: bool, skipped: &[CommitId]) -> Result<Taken, Refused> {
+    fn step(&self, state: &State, id: CommitId, position: Position, skipped: &[CommitId]) -> Result<Taken, Refused> {
+        let above = position.is_above();
         let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
         let refused = |finding| refusal_of(&object, None, finding);
         payload_in_force(&object, &state.policy).map_err(refused)?;
@@ -413,6 +416,7 @@ impl Judge<'_> {
         let signer = verified.signer().clone();
         let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;
+        self.few_changes(position, &id, changes.len()).map_err(refused)?;
         let author = &signer.principal;
         let (policy, verifier) = (&state.policy, self.verifier);
         let brought =

@@ -102,8 +102,8 @@ pub use namespaces::{NamespacePattern, NamespacePatternError, NamespacePatterns}
 pub use obeyed_order::ObeyedOrder;
 pub use ref_binding::RefBinding;
 pub use root::{
-    BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_ROOT_KEYS, RootKeys, TrustLimits, TrustMode,
-    TrustOrders, TrustRootError, TrustRootSpec,
+    BootstrapKind, BootstrapOrder, Introduction, MAX_BOOTSTRAP, MAX_REPOSITORY_BYTES, MAX_ROOT_KEYS, RootKeys,
+    TrustLimits, TrustMode, TrustOrders, TrustRootError, TrustRootSpec,
 };
 pub use rules::{DeclaredObject, OWN_GROUP};
 pub use signed_order::{

@@ -7,12 +7,14 @@ use manifest::{Digest, Finding, Node, RepoPath, canonical_json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Crypto, Fingerprint, Freshness, KeylessTrust, PublicKey, git_ref::check_ref};
+use crate::{CommitId, Crypto, Fingerprint, Freshness, KeylessTrust, MAX_CHANGED_PATHS, PublicKey, git_ref::check_ref};
 
 /// The most root keys: a group of people who meet, with room for replacements.
 pub const MAX_ROOT_KEYS: usize = 32;
 /// The most entries of `bootstrap`: one GitSource and its first Syncs.
 pub const MAX_BOOTSTRAP: usize = 256;
+/// The most bytes that a mirror may be allowed to have: what the controller lets any have, 512 MiB.
+pub const MAX_REPOSITORY_BYTES: u64 = 512 << 20;
 
 /// Spec of a TrustRoot. Fields that are not supported yet are part of the schema; [`unsupported`](Self::unsupported)
 /// names those that are set.
@@ -35,7 +37,7 @@ pub struct TrustRootSpec {
     /// Whether what is judged is done. In mode `Audit` all is judged and told, and nothing is written to the cluster by it.
     #[serde(default)]
     pub mode: TrustMode,
-    /// Tighter limits than the built-in ones. Not supported yet.
+    /// Tighter limits than the built-in ones, for what is not accepted yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TrustLimits>,
     /// A commit that an admin vouches for as accepted: the floor after the log was lost.
@@ -101,18 +103,20 @@ pub enum TrustOrders {
     Cluster,
 }
 
-/// Limits of a judgement. Not supported yet.
+/// Limits of what may come. They are never those of what was accepted: that stays in force, also where it is over them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustLimits {
-    /// Steps of one judgement.
+    /// Steps of one judgement. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
-    /// Changed paths of one step.
+    /// Paths that one step above what was accepted may change, at most 20,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 20_000))]
     pub changed_paths: Option<u32>,
-    /// Bytes of the mirror.
+    /// Bytes of a mirror's packs after a fetch, at most 536,870,912 (512 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 536_870_912))]
     pub repository_bytes: Option<u64>,
 }
 
@@ -173,7 +177,34 @@ const fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
+impl TrustLimits {
+    /// What is wrong with them, by field: each may only be tighter than what is built in.
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let paths = ("limits.changedPaths", self.changed_paths.map(u64::from), MAX_CHANGED_PATHS as u64);
+        let bytes = ("limits.repositoryBytes", self.repository_bytes, MAX_REPOSITORY_BYTES);
+        let wrong = |(field, value, most): (&'static str, Option<u64>, u64)| {
+            let value = value.filter(|value| *value == 0 || *value > most)?;
+            Some((field, format!("{value} is not between 1 and {most}, the built-in limit")))
+        };
+        [paths, bytes].into_iter().filter_map(wrong).collect()
+    }
+}
+
 impl TrustRootSpec {
+    /// How many paths one step may change that was not accepted yet.
+    #[must_use]
+    pub fn changed_paths(&self) -> usize {
+        let limit = self.limits.as_ref().and_then(|limits| usize::try_from(limits.changed_paths?).ok());
+        limit.map_or(MAX_CHANGED_PATHS, |limit| limit.min(MAX_CHANGED_PATHS))
+    }
+
+    /// How many bytes the mirror may have after a fetch.
+    #[must_use]
+    pub fn repository_bytes(&self) -> u64 {
+        let limit = self.limits.as_ref().and_then(|limits| limits.repository_bytes);
+        limit.map_or(MAX_REPOSITORY_BYTES, |limit| limit.min(MAX_REPOSITORY_BYTES))
+    }
+
     /// Reads the manifest of a TrustRoot (`apiVersion`, `kind`, `metadata`, `spec`) in `file` and checks its spec.
     ///
     /// # Errors
@@ -193,11 +224,8 @@ impl TrustRootSpec {
     /// Fields that are set and not supported yet, by name. A TrustRoot with one of them is not obeyed.
     #[must_use]
     pub fn unsupported(&self) -> Vec<&'static str> {
-        let mut fields = Vec::new();
-        if self.limits.is_some() {
-            fields.push("limits");
-        }
-        fields
+        // How many steps a judgement has depends on when it happens: one that comes in portions would pass where the whole does not.
+        self.limits.iter().filter(|limits| limits.steps.is_some()).map(|_limits| "limits.steps").collect()
     }
 
     /// All that is wrong with the spec, unsupported fields included.
@@ -239,6 +267,9 @@ impl TrustRootSpec {
             invalid(field, reason);
         }
         for (field, reason) in self.freshness.iter().flat_map(Freshness::check) {
+            invalid(field, reason);
+        }
+        for (field, reason) in self.limits.iter().flat_map(TrustLimits::check) {
             invalid(field, reason);
         }
         if self.bootstrap.len() > MAX_BOOTSTRAP {

@@ -6,7 +6,7 @@
 mod memory;
 
 use memory::{BASE, Tree, World, code, config_map, path, person, policy, put_policy};
-use trust::{BadEntry, HistoryError, MAX_CHANGED_PATHS, MAX_SIDE_COMMITS, Start};
+use trust::{BadEntry, HistoryError, MAX_CHANGED_PATHS, MAX_SIDE_COMMITS, Start, TrustLimits};
 
 #[test]
 fn a_good_history_is_accepted_step_by_step() {
@@ -127,6 +127,38 @@ fn budgets_end_in_a_refusal() {
         tree.extend((0..=MAX_CHANGED_PATHS).map(|number| (path(&format!("apps/{number}.txt")), Vec::new())));
     });
     assert_eq!(world.code(many), "W403");
+}
+
+/// Of what is not accepted yet, step by step: the same in one judgement as in several, and never of what was accepted.
+#[test]
+fn a_tighter_limit_of_changed_paths_is_for_what_comes() {
+    let mut world = World::new();
+    let names = |from: usize, count: usize| {
+        move |tree: &mut Tree| {
+            tree.extend((from..from + count).map(|number| (path(&format!("apps/{number}.txt")), Vec::new())));
+        }
+    };
+    let (start, bob) = (world.introduction, Some("bob"));
+    let large = world.push(start, bob, names(0, 4));
+    let small = world.push(large, bob, names(4, 3));
+    let larger = world.push(small, bob, names(7, 4));
+    let found = |world: &World, from: &Start, head| world.judge(from, head).refusal().map(ToString::to_string);
+    for from in [Start::Introduction, Start::Accepted(small)] {
+        assert_eq!(found(&world, &from, larger), None);
+    }
+    world.root.limits = Some(TrustLimits { steps: None, changed_paths: Some(3), repository_bytes: None });
+    assert_eq!(found(&world, &Start::Accepted(large), small), None);
+    for floor in [large, small] {
+        // Trust has changed: all is judged again from the introduction, and what was accepted is over the limit.
+        assert_eq!(found(&world, &Start::Above(floor), floor), None);
+    }
+    let refused = found(&world, &Start::Introduction, larger).unwrap();
+    assert!(refused.contains("4 paths are changed in one step; needed: at most 3 (limits.changedPaths"), "{refused}");
+    assert!(refused.contains(&large.to_string()[..12]), "{refused}");
+    for from in [Start::Above(large), Start::Above(small), Start::Accepted(large), Start::Accepted(small)] {
+        let refused = found(&world, &from, larger).unwrap();
+        assert!(refused.contains("W403") && refused.contains(&larger.to_string()[..12]), "{from:?}: {refused}");
+    }
 }
 
 #[test]

@@ -264,7 +264,23 @@ fn a_trust_root_is_read_and_checked() {
     };
     refuse("", "kind", "Sync".into(), "TrustRoot");
     refuse("/spec", "mode", "Watch".into(), "mode");
-    refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits is not supported yet");
+    refuse("/spec", "limits", serde_json::json!({"steps": 1}), "spec.limits.steps is not supported yet");
+    for (limits, wanted) in [
+        (serde_json::json!({"changedPaths": 0}), "spec.limits.changedPaths: 0 is not between 1 and 20000"),
+        (serde_json::json!({"changedPaths": 20_001}), "spec.limits.changedPaths: 20001 is not between 1 and 20000"),
+        (serde_json::json!({"repositoryBytes": 0}), "spec.limits.repositoryBytes: 0 is not between"),
+        (
+            serde_json::json!({"repositoryBytes": 536_870_913_u64}),
+            "spec.limits.repositoryBytes: 536870913 is not between",
+        ),
+        (serde_json::json!({"objects": 1}), "M112 FieldRefused: "),
+    ] {
+        refuse("/spec", "limits", limits, wanted);
+    }
+    let mut limited = good.clone();
+    limited["spec"]["limits"] = serde_json::json!({"changedPaths": 20_000, "repositoryBytes": 1});
+    let limited = read(&limited).unwrap();
+    assert_eq!((limited.changed_paths(), limited.repository_bytes()), (20_000, 1));
     refuse("/spec", "url", "x".into(), "M112 FieldRefused: ");
     refuse("/spec", "ref", "main".into(), "refs/heads/");
     refuse("/spec", "ref", "refs/tags/a b".into(), "git check-ref-format");

@@ -73,7 +73,11 @@ const TRUST_ROOT: Definition = Definition {
         AGE,
     ],
     rules: &[
-        Rule { rule: "!has(self.limits)", message: "spec.limits is not supported yet", field: ".limits" },
+        Rule {
+            rule: "!has(self.limits) || !has(self.limits.steps)",
+            message: "spec.limits.steps is not supported yet",
+            field: ".limits.steps",
+        },
         Rule {
             rule: "self.rootKeys.threshold <= size(self.rootKeys.keys)",
             message: "spec.rootKeys.threshold is more than there are keys",

@@ -62,6 +62,7 @@ fn check(kind: &str, spec: &Value, pointer: &str, value: Value, expected: &str) 
 fn supported_specs_are_accepted() {
     assert_eq!(refusal("TrustRoot", trust_root(), "/orders", json!("Cluster")), None);
     assert_eq!(refusal("TrustRoot", trust_root(), "/mode", json!("Audit")), None);
+    assert_eq!(refusal("TrustRoot", trust_root(), "/limits", json!({"changedPaths": 100})), None);
     assert_eq!(refusal("TrustRoot", trust_root(), "/minPolicyVersion", json!(3)), None);
     assert_eq!(refusal("GitSource", git_source(), "/suspend", json!(true)), None);
     assert_eq!(refusal("GitSource", git_source(), "/secretRef", json!({"name": "git"})), None);
@@ -74,7 +75,7 @@ fn supported_specs_are_accepted() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     for (kind, spec, pointer, value, name) in [
-        ("TrustRoot", trust_root(), "/limits", json!({"steps": 5}), "spec.limits"),
+        ("TrustRoot", trust_root(), "/limits", json!({"steps": 5}), "spec.limits.steps"),
         ("GitSource", git_source(), "/policyFrom", json!([{"name": "other"}]), "spec.policyFrom"),
         ("GitSource", git_source(), "/allowedNamespaces", json!(["a"]), "spec.allowedNamespaces"),
         ("Sync", sync(), "/wait", json!(true), "spec.wait"),

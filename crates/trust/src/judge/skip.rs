@@ -6,7 +6,7 @@
 
 use manifest::Digest;
 
-use super::{Judge, Refused, State, Taken, made_at};
+use super::{Judge, Position, Refused, State, Taken, made_at};
 use crate::{
     CommitId, Credit, MAX_SKIPPED,
     approval::{Approvals, Bound},
@@ -23,7 +23,7 @@ impl Judge<'_> {
         state: &State,
         chain: &[CommitId],
         at: usize,
-        above: bool,
+        position: Position,
         refused: Refused,
     ) -> Result<Taken, Refused> {
         let Some((first, payload)) = chain.get(at).and_then(|first| Some((*first, self.payload(first)?))) else {
@@ -31,8 +31,8 @@ impl Judge<'_> {
         };
         let (mut payloads, mut skipped) = (vec![payload], vec![first]);
         for later in chain.iter().skip(at.saturating_add(1)).take(MAX_SKIPPED) {
-            if let Some(orders) = self.orders_to_skip(state, later, above, &payloads) {
-                let mut taken = self.step(state, *later, above, &skipped)?;
+            if let Some(orders) = self.orders_to_skip(state, later, position.is_above(), &payloads) {
+                let mut taken = self.step(state, *later, position, &skipped)?;
                 taken.approvals.extend(orders);
                 return Ok(taken);
             }
