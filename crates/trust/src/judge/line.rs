@@ -3,7 +3,7 @@
 
 use manifest::Finding;
 
-use super::{Judge, Refused, Taken};
+use super::{Judge, Position, Refused, Taken};
 use crate::{CommitId, Start, TrustCode, Verifiers, refusal::refuse, step::read_commit, still_holds::Made};
 
 /// An accepted step.
@@ -51,8 +51,8 @@ impl Judge<'_> {
         let chain = again.chain(&introduction).map_err(untold)?;
         let mut at = 0;
         while let Some(commit) = chain.get(at).copied() {
-            let alone = again.step(&state, commit, false, &[]);
-            let taken = alone.or_else(|refused| again.skip(&state, &chain, at, false, refused));
+            let alone = again.step(&state, commit, Position::Passed, &[]);
+            let taken = alone.or_else(|refused| again.skip(&state, &chain, at, Position::Passed, refused));
             let Taken { good: (next, _), skipped, .. } = taken.map_err(refused)?;
             at = at.saturating_add(skipped.len()).saturating_add(1);
             line.push(Accepted { commit: next.commit, predecessor: Some(state.commit), skipped });
