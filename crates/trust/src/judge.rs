@@ -30,7 +30,8 @@ use manifest::{Digest, Finding};
 
 pub use holds::judge_floor;
 pub use introduction::judge_introduction;
-use line::{Accepted, Line};
+pub(crate) use line::Accepted;
+use line::Line;
 pub use tag::TagVerdict;
 
 use crate::{

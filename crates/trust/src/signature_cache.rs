@@ -20,6 +20,7 @@ use crate::{
     ArmorFormat, Bundled, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessError, KeylessSignature,
     KeylessVerifier, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
     instants::Instants,
+    judge::Accepted,
     keyless::{verify_bundle, verify_cms},
     openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
     signed_by::SignedBy,
@@ -53,6 +54,14 @@ pub struct SignatureCache {
     kept: Mutex<Kept>,
     verified: AtomicU64,
     looked: Mutex<Option<LookedUnder>>,
+    line: Mutex<Option<Lined>>,
+}
+
+/// The accepted steps from the introduction, and the digest of what they were judged by. At 100 bytes each, the most that
+/// are judged at once (200,000) are 20 MB; it is kept only where something is revoked.
+struct Lined {
+    under: Digest,
+    steps: Arc<[Accepted]>,
 }
 
 /// What was found under the trust of this digest, from the introduction or from a commit that the caller names.
@@ -119,6 +128,18 @@ impl SignatureCache {
             let mut known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
             *known = Some(LookedUnder { trust, before, looked });
         }
+    }
+
+    /// The accepted steps that are known, if they were judged by the same.
+    pub(crate) fn line(&self, under: &Digest) -> Option<Arc<[Accepted]>> {
+        let known = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|one| one.under == *under).map(|one| Arc::clone(&one.steps))
+    }
+
+    /// Takes the accepted steps that were found last.
+    pub(crate) fn keep_line(&self, under: Digest, steps: Arc<[Accepted]>) {
+        let mut known = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Lined { under, steps });
     }
 
     /// The answer of SSH that is known for this question, or the one that `verify` gives.

@@ -73,6 +73,8 @@ pub(crate) struct Looked {
     pub(crate) issuers: Issuers,
     /// What is still as a revoked step left it.
     left: BTreeMap<RepoPath, Left>,
+    /// What of it the commit itself left.
+    by_last: BTreeSet<RepoPath>,
     /// Whether that is all of it. Where a limit cut the search short, what a later search finds depends on where it begins.
     is_whole: bool,
 }
@@ -80,7 +82,7 @@ pub(crate) struct Looked {
 impl Looked {
     /// Nothing yet.
     pub(crate) fn none(last: CommitId) -> Self {
-        Self { last, issuers: Issuers::default(), left: BTreeMap::new(), is_whole: true }
+        Self { last, issuers: Issuers::default(), left: BTreeMap::new(), by_last: BTreeSet::new(), is_whole: true }
     }
 
     pub(crate) const fn is_whole(&self) -> bool {
@@ -129,11 +131,16 @@ pub(crate) struct StillHolds<'a> {
 impl StillHolds<'_> {
     /// Goes on with what was found before these steps.
     pub(crate) fn look(&self, before: Looked) -> Result<Looked, Finding> {
-        let Looked { issuers, mut left, is_whole, .. } = before;
+        let Looked { issuers, mut left, mut by_last, is_whole, .. } = before;
         left.values_mut().for_each(|left| left.step = None);
         self.left_by_revoked(&issuers, &mut left)?;
         let was_whole = self.drop_what_was_made_anew(&mut left)?;
-        Ok(Looked { last: self.last, issuers, left, is_whole: is_whole && was_whole && !self.unseen.get() })
+        if let Some(last) = self.steps.len().checked_sub(1) {
+            let of_last = left.iter().filter(|(_, left)| left.step == Some(last));
+            by_last = of_last.map(|(path, _)| path.clone()).collect();
+        }
+        let is_whole = is_whole && was_whole && !self.unseen.get();
+        Ok(Looked { last: self.last, issuers, left, by_last, is_whole })
     }
 
     /// W304 for the last step if files in it are as revoked steps left them.
@@ -143,10 +150,8 @@ impl StillHolds<'_> {
 
     /// The same for these files alone, and all that the last step left itself.
     pub(crate) fn verdict_on(&self, looked: &Looked, counts: impl Fn(&RepoPath) -> bool) -> Result<(), Finding> {
-        let last = self.steps.len().checked_sub(1);
-        let is_asked = |path: &RepoPath, left: &Left| counts(path) || (last.is_some() && left.step == last);
-        let mut left: BTreeMap<&RepoPath, &Left> =
-            looked.left.iter().filter(|(path, left)| is_asked(path, left)).collect();
+        let is_asked = |path: &RepoPath| counts(path) || looked.by_last.contains(path);
+        let mut left: BTreeMap<&RepoPath, &Left> = looked.left.iter().filter(|(path, _)| is_asked(path)).collect();
         if left.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,8 @@ use std::cell::Cell;
 use manifest::RepoPath;
 use memory::{BASE, World, at, code, config_map, path, person, policy, put_policy};
 use trust::{
-    Change, CommitId, Entry, History, HistoryError, MAX_STEPS, SignatureCache, Start, TreeId, judge, judge_with,
+    Change, CommitId, Entry, HeldTo, History, HistoryError, MAX_STEPS, SignatureCache, Start, TreeId, Verifiers,
+    Waivers, held_to, judge, judge_with,
 };
 
 /// A history without end above an introduction: every commit has another parent.
@@ -172,6 +173,37 @@ fn what_was_looked_through_for_revoked_commits_is_not_looked_through_again() {
         assert_eq!(judge(&world, &Start::Introduction, other).0.broken(), None);
         assert!(judge(&world, &start, head).0.broken().is_none());
         costs
+    });
+    assert_eq!(costs[0], costs[1]);
+}
+
+/// What a Sync is held to is asked of all accepted steps, which are judged once for it, and then what is new of them.
+#[test]
+fn what_was_accepted_is_judged_once_for_what_is_held() {
+    let revoked = format!("revoked: [{{key: \"{}\", kind: hard, reason: stolen}}]", person("bob").fingerprint());
+    let costs = [20, 100].map(|length| {
+        let mut world = World::new();
+        world.now = BASE + 86_400;
+        let held = world.put(world.introduction, "carol", "apps/web.yaml", &config_map("web", 2));
+        let text = policy(2, &[("revoked: []", &revoked)]);
+        let mut head = world.push(held, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+        for number in 0..length {
+            head = world.put(head, "carol", "apps/other.yaml", &config_map("other", number));
+        }
+        let (cache, folder, waivers) = (SignatureCache::default(), path("apps"), Waivers::default());
+        let cost = |world: &World, verified: &CommitId| {
+            let counting = Counting::new(world);
+            let asked = HeldTo { commit: &held, folder: Some(&folder), verified, order: None, waivers: &waivers };
+            let with = Verifiers { known: Some(&cache), keyless: None };
+            assert_eq!(held_to(&counting, &world.root, &asked, at(world.now), with), Ok(()));
+            counting.files.get()
+        };
+        let first = cost(&world, &head);
+        let again = cost(&world, &head);
+        head = world.put(head, "carol", "apps/other.yaml", &config_map("other", 1_000));
+        let next = cost(&world, &head);
+        assert!(again < next && next < first, "{again} {next} {first}");
+        (again, next)
     });
     assert_eq!(costs[0], costs[1]);
 }

@@ -213,8 +213,14 @@ fn what_nobody_signed_is_told_first() {
     let text =
         policy(2, &[("revoked: []", &format!("revoked: [{{key: \"{}\", kind: hard}}]", person("bob").fingerprint()))]);
     case.verified = case.world.push(case.accepted, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
-    (case.by, case.folder) = (vec!["carol"], "elsewhere");
+    case.by = vec!["carol"];
     check(&case.verdict(), "W304: it still holds what is revoked: apps/web.yaml");
+    // Nor may everybody have the history looked through who has a key.
+    case.world.memory.missing.insert(case.world.introduction);
+    check(&case.verdict(), "W403");
+    case.by = vec!["frank"];
+    check(&case.verdict(), "W302: to order it: frank signed for apps/web.yaml");
+    case.folder = "elsewhere";
     for by in [vec![], vec!["mallory"], vec!["bob"]] {
         case.by = by;
         check(&case.verdict(), "W302: to order it: nobody signed it");

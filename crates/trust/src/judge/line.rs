@@ -1,19 +1,19 @@
 //! The line of accepted steps. It is not that of first parents: commits that root principals had left out are on that one,
 //! and were never in force. What a revoked step left is asked along this line alone.
 
-use manifest::Finding;
+use manifest::{Digest, Finding};
 
-use super::{Judge, Position, Refused, Taken};
+use super::{Judge, Position, Refused, State, Taken};
 use crate::{CommitId, Start, TrustCode, Verifiers, refusal::refuse, step::read_commit, still_holds::Made};
 
 /// An accepted step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Accepted {
-    pub(super) commit: CommitId,
+pub(crate) struct Accepted {
+    pub(crate) commit: CommitId,
     /// What it was judged from; nothing for the introduction.
-    pub(super) predecessor: Option<CommitId>,
+    pub(crate) predecessor: Option<CommitId>,
     /// The refused commits between the two that were left out.
-    pub(super) skipped: Vec<CommitId>,
+    pub(crate) skipped: Vec<CommitId>,
 }
 
 /// Accepted steps that follow a commit, oldest first.
@@ -37,18 +37,30 @@ impl Judge<'_> {
     /// W304 where a step is refused by now: what it stood on is gone, and what it followed cannot be told. Or what cannot be
     /// read.
     pub(super) fn accepted_line(&self, to: CommitId) -> Result<Vec<Accepted>, Finding> {
-        let introduction = self.root.introduction.commit;
-        let mut line = vec![Accepted { commit: introduction, predecessor: None, skipped: Vec::new() }];
-        if to == introduction {
-            return Ok(line);
-        }
         let start = Start::Introduction;
         let blank = Judge::new(self.history, self.root, &start, self.now, (&to).into(), Verifiers::default());
         let again = Judge { verifier: self.verifier, waivers: self.waivers, ..blank };
+        let cache = self.verifier.parts().known;
+        let under = again.lined_under();
+        let known = cache.and_then(|cache| cache.line(&under));
+        if let Some(known) = &known
+            && let Some(place) = known.iter().position(|step| step.commit == to)
+        {
+            return Ok(known.iter().take(place.saturating_add(1)).cloned().collect());
+        }
         let untold = |finding| untold(&to, finding);
         let refused = |refused: Refused| refused.verdict.err().map_or_else(|| untold(no_verdict(&to)), untold);
-        let (mut state, _) = again.introduce().map_err(refused)?;
-        let chain = again.chain(&introduction).map_err(untold)?;
+        let further = known.as_deref().and_then(|known| again.further(known));
+        let is_further = further.is_some();
+        let (mut state, chain, mut line) = match further {
+            Some(further) => further,
+            None => {
+                let introduction = self.root.introduction.commit;
+                let (state, _) = again.introduce().map_err(refused)?;
+                let first = Accepted { commit: introduction, predecessor: None, skipped: Vec::new() };
+                (state, again.chain(&introduction).map_err(untold)?, vec![first])
+            }
+        };
         let mut at = 0;
         while let Some(commit) = chain.get(at).copied() {
             let alone = again.step(&state, commit, Position::Passed, &[]);
@@ -58,7 +70,24 @@ impl Judge<'_> {
             line.push(Accepted { commit: next.commit, predecessor: Some(state.commit), skipped });
             state = next;
         }
+        // A line that leads elsewhere does not take the place of the one that goes on.
+        if let Some(cache) = cache.filter(|_cache| is_further || known.is_none()) {
+            cache.keep_line(under, line.clone().into());
+        }
         Ok(line)
+    }
+
+    /// What the accepted steps depend on besides what lies in the repository.
+    fn lined_under(&self) -> Digest {
+        let (root, basis) = (self.root.canonical(), self.verifier.basis());
+        Digest::of_parts([root.as_slice()].into_iter().chain(basis.as_ref().map(<[u8; 32]>::as_slice)))
+    }
+
+    /// What is in force at the end of a line that is known, and the commits after it, if it leads to the head.
+    fn further(&self, known: &[Accepted]) -> Option<(State, Vec<CommitId>, Vec<Accepted>)> {
+        let last = known.last()?.commit;
+        let chain = self.chain(&last).ok()?;
+        Some((self.resume(&last, None).ok()?, chain, known.to_vec()))
     }
 
     /// What is asked of accepted steps.

@@ -4,7 +4,7 @@
 //! differs, kinds and thresholds, by the trust file and the revocations in force now. Nothing that was revoked since comes
 //! back by it.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use jiff::Timestamp;
 use manifest::{Finding, RepoPath};
@@ -200,18 +200,24 @@ impl Judge<'_> {
                 (aside.as_slice(), &none)
             }
         };
-        let looked = |last: &State, steps, ends, counts: &dyn Fn(&RepoPath) -> bool| {
-            // Who vouches for what was made long ago does so now.
-            let (judged_by, instants) = (in_force.commit, self.seen_now());
+        // Who vouches for what was made long ago does so now.
+        let (judged_by, instants) = (in_force.commit, self.seen_now());
+        let looked = |last: &State, steps, ends, known: Option<Arc<Looked>>, counts: &dyn Fn(&RepoPath) -> bool| {
             let asked = self.asked(last, steps, ends, &self.waivers.before);
             let asked = StillHolds { judged_by, instants, ..asked };
+            if let Some(known) = known {
+                return asked.verdict_on(&known, counts);
+            }
             let mut looked = Looked::none(last.commit);
             looked.issuers = line.issuers.clone();
             asked.verdict_on(&asked.look(looked)?, counts)
         };
-        let Some(folder) = folder else { return looked(&target, steps, ends, &|_path| true) };
-        looked(&target, steps, ends, &|path| is_applied(path, folder))?;
-        looked(in_force, &line.steps, &line.ends, &judges)
+        let Some(folder) = folder else { return looked(&target, steps, ends, None, &|_path| true) };
+        looked(&target, steps, ends, None, &|path| is_applied(path, folder))?;
+        // What is in force was looked through when it was accepted.
+        let known = self.verifier.parts().known.and_then(|known| known.looked(&in_force.digest, None));
+        let known = known.filter(|known| known.last == in_force.commit);
+        looked(in_force, &line.steps, &line.ends, known, &judges)
     }
 
     /// W304 unless enough are left who signed an order that was obeyed. It was made after the commit that it was judged by,
@@ -277,8 +283,6 @@ impl Judge<'_> {
         let (order, policy) = (rollback.order, &in_force.policy);
         let commit = &order.commit;
         self.is_earlier(rollback)?;
-        let line = self.mainline(&in_force)?;
-        self.holds_by(&object, Some(rollback.folder), &in_force, &line)?;
         let mut changes = Vec::new();
         for from in BTreeSet::from([rollback.accepted, rollback.in_force]) {
             let between = self.restored(from, commit, rollback.folder)?;
@@ -291,10 +295,13 @@ impl Judge<'_> {
         }
         not_expired(policy, &self.seen_now(), commit, &changes)?;
         match authorised_by(policy, commit, &changes, &signers.good) {
-            Ok(()) => Ok(signers.good),
-            Err(Some(finding)) => Err(order.unauthorised(finding, &signers)),
-            Err(None) => Err(order.invalid("nobody signed it".to_owned(), "signatures of principals")),
+            Ok(()) => {}
+            Err(Some(finding)) => return Err(order.unauthorised(finding, &signers)),
+            Err(None) => return Err(order.invalid("nobody signed it".to_owned(), "signatures of principals")),
         }
+        // Last, since it looks at the whole history: only who may order it has that done.
+        self.holds_by(&object, Some(rollback.folder), &in_force, &self.mainline(&in_force)?)?;
+        Ok(signers.good)
     }
 
     /// W703 unless the commit is before what is accepted. What an earlier order put in force may be ordered anew: that order
