@@ -17,10 +17,11 @@ use trust::{
 };
 
 use crate::{
-    break_glass_orders::{Answer, BreakGlassState, judged_about, tell_crowded},
+    break_glass_orders::{Answer, BreakGlassState, any_fresh, judged_about, tell_crowded},
     code::ControllerCode,
     conditions::Verdict,
     journal::Journal,
+    order_room::{room_for, slim},
     resources::{finding, key_of},
     source_gate::{SourceJob, keyless},
     state::{Dirty, Key, State},
@@ -327,7 +328,7 @@ impl State {
     pub(crate) fn break_glass_seen(&mut self, seen: &Sighting) {
         let key = key_of(&seen.reference);
         let resource = match crd::BreakGlass::read(seen.raw.json()) {
-            Ok(resource) => Box::new(resource),
+            Ok(resource) => slim(resource),
             Err(error) => return tracing::error!(request = %key, error = %error, "a BreakGlass cannot be read"),
         };
         if let Some(known) = self.break_glasses.get_mut(&key)
@@ -338,7 +339,19 @@ impl State {
             known.resource = resource;
             return;
         }
-        let now = Timestamp::now();
+        let (now, bytes) = (Timestamp::now(), seen.raw.json().len());
+        let Some(forgotten) = room_for(&self.break_glasses, &key, bytes) else {
+            self.forget_break_glass(&key);
+            let mut order = BreakGlassState::new(resource, now, bytes);
+            order.has_no_room(&key);
+            if self.reporter.has_room() {
+                self.tell_break_glass(&key, &order, now);
+            }
+            return;
+        };
+        for key in forgotten {
+            self.forget_break_glass(&key);
+        }
         let made = resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok());
         let first_seen = made.map_or(now, |made: Timestamp| made.min(now));
         let source = Key { namespace: key.namespace.clone(), name: resource.spec.source.clone() };
@@ -346,7 +359,7 @@ impl State {
             Ok(order) => Ok(order.expired(now).is_none()),
             Err(error) => Err(error.to_string()),
         };
-        self.break_glasses.insert(key.clone(), BreakGlassState::new(resource, first_seen));
+        self.break_glasses.insert(key.clone(), BreakGlassState::new(resource, first_seen, bytes));
         match may_count {
             Ok(true) => {
                 if let Some(source) = self.sources.get_mut(&source) {
@@ -392,6 +405,9 @@ impl State {
         root: &TrustRootSpec,
     ) {
         let now = Timestamp::now();
+        let is_fresh =
+            |answer: &OrderAnswer| self.break_glasses.get(&answer.key).is_some_and(BreakGlassState::is_fresh);
+        let is_progress = answers.iter().any(is_fresh);
         for OrderAnswer { key, verdict } in answers {
             match verdict {
                 Ok(()) => {
@@ -405,6 +421,11 @@ impl State {
         }
         let crowded = tell_crowded(&mut self.break_glasses, key, now);
         self.dirty.extend(crowded.into_iter().map(Dirty::BreakGlass));
+        // Those that wait are not put off to the next poll.
+        let waits = is_progress && any_fresh(&self.break_glasses, key);
+        if let Some(source) = self.sources.get_mut(key).filter(|_source| waits) {
+            source.hurry(Instant::now());
+        }
         if over.is_empty() {
             return;
         }

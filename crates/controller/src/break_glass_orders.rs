@@ -7,7 +7,13 @@ use cluster::crd;
 use jiff::Timestamp;
 use manifest::{Finding, shell_quote};
 
-use crate::{break_glass::GateOrder, code::ControllerCode, resources::finding, state::Key};
+use crate::{
+    break_glass::GateOrder,
+    code::ControllerCode,
+    order_room::{Kept, in_namespace, no_room},
+    resources::finding,
+    state::Key,
+};
 
 /// Most orders about one GitSource that are judged with a head: a good one is enough, and a dozen may be left from earlier
 /// ones. At 16 signatures each they are 256 verifications, of less than 1 ms.
@@ -42,13 +48,26 @@ pub(crate) struct BreakGlassState {
     pub(crate) resource: Box<crd::BreakGlass>,
     pub(crate) answer: Answer,
     first_seen: Timestamp,
+    /// The size of its object when it was seen first.
+    bytes: usize,
     /// Its time is over: it is judged no more.
     is_over: bool,
 }
 
 impl BreakGlassState {
-    pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp) -> Self {
-        Self { resource, answer: Answer::Pending, first_seen, is_over: false }
+    pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp, bytes: usize) -> Self {
+        Self { resource, answer: Answer::Pending, first_seen, bytes, is_over: false }
+    }
+
+    /// Whether it was not judged yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !self.is_over && matches!(self.answer, Answer::Pending | Answer::Crowded(_))
+    }
+
+    /// It is not kept.
+    pub(crate) fn has_no_room(&mut self, key: &Key) {
+        let (found, needed) = no_room(key);
+        self.answer = Answer::Crowded(Box::new(self.crowded(key, found, &needed)));
     }
 
     /// When its time was over, if it is.
@@ -107,14 +126,10 @@ impl BreakGlassState {
         })
     }
 
-    fn crowded(&self, key: &Key) -> Finding {
-        let (found, needed) = (
-            format!("{MAX_ORDERS} other orders about the GitSource are judged first"),
-            format!("at most {MAX_ORDERS} orders about a GitSource"),
-        );
+    fn crowded(&self, key: &Key, found: String, needed: &str) -> Finding {
         let mut finding = match self.resource.spec.order(&key.namespace) {
-            Ok(order) => order.invalid(found, &needed),
-            Err(_unread) => finding(ControllerCode::A142, &format!("BreakGlass {key}"), &found, &needed),
+            Ok(order) => order.invalid(found, needed),
+            Err(_unread) => finding(ControllerCode::A142, &format!("BreakGlass {key}"), &found, needed),
         };
         let namespace = shell_quote(&key.namespace);
         finding.fix = format!("kubectl -n {namespace} get breakglasses # then delete those that are not needed");
@@ -122,13 +137,33 @@ impl BreakGlassState {
     }
 }
 
+impl Kept for BreakGlassState {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn spent(&self) -> Option<(u8, Timestamp)> {
+        match self.answer {
+            _ if self.is_over => Some((0, self.first_seen)),
+            Answer::Refused(_) => Some((1, self.first_seen)),
+            _ => None,
+        }
+    }
+}
+
 /// The orders about a source that are judged with its next head. One whose time is over needs no judgement.
 pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key, now: Timestamp) -> Vec<GateOrder> {
-    let about = orders.iter().filter(|(key, order)| order.is_about(key, source) && !order.is_over);
+    let about = in_namespace(orders, &source.namespace);
+    let about = about.filter(|(key, order)| order.is_about(key, source) && !order.is_over);
     let readable = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?)));
     let mut readable: Vec<_> = readable.filter(|(_, order)| order.order.expired(now).is_none()).collect();
     readable.sort_by(|(one, of_one), (other, of_other)| (one, &of_one.key).cmp(&(other, &of_other.key)));
     readable.into_iter().take(MAX_ORDERS).map(|(_, order)| order).collect()
+}
+
+/// Whether orders about a source wait that were not judged yet.
+pub(crate) fn any_fresh(orders: &BTreeMap<Key, BreakGlassState>, source: &Key) -> bool {
+    in_namespace(orders, &source.namespace).any(|(key, order)| order.is_about(key, source) && order.is_fresh())
 }
 
 /// Says of those that are not judged with the next head either that there are too many; returns which, if that is news.
@@ -140,7 +175,9 @@ pub(crate) fn tell_crowded(orders: &mut BTreeMap<Key, BreakGlassState>, source: 
     let mut told = Vec::new();
     for (key, order) in orders.iter_mut().filter(|(key, order)| order.is_about(key, source)) {
         if order.answer == Answer::Pending && judged.iter().all(|judged| judged.key != *key) {
-            order.answer = Answer::Crowded(Box::new(order.crowded(key)));
+            let found = format!("{MAX_ORDERS} other orders about the GitSource are judged first");
+            let needed = format!("at most {MAX_ORDERS} orders about a GitSource");
+            order.answer = Answer::Crowded(Box::new(order.crowded(key, found, &needed)));
             told.push(key.clone());
         }
     }
@@ -167,7 +204,7 @@ mod tests {
                 },
             });
             let seen = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
-            (key(number), BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), seen))
+            (key(number), BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), seen, 0))
         };
         (0..count).map(order).collect()
     }
@@ -203,9 +240,15 @@ mod tests {
         );
         assert!(tell_crowded(&mut orders, &source("config"), Timestamp::UNIX_EPOCH).is_empty());
         refuse(&mut orders, keys(0..16));
+        assert!(any_fresh(&orders, &source("config")) && !any_fresh(&orders, &source("other")));
         assert_eq!(judged(&orders), keys(16..32));
         refuse(&mut orders, keys(16..32));
         orders.get_mut(&key(3)).unwrap().answer = Answer::Good;
+        refuse(&mut orders, keys(32..35));
+        assert!(!any_fresh(&orders, &source("config")));
+        for number in 32..35 {
+            orders.get_mut(&key(number)).unwrap().answer = Answer::Pending;
+        }
         let mut expected = vec![key(3), key(32), key(33), key(34)];
         expected.extend(keys(20..32).into_iter().rev());
         assert_eq!(judged(&orders), expected);

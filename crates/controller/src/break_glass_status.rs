@@ -123,7 +123,13 @@ impl State {
 
     /// Writes the status of a BreakGlass.
     pub(crate) fn write_break_glass(&self, key: &Key, now: Timestamp) {
-        let Some(request) = self.break_glasses.get(key) else { return };
+        if let Some(request) = self.break_glasses.get(key) {
+            self.tell_break_glass(key, request, now);
+        }
+    }
+
+    /// Writes the status of one, kept or not.
+    pub(crate) fn tell_break_glass(&self, key: &Key, request: &BreakGlassState, now: Timestamp) {
         let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
         let is_there = self.sources.contains_key(&source);
         if !is_there && !self.options.is_ours(label(&request.resource.metadata, INSTANCE_LABEL)) {
@@ -141,7 +147,10 @@ impl State {
         let mut status = request.resource.status.clone().unwrap_or_default();
         status.observed_generation = generation;
         set(&mut status.conditions, [ready], generation, now);
-        self.reporter.status(Status::BreakGlass(request.resource.clone(), Box::new(status)));
+        let mut resource = request.resource.clone();
+        // While it waits it has no need of them.
+        resource.spec.signatures = Vec::new();
+        self.reporter.status(Status::BreakGlass(resource, Box::new(status)));
     }
 }
 
@@ -161,7 +170,7 @@ mod tests {
             },
         });
         let end: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let mut request = BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), end);
+        let mut request = BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), end, 0);
         let mut told = |answer| {
             request.answer = answer;
             format!("{:?}", ready(&Overrides::default(), &key, &request))

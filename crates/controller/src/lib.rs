@@ -9,7 +9,7 @@
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
 //! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
-//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns`, `pace` |
+//! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns`, `order_room`, `pace` |
 //! | what lets a commit through that those who made it may not make | `break_glass`, `break_glass_orders`, `break_glass_status` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
 //! | what survives a restart | `restart`, `resume`, `logged_refusal`, `expected`, `remember` |
@@ -67,6 +67,7 @@ mod lost_roots_tests;
 mod metrics;
 mod mirrors;
 mod options;
+mod order_room;
 #[cfg(test)]
 mod order_tests;
 mod order_turns;

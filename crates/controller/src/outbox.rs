@@ -13,6 +13,8 @@ use jiff::Timestamp;
 /// Events that wait. 1,024 of at most 2 KiB are 2 MiB; beyond it the oldest go, since statuses and
 /// the audit log tell the same.
 const MAX_EVENTS: usize = 1_024;
+/// How many messages wait when what is not kept is told no more: 4,096 of 4 KiB.
+const MAX_SPARE: usize = 4_096;
 /// First pause after a message was not taken; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause: an API server that is back is told everything within half a minute.
@@ -190,6 +192,11 @@ impl Outbox {
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.statuses.len() + self.events.len()
+    }
+
+    /// Whether there is room for what need not be told.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len() < MAX_SPARE
     }
 
     /// Takes the next message whose time has come.

@@ -106,6 +106,11 @@ impl Reporter {
         Underway(self.reverts.clone())
     }
 
+    /// Whether there is room for what need not be told.
+    pub(crate) fn has_room(&self) -> bool {
+        lock(&self.outbox).has_room()
+    }
+
     /// Puts in a status; it takes the place of an older one of the same object.
     pub(crate) fn status(&self, status: Status) {
         self.put(|outbox| {

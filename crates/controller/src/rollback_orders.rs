@@ -12,7 +12,13 @@ use manifest::{Digest, Finding, shell_quote};
 use plan::SyncRef;
 use trust::Seen;
 
-use crate::{code::ControllerCode, order_turns::Choice, resources::finding, state::Key};
+use crate::{
+    code::ControllerCode,
+    order_room::{Kept, in_namespace, no_room},
+    order_turns::Choice,
+    resources::finding,
+    state::Key,
+};
 
 /// How long a refused order waits until it is judged again: somebody may have mended what it was refused for.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -37,6 +43,8 @@ pub(crate) enum Answer {
 pub(crate) struct RollbackState {
     pub(crate) resource: Box<crd::RollbackRequest>,
     pub(crate) answer: Answer,
+    /// The size of its object when it was seen first.
+    bytes: usize,
     /// When it may be judged again.
     due: Instant,
     /// Digest of the trust under which it never counts.
@@ -44,8 +52,14 @@ pub(crate) struct RollbackState {
 }
 
 impl RollbackState {
-    pub(crate) fn new(resource: Box<crd::RollbackRequest>) -> Self {
-        Self { resource, answer: Answer::Pending, due: Instant::now(), void: None }
+    pub(crate) fn new(resource: Box<crd::RollbackRequest>, bytes: usize) -> Self {
+        Self { resource, answer: Answer::Pending, bytes, due: Instant::now(), void: None }
+    }
+
+    /// It is not kept.
+    pub(crate) fn has_no_room(&mut self, key: &Key) {
+        let (found, needed) = no_room(key);
+        self.answer = Answer::Crowded(Box::new(self.crowded(key, found, &needed)));
     }
 
     pub(crate) fn is_about(&self, sync: &SyncRef) -> bool {
@@ -87,16 +101,31 @@ impl RollbackState {
     }
 
     /// There are too many. What it says is not looked at.
-    fn crowded(&self, key: &Key) -> Finding {
-        let found = format!("{MAX_ORDERS} other orders about the Sync are judged first");
-        let needed = format!("at most {MAX_ORDERS} orders about a Sync");
+    fn crowded(&self, key: &Key, found: String, needed: &str) -> Finding {
         let mut finding = match self.resource.spec.order(&key.namespace) {
-            Ok(order) => order.invalid(found, &needed),
-            Err(_unread) => finding(ControllerCode::A142, &format!("RollbackRequest {key}"), &found, &needed),
+            Ok(order) => order.invalid(found, needed),
+            Err(_unread) => finding(ControllerCode::A142, &format!("RollbackRequest {key}"), &found, needed),
         };
         let namespace = shell_quote(&key.namespace);
         finding.fix = format!("kubectl -n {namespace} get rollbackrequests # then delete those that are not needed");
         finding
+    }
+}
+
+impl Kept for RollbackState {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn spent(&self) -> Option<(u8, Timestamp)> {
+        let least = match self.answer {
+            Answer::Refused(_) if self.void.is_some() => 0,
+            Answer::Refused(_) => 1,
+            // What it put in force stays so.
+            Answer::Used => 2,
+            Answer::Pending | Answer::Crowded(_) => return None,
+        };
+        Some((least, self.made().unwrap_or(Timestamp::UNIX_EPOCH)))
     }
 }
 
@@ -111,7 +140,7 @@ pub(crate) struct Turn {
 
 /// Whether an order about a Sync may have to be judged.
 pub(crate) fn any_due(orders: &BTreeMap<Key, RollbackState>, sync: &SyncRef, now: Instant) -> bool {
-    orders.values().any(|order| order.may_be_due(now) && order.is_about(sync))
+    in_namespace(orders, &sync.namespace).any(|(_, order)| order.may_be_due(now) && order.is_about(sync))
 }
 
 /// Whose turn it is of the orders about a Sync that may count under this trust, and who is told to wait behind
@@ -123,7 +152,8 @@ pub(crate) fn take_turn(
     choice: Choice,
     now: Instant,
 ) -> Turn {
-    let open = orders.iter().filter(|(_, order)| order.is_about(sync) && order.is_open(trust) && order.due <= now);
+    let open = in_namespace(orders, &sync.namespace);
+    let open = open.filter(|(_, order)| order.is_about(sync) && order.is_open(trust) && order.due <= now);
     let mut open: Vec<_> = open.map(|(key, order)| (order.rank(), key.clone())).collect();
     open.sort();
     let is_fresh = |((rank, ..), _): &&((u8, _, _), Key)| *rank == 0;
@@ -137,7 +167,9 @@ pub(crate) fn take_turn(
         if let Some(order) = orders.get_mut(&key).filter(|order| order.answer == Answer::Pending)
             && turn.next.as_ref() != Some(&key)
         {
-            order.answer = Answer::Crowded(Box::new(order.crowded(&key)));
+            let found = format!("{MAX_ORDERS} other orders about the Sync are judged first");
+            let needed = format!("at most {MAX_ORDERS} orders about a Sync");
+            order.answer = Answer::Crowded(Box::new(order.crowded(&key, found, &needed)));
             turn.crowded.push(key);
         }
     }
@@ -171,7 +203,7 @@ mod tests {
                     "notAfter": "2026-01-01T01:00:00Z", "nonce": format!("n{number}"), "signatures": [],
                 },
             });
-            (key(number), RollbackState::new(Box::new(serde_json::from_value(resource).unwrap())))
+            (key(number), RollbackState::new(Box::new(serde_json::from_value(resource).unwrap()), 0))
         };
         (0..count).map(order).collect()
     }

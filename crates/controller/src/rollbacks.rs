@@ -17,6 +17,7 @@ use crate::{
     conditions::{Verdict, set},
     event::Event,
     fault::FaultPoint,
+    order_room::{room_for, slim},
     outbox::Status,
     refusals::Refused,
     report::regarding,
@@ -98,22 +99,32 @@ impl State {
     pub(crate) fn rollback_seen(&mut self, seen: &Sighting) {
         let key = key_of(&seen.reference);
         let resource = match crd::RollbackRequest::read(seen.raw.json()) {
-            Ok(resource) => Box::new(resource),
+            Ok(resource) => slim(resource),
             Err(error) => return tracing::error!(request = %key, error = %error, "a RollbackRequest cannot be read"),
         };
         let sync = SyncRef { namespace: key.namespace.clone(), name: resource.spec.sync.clone() };
-        match self.rollbacks.get_mut(&key) {
-            Some(known)
-                if known.resource.metadata.uid == resource.metadata.uid && known.resource.spec == resource.spec =>
-            {
-                // Our own status, most likely.
-                known.resource = resource;
-                return;
-            }
-            _ => {
-                self.rollbacks.insert(key.clone(), RollbackState::new(resource));
-            }
+        if let Some(known) = self.rollbacks.get_mut(&key)
+            && known.resource.metadata.uid == resource.metadata.uid
+            && known.resource.spec == resource.spec
+        {
+            // Our own status, most likely.
+            known.resource = resource;
+            return;
         }
+        let bytes = seen.raw.json().len();
+        let Some(forgotten) = room_for(&self.rollbacks, &key, bytes) else {
+            self.forget_rollback(&key);
+            let mut order = RollbackState::new(resource, bytes);
+            order.has_no_room(&key);
+            if self.reporter.has_room() {
+                self.tell_rollback_request(&key, &order, Timestamp::now());
+            }
+            return;
+        };
+        for key in forgotten {
+            self.forget_rollback(&key);
+        }
+        self.rollbacks.insert(key.clone(), RollbackState::new(resource, bytes));
         self.dirty.insert(Dirty::Rollback(key));
         self.consider(&sync);
     }
@@ -387,7 +398,13 @@ impl State {
 
     /// Writes the status of a RollbackRequest.
     pub(crate) fn write_rollback(&self, key: &Key, now: Timestamp) {
-        let Some(request) = self.rollbacks.get(key) else { return };
+        if let Some(request) = self.rollbacks.get(key) {
+            self.tell_rollback_request(key, request, now);
+        }
+    }
+
+    /// Writes the status of one, kept or not.
+    fn tell_rollback_request(&self, key: &Key, request: &RollbackState, now: Timestamp) {
         let sync = SyncRef { namespace: key.namespace.clone(), name: request.resource.spec.sync.clone() };
         let state = self.syncs.get(&sync).filter(|state| !state.gone);
         let ours = self.options.is_ours(label(&request.resource.metadata, INSTANCE_LABEL));
@@ -423,6 +440,9 @@ impl State {
         let mut status = request.resource.status.clone().unwrap_or_default();
         status.observed_generation = generation;
         set(&mut status.conditions, [ready, stalled], generation, now);
-        self.reporter.status(Status::Rollback(request.resource.clone(), Box::new(status)));
+        let mut resource = request.resource.clone();
+        // While it waits it has no need of them.
+        resource.spec.signatures = Vec::new();
+        self.reporter.status(Status::Rollback(resource, Box::new(status)));
     }
 }

@@ -33,6 +33,13 @@ const IMMUTABLE: Rule = Rule {
     field: "",
 };
 
+/// Signatures of an order, in all: 16 of 8 KiB, which is more than those of any kind of key take.
+const SIGNATURES: Rule = Rule {
+    rule: "self.signatures.map(one, size(one.signature)).sum() <= 131072",
+    message: "spec.signatures has more than 131072 characters",
+    field: ".signatures",
+};
+
 /// A column of `kubectl get`.
 struct Column(&'static str, &'static str, &'static str, Width);
 
@@ -195,7 +202,7 @@ const ROLLBACK_REQUEST: Definition = Definition {
         READY,
         AGE,
     ],
-    rules: &[IMMUTABLE],
+    rules: &[IMMUTABLE, SIGNATURES],
     keywords: &[],
 };
 
@@ -210,7 +217,7 @@ const BREAK_GLASS: Definition = Definition {
         READY,
         AGE,
     ],
-    rules: &[IMMUTABLE],
+    rules: &[IMMUTABLE, SIGNATURES],
     keywords: &[],
 };
 

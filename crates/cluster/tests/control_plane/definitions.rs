@@ -104,6 +104,29 @@ fn what_was_signed_cannot_be_changed() {
     check("RollbackRequest", &spec, "/to", json!("main"), "spec.to");
 }
 
+/// However many there are, and however long each.
+#[test]
+fn orders_of_any_size_are_refused() {
+    let signatures = |count: usize, length: usize| {
+        (0..count).map(|_| json!({"principal": "alice", "signature": "x".repeat(length)})).collect::<Value>()
+    };
+    let rollback = json!({
+        "repoId": "urn:writ:test", "sync": "web", "to": "1".repeat(40), "payloadSha256": "2".repeat(64), "reason": "because",
+        "notAfter": "2030-01-01T00:00:00Z", "nonce": "n1",
+    });
+    let break_glass = json!({
+        "repoId": "urn:writ:test", "source": "config", "commit": "1".repeat(40), "payloadSha256": "2".repeat(64),
+        "reason": "because", "notAfter": "2030-01-01T00:00:00Z",
+    });
+    for (kind, spec) in [("RollbackRequest", rollback), ("BreakGlass", break_glass)] {
+        assert_eq!(refusal(kind, spec.clone(), "/signatures", signatures(16, 8 << 10)), None);
+        assert_eq!(refusal(kind, spec.clone(), "/signatures", signatures(2, 48 << 10)), None);
+        check(kind, &spec, "/signatures", signatures(16, (8 << 10) + 1), "spec.signatures has more than 131072");
+        check(kind, &spec, "/signatures", signatures(3, 48 << 10), "spec.signatures has more than 131072");
+        check(kind, &spec, "/signatures", signatures(17, 1), "spec.signatures");
+    }
+}
+
 #[test]
 fn what_is_missing_or_malformed_is_refused() {
     check("Sync", &sync(), "/drift/mode", Value::Null, "mode");
