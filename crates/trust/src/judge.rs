@@ -17,7 +17,7 @@ mod skip;
 mod tag;
 
 use break_glass::{NO_WAIVERS, unwaived};
-use position::Position;
+use position::{Floor, Position, UpToFloor};
 
 pub(crate) use break_glass::is_waivable;
 pub use break_glass::{BreakGlass, LetThrough, WaivedStep, Waivers, judge_break_glass, judge_waiving, still_waived};
@@ -222,25 +222,6 @@ struct State {
     policy: Rc<TrustFile>,
     /// What [`trust_digest`] makes of it.
     digest: Digest,
-}
-
-/// Where the floor is, seen from the steps of a run.
-enum Floor {
-    /// There is none.
-    None,
-    /// It is at or before the start: all steps are above it.
-    Below,
-    /// It is this commit, which must be among the steps, or on the line before the start.
-    At(CommitId, UpToFloor),
-}
-
-/// What becomes of good steps up to a floor; a refused one is always listed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum UpToFloor {
-    /// They are part of the answer.
-    Listed,
-    /// They were accepted before, and are too many to keep.
-    Passed,
 }
 
 /// What is in force after a step, and its commit.

@@ -1,9 +1,28 @@
-//! Where a step is, seen from what was accepted, and what is asked only of what was not.
+//! Where the floor is, where a step is seen from it, and what is asked only of what was not.
 
 use manifest::Finding;
 
-use super::{Floor, Judge};
+use super::Judge;
 use crate::{CommitId, TrustCode, refusal::refuse};
+
+/// Where the floor is, seen from the steps of a run.
+pub(super) enum Floor {
+    /// There is none.
+    None,
+    /// It is at or before the start: all steps are above it.
+    Below,
+    /// It is this commit, which must be among the steps, or on the line before the start.
+    At(CommitId, UpToFloor),
+}
+
+/// What becomes of good steps up to a floor; a refused one is always listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpToFloor {
+    /// They are part of the answer.
+    Listed,
+    /// They were accepted before, and are too many to keep.
+    Passed,
+}
 
 /// Where a step is, seen from what was accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
