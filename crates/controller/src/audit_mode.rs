@@ -105,10 +105,11 @@ impl State {
         Some(if is_audited { DriftMode::Flag } else { wanted })
     }
 
-    /// What is said of drift that stays.
+    /// What is said of drift that stays. An object that is being deleted is left alone in each mode.
     pub(crate) fn left_alone(&self, sync: &SyncRef) -> &'static str {
         let wanted = self.syncs.get(sync).and_then(|state| state.obeyed.as_ref()).map(|spec| spec.drift.mode);
-        if wanted == Some(DriftMode::Revert) { "left alone in mode Audit, would be put back" } else { "left alone" }
+        let is_audited = wanted == Some(DriftMode::Revert) && self.mode_of(sync) == TrustMode::Audit;
+        if is_audited { "left alone in mode Audit, would be put back" } else { "left alone" }
     }
 
     /// Why a plan for this Sync is not made.
