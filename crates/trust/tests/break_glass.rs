@@ -386,16 +386,7 @@ fn what_an_order_let_through_is_mended_without_it() {
     let anew = world.put(head, "bob", "apps/web.yaml", &config_map("web", 3));
     check(&holds(&world, &waivers, anew), "ok");
     let through = *waivers.before.keys().next().unwrap();
-    let approval = Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: world.introduction,
-        to_tree: CommitObject::parse(through, world.memory.raw(&through)).unwrap().tree,
-        policy_version: 1,
-        expires: at(world.now + 60),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    };
+    let approval = world.approval(through);
     let payload = approval.payload();
     for (who, expected) in [("dave", "W304"), ("frank", "W304"), ("bob", "ok")] {
         let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
@@ -410,16 +401,7 @@ fn an_order_that_stands_needs_no_approval() {
     let (mut world, waivers, head, verdict) = re_judged(&["alice", "dave"], |_, _| hard("carol"));
     check(&verdict, "ok");
     let through = *waivers.before.keys().next().unwrap();
-    let approval = Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: world.introduction,
-        to_tree: CommitObject::parse(through, world.memory.raw(&through)).unwrap().tree,
-        policy_version: 1,
-        expires: at(world.now + 60),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    };
+    let approval = world.approval(through);
     let payload = approval.payload();
     let signature = person("carol").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
     world.memory.notes.insert(through, vec![envelope(&payload, &[("carol", &signature)]).into_bytes()]);

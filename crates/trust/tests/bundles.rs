@@ -12,9 +12,8 @@ use memory::{BASE, World, at, config_map, path, policy, put_policy};
 use serde_json::json;
 use stand_in::{BOB, GOOD, ISSUER, with_bob, world};
 use trust::{
-    Approval, BUNDLE_TYPE, CommitId, CommitObject, Decision, Heartbeat, KeylessIdentity, KeylessVerifier,
-    MAX_BUNDLE_BYTES, OrderKind, PAYLOAD_TYPE, Rollback, Seen, SignedOrder, Start, TrustFile, Verifiers, Waivers, hear,
-    rollback_signers,
+    BUNDLE_TYPE, CommitId, Heartbeat, KeylessIdentity, KeylessVerifier, MAX_BUNDLE_BYTES, OrderKind, PAYLOAD_TYPE,
+    Rollback, Seen, SignedOrder, Start, TrustFile, Verifiers, Waivers, hear, rollback_signers,
 };
 
 /// A bundle of an account over a message, as the stand-in reads it.
@@ -39,17 +38,7 @@ const TWO: [(&str, &str); 2] = [
 fn pending(more: &str) -> (World, CommitId, Vec<u8>) {
     let mut world = world(more, &TWO);
     let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
-    let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
-    let approval = Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: object.parents[0],
-        to_tree: object.tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    };
+    let approval = world.approval(step);
     (world, step, approval.payload())
 }
 

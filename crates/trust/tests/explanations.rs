@@ -7,8 +7,8 @@ mod memory;
 
 use memory::{World, at, path, person, policy, put_policy};
 use trust::{
-    Approval, CommitId, CommitObject, Decision, Judgement, NAMESPACE_APPROVAL, PathReasons, Start, StepReasons,
-    Verifiers, envelope, envelope_message, explain,
+    CommitId, Judgement, NAMESPACE_APPROVAL, PathReasons, Start, StepReasons, Verifiers, envelope, envelope_message,
+    explain,
 };
 
 const TWO: (&str, &str) = ("{role: security, threshold: 1}", "{role: security, threshold: 2}");
@@ -45,17 +45,7 @@ fn standing(reasons: &PathReasons) -> String {
 }
 
 fn approve(world: &mut World, step: CommitId, who: &str) {
-    let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
-    let approval = Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: object.parents[0],
-        to_tree: object.tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    };
+    let approval = world.approval(step);
     let payload = approval.payload();
     let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
     world.memory.notes.entry(step).or_default().push(envelope(&payload, &[(who, &signature)]).into_bytes());

@@ -7,8 +7,8 @@ mod memory;
 
 use memory::{World, at, person, policy};
 use trust::{
-    Approval, CommitObject, Decision, NAMESPACE_APPROVAL, NAMESPACE_HEARTBEAT, NAMESPACE_TRUST, Start, TrustFile,
-    Verifiers, envelope, envelope_message, judge,
+    NAMESPACE_APPROVAL, NAMESPACE_HEARTBEAT, NAMESPACE_TRUST, Start, TrustFile, Verifiers, envelope, envelope_message,
+    judge,
 };
 
 const TWO: (&str, &str) = ("{role: security, threshold: 1}", "{role: security, threshold: 2}");
@@ -33,17 +33,7 @@ fn tag(text: &str, who: &str) -> String {
 fn approval(text: &str, who: &str) -> String {
     let mut world = World::with(text);
     let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
-    let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
-    let approval = Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: object.parents[0],
-        to_tree: object.tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    };
+    let approval = world.approval(step);
     let payload = approval.payload();
     let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
     world.memory.notes.insert(step, vec![envelope(&payload, &[(who, &signature)]).into_bytes()]);

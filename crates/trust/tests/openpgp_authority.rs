@@ -9,10 +9,7 @@ mod support;
 use manifest::Digest;
 use memory::{Tree, World, at, code, config_map, path, person, policy, put_policy};
 use support::{Bench, gpg::Gpg};
-use trust::{
-    Approval, CommitId, CommitObject, Decision, SignatureCache, Start, TrustFile, envelope, envelope_message,
-    judge_with,
-};
+use trust::{CommitId, SignatureCache, Start, TrustFile, envelope, envelope_message, judge_with};
 
 const FILE: &str = ".writ/keys/bob.asc";
 
@@ -208,17 +205,7 @@ fn approved(bob: &Bob<'_>, edits: &[(&str, &str)], sign: impl FnOnce(&[u8]) -> S
 /// Alice's change of a policy, and bob's approval beside it.
 fn approve(world: &mut World, sign: impl FnOnce(&[u8]) -> String) -> CommitId {
     let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
-    let object = CommitObject::parse(step, world.memory.raw(&step)).unwrap();
-    let approval = Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: object.parents[0],
-        to_tree: object.tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    };
+    let approval = world.approval(step);
     let payload = approval.payload();
     let text = envelope(&payload, &[("bob", &sign(&envelope_message(&payload)))]);
     world.memory.notes.insert(step, vec![text.into_bytes()]);

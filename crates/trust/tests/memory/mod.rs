@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use manifest::{Digest, RepoPath};
 use sha2::{Digest as _, Sha256, Sha512};
 use trust::{
-    Change, CommitId, CommitObject, Entry, EntryMode, Fingerprint, Head, History, HistoryError, Introduction,
-    Judgement, KeylessVerifier, ObjectFormat, PublicKey, RootKeys, Start, TagId, TreeId, TrustRootSpec, Verifiers,
-    judge_with,
+    Approval, Change, CommitId, CommitObject, Decision, Entry, EntryMode, Fingerprint, Head, History, HistoryError,
+    Introduction, Judgement, KeylessVerifier, ObjectFormat, PublicKey, RootKeys, Start, TagId, TreeId, TrustRootSpec,
+    Verifiers, judge_with,
 };
 
 /// 2026-01-01T00:00:00Z, when the introduction is made.
@@ -316,6 +316,21 @@ pub fn config_map(name: &str, value: u32) -> String {
 impl World {
     pub fn new() -> Self {
         Self::with(&policy(1, &[]))
+    }
+
+    /// What an approval of a step says: under version 1 of the trust file, for an hour.
+    pub fn approval(&self, step: CommitId) -> Approval {
+        let object = CommitObject::parse(step, self.memory.raw(&step)).unwrap();
+        Approval {
+            repo_id: self.root.repo_id.clone(),
+            git_ref: self.root.r#ref.clone(),
+            from: object.parents[0],
+            to_tree: object.tree,
+            policy_version: 1,
+            expires: at(self.now + 3_600),
+            decision: Decision::Approve,
+            skipped: Vec::new(),
+        }
     }
 
     pub fn with(text: &str) -> Self {
