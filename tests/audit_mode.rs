@@ -94,3 +94,29 @@ fn audit_mode_tells_all_and_does_nothing() -> Test {
     story.then("the commit is rolled out, and the Deployment has one replica again.");
     story.end(&stage)
 }
+
+/// Nobody who can delete a TrustRoot has done by it what it said is not done.
+#[test]
+fn a_trust_root_that_is_deleted_keeps_its_mode_over_a_restart() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    set_mode(&stage, "Audit")?;
+    audited(&mut stage, "nothing is written")?;
+    let root = stage.view.namespace.clone();
+    stage.view.plane.kubectl(&["delete", "trustroot", &root])?;
+    stage.kill()?;
+    stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
+    stage.start()?;
+    stage.wait("the drift is told", |view| {
+        let sync = view.sync(SYNC)?;
+        for (kind, wanted) in [("Drifted", ("True", "Edited")), ("Enforced", ("False", "AuditMode"))] {
+            let (status, reason, message) = View::condition(&sync, kind);
+            ensure!((status, reason) == wanted, "{kind}={status} {reason}: {message}");
+        }
+        Ok(())
+    })?;
+    ensure!(stage.view.deployment("web")?["spec"]["replicas"] == 7, "it was reverted");
+    ensure!(stage.entries(&["--kind", "revert"])?.is_empty());
+    let alerts = stage.entries(&["--kind", "alert"])?;
+    ensure!(alerts.len() == 1, "{alerts:?}");
+    Ok(())
+}

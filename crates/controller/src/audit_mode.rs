@@ -27,8 +27,10 @@ pub(crate) const ENFORCED: &str = "Enforced";
 /// What the TrustRoot of a Sync says of doing what is decided.
 #[derive(Debug, Default)]
 pub(crate) struct Enforcement {
-    /// The mode that was seen last; `None` before the first time.
+    /// The mode that was told last; `None` before the first time.
     mode: Option<TrustMode>,
+    /// The TrustRoot of its source, as it was last.
+    pub(crate) root: Option<String>,
     /// That nothing is done.
     pub(crate) finding: Option<Finding>,
     /// What would be done by the verdict that is in force.
@@ -88,14 +90,24 @@ impl State {
         Some((self.roots.get(name)?.resource.spec.mode, name))
     }
 
-    /// The mode of a Sync's TrustRoot. Of one that is gone, the mode that it had: whoever removes what says that nothing is
-    /// done has nothing done by it.
+    /// The name of a Sync's TrustRoot, also when source and TrustRoot are gone.
+    fn root_name_of(&self, sync: &SyncRef) -> Option<&str> {
+        let now = self.source_of(sync).and_then(|(_, source)| source.obeyed.as_ref());
+        let now = now.map(|obeyed| &obeyed.trust_root_ref.name);
+        now.or_else(|| self.syncs.get(sync)?.enforcement.root.as_ref()).map(String::as_str)
+    }
+
+    /// The mode of a Sync's TrustRoot, if that is known. Of one that is gone, the mode that it had: whoever removes what says
+    /// that nothing is done has nothing done by it.
+    pub(crate) fn known_mode_of(&self, sync: &SyncRef) -> Option<TrustMode> {
+        let name = self.root_name_of(sync)?;
+        let now = self.roots.get(name).map(|root| root.resource.spec.mode);
+        now.or_else(|| self.modes.last(name))
+    }
+
+    /// The same. While it is not known nothing is done.
     pub(crate) fn mode_of(&self, sync: &SyncRef) -> TrustMode {
-        let source = self.source_key(sync);
-        let now = source.as_ref().and_then(|source| self.mode_now(source)).map(|(mode, _)| mode);
-        let seen = || self.syncs.get(sync).and_then(|state| state.enforcement.mode);
-        let last = || source.as_ref().and_then(|source| self.last_roots.get(source)).map(|root| root.mode);
-        now.or_else(seen).or_else(last).unwrap_or_default()
+        self.known_mode_of(sync).unwrap_or(TrustMode::Audit)
     }
 
     /// What becomes of drift of a Sync: what its spec says, and in mode Audit it is told at most.
@@ -114,13 +126,12 @@ impl State {
 
     /// Why a plan for this Sync is not made.
     pub(crate) fn audit_finding(&self, sync: &SyncRef, proposal: Option<&Proposal>) -> Finding {
-        let obeyed = self.source_key(sync).and_then(|source| self.sources.get(&source)?.obeyed.clone());
-        let root = obeyed.as_ref().map_or("", |spec| &spec.trust_root_ref.name);
-        audited(&format!("Sync {sync}"), root, proposal)
+        audited(&format!("Sync {sync}"), self.root_name_of(sync).unwrap_or_default(), proposal)
     }
 
     /// Notices what the TrustRoots say, and what changed since: the mode of each source and Sync.
     pub(crate) fn follow_modes(&mut self, now: Timestamp) {
+        self.log_modes(now);
         let sources: Vec<(Key, TrustMode)> =
             self.sources.keys().filter_map(|key| Some((key.clone(), self.mode_now(key)?.0))).collect();
         for (key, mode) in sources {
@@ -130,13 +141,17 @@ impl State {
             }
         }
         let changed = |(sync, state): (&SyncRef, &SyncState)| {
-            state.obeyed.as_ref()?;
-            let mode = self.mode_of(sync);
-            (state.enforcement.mode != Some(mode)).then(|| (sync.clone(), mode))
+            let (root, mode) = (self.root_name_of(sync)?, self.known_mode_of(sync)?);
+            let is_known = state.enforcement.mode == Some(mode) && state.enforcement.root.as_deref() == Some(root);
+            (!is_known).then(|| (sync.clone(), root.to_owned(), mode))
         };
-        let syncs: Vec<(SyncRef, TrustMode)> = self.syncs.iter().filter_map(changed).collect();
-        for (sync, mode) in syncs {
-            self.sync_mode(&sync, mode, now);
+        let syncs: Vec<(SyncRef, String, TrustMode)> = self.syncs.iter().filter_map(changed).collect();
+        for (sync, root, mode) in syncs {
+            let Some(state) = self.syncs.get_mut(&sync) else { continue };
+            state.enforcement.root = Some(root);
+            if state.enforcement.mode != Some(mode) {
+                self.sync_mode(&sync, mode, now);
+            }
         }
     }
 

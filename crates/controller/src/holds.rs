@@ -12,6 +12,7 @@ use manifest::Finding;
 use crate::{
     event::Event,
     journal::hold_body,
+    logged_modes::{self, LoggedModes},
     state::{Held, Resume, State},
 };
 
@@ -30,8 +31,14 @@ const MAX_FREE_OWNERS: usize = 6_000;
 /// What is held now, by owner (`kind namespace/name`).
 type Present = BTreeMap<String, Finding>;
 
-/// What the log says is held, by owner: the digest of the body of its newest hold.
-pub(crate) type Logged = BTreeMap<String, Hash>;
+/// What the log said at the start.
+#[derive(Debug, Default)]
+pub(crate) struct Logged {
+    /// What is held, by owner: the digest of the body of its newest hold.
+    holds: BTreeMap<String, Hash>,
+    /// The modes of the TrustRoots.
+    pub(crate) modes: LoggedModes,
+}
 
 /// What the log says is held, and whether it was asked.
 #[derive(Debug)]
@@ -184,7 +191,7 @@ fn namespace(owner: &str) -> &str {
 }
 
 impl State {
-    /// Asks the log, once after a start, what is held by it.
+    /// Asks the log, once after a start, what is held by it, and in which modes the TrustRoots were.
     pub(crate) fn ask_holds(&mut self) {
         if self.holds.read != Resume::Needed {
             return;
@@ -198,16 +205,23 @@ impl State {
     }
 
     /// What was held before the start.
-    pub(crate) fn holds_read(&mut self, outcome: Result<Logged, String>) {
+    pub(crate) fn holds_read(&mut self, outcome: Result<Logged, String>, now: Timestamp) {
         self.holds.read = Resume::Done;
-        let logged = outcome.unwrap_or_else(|why| {
-            tracing::error!(
-                why,
-                "what was held before the start cannot be read from the log; what is held now is logged again"
-            );
-            Logged::new()
-        });
-        self.holds.owners = logged.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
+        let Logged { holds, modes } = match outcome {
+            Ok(logged) => logged,
+            Err(why) => {
+                tracing::error!(
+                    why,
+                    "what was held before the start cannot be read from the log; what is held now is logged again, and \
+                     nothing is done by TrustRoots that are gone"
+                );
+                return;
+            }
+        };
+        self.holds.owners = holds.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
+        self.modes.read(modes);
+        self.follow_modes(now);
+        self.resume_syncs();
     }
 
     /// Writes what began or ended since the last turn.
@@ -257,19 +271,21 @@ fn lost(held: Option<&Held>) -> Option<&Finding> {
     held.filter(|held| held.revision.is_empty())?.findings.first()
 }
 
-/// What was held and not released, for all owners in one pass: 100,000 entries are read once, not once for each owner.
-fn logged(log: &Log) -> Result<Logged, LogError> {
-    let mut holds = Logged::new();
+/// What was held and not released, for all owners, and the newest modes: 100,000 entries are read in one pass, not once for
+/// each owner.
+pub(crate) fn logged(log: &Log) -> Result<Logged, LogError> {
+    let mut logged = Logged::default();
     for found in log.entries(0..log.len()) {
-        let entry = found?.entry;
-        let Some(owner) = entry.subject.get("owner") else { continue };
-        match (entry.kind, entry.body_digest()) {
-            (EntryKind::Hold, Some(digest)) => drop(holds.insert(owner.clone(), digest)),
-            (EntryKind::Release, _) => drop(holds.remove(owner)),
+        let found = found?;
+        logged.modes.extend(logged_modes::of_entry(&found));
+        let Some(owner) = found.entry.subject.get("owner") else { continue };
+        match (found.entry.kind, found.entry.body_digest()) {
+            (EntryKind::Hold, Some(digest)) => drop(logged.holds.insert(owner.clone(), digest)),
+            (EntryKind::Release, _) => drop(logged.holds.remove(owner)),
             _ => {}
         }
     }
-    Ok(holds)
+    Ok(logged)
 }
 
 #[cfg(test)]
@@ -428,8 +444,8 @@ mod tests {
         journal.superseded(Timestamp::UNIX_EPOCH, &other, "revision").unwrap();
         journal.release(Timestamp::UNIX_EPOCH, CONFIG, 0).unwrap();
         let started = || {
-            let logged = logged(journal.log()).unwrap();
-            let owners = logged.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
+            let holds = logged(journal.log()).unwrap().holds;
+            let owners = holds.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
             Holds { owners, ..Holds::default() }
         };
         assert!(turn(&mut started(), 0, &present(&[(WEB, "wait")])).is_empty());

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, ObjectRef};
 use plan::{ApprovedPlan, DriftReport, PlanOrigin, SyncRef, VerdictInputs};
 use serde_json::{Value, json};
-use trust::{AuthorizedCommit, TrustRootSpec};
+use trust::{AuthorizedCommit, TrustMode, TrustRootSpec};
 
-use crate::{refusals::Refused, released::Released, removal::Dropped};
+use crate::{logged_modes, refusals::Refused, released::Released, removal::Dropped};
 
 /// The most bytes of differences in one body: half of what the log takes, the other half for 10,000
 /// objects by name and digest at 400 bytes each. Beyond it fields are counted, not listed.
@@ -311,6 +311,15 @@ impl Journal {
         let mut entry = entry(EntryKind::Release, now, [("owner", owner)]);
         count_suppressed(&mut entry, suppressed);
         self.log.append(&entry, None, None, Durability::Grouped)
+    }
+
+    /// A TrustRoot is in another mode than the log has.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn mode(&self, now: Timestamp, root: &str, mode: TrustMode) -> Result<Receipt, LogError> {
+        let subject = [("trustRoot", root), ("mode", logged_modes::name(mode))];
+        self.log.append(&entry(EntryKind::Alert, now, subject), None, None, Durability::Grouped)
     }
 
     /// Trust or policy moved on between a verdict and its entry: nothing was sent. On disk when this

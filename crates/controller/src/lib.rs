@@ -61,6 +61,7 @@ mod keyless_metrics;
 mod keyless_refresh;
 mod kinds;
 mod live;
+mod logged_modes;
 mod logged_refusal;
 #[cfg(test)]
 mod lost_roots_tests;

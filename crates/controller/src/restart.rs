@@ -299,6 +299,10 @@ impl State {
             // A GitSource that is gone keeps nothing from being healed.
             None => None,
         };
+        if !self.modes.is_read() && self.root_of(&source).is_none() {
+            // Whether anything is to be done by a TrustRoot that is not there, the log has to say first.
+            return;
+        }
         let (root, Some(job)) = (self.root_or_last(&source), self.render_job(sync)) else { return };
         let obeyed = self.sources.get(&source).and_then(|source| source.obeyed.as_ref());
         let root_name = obeyed.map(|obeyed| obeyed.trust_root_ref.name.clone());
@@ -360,6 +364,7 @@ impl State {
         let current = self.current(sync).or(resumed.current);
         let Some(state) = self.syncs.get_mut(sync) else { return };
         state.resume = Resume::Done;
+        state.enforcement.root = state.enforcement.root.take().or(resumed.root_name);
         state.last_current = current;
         state.logged_spec = resumed.spec;
         state.advance = resumed.advance;

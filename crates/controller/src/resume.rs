@@ -84,6 +84,8 @@ pub(crate) struct ResumedSync {
     pub current: Option<Current>,
     /// The candidate that was refused last, if nothing was accepted since.
     pub refused: Option<Held>,
+    /// Name of the TrustRoot, whether it and the GitSource are there or not.
+    pub root_name: Option<String>,
 }
 
 /// What a command says where the name of the TrustRoot belongs and it is not known.
@@ -252,18 +254,38 @@ fn acted_on(log: &Log, name: &str, wanted: impl Fn(&Indexed) -> bool) -> Result<
     Ok(newest.filter(wanted).or(acted_on))
 }
 
+/// The TrustRoot of a Sync and its name: those that its source was accepted under last, where they are not there any more.
+fn trust_root(
+    journal: &Journal,
+    question: &SyncQuestion,
+) -> Result<(Option<Arc<TrustRootSpec>>, Option<String>), Finding> {
+    let SyncQuestion { root, root_name, source, .. } = question;
+    if let (Some(root), Some(name)) = (root, root_name) {
+        return Ok((Some(root.clone()), Some(name.clone())));
+    }
+    let logged = obeyed_source(journal, source)?.map(|obeyed| (obeyed.root, obeyed.spec.trust_root_ref.name));
+    let (logged_root, logged_name) = logged.unzip();
+    Ok((root.clone().or_else(|| logged_root.map(Arc::new)), root_name.clone().or(logged_name)))
+}
+
 /// Reads what the log knows of a Sync and renders it again.
 ///
 /// # Errors
 /// W407 when accepted state was lost: the log knows none although the status shows one, or the
 /// mirror no longer has it.
 pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) -> Result<ResumedSync, Finding> {
+    let (root, root_name) = trust_root(journal, question)?;
+    Ok(ResumedSync { root_name, ..sync_under(journal, job, question, root)? })
+}
+
+fn sync_under(
+    journal: &Journal,
+    job: &SyncJob,
+    question: &SyncQuestion,
+    root: Option<Arc<TrustRootSpec>>,
+) -> Result<ResumedSync, Finding> {
     let name = format!("Sync {}", job.sync);
     let owner = Owner { name: &name, root: question.root_name.as_deref().unwrap_or(NO_ROOT) };
-    let root = match &question.root {
-        Some(root) => Some(root.clone()),
-        None => obeyed_source(journal, &question.source)?.map(|obeyed| Arc::new(obeyed.root)),
-    };
     let found = newest_of_sync(journal.log(), &job.sync)?;
     let refused = refusal(journal.log(), &name, found.as_ref().map(|found| found.index));
     let Some(found) = found else {
@@ -330,8 +352,8 @@ pub(crate) fn sync(journal: &Journal, job: &SyncJob, question: &SyncQuestion) ->
     let advance = plan.map(|plan| (plan, found.index));
     let is_applied = applied.as_ref().is_some_and(|applied: &Arc<DesiredState>| applied.commit().id() == commit.id());
     let interrupted = (!is_applied && !met_others).then(|| accepted.clone());
-    let accepted = Some(accepted);
-    Ok(ResumedSync { accepted, applied, partial, interrupted, missing, spec, advance, current, refused, rolled_back })
+    let states = ResumedSync { accepted: Some(accepted), applied, partial, interrupted, ..ResumedSync::default() };
+    Ok(ResumedSync { missing, spec, advance, current, refused, rolled_back, ..states })
 }
 
 /// Whether this code says that an object is somebody else's.

@@ -26,6 +26,7 @@ use crate::{
     journal::Journal,
     kinds::Kinds,
     live::LiveTable,
+    logged_modes::Modes,
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
@@ -223,6 +224,7 @@ fn new_state(
         expected_busy: Arc::default(),
         reporter,
         holds: Holds::default(),
+        modes: Modes::default(),
         log_problem: None,
     }
 }
@@ -322,7 +324,7 @@ impl State {
             Event::Remembered { sync, result } => self.remembered(&sync, result),
             Event::InventoryKept { sync, inventory, result } => self.inventory_kept(&sync, inventory, result),
             Event::RemovalsRead(outcome) => self.removals_read(outcome),
-            Event::HoldsRead(outcome) => self.holds_read(outcome),
+            Event::HoldsRead(outcome) => self.holds_read(outcome, now),
             Event::RemovalPrepared { sync, trailer } => self.removal_prepared(&sync, trailer, now),
             Event::LogRoom { room } => self.log_room(room),
             Event::MirrorsSwept(result) => self.mirrors_swept(result),

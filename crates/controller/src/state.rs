@@ -27,6 +27,7 @@ use crate::{
     keyless_refresh::Refresh,
     kinds::Kinds,
     live::LiveTable,
+    logged_modes::Modes,
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
@@ -456,6 +457,8 @@ pub(crate) struct State {
     pub reporter: Reporter,
     /// What the log says is held.
     pub(crate) holds: Holds,
+    /// The modes of TrustRoots, those that are gone included.
+    pub(crate) modes: Modes,
     /// The log takes no more entries.
     pub log_problem: Option<Finding>,
 }

@@ -255,8 +255,10 @@ fn a_sync_whose_source_is_gone_is_resumed_from_the_log_alone() {
     let mut shop = Shop::new();
     let verified = shop.change(&[("shop/a.yaml", config_map("a", "v"))]);
     shop.advance(&verified, Discovery::default());
-    let resumed = shop.resume(Discovery::default(), &SyncQuestion { root: None, verified: None, ..shop.question() });
+    let gone = SyncQuestion { root: None, root_name: None, verified: None, ..shop.question() };
+    let resumed = shop.resume(Discovery::default(), &gone);
     assert_eq!(names(resumed.accepted.as_ref()), ["a"]);
+    assert_eq!(resumed.root_name.as_deref(), Some("main"), "whose mode is in force");
     let current = resumed.current.unwrap();
     assert_eq!(current.trust_digest, verified.commit.trust_digest());
     assert_eq!(current.policy_digest, verified.policies.digest());
