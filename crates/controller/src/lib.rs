@@ -87,6 +87,8 @@ mod report;
 mod requests;
 mod resources;
 mod restart;
+#[cfg(test)]
+mod restart_tests;
 mod resume;
 mod revert_counts;
 mod revert_failures;

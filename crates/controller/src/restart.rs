@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use manifest::{Finding, ObjectRef};
 use plan::{INSTANCE_LABEL, InstanceId, SyncRef, SyncSpec};
 use tokio::sync::OnceCell;
-use trust::{TrustCode, TrustRootSpec};
+use trust::{SignatureCache, TrustCode, TrustRootSpec};
 
 use crate::{
     archives::Stores,
@@ -24,7 +24,7 @@ use crate::{
     journal::Journal,
     refusals::Refused,
     resources::finding,
-    resume::{self, ResumedSource},
+    resume::{self, ResumedSource, Under},
     state::{Dirty, Held, Key, Resume, State},
     sync_gate::SyncJob,
 };
@@ -41,6 +41,7 @@ struct SourceResumption {
     journal: Journal,
     key: Key,
     root: Arc<TrustRootSpec>,
+    signatures: Arc<SignatureCache>,
     root_name: String,
     mirror: PathBuf,
     archive: Archive,
@@ -49,7 +50,8 @@ struct SourceResumption {
 
 impl SourceResumption {
     async fn run(self) -> Result<Box<ResumedSource>, Finding> {
-        let Self { cluster, instance, unmarked, journal, key, root, root_name, mirror, archive, known } = self;
+        let Self { cluster, instance, unmarked, journal, key, root, signatures, root_name, mirror, archive, known } =
+            self;
         let name = format!("GitSource {key}");
         let owner = Owner { name: &name, root: &root_name };
         let log = journal.clone();
@@ -61,7 +63,8 @@ impl SourceResumption {
         let vouching = root_name.clone();
         let resumed = move || {
             let stores = Stores { mirror: &mirror, archive: Some(&archive) };
-            resume::source(&journal, &key, &root, stores, known.as_deref(), &vouching, Timestamp::now()).map(Box::new)
+            let under = Under { root: &root, signatures: &signatures };
+            resume::source(&journal, &key, under, stores, known.as_deref(), &vouching, Timestamp::now()).map(Box::new)
         };
         blocking(&name, resumed).await
     }
@@ -106,10 +109,9 @@ impl State {
         let (mirror, archive) = (self.mirror_of(key), self.archive_of(key));
         let Some(source) = self.sources.get_mut(key) else { return };
         source.resume = Resume::Running;
-        let known = self
-            .roots
-            .get(&spec.trust_root_ref.name)
-            .and_then(|root| root.resource.status.as_ref()?.accepted_revision.clone());
+        let present = self.roots.get(&spec.trust_root_ref.name);
+        let known = present.and_then(|root| root.resource.status.as_ref()?.accepted_revision.clone());
+        let signatures = present.map(|root| Arc::clone(&root.signatures)).unwrap_or_default();
         let task = SourceResumption {
             cluster: self.cluster.clone(),
             instance: self.options.instance.clone(),
@@ -117,6 +119,7 @@ impl State {
             journal: self.journal.clone(),
             key: key.clone(),
             root,
+            signatures,
             root_name: spec.trust_root_ref.name.clone(),
             mirror,
             archive,

@@ -31,7 +31,7 @@ use crate::{
 
 use since_applied::{Since, since_applied};
 
-pub(crate) use in_force::{pin, read_floor};
+pub(crate) use in_force::{Under, pin, read_floor};
 pub(crate) use rollback::{RollbackEntry, accepted_before, rollback_with};
 
 /// What the log knows of a source.
@@ -115,12 +115,13 @@ pub(crate) struct SyncQuestion {
 pub(crate) fn source(
     journal: &Journal,
     source: &Key,
-    root: &TrustRootSpec,
+    under: Under<'_>,
     stores: Stores<'_>,
     known: Option<&str>,
     root_name: &str,
     now: Timestamp,
 ) -> Result<ResumedSource, Finding> {
+    let root = under.root;
     let Some(found) = newest(journal, root)? else {
         return match (known, root.resume_from) {
             (Some(revision), None) => {
@@ -130,16 +131,16 @@ pub(crate) fn source(
         };
     };
     let floor = prove(journal, &found, root)?;
-    let under = obeyed(journal, &found)?.map(|obeyed| obeyed.root);
+    let obeyed_under = obeyed(journal, &found)?.map(|obeyed| obeyed.root);
     let overrides = break_glass::overrides(journal, root)?;
     // Without a mirror the floor stands all the same; the history is fetched again.
-    let (verified, problem) = match read_floor(stores, root, &floor, &overrides, now) {
+    let (verified, problem) = match read_floor(stores, under, &floor, &overrides, now) {
         Ok(verified) => (Some(verified), None),
         Err(finding) => (None, Some(finding)),
     };
     let after = newest_of_source(journal, source)?.map(|found| found.index);
     let refused = refusal(journal.log(), &format!("GitSource {source}"), after);
-    Ok(ResumedSource { floor: Some(floor), root: under, verified, problem, refused, overrides })
+    Ok(ResumedSource { floor: Some(floor), root: obeyed_under, verified, problem, refused, overrides })
 }
 
 /// The Syncs that accepted commits removed and whose objects are not gone yet.

@@ -20,7 +20,7 @@ use crate::{
     freshness::Listened,
     journal::{AcceptedHead, Journal},
     resources::finding,
-    resume,
+    resume::{self, Under},
     source_gate::{self, InForce, SourceJob, SourceOutcome, Verified},
     source_remote::{KeptRemote, remote},
     source_turns::Turns,
@@ -149,7 +149,8 @@ fn gate(
         match job.in_force {
             InForce::Lost => {
                 let stores = Stores { mirror: &job.mirror, archive: None };
-                answer.restored = Some(resume::read_floor(stores, &job.root, floor, &job.overrides, now));
+                let under = Under { root: &job.root, signatures: &job.signatures };
+                answer.restored = Some(resume::read_floor(stores, under, floor, &job.overrides, now));
             }
             // The mirror may have been removed and fetched anew: what is refused must not be all that keeps it there.
             InForce::Known => {

@@ -22,7 +22,7 @@ use crate::{
     floor::Floors,
     journal::Journal,
     metrics::Metrics,
-    resume,
+    resume::{self, Under},
     source_gate::{InForce, Judged, LastJudged, SourceJob, SourceOutcome, verdict},
     source_run::{Recorded, record},
     source_turns::{MAX_GATES_OF_NAMESPACE, Turns},
@@ -36,7 +36,7 @@ pub(crate) struct World {
     pub(crate) repo: SignedRepo,
     pub(crate) root: Arc<TrustRootSpec>,
     pub(crate) journal: Journal,
-    signatures: Arc<SignatureCache>,
+    pub(crate) signatures: Arc<SignatureCache>,
     state: TempDir,
 }
 
@@ -170,7 +170,8 @@ impl World {
     pub(crate) fn resume(&self, source: &str, known: Option<&str>) -> Result<resume::ResumedSource, manifest::Finding> {
         let (mirror, archive) = (self.mirror(source), self.archive(source));
         let stores = Stores { mirror: &mirror, archive: Some(&archive) };
-        resume::source(&self.journal, &key(source), &self.root, stores, known, "prod", Timestamp::now())
+        let under = Under { root: &self.root, signatures: &self.signatures };
+        resume::source(&self.journal, &key(source), under, stores, known, "prod", Timestamp::now())
     }
 }
 
@@ -289,7 +290,7 @@ fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
     assert_eq!(code(&outcome), "W301");
     let restored = resume::read_floor(
         Stores { mirror: &world.mirror("a"), archive: None },
-        &world.root,
+        Under { root: &world.root, signatures: &world.signatures },
         &floor,
         &Overrides::default(),
         Timestamp::now(),
