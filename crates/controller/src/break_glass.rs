@@ -17,7 +17,7 @@ use trust::{
 };
 
 use crate::{
-    break_glass_orders::{Answer, BreakGlassState, any_fresh, judged_about, tell_crowded},
+    break_glass_orders::{Answer, BreakGlassState, any_fresh, tell_crowded},
     code::ControllerCode,
     conditions::Verdict,
     journal::Journal,
@@ -359,7 +359,9 @@ impl State {
             Ok(order) => Ok(order.expired(now).is_none()),
             Err(error) => Err(error.to_string()),
         };
-        self.break_glasses.insert(key.clone(), BreakGlassState::new(resource, first_seen, bytes));
+        let mut order = BreakGlassState::new(resource, first_seen, bytes);
+        self.sift_order(&key, &mut order, now);
+        self.break_glasses.insert(key.clone(), order);
         match may_count {
             Ok(true) => {
                 if let Some(source) = self.sources.get_mut(&source) {
@@ -374,11 +376,6 @@ impl State {
             }
         }
         self.dirty.insert(Dirty::BreakGlass(key));
-    }
-
-    /// The orders about a source that can be read, as many as are judged.
-    pub(crate) fn orders_about(&self, source: &Key) -> Vec<GateOrder> {
-        judged_about(&self.break_glasses, source, Timestamp::now())
     }
 
     /// A commit was let through, and is in the log.

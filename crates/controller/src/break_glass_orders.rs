@@ -1,23 +1,30 @@
 //! Which orders to break the glass are judged with a head. Anybody with the right to make objects may write orders, and each
-//! is judged with every new head: no more of them than people need.
+//! is judged with every new head: no more of them than people need. Those that cannot be good by what they say themselves
+//! take no place from the others, and of the others the oldest and the newest come first: who names the keys of those who
+//! may, without having them, keeps an order waiting only as long as he goes on writing.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use cluster::crd;
 use jiff::Timestamp;
-use manifest::{Finding, shell_quote};
+use manifest::{Digest, Finding, shell_quote};
+use trust::{Seen, TrustFile, TrustRootSpec};
 
 use crate::{
     break_glass::GateOrder,
     code::ControllerCode,
     order_room::{Kept, in_namespace, no_room},
     resources::finding,
-    state::Key,
+    state::{Key, State},
 };
 
 /// Most orders about one GitSource that are judged with a head: a good one is enough, and a dozen may be left from earlier
 /// ones. At 16 signatures each they are 256 verifications, of less than 1 ms.
 const MAX_ORDERS: usize = 16;
+/// The rank of an order that was not judged yet and could be good.
+const FRESH: u8 = 1;
+/// What is added to the rank of one that cannot be good.
+const CANNOT_BE_GOOD: u8 = 2;
 /// The condition of an order.
 pub(crate) const READY: &str = "Ready";
 /// Its reason while a good order is not needed.
@@ -52,11 +59,30 @@ pub(crate) struct BreakGlassState {
     bytes: usize,
     /// Its time is over: it is judged no more.
     is_over: bool,
+    /// Whether it could be good, by the trust of this digest.
+    sifted: Option<(Digest, bool)>,
 }
 
 impl BreakGlassState {
     pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp, bytes: usize) -> Self {
-        Self { resource, answer: Answer::Pending, first_seen, bytes, is_over: false }
+        Self { resource, answer: Answer::Pending, first_seen, bytes, is_over: false, sifted: None }
+    }
+
+    /// Looks whether it could be good, by the trust in force. Verifies nothing.
+    pub(crate) fn sift(&mut self, key: &Key, repo_id: &str, trust: &TrustFile, now: Timestamp) {
+        let by = Digest::of_parts([repo_id.as_bytes(), trust.digest().as_bytes()]);
+        if self.sifted.is_none_or(|(known, _)| known != by) {
+            let seen = Seen { first: self.first_seen, now };
+            let could = self.order(key).is_some_and(|GateOrder { order, signatures, .. }| {
+                order.could_be_good(&signatures, trust, repo_id, seen)
+            });
+            self.sifted = Some((by, could));
+        }
+    }
+
+    /// Whether it could be good, as far as that is known.
+    fn could_be_good(&self) -> bool {
+        self.sifted.is_none_or(|(_, could)| could)
     }
 
     /// Whether it was not judged yet.
@@ -106,13 +132,14 @@ impl BreakGlassState {
     }
 
     /// Good ones first; then what was not judged yet, as it came; then what was refused, the newest first: it may be about a
-    /// head that is still to come.
+    /// head that is still to come. What cannot be good comes after all that.
     fn rank(&self) -> (u8, Timestamp, Reverse<Timestamp>) {
         let none = Timestamp::UNIX_EPOCH;
+        let after = if self.could_be_good() { 0 } else { CANNOT_BE_GOOD };
         match self.answer {
             Answer::Good => (0, self.first_seen, Reverse(none)),
-            Answer::Pending | Answer::Crowded(_) => (1, self.first_seen, Reverse(none)),
-            Answer::Refused(_) | Answer::Ended(_) | Answer::Expired(_) => (2, none, Reverse(self.first_seen)),
+            Answer::Pending | Answer::Crowded(_) => (FRESH + after, self.first_seen, Reverse(none)),
+            Answer::Refused(_) | Answer::Ended(_) | Answer::Expired(_) => (2 + after, none, Reverse(self.first_seen)),
         }
     }
 
@@ -145,7 +172,8 @@ impl Kept for BreakGlassState {
     fn spent(&self) -> Option<(u8, Timestamp)> {
         match self.answer {
             _ if self.is_over => Some((0, self.first_seen)),
-            Answer::Refused(_) => Some((1, self.first_seen)),
+            Answer::Pending | Answer::Crowded(_) if !self.could_be_good() => Some((1, self.first_seen)),
+            Answer::Refused(_) => Some((2, self.first_seen)),
             _ => None,
         }
     }
@@ -158,12 +186,37 @@ pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key
     let readable = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?)));
     let mut readable: Vec<_> = readable.filter(|(_, order)| order.order.expired(now).is_none()).collect();
     readable.sort_by(|(one, of_one), (other, of_other)| (one, &of_one.key).cmp(&(other, &of_other.key)));
+    let fresh = |(rank, _): &((u8, Timestamp, Reverse<Timestamp>), GateOrder)| rank.0 == FRESH;
+    let begin = readable.iter().position(fresh).unwrap_or(readable.len());
+    let end = readable.iter().rposition(fresh).map_or(begin, |last| last.saturating_add(1));
+    // If there are more than the good ones leave places for, the newest take half of these.
+    let places = MAX_ORDERS.saturating_sub(begin);
+    let newest = if end.saturating_sub(begin) > places { places / 2 } else { 0 };
+    if let Some(fresh) = readable.get_mut(begin..end) {
+        fresh.rotate_right(newest);
+    }
     readable.into_iter().take(MAX_ORDERS).map(|(_, order)| order).collect()
 }
 
-/// Whether orders about a source wait that were not judged yet.
+/// Whether orders about a source wait that were not judged yet and could be good.
 pub(crate) fn any_fresh(orders: &BTreeMap<Key, BreakGlassState>, source: &Key) -> bool {
-    in_namespace(orders, &source.namespace).any(|(key, order)| order.is_about(key, source) && order.is_fresh())
+    let waits = |order: &BreakGlassState| order.is_fresh() && order.could_be_good();
+    in_namespace(orders, &source.namespace).any(|(key, order)| order.is_about(key, source) && waits(order))
+}
+
+/// Looks which orders about a source could be good, by the trust in force.
+pub(crate) fn sift(
+    orders: &mut BTreeMap<Key, BreakGlassState>,
+    source: &Key,
+    repo_id: &str,
+    trust: &TrustFile,
+    now: Timestamp,
+) {
+    let first = Key { namespace: source.namespace.clone(), name: String::new() };
+    let beside = orders.range_mut(first..).take_while(|(key, _)| key.namespace == source.namespace);
+    for (key, order) in beside.filter(|(key, order)| order.is_about(key, source)) {
+        order.sift(key, repo_id, trust, now);
+    }
 }
 
 /// Says of those that are not judged with the next head either that there are too many; returns which, if that is news.
@@ -184,12 +237,40 @@ pub(crate) fn tell_crowded(orders: &mut BTreeMap<Key, BreakGlassState>, source: 
     told
 }
 
+impl State {
+    /// The orders about a source that can be read, as many as are judged.
+    pub(crate) fn orders_about(&mut self, source: &Key) -> Vec<GateOrder> {
+        let now = Timestamp::now();
+        if let Some((root, trust)) = self.trust_of(source) {
+            sift(&mut self.break_glasses, source, &root.repo_id, &trust, now);
+        }
+        judged_about(&self.break_glasses, source, now)
+    }
+
+    /// The trust in force for a source.
+    fn trust_of(&self, source: &Key) -> Option<(Arc<TrustRootSpec>, Arc<TrustFile>)> {
+        let verified = self.sources.get(source)?.verified.as_ref()?;
+        Some((self.root_of(source)?, Arc::clone(&verified.trust_file)))
+    }
+
+    /// Looks whether an order could be good that is not kept yet.
+    pub(crate) fn sift_order(&self, key: &Key, order: &mut BreakGlassState, now: Timestamp) {
+        let source = Key { namespace: key.namespace.clone(), name: order.resource.spec.source.clone() };
+        if let Some((root, trust)) = self.trust_of(&source) {
+            order.sift(key, &root.repo_id, &trust, now);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use testkit::{KeyType, Keys, SigningKey};
+    use trust::NAMESPACE_BREAK_GLASS;
+
     use super::*;
 
     fn key(number: usize) -> Key {
-        Key { namespace: "shop".to_owned(), name: format!("order-{number:02}") }
+        Key { namespace: "shop".to_owned(), name: format!("order-{number:04}") }
     }
 
     /// Orders about a source, each made a second after the one before.
@@ -231,17 +312,20 @@ mod tests {
                 orders.get_mut(&key).unwrap().answer = Answer::Refused(Box::new(junk));
             }
         };
-        assert_eq!(judged(&orders), keys(0..16));
-        assert_eq!(tell_crowded(&mut orders, &source("config"), Timestamp::UNIX_EPOCH), keys(16..35));
+        let of_both_ends = |old: std::ops::Range<usize>, new| [keys(new), keys(old)].concat();
+        assert_eq!(judged(&orders), of_both_ends(0..8, 27..35));
+        assert_eq!(tell_crowded(&mut orders, &source("config"), Timestamp::UNIX_EPOCH), keys(8..27));
         let Answer::Crowded(told) = &orders[&key(16)].answer else { panic!("it is not told") };
         assert_eq!(
             (told.code.code, told.found.as_str()),
             ("W702", "16 other orders about the GitSource are judged first")
         );
         assert!(tell_crowded(&mut orders, &source("config"), Timestamp::UNIX_EPOCH).is_empty());
-        refuse(&mut orders, keys(0..16));
+        refuse(&mut orders, of_both_ends(0..8, 27..35));
         assert!(any_fresh(&orders, &source("config")) && !any_fresh(&orders, &source("other")));
-        assert_eq!(judged(&orders), keys(16..32));
+        assert_eq!(judged(&orders), of_both_ends(8..16, 19..27));
+        refuse(&mut orders, of_both_ends(8..16, 19..27));
+        assert_eq!(judged(&orders)[..3], keys(16..19));
         refuse(&mut orders, keys(16..32));
         orders.get_mut(&key(3)).unwrap().answer = Answer::Good;
         refuse(&mut orders, keys(32..35));
@@ -253,6 +337,62 @@ mod tests {
         expected.extend(keys(20..32).into_iter().rev());
         assert_eq!(judged(&orders), expected);
         assert!(judged_about(&orders, &source("other"), Timestamp::UNIX_EPOCH).is_empty());
+    }
+
+    /// Turns until this order is judged, each of which refuses what it judges; none of more than a dozen.
+    fn turns_until(orders: &mut BTreeMap<Key, BreakGlassState>, wanted: &Key, trust: &TrustFile) -> Option<usize> {
+        let (source, now) = (source("config"), Timestamp::UNIX_EPOCH);
+        (1..=12).find(|_| {
+            sift(orders, &source, "urn:shop", trust, now);
+            let judged = judged_about(orders, &source, now);
+            for one in &judged {
+                let junk = finding(ControllerCode::A142, "BreakGlass shop/one", "nobody signed it", "a signature");
+                orders.get_mut(&one.key).unwrap().answer = Answer::Refused(Box::new(junk));
+            }
+            judged.iter().any(|one| one.key == *wanted)
+        })
+    }
+
+    #[test]
+    fn junk_takes_no_turn_from_an_order_that_could_be_good() {
+        let keys = Keys::new().unwrap();
+        let [root, stranger] = ["root", "kim"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let file = testkit::TrustFile::team("urn:shop", &root, &root, &root).text();
+        let trust = TrustFile::parse(file.as_bytes()).unwrap();
+        let signature = |signer: &SigningKey| signer.sign(NAMESPACE_BREAK_GLASS, b"another order").unwrap();
+        let (forged, unknown) = (signature(&root), signature(&stranger));
+        // A thousand orders, and in the middle of them one that names the key of who may; the others do what `edit` does.
+        let wanted = key(500);
+        let flood = |edit: &dyn Fn(&mut crd::BreakGlassSpec)| {
+            let mut orders = orders(1_001);
+            for (key, order) in &mut orders {
+                let spec = &mut order.resource.spec;
+                spec.not_after = "1970-01-01T01:00:00Z".to_owned();
+                spec.signatures = vec![crd::DetachedSignature { principal: "root".to_owned(), signature: forged.clone() }];
+                if *key != wanted {
+                    edit(spec);
+                }
+            }
+            orders
+        };
+        let unsigned = |spec: &mut crd::BreakGlassSpec| spec.signatures.clear();
+        let by_nobody = |spec: &mut crd::BreakGlassSpec| spec.signatures[0].signature.clone_from(&unknown);
+        let of_another = |spec: &mut crd::BreakGlassSpec| spec.repo_id = "urn:other".to_owned();
+        let unread = |spec: &mut crd::BreakGlassSpec| spec.commit = "main".to_owned();
+        for edit in [&unsigned as &dyn Fn(&mut crd::BreakGlassSpec), &by_nobody, &of_another, &unread] {
+            let mut orders = flood(edit);
+            assert_eq!(turns_until(&mut orders, &wanted, &trust), Some(1));
+            // Junk has nobody hurry, and gives its room to what is new; what could be good does not.
+            assert!(!any_fresh(&orders, &source("config")));
+            let kept: Vec<bool> = orders.values().map(|order| order.spent().is_none()).collect();
+            assert!(!kept.contains(&true), "all others are spent");
+        }
+        // Who names the key of who may is judged as well: of a thousand that were there before, none delays the newest.
+        let mut orders = flood(&|_| ());
+        let newest = key(1_000);
+        assert_eq!(turns_until(&mut orders, &newest, &trust), Some(1));
+        assert!(any_fresh(&orders, &source("config")));
+        assert!(orders[&wanted].spent().is_none());
     }
 
     /// What its condition is when the time of an order is over, and that it is news once.

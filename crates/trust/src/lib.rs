@@ -5,6 +5,7 @@
 
 mod approval;
 mod armor;
+mod claimed_signers;
 mod code;
 mod commit_headers;
 mod commit_id;

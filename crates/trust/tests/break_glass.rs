@@ -434,3 +434,31 @@ fn an_order_is_judged_with_what_its_head_stands_on() {
         Waivers { before: BTreeMap::new(), head: Some(obeyed(&world, head, world.introduction, &["alice", "erin"])) };
     assert_eq!(waiving(&world, &Start::Accepted(world.introduction), head, &waivers), "ok W302");
 }
+
+/// What can be told of an order without verifying anything: what cannot be good, and never that it is.
+#[test]
+fn an_order_that_cannot_be_good_is_told_by_what_it_says() {
+    let mut world = World::new();
+    let head = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    let trust = trust::TrustFile::of_commit(&world.memory, &world.introduction).unwrap();
+    let seen = Seen { first: at(world.now), now: at(world.now) };
+    let could = |by: &[&str], edit: &dyn Fn(&mut SignedOrder)| {
+        let mut order = order(&world, head);
+        edit(&mut order);
+        let signatures: Vec<String> =
+            by.iter().map(|who| person(who).sign(NAMESPACE_BREAK_GLASS, &order.payload())).collect();
+        order.could_be_good(&signatures, &trust, "urn:writ:test", seen)
+    };
+    assert!(could(&["alice", "dave"], &|_| ()) && could(&["mallory", "dave", "alice"], &|_| ()));
+    for by in [&[][..], &["mallory"], &["alice"], &["alice", "alice"], &["bob", "carol"]] {
+        assert!(!could(by, &|_| ()), "{by:?}");
+    }
+    let by = ["alice", "dave"];
+    assert!(!could(&by, &|order| order.repo_id = "urn:writ:other".to_owned()));
+    assert!(!could(&by, &|order| order.not_after = at(world.now + 5 * 3_600)));
+    // Whoever names their keys without having them is not told from them.
+    let others: Vec<String> = by.iter().map(|who| person(who).sign(NAMESPACE_APPROVAL, b"other")).collect();
+    assert!(order(&world, head).could_be_good(&others, &trust, "urn:writ:test", seen));
+    let junk = ["{}", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----", ""].map(str::to_owned);
+    assert!(!order(&world, head).could_be_good(&junk, &trust, "urn:writ:test", seen));
+}
