@@ -368,7 +368,8 @@ mod tests {
             for (key, order) in &mut orders {
                 let spec = &mut order.resource.spec;
                 spec.not_after = "1970-01-01T01:00:00Z".to_owned();
-                spec.signatures = vec![crd::DetachedSignature { principal: "root".to_owned(), signature: forged.clone() }];
+                spec.signatures =
+                    vec![crd::DetachedSignature { principal: "root".to_owned(), signature: forged.clone() }];
                 if *key != wanted {
                     edit(spec);
                 }

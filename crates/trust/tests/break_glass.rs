@@ -462,3 +462,21 @@ fn an_order_that_cannot_be_good_is_told_by_what_it_says() {
     let junk = ["{}", "-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----", ""].map(str::to_owned);
     assert!(!order(&world, head).could_be_good(&junk, &trust, "urn:writ:test", seen));
 }
+
+/// A key counts for nothing before its window begins, and for an order that is made anew in it.
+#[test]
+fn an_order_is_signed_with_keys_that_are_in_force() {
+    let erin = person("erin").public();
+    let begins = |when: i64| {
+        let keys = (format!("ssh: \"{erin}\""), format!("ssh: \"{erin}\", notBefore: \"{}\"", at(when)));
+        let mut world =
+            World::with(&policy(1, &[(&keys.0, &keys.1), ("root: [alice, dave]", "root: [alice, dave, erin]")]));
+        let head = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+        ordered(&world, head, &["alice", "erin"], |_| ())
+    };
+    let now = World::new().now;
+    check(&begins(now), "ok alice erin");
+    let early = begins(now + 1);
+    check(&early, "W702: to order it: 1 of 2 for .writ/trust.yaml (alice)");
+    assert!(early.contains(" of erin begins "), "{early}");
+}

@@ -74,8 +74,8 @@ pub fn judge_rollback(
 /// Who signed a rollback with a key in force. Anybody may write an order: this is what tells cheaply that it is none.
 ///
 /// # Errors
-/// W703 it is about something else, too early or over · W302 nobody signed it. Neither passes while trust stays as it is, unless
-/// a key is in force later only: such an order is made anew.
+/// W703 it is about something else, too early or over · W302 nobody signed it. Neither passes while trust stays as it is. An order
+/// that was signed before the window of its key began is made anew, as a commit is.
 pub fn rollback_signers(
     history: &dyn History,
     root: &TrustRootSpec,
