@@ -55,7 +55,7 @@ manifest::codes! {
         },
         /// Key or digest is weaker than the settings allow.
         W203 = "WeakAlgorithm" {
-            meaning: "The key or the digest of the signature is weaker than allowed (short RSA key, SHA-1, a digest or key type not in `crypto`).",
+            meaning: "The key or the digest of the signature is weaker than allowed (short RSA key, SHA-1, a digest or key type not in `crypto`, also the digest of an RSA signature and of an authority's signature on a certificate).",
             action: "Sign with an Ed25519 key: `ssh-keygen -t ed25519`.",
             example: "W203 WeakAlgorithm: commit 3f1c2a9d0b7e: RSA key of 2048 bits; needed: at least 3072 bits",
         },

@@ -12,7 +12,7 @@ use token::{
     certificate::{Fields, plain_blob, plain_signature},
     sshsig_data, string,
 };
-use trust::{Certificate, Crypto, NAMESPACE_TRUST, PublicKey, verify_sshsig};
+use trust::{Certificate, Crypto, HashAlgorithm, NAMESPACE_TRUST, PublicKey, verify_sshsig};
 
 const MESSAGE: &[u8] = b"version: 1\n";
 const CAROL: &str = "carol@example.com";
@@ -81,6 +81,12 @@ fn what_ssh_keygen_certifies_for_something_else_is_refused() {
     let rsa = bench.key("rsa", KEY_TYPES[4]);
     let certified = bench.certify(&rsa, &key, &[&names[..], &["-t", "ssh-rsa"]].concat());
     assert_eq!(code(&bench.sign(&certified, NAMESPACE_TRUST, "sha512", MESSAGE), &Crypto::default()), "W203");
+    // The digest that an authority with an RSA key chooses is bound like that of the signature.
+    let certified = bench.certify(&rsa, &key, &[&names[..], &["-t", "rsa-sha2-256"]].concat());
+    let signature = bench.sign(&certified, NAMESPACE_TRUST, "sha512", MESSAGE);
+    assert_eq!(code(&signature, &Crypto::default()), "accepted");
+    let alone = Crypto { hashes: [HashAlgorithm::Sha512].into(), ..Crypto::default() };
+    assert_eq!(code(&signature, &alone), "W203");
 }
 
 #[test]

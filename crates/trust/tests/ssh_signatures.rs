@@ -7,6 +7,11 @@ mod support;
 
 use std::fs;
 
+use aws_lc_rs::{
+    digest::{SHA512, digest},
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use manifest::Subject;
 use proptest::prelude::*;
@@ -266,6 +271,35 @@ fn weak_rsa_is_refused() {
     check(&bench, &key, "SHA-1", &good.with(|parts| parts.format = b"ssh-rsa".to_vec()), "W203", false);
     check(&bench, &key, "digest", &good.with(|parts| parts.format = b"rsa-sha2-256".to_vec()), "W201", false);
     check(&bench, &key, "long", &good.with(|parts| parts.signature.insert(0, 0)), "W201", false);
+}
+
+/// `crypto.hashes` binds both digests of an RSA signature: that of the message, and that of what is signed.
+#[test]
+fn the_digest_of_an_rsa_signature_is_one_that_is_allowed() {
+    let bench = Bench::new();
+    let key = bench.key("rsa", KEY_TYPES[4]);
+    let good = Parts::of(&bench.sign(&key, NAMESPACE_TRUST, "sha512", MESSAGE));
+    // ssh-keygen always signs with rsa-sha2-512; agents also with the other one.
+    let pem = bench.as_pkcs8(&key);
+    let digits: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let pair = RsaKeyPair::from_pkcs8(&STANDARD.decode(digits).unwrap()).unwrap();
+    let message = digest(&SHA512, MESSAGE);
+    let signed = [NAMESPACE_TRUST.as_bytes(), b"", b"sha512", message.as_ref()].map(string).concat();
+    let mut signature = vec![0; pair.public_modulus_len()];
+    let signed = [b"SSHSIG".as_slice(), &signed].concat();
+    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &signed, &mut signature).unwrap();
+    let short = good.with(|parts| (parts.format, parts.signature) = (b"rsa-sha2-256".to_vec(), signature));
+    assert_eq!(code(&short, &Crypto::default()), "accepted");
+    assert!(bench.ssh_keygen_accepts(&key, NAMESPACE_TRUST, MESSAGE, &short));
+    let only = |hash: HashAlgorithm| Crypto { hashes: [hash].into(), ..Crypto::default() };
+    assert_eq!(code(&short, &only(HashAlgorithm::Sha512)), "W203");
+    let refused = verify_sshsig(&short, MESSAGE, NAMESPACE_TRUST, &only(HashAlgorithm::Sha512)).unwrap_err();
+    let found = refused.finding(Subject::Named("it".to_owned()), String::new());
+    assert_eq!(found.found, "a signature of type rsa-sha2-256, which uses sha256");
+    assert_eq!(found.needed, "one of sha512");
+    assert_eq!(code(&good.armored(), &only(HashAlgorithm::Sha512)), "accepted");
+    let other = bench.sign(&key, NAMESPACE_TRUST, "sha256", MESSAGE);
+    assert_eq!(code(&other, &only(HashAlgorithm::Sha256)), "W203", "rsa-sha2-512 over a SHA-256 of the message");
 }
 
 /// OpenSSH 10.4 and later can make them, the machine's may not: the name is what they are refused by.

@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
 use super::{
-    PublicKey, PublicKeyError,
+    HashAlgorithm, PublicKey, PublicKeyError,
     key_signature::{Fault, KeySignature},
     public_key::{Material, shown},
     wire::{Malformed, Reader, put_string},
@@ -36,6 +36,7 @@ pub struct Certificate {
     valid_after: u64,
     valid_before: u64,
     authority: PublicKey,
+    digest: Option<(&'static str, HashAlgorithm)>,
     blob: Arc<[u8]>,
 }
 
@@ -116,6 +117,7 @@ impl Certificate {
         let critical = options(critical)?;
         options(extensions)?;
         let authority = PublicKey::from_blob(authority).map_err(CertificateError::Authority)?;
+        let digest = signature.chosen_digest();
         match signature.check(&authority, signed.ok_or(Malformed)?) {
             Ok(_assertion) => {}
             Err(Fault::Malformed | Fault::Format) => return Err(CertificateError::Malformed),
@@ -132,7 +134,8 @@ impl Certificate {
         if principals.is_empty() {
             return Err(CertificateError::NoPrincipals);
         }
-        Ok(Self { key, serial, key_id, principals, valid_after, valid_before, authority, blob: blob.into() })
+        let blob = blob.into();
+        Ok(Self { key, serial, key_id, principals, valid_after, valid_before, authority, digest, blob })
     }
 
     /// Reads `<type> <base64> [comment]`, the form of a `-cert.pub` file with or without its line end.
@@ -162,6 +165,11 @@ impl Certificate {
     #[must_use]
     pub const fn authority(&self) -> &PublicKey {
         &self.authority
+    }
+
+    /// The format in which the authority signed, and the digest that it chose by it.
+    pub(super) const fn chosen_digest(&self) -> Option<(&'static str, HashAlgorithm)> {
+        self.digest
     }
 
     /// The number that the authority gave it; 0 if it gives none.

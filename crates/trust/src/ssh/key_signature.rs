@@ -2,7 +2,7 @@
 //! of certificates have in common.
 
 use super::{
-    PublicKey,
+    HashAlgorithm, PublicKey,
     ecdsa::Curve,
     ed25519,
     public_key::Material,
@@ -11,6 +11,10 @@ use super::{
     webauthn::{self, Browser},
     wire::{Malformed, Reader},
 };
+
+/// The two formats of RSA keys.
+const RSA_SHA256: &[u8] = b"rsa-sha2-256";
+const RSA_SHA512: &[u8] = b"rsa-sha2-512";
 
 /// The name of a format, the signature itself, and what the formats of security keys have after it.
 pub(super) struct KeySignature<'a> {
@@ -55,8 +59,8 @@ impl<'a> KeySignature<'a> {
             Material::Ecdsa { curve, point } if own_format => (curve.verifies(point, message, self.value), None),
             Material::Rsa(key) => {
                 let digest = match self.format {
-                    b"rsa-sha2-256" => Sha2::Sha256,
-                    b"rsa-sha2-512" => Sha2::Sha512,
+                    RSA_SHA256 => Sha2::Sha256,
+                    RSA_SHA512 => Sha2::Sha512,
                     b"ssh-rsa" => return Err(Fault::Sha1),
                     _ => return Err(Fault::Format),
                 };
@@ -83,15 +87,23 @@ impl<'a> KeySignature<'a> {
         if fits { Ok(assertion) } else { Err(Fault::Mismatch) }
     }
 
+    /// The format with its digest, where whoever signed had a choice: keys other than those of RSA have the one digest of
+    /// their algorithm.
+    pub(super) fn chosen_digest(&self) -> Option<(&'static str, HashAlgorithm)> {
+        match self.format {
+            RSA_SHA256 => Some(("rsa-sha2-256", HashAlgorithm::Sha256)),
+            RSA_SHA512 => Some(("rsa-sha2-512", HashAlgorithm::Sha512)),
+            _ => None,
+        }
+    }
+
     /// Whether signatures of this key are in this form, over whatever message.
     pub(super) fn has_form_of(mut self, key: &PublicKey) -> bool {
         let own_format = self.format == key.algorithm().key_type().as_bytes();
         let formed = match key.material() {
             Material::Ed25519(_) if own_format => ed25519::has_form(self.value),
             Material::Ecdsa { curve, .. } if own_format => curve.has_form(self.value),
-            Material::Rsa(key) => {
-                matches!(self.format, b"rsa-sha2-256" | b"rsa-sha2-512") && self.value.len() == key.width()
-            }
+            Material::Rsa(key) => matches!(self.format, RSA_SHA256 | RSA_SHA512) && self.value.len() == key.width(),
             Material::SkEd25519 { .. } if own_format => {
                 ed25519::has_form(self.value) && Assertion::read(&mut self.rest).is_ok()
             }

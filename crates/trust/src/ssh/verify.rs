@@ -93,6 +93,16 @@ pub enum SshsigError {
         /// What the settings allow.
         allowed: Vec<HashAlgorithm>,
     },
+    /// An RSA signature, or that of an authority on a certificate, by a digest that is not allowed (W203).
+    #[error("a signature of type {format}, which uses {digest}")]
+    FormatDigest {
+        /// The type.
+        format: &'static str,
+        /// Its digest.
+        digest: HashAlgorithm,
+        /// What the settings allow.
+        allowed: Vec<HashAlgorithm>,
+    },
     /// A signature algorithm weaker than SHA-2 (W203).
     #[error("a signature of type {0:?}, which uses SHA-1")]
     WeakFormat(String),
@@ -129,6 +139,17 @@ pub enum SshsigError {
 const MIN_RSA_BITS: u32 = 2048;
 
 impl Crypto {
+    /// Whether the digest of a format is allowed, where whoever signed had a choice.
+    fn check_digest(&self, chosen: Option<(&'static str, HashAlgorithm)>) -> Result<(), SshsigError> {
+        match chosen {
+            Some((format, digest)) if !self.hashes.contains(&digest) => {
+                let allowed = self.hashes.iter().copied().collect();
+                Err(SshsigError::FormatDigest { format, digest, allowed })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a key is strong enough under these settings.
     ///
     /// # Errors
@@ -181,6 +202,7 @@ pub(crate) fn verify_sshsig_by<'k>(
     crypto.check_key(&key)?;
     if let Some(certificate) = &certificate {
         crypto.check_key(certificate.authority())?;
+        crypto.check_digest(certificate.chosen_digest())?;
     }
     if blob.namespace != namespace.as_bytes() {
         return Err(SshsigError::Namespace { found: shown(blob.namespace), needed: namespace.to_owned() });
@@ -192,6 +214,7 @@ pub(crate) fn verify_sshsig_by<'k>(
             found: shown(blob.hash),
             allowed: crypto.hashes.iter().copied().collect(),
         })?;
+    crypto.check_digest(blob.signature.chosen_digest())?;
     let format = blob.signature.format;
     match blob.signature.check(&key, &signed_bytes(namespace, hash, message)) {
         Ok(assertion) => Ok(SshSignature { key, hash, assertion, certificate }),
@@ -271,9 +294,11 @@ impl SshsigError {
             ) => TrustCode::W207,
             Self::OtherFormat(_) | Self::KeyNotSupported(_) => TrustCode::W208,
             Self::Namespace { .. } => TrustCode::W207,
-            Self::Hash { .. } | Self::WeakFormat(_) | Self::KeyAlgorithm { .. } | Self::ShortRsa { .. } => {
-                TrustCode::W203
-            }
+            Self::Hash { .. }
+            | Self::FormatDigest { .. }
+            | Self::WeakFormat(_)
+            | Self::KeyAlgorithm { .. }
+            | Self::ShortRsa { .. } => TrustCode::W203,
         }
     }
 
@@ -298,7 +323,7 @@ impl SshsigError {
                 "a certificate for users that names principals and has no critical option (ssh-keygen -s)".to_owned()
             }
             Self::Namespace { needed, .. } => format!("the namespace {needed:?}"),
-            Self::Hash { allowed, .. } => format!("one of {}", list(allowed)),
+            Self::Hash { allowed, .. } | Self::FormatDigest { allowed, .. } => format!("one of {}", list(allowed)),
             Self::WeakFormat(_) => "rsa-sha2-256 or rsa-sha2-512".to_owned(),
             Self::Format { key, .. } => format!("a signature type of {} keys", key.key_type()),
             Self::KeyAlgorithm { allowed, .. } => format!("one of {}", list(allowed)),

@@ -107,6 +107,14 @@ impl Bench {
         self.run("ssh-keygen", &args, message).status.success()
     }
 
+    /// The private key in PEM, as maths libraries read it.
+    pub fn as_pkcs8(&self, key: &Key) -> String {
+        let copy = key.private.with_extension("pem");
+        fs::copy(&key.private, &copy).unwrap();
+        ok(&self.run("ssh-keygen", &["-q", "-p", "-m", "PKCS8", "-N", "", "-f", copy.to_str().unwrap()], b""));
+        fs::read_to_string(&copy).unwrap()
+    }
+
     /// `ssh-keygen -s`: certifies a key; the certificate lies beside it, as `ssh-keygen -Y sign -f` wants it.
     pub fn certify(&self, ca: &Key, key: &Key, arguments: &[&str]) -> Key {
         let public = key.private.with_extension("pub");
