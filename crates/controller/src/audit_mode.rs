@@ -14,9 +14,9 @@ use plan::{DriftMode, Proposal, SyncRef};
 use trust::TrustMode;
 
 use crate::{
+    announce::regarding,
     code::ControllerCode,
     conditions::Verdict,
-    report::regarding,
     resources::finding,
     state::{Dirty, Key, Phase, State, SyncState, VerdictKey},
 };

@@ -8,13 +8,13 @@ use plan::INSTANCE_LABEL;
 use trust::TrustCode;
 
 use crate::{
+    announce::regarding,
     break_glass::Overrides,
     break_glass_orders::{Answer, BreakGlassState, ENDED, NOT_NEEDED, READY},
     code::ControllerCode,
     conditions::{Verdict, set},
     outbox::Status,
     refusals::Refused,
-    report::regarding,
     resources::{finding, label},
     state::{Dirty, Key, Resume, State},
 };

@@ -29,6 +29,7 @@
 //! channel; none of them holds state.
 
 mod absence;
+mod announce;
 mod apply;
 #[cfg(test)]
 mod approval_tests;
@@ -83,6 +84,8 @@ mod released;
 mod remember;
 mod removal;
 mod render_cache;
+#[cfg(test)]
+mod rendered_before_tests;
 mod report;
 mod requests;
 mod resources;

@@ -6,7 +6,7 @@ use manifest::{Finding, ObjectRef};
 use plan::SyncRef;
 
 use crate::{
-    report::MAX_ANNOUNCED,
+    announce::MAX_ANNOUNCED,
     state::{Dirty, State},
 };
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use trust::{CommitId, ObeyedOrder, SignedOrder, TrustCode};
 
 use crate::{
+    announce::regarding,
     code::ControllerCode,
     conditions::{Verdict, set},
     event::Event,
@@ -20,7 +21,6 @@ use crate::{
     order_room::{room_for, slim},
     outbox::Status,
     refusals::Refused,
-    report::regarding,
     resources::{finding, key_of, label},
     rollback_gate::{self, RollbackJob, RollbackVerdict},
     rollback_orders::{self, Answer, RollbackState},

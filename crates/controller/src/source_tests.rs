@@ -44,11 +44,11 @@ pub(crate) fn id(text: &str) -> CommitId {
     text.parse().unwrap()
 }
 
-fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     Key { namespace: "shop".to_owned(), name: name.to_owned() }
 }
 
-fn spec() -> GitSourceSpec {
+pub(crate) fn spec() -> GitSourceSpec {
     GitSourceSpec {
         url: "https://127.0.0.1/config.git".to_owned(),
         r#ref: "refs/heads/main".to_owned(),
@@ -273,50 +273,6 @@ fn an_old_word_of_the_admin_lowers_no_floor() {
     let judge = |status| world.judge(Floors { log: Some(third.clone()), status, admin: Some(first.id()) });
     assert_eq!(code(&judge(None)), "W401");
     assert_eq!(code(&judge(Some(three))), "W401");
-}
-
-#[test]
-fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
-    let world = World::new();
-    let first = world.accept(None);
-    std::fs::remove_dir_all(world.mirror("a")).unwrap();
-    let resumed = world.resume("a", Some(&first.id().to_string())).unwrap();
-    assert!(resumed.verified.is_none());
-    let floor = resumed.floor.unwrap();
-    assert_eq!(resumed.problem.unwrap().code.code, "W403");
-    world.repo.write("apps/b.yaml", "a: 1").unwrap();
-    world.repo.commit_unsigned("unsigned").unwrap();
-    let outcome = world.judge(Floors { log: Some(floor.clone()), ..Floors::default() });
-    assert_eq!(code(&outcome), "W301");
-    let restored = resume::read_floor(
-        Stores { mirror: &world.mirror("a"), archive: None },
-        Under { root: &world.root, signatures: &world.signatures },
-        &floor,
-        &Overrides::default(),
-        Timestamp::now(),
-    )
-    .unwrap();
-    assert_eq!(restored.commit.id(), first.id());
-    let pins = Mirror::open(&world.mirror("a")).unwrap().pins().unwrap();
-    assert!(pins.iter().any(|(_, pinned)| *pinned == first.id()), "{pins:?}");
-}
-
-#[test]
-fn a_restart_is_no_acceptance_and_knows_what_was_obeyed() {
-    let world = World::new();
-    let first = world.accept(None);
-    let before = world.journal.log().len();
-    let floors = Floors { log: Some(first), ..Floors::default() };
-    let SourceOutcome::Accepted { verified, .. } = world.judge(floors.clone()) else { panic!("not accepted") };
-    assert!(matches!(world.record("a", floors.clone(), &verified), Recorded::Done(Ok(()))));
-    assert_eq!(world.journal.log().len(), before);
-    let obeyed = resume::obeyed_source(&world.journal, &key("a")).unwrap().unwrap();
-    assert_eq!((&obeyed.spec, &obeyed.root), (&spec(), &*world.root));
-    // A source that reaches the same revision for the first time is recorded with its own spec.
-    assert!(resume::obeyed_source(&world.journal, &key("b")).unwrap().is_none());
-    world.fetch("b", "HEAD");
-    assert!(matches!(world.record("b", floors, &verified), Recorded::Done(Ok(()))));
-    assert_eq!(resume::obeyed_source(&world.journal, &key("b")).unwrap().unwrap().spec, spec());
 }
 
 #[test]
