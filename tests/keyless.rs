@@ -1,10 +1,14 @@
-//! Keyless signatures while the Sigstore that vouches for them changes its keys, which writ learns through TUF.
+//! Keyless signatures: a robot that approves with a Sigstore bundle, and what becomes of them while the Sigstore that vouches
+//! for them changes its keys, which writ learns through TUF.
 
 use anyhow::{Context, Result, ensure};
 use jiff::{Timestamp, ToSpan as _};
-use testkit::{Account, Fault, GitServer, Metadata, Sigstore, TrustFile, Tuf, joined_trusted_roots};
+use testkit::{Account, Blob, Fault, GitServer, Metadata, Sigstore, TrustFile, Tuf, joined_trusted_roots};
 
-use crate::stage::{Owner, People, Setup, Stage, Story, Test, View, config_map, people_and_roles};
+use crate::{
+    attacks::push_trust_file,
+    stage::{Owner, People, Setup, Stage, Story, Test, View, config_map, people_and_roles, writ_ok},
+};
 
 fn carol() -> Account {
     Account { issuer: "https://accounts.example.com".to_owned(), identity: "carol@example.com".to_owned() }
@@ -134,5 +138,77 @@ fn authorities_come_and_go_through_tuf() -> Test {
     let failed = [("root", stage.view.namespace.as_str()), ("result", "failed")];
     ensure!(metrics.sum("writ_keyless_refreshes_total", &failed).is_some_and(|failed| failed >= 1.0));
     story.then("the authority that was taken away does not come back.");
+    story.end(&stage)
+}
+
+/// The workflow of this name, of a forge that gives each an account of its own.
+fn workflow(name: &str) -> Account {
+    Account {
+        issuer: "https://token.forge.example.com".to_owned(),
+        identity: format!("https://forge.example.com/shop/config/.workflows/{name}.yaml@refs/heads/main"),
+    }
+}
+
+/// A change below `apps/` takes two: sam, and the workflow that checks what is pushed.
+fn two_for_apps(stage: &mut Stage<'_>, checker: &Account) -> Result<String> {
+    let file = people_and_roles(&stage.people, &format!("urn:writ:{}", stage.view.namespace))
+        .keyless_robot("checker", checker)
+        .role("checked", &["sam", "checker"])
+        .rule("apps", &["apps/**"], &[("checked", 2)], &["namespaced"])
+        .version(2);
+    push_trust_file(stage, &file)
+}
+
+/// What `cosign attest-blob` makes of what `writ trust approve --print-payload` prints, in a workflow of this account.
+fn attested(stage: &Stage<'_>, commit: &str, sigstore: &Sigstore, account: &Account) -> Result<String> {
+    let repo = stage.repo.path().display().to_string();
+    let payload = writ_ok(&["trust", "approve", commit, "--repo", &repo, "--print-payload"])?;
+    sigstore.bundle(Blob::Statement(payload.as_bytes()), account, Timestamp::now() - 1.minute(), &[])
+}
+
+#[test]
+fn a_robot_without_a_key_approves() -> Test {
+    let mut stage = Setup::shared()?.start()?;
+    let sigstore = Sigstore::generate(Timestamp::now() - 48.hours())?;
+    let keyless = serde_json::json!({"spec": {"keyless": {"trustedRoot": sigstore.trusted_root()?}}}).to_string();
+    let root = stage.view.namespace.clone();
+    stage.view.plane.kubectl(&["patch", "trustroot", &root, "--type=merge", "-p", &keyless])?;
+    let checker = workflow("check");
+    let trust = two_for_apps(&mut stage, &checker)?;
+    stage.applied(&trust)?;
+    stage.names.call_commit(&trust, "trust commit");
+
+    let mut story = Story::begin(&stage, "keyless-approval", "A change that a robot without a key approves")?;
+    story.done("apps/ takes two, and one of them is a workflow; sam changes ConfigMap settings; git push");
+    let commit = stage.change("apps/settings.yaml", &config_map("settings", "checked"))?;
+    stage.names.call_commit(&commit, "commit of sam");
+    stage.held(Owner::Source, &commit, "W303")?;
+    story.status(&stage, Owner::Source)?;
+
+    story.done("another workflow of the same forge approves it: writ trust approve COMMIT --print-payload, cosign attest-blob, git push of the bundle as a note");
+    let other = attested(&stage, &commit, &sigstore, &workflow("release"))?;
+    stage.attach(&commit, &other)?;
+    stage.poke()?;
+    let unknown =
+        "workflows/release.yaml@refs/heads/main of https://token.forge.example.com, which belongs to no principal";
+    stage.wait("the other workflow counts for nobody", |view| {
+        let message = Owner::Source.read(view)?["status"]["heldRevision"]["message"].to_string();
+        ensure!(message.contains(unknown), "{message}");
+        Ok(())
+    })?;
+    story.status(&stage, Owner::Source)?;
+
+    story.done("the workflow that the trust file names approves it in the same way");
+    let bundle = attested(&stage, &commit, &sigstore, &checker)?;
+    stage.attach(&commit, &bundle)?;
+    stage.poke()?;
+    stage.applied(&commit)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "checked");
+    story.then("the commit is rolled out; nobody pushed anything to the branch.");
+
+    stage.stop()?;
+    stage.start()?;
+    stage.heals()?;
+    story.then("so it is after a start, and a hand edit of ConfigMap settings is reverted.");
     story.end(&stage)
 }

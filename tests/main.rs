@@ -17,7 +17,7 @@
 //! | how does trust go on without its roots | `lost_roots` |
 //! | is it noticed that a Git server hides something | `freshness` |
 //! | what is told in mode Audit, and that nothing is done | `audit_mode` |
-//! | what becomes of keyless signatures when their Sigstore changes its keys | `keyless` |
+//! | do accounts without keys approve, and what becomes of keyless signatures when their Sigstore changes its keys | `keyless` |
 //! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
 //!

@@ -129,10 +129,19 @@ impl TrustFile {
 
     /// Adds a person who has an account and no key.
     #[must_use]
-    pub fn keyless(mut self, name: &str, account: &Account) -> Self {
-        let Account { issuer, identity } = account;
+    pub fn keyless(self, name: &str, account: &Account) -> Self {
+        self.keyless_of(name, "human", account)
+    }
+
+    /// Adds a robot that has an account, as a workflow has, and no key.
+    #[must_use]
+    pub fn keyless_robot(self, name: &str, account: &Account) -> Self {
+        self.keyless_of(name, "robot", account)
+    }
+
+    fn keyless_of(mut self, name: &str, kind: &str, Account { issuer, identity }: &Account) -> Self {
         let key = format!("{{keyless: {{issuer: \"{issuer}\", identity: \"{identity}\"}}}}");
-        self.principals.push(format!("{name}: {{kind: human, keys: [{key}]}}"));
+        self.principals.push(format!("{name}: {{kind: {kind}, keys: [{key}]}}"));
         self
     }
 
