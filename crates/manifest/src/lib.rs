@@ -42,7 +42,7 @@ pub use finding::{Finding, Subject};
 pub use kinds::{BuiltinScopes, CrdScopes, ScopeLookup};
 pub use manifest_code::ManifestCode;
 pub use mask::{MASK, mask_values, masked};
-pub use merge_keys::{merge_key_default, merge_keys};
+pub use merge_keys::{in_pod_spec, merge_key_default, merge_keys};
 pub use new_value::NewValue;
 pub use node::{Document, Key, Node, NodeValue, locate};
 pub use object::{ClusterId, GroupKind, Object, ObjectRef, Origin, Position, Rendered, Scope};

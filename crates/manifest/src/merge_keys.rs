@@ -89,6 +89,13 @@ pub fn merge_key_default(key: &str) -> Option<&'static str> {
     (key == "protocol").then_some("TCP")
 }
 
+/// The names below the PodSpec on the way to a field, if the kind is built in and the field is in one.
+#[must_use]
+pub fn in_pod_spec<'a, 'b>(kind: &GroupKind, path: &'a [&'b str]) -> Option<&'a [&'b str]> {
+    let (.., at) = POD_SPEC_AT.iter().find(|(group, name, _at)| *group == kind.group && *name == kind.kind)?;
+    strip(path, at)
+}
+
 fn pod_spec_keys(path: &[&str]) -> Option<Keys> {
     let (first, rest) = path.split_first()?;
     if matches!(*first, "containers" | "initContainers" | "ephemeralContainers") && !rest.is_empty() {

@@ -10,21 +10,29 @@
 //! | what becomes of each object | `draft` |
 //! | what is said of drift | `drift_report` |
 //! | which fields differ | `compare` |
+//! | the whole comparison, additions and explanations with it | `comparison` |
 //! | which forms of a value are the same | `server_form` |
+//! | what the server puts where nothing is declared | `defaults` |
+//! | who changes fields in ordinary operation | `catalogue` |
+//! | how much a field matters | `field_class` |
 //! | what is there beyond the declaration | `surplus` |
 //! | in which order | `order` |
 //! | how much may be deleted | `guard` |
 //! | whose order a Sync or GitSource spec is | `orders` |
 //! | what a Sync can say | `sync` |
 
+mod catalogue;
 mod code;
 mod compare;
+mod comparison;
 mod decide;
 mod decision;
+mod defaults;
 mod desired;
 mod desired_object;
 mod draft;
 mod drift_report;
+mod field_class;
 mod guard;
 mod hindrance;
 mod lint;
@@ -35,8 +43,10 @@ mod server_form;
 mod surplus;
 mod sync;
 
+pub use catalogue::{Alone, CATALOGUE_VERSION, DeclaredSet, Mutator, Site, catalogue, explanation};
 pub use code::PlanCode;
 pub use compare::{FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, declared_differences, differences};
+pub use comparison::{ChangeKind, Compared, Comparison, FieldChange, MAX_CHANGES, MAX_VALUE_BYTES, compare};
 pub use decide::{Inputs, Question, decide};
 pub use decision::{
     Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Proposal, Refusal,
@@ -48,6 +58,7 @@ pub use desired::{
 };
 pub use desired_object::{Adoption, DesiredObject, Pruning};
 pub use drift_report::Absence;
+pub use field_class::{FieldClass, Severity, classify};
 pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
 pub use lint::lint;
 pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Manager, Presence};

@@ -8,7 +8,7 @@
 //! `kube-aggregator`), stable versions, outside status.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use manifest::{BuiltinScopes, GroupKind, Quantity, ScopeLookup as _};
+use manifest::{BuiltinScopes, GroupKind, Quantity, ScopeLookup as _, parse_duration};
 use serde_json::Value;
 
 /// Fields that are maps with keys of the user's: the server drops an empty one, but never an entry.
@@ -235,7 +235,8 @@ impl<'a> ServerForm<'a> {
             // Nothing is declared; a typed field then has its default.
             (Value::Null, _) => self.is_typed(path),
             (declared, Value::Null) => self.drops(path, declared),
-            _ if !self.is_typed(path) => false,
+            // Custom resources are stored as they were sent, and whoever reads them takes either form.
+            _ if !self.is_typed(path) => !self.built_in && is_duration(name) && same_duration(declared, live),
             (declared, live) => {
                 self.is_default(name, parent, declared, live)
                     || self.same_quantity(name, parent, declared, live)
@@ -334,6 +335,18 @@ fn ends<'a>(path: &[&'a str]) -> (&'a str, &'a str) {
 /// Whether what stands in `parent` is an entry with a key of the user's.
 fn is_entry(parent: &str) -> bool {
     MAPS.contains(&parent) || parent == "selector"
+}
+
+/// Whether custom resources usually have a duration in a field of this name.
+fn is_duration(name: &str) -> bool {
+    const ENDS: [&str; 8] = ["after", "delay", "duration", "interval", "period", "timeout", "ttl", "window"];
+    let name = name.to_ascii_lowercase();
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
+fn same_duration(declared: &Value, live: &Value) -> bool {
+    let duration = |value: &Value| parse_duration(value.as_str()?);
+    matches!((duration(declared), duration(live)), (Some(one), Some(two)) if one == two)
 }
 
 fn same_bytes(declared: &Value, live: &Value) -> bool {

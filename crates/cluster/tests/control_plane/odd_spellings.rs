@@ -2,13 +2,13 @@
 //! create, and not in the answer to the next apply.
 
 use cluster::{ApplyReport, Done, Outcome};
-use plan::{DesiredState, Visibility, declared_differences};
+use plan::{Alone, Compared, DesiredState, Visibility, compare, declared_differences};
 use serde_json::Value;
 use testkit::Rights;
 
 use crate::world::World;
 
-/// The differences that answers show.
+/// The differences that answers show: of what is declared, and what stands beside it that is neither a default nor explained.
 fn differences(desired: &DesiredState, outcomes: &[Outcome]) -> Vec<String> {
     let mut found = Vec::new();
     for outcome in outcomes {
@@ -20,6 +20,12 @@ fn differences(desired: &DesiredState, outcomes: &[Outcome]) -> Vec<String> {
         found.extend(differences.into_iter().map(|difference| {
             let (before, after) = (difference.before.unwrap_or_default(), difference.after.unwrap_or_default());
             format!("{} {}: {before} → {after}", outcome.reference, difference.path)
+        }));
+        let under = Compared { kind, visibility: Visibility::Shown, set: &Alone };
+        let changes = compare(&object.value().unwrap(), Some(&live), &under).changes;
+        found.extend(changes.into_iter().filter(|change| change.explained_by.is_none()).map(|change| {
+            let shown = |value: Option<Value>| value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+            format!("{} {}: {} → {}", outcome.reference, change.pointer, shown(change.desired), shown(change.live))
         }));
     }
     found
