@@ -1,6 +1,6 @@
 //! The command line: arguments exactly as the user typed them. Each command resolves its own.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use audit::EntryKind;
 use clap::{
@@ -10,7 +10,10 @@ use clap::{
 use jiff::tz::TimeZone;
 
 use crate::{
-    audit_key, audit_show, audit_verify, controller, exit, generate,
+    audit_key, audit_show, audit_verify,
+    controller::{self, ControllerArgs},
+    diff::{self, DiffArgs},
+    exit, generate,
     hook::{self, HookCommand},
     orders::{self, BreakGlassArgs, RollbackArgs},
     output::Format,
@@ -44,6 +47,12 @@ enum Command {
     Controller(Box<ControllerArgs>),
     /// Judge commits offline: signatures and authority, as the controller would; not policies.
     Verify(VerifyArgs),
+    /// Show field by field what is live and not as declared: edited, added, removed, deleted.
+    ///
+    /// What the API server fills in by itself is no difference. What is changed in the course of ordinary operation (an
+    /// autoscaler, an injected CA bundle, a restart by hand) is shown with what explains it, and counts for nothing. Exit
+    /// status 1 if anything differs that nothing explains.
+    Diff(DiffArgs),
     /// Refuse in Git what the cluster would refuse: hooks for servers and clones.
     #[command(subcommand)]
     Hook(HookCommand),
@@ -80,54 +89,6 @@ enum Command {
     /// The short-lived process that talks to a Git server: request on stdin, reply on stdout.
     #[command(hide = true)]
     GitFetchChild,
-}
-
-/// Arguments of `writ controller`.
-#[derive(Debug, Args)]
-pub(crate) struct ControllerArgs {
-    /// Folder of the state volume: log, mirrors and expected state.
-    #[arg(long, env = "WRIT_STATE_DIR", hide_env_values = true, default_value = "/var/lib/writ")]
-    pub(crate) state_dir: PathBuf,
-    /// File with the log's signing key (`writ audit key` makes one).
-    #[arg(long, env = "WRIT_LOG_KEY", hide_env_values = true, default_value = "/etc/writ/log-key/key")]
-    pub(crate) log_key: PathBuf,
-    /// Name of the log in its checkpoints, which is its key's name; unique for each log.
-    #[arg(long, env = "WRIT_LOG_ORIGIN", hide_env_values = true, default_value = "writ.dev/log")]
-    pub(crate) log_origin: String,
-    /// Id of this controller: the value of the label `writ.dev/instance`. The instance `writ` also obeys custom
-    /// resources without the label.
-    #[arg(long, env = "WRIT_INSTANCE", hide_env_values = true, default_value = "writ")]
-    pub(crate) instance: String,
-    /// Namespace the controller runs in.
-    #[arg(long, env = "WRIT_NAMESPACE", hide_env_values = true, default_value = "writ-system")]
-    pub(crate) namespace: String,
-    /// Identity in the Lease; stable over restarts of the same replica.
-    #[arg(long, env = "WRIT_IDENTITY", hide_env_values = true, default_value = "writ-0")]
-    pub(crate) identity: String,
-    /// Address of `/metrics`, `/healthz` and `/readyz`.
-    #[arg(long, env = "WRIT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080")]
-    pub(crate) listen: SocketAddr,
-    /// Address of webhooks, `POST /hooks/NAMESPACE/NAME` of a GitSource; default: none are taken.
-    #[arg(long, env = "WRIT_WEBHOOK_LISTEN", hide_env_values = true)]
-    pub(crate) webhook_listen: Option<SocketAddr>,
-    /// Kubeconfig; default: the ServiceAccount of the Pod.
-    #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Form of the log lines on stderr.
-    #[arg(long, env = "WRIT_LOG_FORMAT", hide_env_values = true, value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
-    /// Which log lines: a level, or levels per module.
-    #[arg(long, env = "WRIT_LOG", hide_env_values = true, default_value = "info")]
-    pub(crate) log_filter: String,
-}
-
-/// Form of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Arguments of `writ verify`.
@@ -471,6 +432,7 @@ impl Cli {
             Command::Controller(args) => controller::run(*args),
             Command::Verify(args) if args.signatures_only => signatures::run(&args),
             Command::Verify(args) => verify::run(&args),
+            Command::Diff(args) => diff::run(&args),
             Command::Hook(command) => hook::run(&command),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),

@@ -1,8 +1,9 @@
 //! `writ controller`: arguments to options, logging, the runtime, and the end.
 
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
 use controller::Options;
 use git::FetchChild;
 use plan::InstanceId;
@@ -10,10 +11,7 @@ use rand::TryRngCore as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    cli::{ControllerArgs, LogFormat},
-    exit::{Outcome, UsageError},
-};
+use crate::exit::{Outcome, UsageError};
 
 /// Threads that run tasks. A revert passes through five of them, from the watch's connection to that of the request: on one
 /// thread none has to wake another, which costs a third of all that writ does for an edit. What takes long (Git, renders,
@@ -30,6 +28,54 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// Arenas of the C library's allocator: by itself it makes eight for each core, and each keeps what was freed in it. Some
 /// twenty threads that mostly wait are served by two, with a tenth less memory.
 const ARENAS: std::ffi::c_int = 2;
+
+/// Arguments of `writ controller`.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// Folder of the state volume: log, mirrors and expected state.
+    #[arg(long, env = "WRIT_STATE_DIR", hide_env_values = true, default_value = "/var/lib/writ")]
+    pub(crate) state_dir: PathBuf,
+    /// File with the log's signing key (`writ audit key` makes one).
+    #[arg(long, env = "WRIT_LOG_KEY", hide_env_values = true, default_value = "/etc/writ/log-key/key")]
+    pub(crate) log_key: PathBuf,
+    /// Name of the log in its checkpoints, which is its key's name; unique for each log.
+    #[arg(long, env = "WRIT_LOG_ORIGIN", hide_env_values = true, default_value = "writ.dev/log")]
+    pub(crate) log_origin: String,
+    /// Id of this controller: the value of the label `writ.dev/instance`. The instance `writ` also obeys custom
+    /// resources without the label.
+    #[arg(long, env = "WRIT_INSTANCE", hide_env_values = true, default_value = "writ")]
+    pub(crate) instance: String,
+    /// Namespace the controller runs in.
+    #[arg(long, env = "WRIT_NAMESPACE", hide_env_values = true, default_value = "writ-system")]
+    pub(crate) namespace: String,
+    /// Identity in the Lease; stable over restarts of the same replica.
+    #[arg(long, env = "WRIT_IDENTITY", hide_env_values = true, default_value = "writ-0")]
+    pub(crate) identity: String,
+    /// Address of `/metrics`, `/healthz` and `/readyz`.
+    #[arg(long, env = "WRIT_LISTEN", hide_env_values = true, default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Address of webhooks, `POST /hooks/NAMESPACE/NAME` of a GitSource; default: none are taken.
+    #[arg(long, env = "WRIT_WEBHOOK_LISTEN", hide_env_values = true)]
+    pub(crate) webhook_listen: Option<SocketAddr>,
+    /// Kubeconfig; default: the ServiceAccount of the Pod.
+    #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Form of the log lines on stderr.
+    #[arg(long, env = "WRIT_LOG_FORMAT", hide_env_values = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Which log lines: a level, or levels per module.
+    #[arg(long, env = "WRIT_LOG", hide_env_values = true, default_value = "info")]
+    pub(crate) log_filter: String,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// Limits the arenas; whether that was done. Before any other thread is started.
 #[cfg(target_env = "gnu")]

@@ -10,6 +10,7 @@ mod audit_show;
 mod audit_verify;
 mod cli;
 mod controller;
+mod diff;
 mod exit;
 mod generate;
 mod hook;

@@ -5,6 +5,7 @@ mod all_formats;
 mod audit_log;
 mod bundles;
 mod commands;
+mod diff;
 mod documented;
 mod hooks;
 mod keyless;
