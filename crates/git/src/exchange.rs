@@ -3,7 +3,6 @@
 
 use std::io;
 
-use manifest::GIT_SIGN;
 use serde::{Deserialize, Serialize};
 
 use crate::code::GitCode;
@@ -363,7 +362,7 @@ impl ExchangeError {
             Self::CommitBytes { commit, limit, .. } => (
                 format!("a message and headers of at most {limit} bytes"),
                 format!(
-                    "git {GIT_SIGN} rebase --interactive --rebase-merges --gpg-sign {commit}^ # drop or amend that commit: a later one is not enough"
+                    "git rebase --interactive --rebase-merges --gpg-sign {commit}^ # drop or amend that commit: a later one is not enough"
                 ),
             ),
             Self::RefMissing { .. } | Self::ObjectFormat { .. } | Self::NotACommit { .. } => self.ref_advice(),
@@ -404,7 +403,7 @@ fn host_key_advice(problem: KeyProblem, line: Option<&str>) -> (String, String) 
 
 fn sign_tag(name: &str) -> String {
     let (tag, pushed) = (manifest::shell_quote(name), push(&format!("+refs/tags/{name}")));
-    format!("git {GIT_SIGN} tag --sign --force -m {tag} {tag} COMMIT && {pushed}")
+    format!("git tag --sign --force -m {tag} {tag} COMMIT && {pushed}")
 }
 
 fn push(what: &str) -> String {

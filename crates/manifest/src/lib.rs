@@ -52,7 +52,7 @@ pub use render::{
 };
 pub use repo_path::{MAX_PATH_BYTES, MAX_PATH_SEGMENTS, RepoPath, RepoPathError};
 pub use sensitive::Sensitive;
-pub use shell::{GIT_SIGN, shell_quote};
+pub use shell::shell_quote;
 pub use text_form::{WriteYamlError, from_document, to_yaml};
 pub use yaml::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES, parse_yaml};
 pub use yaml_edit::{YamlEdit, YamlEditError, edit_yaml};

@@ -1,10 +1,5 @@
 //! Words for a POSIX shell, so that a printed command can be pasted whatever a name holds.
 
-/// Options of `git` that sign with the person's own SSH key, or with the usual one where none is set: a bare `--gpg-sign`
-/// asks for OpenPGP wherever nothing else is configured.
-pub const GIT_SIGN: &str =
-    "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
-
 /// `word` as one word of a POSIX shell: as it is if it is plain, else in single quotes.
 ///
 /// ```

@@ -7,7 +7,7 @@ manifest::codes! {
         A120 = "PruneHeld" {
             meaning: "Applying the commit would delete every object of the Sync, more of them than `pruneLimit` allows, or a Namespace, CustomResourceDefinition, PersistentVolume or PersistentVolumeClaim. Nothing was applied.",
             action: "If the deletion is meant, say so in a further commit with the trailer `Writ-Prune: <count>`, where the count is the number of objects to be pruned. The commit changes something in the Sync's folder, or nothing at all; then its signer must be one who may change every file there that was changed or removed since the applied revision. Otherwise restore the files.",
-            example: "A120 PruneHeld: Sync shop/web: the commit prunes 12 of 14 objects; needed: the trailer `Writ-Prune: 12`. Fix: git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --allow-empty --gpg-sign -m 'Prune 12 objects' --trailer 'Writ-Prune: 12' # or restore the files",
+            example: "A120 PruneHeld: Sync shop/web: the commit prunes 12 of 14 objects; needed: the trailer `Writ-Prune: 12`. Fix: git commit --allow-empty --gpg-sign -m 'Prune 12 objects' --trailer 'Writ-Prune: 12' # or restore the files",
         },
         /// Another Sync owns the object.
         A121 = "OwnedByAnotherSync" {

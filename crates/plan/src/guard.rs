@@ -1,6 +1,6 @@
 //! The prune guard: a commit that deletes much must say so.
 
-use manifest::{Finding, GIT_SIGN, GroupKind, ObjectRef, Subject, counted};
+use manifest::{Finding, GroupKind, ObjectRef, Subject, counted};
 
 use crate::{PlanCode, SyncRef, SyncSpec};
 
@@ -50,7 +50,7 @@ pub(crate) fn check<'a>(
         found: format!("{found}{said}"),
         needed: format!("the trailer `Writ-Prune: {count}` in the commit message"),
         fix: format!(
-            "git {GIT_SIGN} commit --allow-empty --gpg-sign -m 'Prune {}' --trailer 'Writ-Prune: {count}' # or restore the files",
+            "git commit --allow-empty --gpg-sign -m 'Prune {}' --trailer 'Writ-Prune: {count}' # or restore the files",
             counted(count, "object")
         ),
     })
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(
             held(2, &["ConfigMap"; 2], None).unwrap().fix,
             format!(
-                "git {GIT_SIGN} commit --allow-empty --gpg-sign -m 'Prune 2 objects' --trailer 'Writ-Prune: 2' # or restore the files"
+                "git commit --allow-empty --gpg-sign -m 'Prune 2 objects' --trailer 'Writ-Prune: 2' # or restore the files"
             )
         );
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use manifest::{
-    Digest, Finding, GIT_SIGN, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Subject, parse_yaml, shell_quote,
+    Digest, Finding, GroupKind, ObjectRef, Rendered, RenderedSet, RepoPath, Subject, parse_yaml, shell_quote,
 };
 
 use crate::{
@@ -312,7 +312,7 @@ fn no_policy(file: &RepoPath) -> Finding {
 fn no_waiver(file: &RepoPath) -> Finding {
     let file_name = shell_quote(file.as_str());
     let fix = format!(
-        "git rm -- {file_name} && git {GIT_SIGN} commit --amend --no-edit --allow-empty --gpg-sign # in the commit that brings it; change the policy instead"
+        "git rm -- {file_name} && git commit --amend --no-edit --allow-empty --gpg-sign # in the commit that brings it; change the policy instead"
     );
     not_in_force(file, "waivers are not supported yet", "no file under waivers/ but notes that end in .md", fix)
 }

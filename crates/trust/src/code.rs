@@ -7,7 +7,7 @@ manifest::codes! {
         /// A commit object is not in the one form that writ reads.
         W101 = "MalformedCommit" {
             meaning: "The commit object is not in the one form that Git writes: a header is missing, repeated, out of order or unknown, or the signature armour is not canonical.",
-            action: "Make the commit again with an ordinary `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --gpg-sign`. A commit that Git itself wrote is never refused by this code; suspect a tool or an attack.",
+            action: "Make the commit again with an ordinary `git commit --gpg-sign`. A commit that Git itself wrote is never refused by this code; suspect a tool or an attack.",
             example: "W101 MalformedCommit: commit 3f1c2a9d0b7e: a second tree header; needed: the headers tree, parent, author, committer in this order",
         },
         /// More than one signature, or a header that only looks like one.
@@ -44,7 +44,7 @@ manifest::codes! {
         /// The signature does not fit the bytes, or is not in canonical form.
         W201 = "InvalidSignature" {
             meaning: "The signature does not verify over the bytes of the commit, or its encoding is not the canonical one.",
-            action: "Sign again: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign`.",
+            action: "Sign again: `git commit --amend --no-edit --gpg-sign`.",
             example: "W201 InvalidSignature: commit 3f1c2a9d0b7e: the signature by SHA256:Zx… does not fit the commit; needed: a signature over exactly these bytes",
         },
         /// Nobody known holds the key.
@@ -80,7 +80,7 @@ manifest::codes! {
         /// The signature was made for another purpose.
         W207 = "WrongNamespace" {
             meaning: "The signature is good but was made for another purpose (its namespace), or without what the trust file asks of a security key (a touch, the PIN or fingerprint of its user) or of a certificate (its principals, its options, for how long it is valid), so it cannot stand for this one.",
-            action: "Touch the key when it blinks. Sign commits with `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --gpg-sign`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
+            action: "Touch the key when it blinks. Sign commits with `git commit --gpg-sign`, trust files with `ssh-keygen -Y sign -n writ-trust@1`.",
             example: "W207 WrongNamespace: commit 3f1c2a9d0b7e: namespace \"file\"; needed: \"git\"",
         },
         /// A signature format or key type that is not supported.
@@ -99,7 +99,7 @@ manifest::codes! {
         /// No signature at all.
         W301 = "Unsigned" {
             meaning: "The commit, or the tag that the TrustRoot tracks, carries no signature; or the tag is a mere name for a commit, which nobody signed.",
-            action: "Sign it: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign`, with `gpg.format` set to `ssh` and `user.signingkey` to your key; a tag by `git tag --sign --force`.",
+            action: "Sign it: `git commit --amend --no-edit --gpg-sign`, with `gpg.format` set to the format of your key in the trust file (`ssh`, `openpgp`, or `x509` with gitsign) and `user.signingkey` to the key; a tag by `git tag --sign --force`.",
             example: "W301 Unsigned: commit 3f1c2a9d0b7e: no signature; needed: a signature by a principal",
         },
         /// The signer may not change this path.
@@ -178,7 +178,7 @@ manifest::codes! {
         /// Committer time goes back or lies in the future.
         W406 = "CommitterTime" {
             meaning: "The committer time is earlier than that of the commit before it, or lies in the future.",
-            action: "Set the clock of the machine that commits, then commit again: `git -c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\" commit --amend --no-edit --gpg-sign --date=now`.",
+            action: "Set the clock of the machine that commits, then commit again: `git commit --amend --no-edit --gpg-sign --date=now`.",
             example: "W406 CommitterTime: commit 3f1c2a9d0b7e: 2019-01-01T00:00:00Z, before its predecessor; needed: not before 2026-07-02T09:00:00Z",
         },
         /// What was accepted before is lost.

@@ -26,7 +26,7 @@ pub use rollback::{HeldTo, ObeyedRollback, Rollback, held_to, judge_rollback, ro
 use std::{cell::OnceCell, rc::Rc};
 
 use jiff::Timestamp;
-use manifest::{Digest, Finding};
+use manifest::{Digest, Finding, Subject};
 
 pub use holds::judge_floor;
 pub use introduction::judge_introduction;
@@ -207,6 +207,9 @@ pub(crate) fn judge_and_tell(
         Ok(tag) => judge.tag = tag,
         Err(finding) => {
             let mut judgement = Judgement::of(head.commit);
+            // Who may release says the trust file of the tagged commit.
+            let policy = TrustFile::of_commit(&watched, &head.commit);
+            let finding = policy.map_or(finding.clone(), |policy| policy.formats(Some(now)).fit(finding, None));
             judgement.steps.push(*judge.about(head.commit, finding));
             judgement.unreadable = watched.failure();
             return judgement;
@@ -330,6 +333,7 @@ impl Judge<'_> {
             Ok(chain) => chain,
             Err(finding) => {
                 judgement.accepted = accepted.filter(|_commit| !matches!(floor, Floor::At(..)));
+                let finding = state.policy.formats(Some(self.now)).fit(finding, None);
                 judgement.steps.push(*self.about(self.head.commit, finding));
                 return judgement;
             }
@@ -387,16 +391,24 @@ impl Judge<'_> {
 
     fn step(&self, state: &State, id: CommitId, position: Position, skipped: &[CommitId]) -> Result<Taken, Refused> {
         let above = position.is_above();
-        let object = read_commit(self.history, &id).map_err(|finding| self.about(id, finding))?;
-        let refused = |finding| refusal_of(&object, None, finding);
+        // Looked up for a refusal alone.
+        let formats = || state.policy.formats(Some(self.now));
+        let object = read_commit(self.history, &id).map_err(|finding| self.about(id, formats().fit(finding, None)))?;
+        let refused = |finding| refusal_of(&object, None, formats().fit(finding, None));
         payload_in_force(&object, &state.policy).map_err(refused)?;
         let place = Place::of(&id, &self.head.commit);
         let made = self.time(state, &object, place).map_err(refused)?;
         let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
         let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier)
-            .map_err(|finding| refused(mend_signature(finding, &object, Some(&state.commit), place)))?;
+            .map_err(|finding| mend_signature(finding, &formats(), &object, Some(&state.commit), place))
+            .map_err(|finding| refusal_of(&object, None, finding))?;
         let signer = verified.signer().clone();
-        let refused = |finding| refusal_of(&object, Some(signer.clone()), finding);
+        let refused = |finding: Finding| {
+            // What is said of another commit, one that a merge brings along, somebody else mends.
+            let is_its_own = finding.subject == Subject::Commit(id.to_string());
+            let finding = formats().fit(finding, is_its_own.then_some(signer.format));
+            refusal_of(&object, Some(signer.clone()), finding)
+        };
         let changes = changes(self.history, Some(&state.commit), &id, place).map_err(refused)?;
         self.few_changes(position, &id, changes.len()).map_err(refused)?;
         let author = &signer.principal;

@@ -46,6 +46,7 @@ mod signature_only;
 mod signed_by;
 mod signed_order;
 mod signer;
+mod signing_formats;
 mod ssh;
 mod statement;
 mod step;
@@ -72,6 +73,7 @@ pub use keyless_trust::{
 pub use signature_cache::{SignatureCache, VERIFIER_VERSION, Verifiers};
 pub use signature_only::{KnownIdentities, KnownSigners, verify_signature_only};
 pub use signer::{KeyFingerprint, SignatureFormat, Signer};
+pub use signing_formats::SigningFormats;
 pub use ssh::{
     AllowedSigners, AllowedSignersError, Assertion, Certificate, CertificateError, Crypto, Fingerprint,
     FingerprintError, HashAlgorithm, KeyAlgorithm, LineError, MAX_ALLOWED_SIGNERS_BYTES, MAX_CERTIFICATE_BYTES,

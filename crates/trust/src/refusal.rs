@@ -3,8 +3,9 @@
 use manifest::{CodeEntry, Finding, Subject};
 
 use crate::{
-    ArmorFormat, BadEntry, CommitId, CommitObject, HistoryError, StepVerdict, TrustCode,
-    repair::{Place, SIGN, SIGN_KEYLESS, SIGN_OPENPGP, SIGN_OPENPGP_WITH, SIGN_WITH, amend, in_place},
+    BadEntry, CommitId, CommitObject, HistoryError, SignatureFormat, StepVerdict, TrustCode,
+    repair::{Place, SIGN, amend, git, in_place},
+    signing_formats::SigningFormats,
 };
 
 /// A finding about a commit.
@@ -85,35 +86,36 @@ pub(crate) fn sign_again(predecessor: Option<&CommitId>, place: Place) -> String
 
 /// What to do about the signature that `finding` refuses. Where the key itself is what is wrong, signing with it again
 /// would change nothing: the command names another one, and the finding's own words follow it.
-/// Who signed with OpenPGP or gitsign is told how to do so again, unless that is what is refused.
+/// Who signed is told how to do so again, in the same format, unless that is what is refused or nobody has a key of it.
 pub(crate) fn mend_signature(
     finding: Finding,
+    formats: &SigningFormats,
     object: &CommitObject,
     predecessor: Option<&CommitId>,
     place: Place,
 ) -> Finding {
     const OF_THE_KEY: [TrustCode; 4] = [TrustCode::W202, TrustCode::W204, TrustCode::W206, TrustCode::W304];
-    let (again, with) = match object.signature_format() {
-        _ if finding.code == TrustCode::W208.entry() => (SIGN, SIGN_WITH),
-        Some(ArmorFormat::OpenPgp) => (SIGN_OPENPGP, SIGN_OPENPGP_WITH),
-        Some(ArmorFormat::X509) => (SIGN_KEYLESS, SIGN_KEYLESS),
-        Some(ArmorFormat::Ssh) | None => (SIGN, SIGN_WITH),
-    };
+    let format = object.signature_format().map(SignatureFormat::from);
+    let (again, with) = formats.again(format.filter(|_| finding.code != TrustCode::W208.entry()));
     let fix = if OF_THE_KEY.iter().any(|code| finding.code == code.entry()) {
         format!("{} # {}", sign(with, predecessor, place), finding.fix)
     } else if finding.code == TrustCode::W203.entry() {
-        let why = "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes";
-        format!("{} # {why}", sign(SIGN_WITH, predecessor, place))
+        let why = match format {
+            Some(SignatureFormat::OpenPgp) => "with a strong key that .writ/trust.yaml lists, as gpg makes today",
+            _ => "with a strong key that .writ/trust.yaml lists, as ssh-keygen -t ed25519 makes",
+        };
+        format!("{} # {why}", sign(with, predecessor, place))
     } else if finding.code == TrustCode::W209.entry() {
         format!("{} # {}", sign(again, predecessor, place), finding.fix)
     } else if finding.code == TrustCode::W205.entry() {
         format!("{} # and from now on: git config gitsign.rekorMode offline", sign(again, predecessor, place))
     } else if finding.code == TrustCode::W207.entry() && !finding.fix.starts_with("git ") {
         // The key may be right and only its use was not: what to do differently follows the command.
-        format!("{} # {}", sign_again(predecessor, place), finding.fix)
+        format!("{} # {}", sign(again, predecessor, place), finding.fix)
     } else {
         sign(again, predecessor, place)
     };
+    let fix = if again.is_empty() { formats.noted(fix) } else { fix };
     Finding { fix, ..finding }
 }
 
@@ -145,8 +147,8 @@ pub(crate) fn floor_left_out(head: &CommitId, floor: &CommitId, by: &CommitId) -
 fn sign(options: &str, predecessor: Option<&CommitId>, place: Place) -> String {
     match predecessor {
         Some(predecessor) if place == Place::Below => {
-            format!("git {options} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}")
+            format!("{} rebase --rebase-merges --force-rebase --gpg-sign {predecessor}", git(options))
         }
-        _ => format!("git {options} commit --amend --no-edit --gpg-sign"),
+        _ => format!("{} commit --amend --no-edit --gpg-sign", git(options)),
     }
 }

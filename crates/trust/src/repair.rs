@@ -1,8 +1,12 @@
 //! Commands that mend a commit, each on one line so that it works when pasted into a shell.
 
-pub(crate) use manifest::GIT_SIGN as SIGN;
+use crate::{CommitId, CommitObject, SigningFormats, TrustCode};
 
-use crate::{CommitId, CommitObject, TrustCode};
+/// Options of `git` that sign with the person's own SSH key, or with the usual one where none is set: a bare `--gpg-sign`
+/// asks for OpenPGP wherever nothing else is configured. Where the trust file is known, [`SigningFormats`](crate::SigningFormats)
+/// puts others in their place.
+pub(crate) const SIGN: &str =
+    "-c gpg.format=ssh -c user.signingkey=\"$(git config user.signingkey || echo ~/.ssh/id_ed25519.pub)\"";
 
 /// Options of `git` that sign with a key that only the person knows of: the usual one was refused.
 pub(crate) const SIGN_WITH: &str = "-c gpg.format=ssh -c user.signingkey=KEY_FILE";
@@ -15,6 +19,11 @@ pub(crate) const SIGN_OPENPGP_WITH: &str = "-c gpg.format=openpgp -c user.signin
 
 /// Options of `git` that sign with gitsign, and keep the log entry in the signature.
 pub(crate) const SIGN_KEYLESS: &str = "-c gpg.format=x509 -c gpg.x509.program=gitsign -c gitsign.rekorMode=offline";
+
+/// `git` with these options.
+pub(crate) fn git(options: &str) -> String {
+    if options.is_empty() { "git".to_owned() } else { format!("git {options}") }
+}
 
 /// Whether a commit is the head that is judged, or one that others follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +93,14 @@ pub(crate) fn amend() -> String {
     format!("git {SIGN} commit --amend --no-edit --allow-empty --gpg-sign")
 }
 
-/// Signs a trust file as one root principal, and brings the signature along in the commit that holds the file.
-pub(crate) fn sign_trust_file(commit: &CommitId, place: Place) -> String {
-    let sign = "mkdir -p .writ/trust.yaml.sigs && ssh-keygen -Y sign -n writ-trust@1 -f KEY_FILE < .writ/trust.yaml > .writ/trust.yaml.sigs/PRINCIPAL.sig && git add .writ";
-    format!("{} # as each root principal", in_place(&format!("{sign} && {}", amend()), commit, place))
+/// Signs a trust file as one root principal, and brings the signature along in the commit that holds the file. `formats` are
+/// those of the root principals.
+pub(crate) fn sign_trust_file(formats: &SigningFormats, commit: &CommitId, place: Place) -> String {
+    let (sign, others) = formats.sign_file(".writ/trust.yaml", ".writ/trust.yaml.sigs/PRINCIPAL");
+    let sign = format!("mkdir -p .writ/trust.yaml.sigs && {sign} && git add .writ");
+    let command = in_place(&format!("{sign} && {}", amend()), commit, place);
+    let others = others.map_or_else(String::new, |others| format!("; {others}"));
+    format!("{command} # as each root principal{others}")
 }
 
 /// Signs a commit again, and with it whatever follows it on the branch: the same command for the newest and for an

@@ -106,7 +106,7 @@ impl TrustFile {
             return Ok(());
         }
         let single: Vec<RoleThreshold> = rule.any_of.iter().filter(|item| item.threshold <= 1).cloned().collect();
-        let could = self.could_sign(&Rule { any_of: single, ..rule.clone() }, false, credit);
+        let could = named(&self.could_sign(&Rule { any_of: single, ..rule.clone() }, false, credit));
         let member = rule.any_of.iter().find(|item| holds(item, false));
         let (code, found, needed) = match member {
             Some(_) if self.is_forge(signer) => (
@@ -164,7 +164,8 @@ impl TrustFile {
                 closest = Some((count, item));
             }
         }
-        let mut could = self.could_sign(rule, people, credit);
+        let able = self.could_sign(rule, people, credit);
+        let mut could = named(&able);
         if closest.is_some_and(|(_, item)| item.distinct_from_author) {
             could.push_str(if self.is_of_anybody(credit) {
                 " (whoever made the change does not count, and a forge does not say who did: one more is needed)"
@@ -178,7 +179,7 @@ impl TrustFile {
             Some((count, item)) if count > 0 => {
                 let found = format!("{count} of {} for {path} ({})", item.threshold, credited(credit));
                 let missing = item.threshold.saturating_sub(count);
-                let fix = approve(commit, &could);
+                let fix = self.approve(commit, &able, &could);
                 refuse(TrustCode::W303, commit, found, format!("{missing} more of {could}"), fix)
             }
             _ if machines => {
@@ -221,18 +222,23 @@ impl TrustFile {
         self.principals.get(principal).is_some_and(|principal| principal.kind == PrincipalKind::Forge)
     }
 
-    /// The principals that could still give credit under a rule, for a message.
-    fn could_sign(&self, rule: &Rule, people: bool, credit: &Credit) -> String {
-        let names: BTreeSet<&str> = rule
-            .any_of
+    /// How others stand for a commit that is there already.
+    fn approve(&self, commit: &CommitId, able: &BTreeSet<&str>, could: &str) -> String {
+        let formats = self.signing_formats(None, |name| able.contains(name));
+        let push = format!(" && git push origin refs/notes/writ-approvals # as {could}");
+        formats.writ(&format!("writ trust approve {commit}"), &push)
+    }
+
+    /// The principals that could still give credit under a rule.
+    fn could_sign<'a>(&'a self, rule: &Rule, people: bool, credit: &Credit) -> BTreeSet<&'a str> {
+        rule.any_of
             .iter()
             .filter_map(|item| self.roles.get(&item.role))
             .flatten()
             .filter(|name| !credit.principals().contains(*name))
             .filter(|name| !self.is_forge(name) && (!people || !self.is_machine(name)))
             .map(String::as_str)
-            .collect();
-        if names.is_empty() { "nobody left".to_owned() } else { list(names) }
+            .collect()
     }
 
     /// Whether an object may be declared in a file, by every rule that holds for the file: its kind, and the namespace
@@ -328,9 +334,9 @@ fn is_signed_order(kind: &GroupKind) -> bool {
     kind.group == OWN_GROUP && matches!(kind.kind.as_str(), "RollbackRequest" | "BreakGlass")
 }
 
-/// How others stand for a commit that is there already.
-fn approve(commit: &CommitId, could: &str) -> String {
-    format!("writ trust approve {commit} --key KEY_FILE && git push origin refs/notes/writ-approvals # as {could}")
+/// Those who could still stand for something, for a message.
+fn named(able: &BTreeSet<&str>) -> String {
+    if able.is_empty() { "nobody left".to_owned() } else { list(able.iter().copied()) }
 }
 
 fn credited(credit: &Credit) -> String {

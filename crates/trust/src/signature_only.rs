@@ -7,7 +7,7 @@ use manifest::{Finding, Subject};
 
 use crate::{
     AllowedSigners, ArmorFormat, Certificate, CommitObject, Instants, KeyFingerprint, KeylessIdentity, KeylessVerifier,
-    SignatureFormat, Signer, SshSignature, TrustCode, UserCheck,
+    SignatureFormat, Signer, SigningFormats, SshSignature, TrustCode, UserCheck,
     openpgp::Keyring,
     repair::{resign, resign_keyless, resign_openpgp_with},
     ssh::{AllowedLine, Crypto, NAMESPACE_GIT, Unproven},
@@ -33,6 +33,17 @@ pub struct KnownIdentities {
     pub verifier: Arc<dyn KeylessVerifier>,
 }
 
+impl KnownSigners {
+    /// The formats of which there is a list.
+    fn formats(&self) -> SigningFormats {
+        SigningFormats::given(&[
+            (SignatureFormat::Ssh, self.allowed_signers.is_some()),
+            (SignatureFormat::OpenPgp, self.certificates.is_some()),
+            (SignatureFormat::Keyless, self.keyless.is_some()),
+        ])
+    }
+}
+
 /// Who signed this commit, if the list of the signature's format holds the key, for commits at the committer's time
 /// (which the signer chose: so does Git, and so a window here is no defence against a stolen key).
 ///
@@ -42,6 +53,11 @@ pub struct KnownIdentities {
 /// W206 if it does not hold the account, W207 if not for commits, not for a principal of the certificate, or if its security
 /// key was not touched, W208 if there is no list, W304 if the key is revoked.
 pub fn verify_signature_only(commit: &CommitObject, known: &KnownSigners) -> Result<Signer, Finding> {
+    if commit.signature.is_none() {
+        let (formats, found) = (known.formats(), "no signature".to_owned());
+        let needed = format!("{} by a principal", formats.needed());
+        return Err(formats.fit(refuse(commit, TrustCode::W301, found, &needed, resign(commit)), None));
+    }
     let no_list = |what: &str, needed: &str, fix: &str| {
         refuse(
             commit,
@@ -64,7 +80,6 @@ pub fn verify_signature_only(commit: &CommitObject, known: &KnownSigners) -> Res
                 Err(no_list("an X.509", "identities of the signers", fix))
             }
         },
-        (None, None, Some(certificates)) => by_certificates(commit, certificates),
         (_, Some(allowed), _) => by_allowed_signers(commit, allowed),
         (_, None, _) => commit.verify_ssh(&Crypto::default()).and_then(|_nobody_known| {
             let fix =

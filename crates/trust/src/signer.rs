@@ -4,7 +4,9 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use crate::{Fingerprint, FingerprintError, KeylessFingerprint, KeylessIdentity, openpgp::OpenPgpFingerprint};
+use crate::{
+    ArmorFormat, Fingerprint, FingerprintError, KeylessFingerprint, KeylessIdentity, openpgp::OpenPgpFingerprint,
+};
 
 /// The format of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -16,6 +18,16 @@ pub enum SignatureFormat {
     OpenPgp,
     /// Keyless, as gitsign makes it.
     Keyless,
+}
+
+impl From<ArmorFormat> for SignatureFormat {
+    fn from(armour: ArmorFormat) -> Self {
+        match armour {
+            ArmorFormat::Ssh => Self::Ssh,
+            ArmorFormat::OpenPgp => Self::OpenPgp,
+            ArmorFormat::X509 => Self::Keyless,
+        }
+    }
 }
 
 /// What identifies a key of any format.

@@ -195,7 +195,8 @@ impl Step<'_> {
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
         let instants = Instants { committer: made_at(object)?, ..self.instants };
         let verified = VerifiedCommit::verify(object, self.policy, &instants, self.verifier).map_err(|finding| {
-            let finding = mend_signature(finding, object, object.parents.first(), Place::Below);
+            let formats = self.policy.formats(None);
+            let finding = mend_signature(finding, &formats, object, object.parents.first(), Place::Below);
             Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
         })?;
         let changes = changes(self.history, object.parents.first(), &object.id, Place::Below)?;
@@ -293,7 +294,8 @@ impl Sealed<'_> {
             for reason in &signed.bad {
                 found = format!("{found}; {reason}");
             }
-            Finding { code: TrustCode::W504.entry(), found, fix: sign_trust_file(commit, place), ..finding }
+            let fix = sign_trust_file(&judge.root_formats(instants.latest()), commit, place);
+            Finding { code: TrustCode::W504.entry(), found, fix, ..finding }
         })?;
         Ok(signed.good)
     }

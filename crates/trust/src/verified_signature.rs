@@ -59,7 +59,13 @@ impl Signed<'_> {
         instants: &Instants,
         verifier: Verifier<'_>,
     ) -> Result<VerifiedSignature, Uncounted> {
-        let unlisted = |found: &str| Err(Uncounted::again(TrustCode::W208, found, "an SSH signature"));
+        // Whoever signs anew does so later than this commit: what has not begun then may have by now.
+        let formats = || policy.formats(None);
+        if matches!(self, Self::Commit(object) if object.signature.is_none()) {
+            let needed = format!("{} by a principal", formats().needed());
+            return Err(Uncounted::again(TrustCode::W301, "no signature", needed));
+        }
+        let unlisted = |found: &str| Err(Uncounted::again(TrustCode::W208, found, formats().needed()));
         match self.format() {
             Format::OpenPgp if policy.has_certificates() => self
                 .by_certificate(policy, instants, verifier)

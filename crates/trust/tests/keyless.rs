@@ -59,7 +59,11 @@ fn what_is_wrong_with_a_keyless_signature_is_said_by_code() {
         ),
         (bob, "chain", format!("W206: another root ({again} # sign with gitsign as one of bob)")),
         (bob, "rsa", "W203: an RSA key".to_owned()),
-        (bob, "smime", "W208: S/MIME (git -c gpg.format=ssh ".to_owned()),
+        (
+            bob,
+            "smime",
+            "W208: S/MIME (git commit --amend --no-edit --gpg-sign # gpg.format as your key: ssh (alice, ".to_owned(),
+        ),
         // letter by letter
         (
             (ISSUER, "Bob@example.com"),

@@ -152,4 +152,19 @@ fn the_fix_works_when_pasted() {
     for revision in ["HEAD", "HEAD~1", "HEAD~2", "HEAD~3"] {
         assert!(judged(repository.raw(revision)).is_ok(), "{revision}");
     }
+    // where lists of both formats are given, Git signs as it is set up
+    let ssh = bench.key("key", KEY_TYPES[0]);
+    let both = KnownSigners {
+        allowed_signers: Some(AllowedSigners::parse(&format!("alice {}\n", ssh.public)).unwrap()),
+        ..known.clone()
+    };
+    let (id, raw) = repository.commit(&["-m", "unsigned"]);
+    let refused = verify_signature_only(&CommitObject::parse(id, &raw).unwrap(), &both).unwrap_err();
+    assert_eq!(refused.needed, "an SSH or OpenPGP signature by a principal");
+    assert!(
+        refused.fix.starts_with("git rebase ") && refused.fix.ends_with("^ # gpg.format as your key: ssh, openpgp"),
+        "{refused}"
+    );
+    repository.paste(&refused.fix);
+    assert!(judged(repository.raw("HEAD")).is_ok());
 }

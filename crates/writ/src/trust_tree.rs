@@ -204,7 +204,7 @@ impl WorkTree {
         }
         let (files, now) = (self.signatures()?, Timestamp::now());
         let vouched = Vouched::of(self.before.as_ref(), file, text.as_bytes(), &files, now, self.verifiers());
-        let next = next_commands(&self.dir, self.before.as_ref(), file, &vouched);
+        let next = next_commands(&self.dir, self.before.as_ref(), file, &vouched, now);
         if format == Format::Human {
             eprint!("{}", vouched.in_words());
             output::text(&next.iter().map(|line| format!("{line}\n")).collect::<String>())?;

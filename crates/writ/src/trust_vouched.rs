@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use jiff::Timestamp;
-use manifest::{GIT_SIGN, RepoPath, shell_quote};
+use manifest::{RepoPath, shell_quote};
 use serde::Serialize;
-use trust::{PrincipalKind, RefBinding, TRUST_FILE, TrustFile, Verifiers};
+use trust::{PrincipalKind, RefBinding, SigningFormats, TRUST_FILE, TrustFile, Verifiers};
 
 use crate::trust_tree::repo_option;
 
@@ -98,6 +98,19 @@ impl Vouched {
         text
     }
 
+    /// With what those sign who can still do so: by their keys in the file in force, and in the new one.
+    fn formats(&self, before: Option<&TrustFile>, file: &TrustFile, at: Timestamp) -> SigningFormats {
+        let wanted = |name: &str| {
+            let alternatives = self.needed.iter().filter(|need| !need.satisfied).flat_map(|need| &need.any_of);
+            alternatives.flat_map(|one| &one.missing).any(|missing| missing == name)
+        };
+        // A key that goes does not sign for the file without it.
+        let formats = file.signing_formats(Some(at), wanted);
+        before
+            .filter(|_| formats == SigningFormats::default())
+            .map_or(formats, |before| before.signing_formats(Some(at), wanted))
+    }
+
     /// Who can still sign so that it becomes enough.
     fn missing(&self) -> String {
         let wanted: Vec<String> = self
@@ -154,10 +167,12 @@ pub(crate) fn next_commands(
     before: Option<&TrustFile>,
     file: &TrustFile,
     vouched: &Vouched,
+    at: Timestamp,
 ) -> Vec<String> {
     let mut commands = Vec::new();
     if !vouched.is_enough() {
-        commands.push(format!("writ trust sign{} --key KEY_FILE # as {}", repo_option(dir), vouched.missing()));
+        let sign = format!("writ trust sign{}", repo_option(dir));
+        commands.push(vouched.formats(before, file, at).writ(&sign, &format!(" # as {}", vouched.missing())));
     }
     let binding = before.unwrap_or(file);
     let trailer = match binding.history.ref_binding {
@@ -167,14 +182,17 @@ pub(crate) fn next_commands(
             format!(" --trailer {}", shell_quote(&trailer))
         }
     };
+    // Who may make the commit is judged by the file in force.
+    let formats = before.unwrap_or(file).root_formats(at);
     let commit = format!(
-        "git add .writ && git {GIT_SIGN} commit --gpg-sign -m 'Trust file, version {}'{trailer} -- .writ",
+        "git add .writ && {} commit --gpg-sign -m 'Trust file, version {}'{trailer} -- .writ",
+        formats.git(),
         file.version
     );
-    commands.push(if dir == Path::new(".") {
+    commands.push(formats.noted(if dir == Path::new(".") {
         commit
     } else {
         format!("(cd {} && {commit})", shell_quote(&dir.display().to_string()))
-    });
+    }));
     commands
 }

@@ -226,7 +226,7 @@ fn a_file_that_would_not_be_in_force_is_refused() {
     assert_eq!(
         found[2],
         format!(
-            "W803 PolicyUnsupported: waivers/it's.yaml: waivers are not supported yet; needed: no file under waivers/ but notes that end in .md. Fix: git rm -- 'waivers/it'\\''s.yaml' && git {GIT_SIGN} commit --amend --no-edit --allow-empty --gpg-sign # in the commit that brings it; change the policy instead"
+            "W803 PolicyUnsupported: waivers/it's.yaml: waivers are not supported yet; needed: no file under waivers/ but notes that end in .md. Fix: git rm -- 'waivers/it'\\''s.yaml' && git commit --amend --no-edit --allow-empty --gpg-sign # in the commit that brings it; change the policy instead"
         )
     );
 }

@@ -8,8 +8,8 @@ use manifest::{Finding, counted};
 
 use super::{Judge, Judgement, Refused, Start, State, UpToFloor, refusal_of};
 use crate::{
-    AuthorizedCommit, CommitId, CommitObject, History, RootKeys, TrustCode, TrustFile, TrustRootSpec, VerifiedCommit,
-    Verifiers,
+    AuthorizedCommit, CommitId, CommitObject, History, RootKeys, SigningFormats, TrustCode, TrustFile, TrustRootSpec,
+    VerifiedCommit, Verifiers,
     instants::Instants,
     refusal::refuse,
     repair::{Place, sign_trust_file},
@@ -87,7 +87,9 @@ impl Judge<'_> {
             found = format!("{found}; {reason}");
         }
         let needed = format!("good signatures of {threshold} of {}", counted(keys.len() as u64, "root key"));
-        let fix = sign_trust_file(introduction, Place::of(introduction, &self.head.commit));
+        // Root keys are SSH keys.
+        let formats = SigningFormats::default();
+        let fix = sign_trust_file(&formats, introduction, Place::of(introduction, &self.head.commit));
         Err(refuse(TrustCode::W504, introduction, found, needed, fix))
     }
 }

@@ -69,6 +69,7 @@ impl Judge<'_> {
         let refused = self.release(tag, state, above, author.as_deref(), &mut verdict).err();
         judgement.tag = Some(verdict);
         let Some(finding) = refused else { return };
+        let finding = state.policy.formats(Some(self.now)).fit(finding, None);
         judgement.accepted = None;
         match judgement.steps.last_mut() {
             Some(last) => last.verdict = Err(finding),

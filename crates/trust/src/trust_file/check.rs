@@ -9,7 +9,9 @@ use super::{
     MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
     signatures::openpgp_signature_path, trust_file_path,
 };
-use crate::{CommitId, History, PathPattern, TrustCode, TrustRootSpec, refusal::unreadable};
+use crate::{
+    CommitId, History, PathPattern, PrincipalKey, SignatureFormat, TrustCode, TrustRootSpec, refusal::unreadable,
+};
 
 const EDIT: &str = "edit .writ/trust.yaml and have it signed again";
 
@@ -126,14 +128,23 @@ impl TrustFile {
 
     /// Whether a principal has a key, certificate or account, of any format, that is not revoked and has not ended.
     fn can_sign(&self, name: &str, at: Option<Timestamp>) -> bool {
-        self.principals.get(name).is_some_and(|principal| {
-            self.can_be_certified(principal, at)
-                || principal.certificate_in_force(self, at)
-                || principal.identity_in_force(self, at)
-                || principal.keys.iter().any(|key| {
+        [SignatureFormat::Ssh, SignatureFormat::OpenPgp, SignatureFormat::Keyless]
+            .into_iter()
+            .any(|format| self.can_sign_by(name, format, at))
+    }
+
+    /// The same for one format.
+    pub(crate) fn can_sign_by(&self, name: &str, format: SignatureFormat, at: Option<Timestamp>) -> bool {
+        self.principals.get(name).is_some_and(|principal| match format {
+            SignatureFormat::OpenPgp => principal.certificate_in_force(self, at),
+            SignatureFormat::Keyless => principal.identity_in_force(self, at),
+            SignatureFormat::Ssh => {
+                let in_force = |key: &PrincipalKey| {
                     let ended = at.zip(key.not_after).is_some_and(|(at, end)| at > end);
                     !ended && !self.revoked.contains_key(&Revoked::Key(key.key.fingerprint()))
-                })
+                };
+                self.can_be_certified(principal, at) || principal.keys.iter().any(in_force)
+            }
         })
     }
 

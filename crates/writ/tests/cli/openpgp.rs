@@ -164,6 +164,79 @@ fn fixes_of_openpgp_work_when_pasted() {
     gpg.writ(&world, 0, &["lint"]);
 }
 
+/// Where some sign with SSH and some with OpenPGP, Git signs as it is set up, and the fix says who has which.
+#[test]
+fn fixes_fit_whoever_signs() {
+    let world = World::new();
+    let gpg = Gpg::new();
+    let greta = gpg.key("greta", "sign", "never");
+    let roles = ["--role", "root", "--role", "security", "--role", "sre"];
+    let certificate = gpg.certificate(&greta);
+    gpg.writ(&world, 0, &[&["add", "greta", "--openpgp", text(&certificate)], roles.as_slice()].concat());
+    sign_and_commit(&world, &gpg);
+    let paste_as = |format: &str, key: &str, fix: &str| {
+        let set_up = format!("git config gpg.format {format}\ngit config user.signingkey '{key}'");
+        let fix = fix.replace("FINGERPRINT", &greta).replace("PRINCIPAL", "greta");
+        paste(
+            &world.repo.path(),
+            &world.alice,
+            &format!("export GNUPGHOME='{}'\n{set_up}\n{fix}", gpg.home().display()),
+        );
+        world.verify(0, &[]);
+    };
+    // What is pasted is of now, and commits may not go back in time.
+    let now = || world.repo.set_time(jiff::Timestamp::now().as_second());
+    let unsigned = |name: &str| {
+        now();
+        world.repo.write(&format!("apps/{name}.txt"), name).unwrap();
+        world.repo.commit_unsigned(name).unwrap();
+        let found = world.verify(1, &[]);
+        let message = found["steps"].as_array().unwrap().last().unwrap()["message"].as_str().unwrap().to_owned();
+        (fix(&world, "W301"), message)
+    };
+    for (format, key) in [("openpgp", greta.as_str()), ("ssh", text(world.bob.private_file()))] {
+        let (fix, message) = unsigned(format);
+        assert!(message.ends_with("needed: an SSH or OpenPGP signature by a principal"), "{message}");
+        let known = "# gpg.format as your key: ssh (alice, bob, frank), openpgp (greta)";
+        assert_eq!(fix, format!("git commit --amend --no-edit --gpg-sign {known}"));
+        paste_as(format, key, &fix);
+    }
+    // Nobody is left who signs with SSH.
+    for name in ["alice", "bob", "frank"] {
+        gpg.writ(&world, 0, &["remove", name]);
+    }
+    let next = gpg.writ(&world, 0, &["sign", "--openpgp", &greta]);
+    assert!(next.stdout.contains(" commit --gpg-sign -m 'Trust file, version 3' -- .writ"), "{}", next.stdout);
+    now();
+    world.repo.commit_signed(&world.alice, "greta alone").unwrap();
+    world.verify(0, &[]);
+    let (fix_of_head, message) = unsigned("alone");
+    assert!(message.ends_with("needed: an OpenPGP signature by a principal"), "{message}");
+    assert_eq!(fix_of_head, "git -c gpg.format=openpgp commit --amend --no-edit --gpg-sign");
+    paste_as("openpgp", &greta, &fix_of_head);
+    // A trust file that nobody signed, in a commit of greta's.
+    let zoe = world.stranger();
+    let edited = gpg.writ(&world, 0, &["add", "zoe", "--key", zoe.public()]);
+    let sign = "writ trust sign --repo ";
+    assert!(
+        edited.stdout.starts_with(sign) && edited.stdout.contains(" --openpgp FINGERPRINT # as 1 of greta\n"),
+        "{}",
+        edited.stdout
+    );
+    assert!(edited.stdout.contains("git -c gpg.format=openpgp commit --gpg-sign"), "{}", edited.stdout);
+    paste(
+        &world.repo.path(),
+        &world.alice,
+        &format!(
+            "export GNUPGHOME='{}'\ngit add .writ\ngit -c gpg.format=openpgp commit -qm zoe --gpg-sign={greta}",
+            gpg.home().display()
+        ),
+    );
+    let found = fix(&world, "W504");
+    assert!(found.contains(" gpg --yes --armor --detach-sign --local-user FINGERPRINT "), "{found}");
+    paste_as("openpgp", &greta, &found);
+}
+
 #[test]
 fn pinned_certificates_are_linted() {
     let world = World::new();
