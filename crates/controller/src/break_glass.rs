@@ -12,8 +12,8 @@ use manifest::{Digest, Finding, Subject, canonical_json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use trust::{
-    BreakGlass, CommitId, History, Judgement, LetThrough, ObeyedOrder, Seen, SignedOrder, TrustCode, TrustRootSpec,
-    Verifiers, Waivers, judge_break_glass, still_waived,
+    BreakGlass, CommitId, FETCH_APPROVALS, History, Judgement, LetThrough, ObeyedOrder, PUSH_APPROVALS, Seen,
+    SignedOrder, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_break_glass, still_waived,
 };
 
 use crate::{
@@ -167,10 +167,7 @@ impl Override {
                 waived.collect::<Vec<_>>().join("; ")
             ),
             needed: "all that it changed made anew, or approved, by those who may".to_owned(),
-            fix: format!(
-                "writ trust approve {} --key KEY_FILE && git push origin refs/notes/writ-approvals",
-                self.commit
-            ),
+            fix: format!("{FETCH_APPROVALS} && writ trust approve {} --key KEY_FILE && {PUSH_APPROVALS}", self.commit),
         }
     }
 }

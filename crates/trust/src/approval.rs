@@ -23,6 +23,11 @@ use crate::{
 pub const NAMESPACE_APPROVAL: &str = "writ-approval@1";
 /// The type of an approval's predicate.
 pub const APPROVAL_TYPE: &str = "https://writ.dev/approval/v1";
+/// What brings the approvals of others before one's own is added to them, so that the push is a fast-forward. The pattern also
+/// fits where nobody has approved anything yet: a ref that is named must be there.
+pub const FETCH_APPROVALS: &str = "git fetch origin 'refs/notes/writ-approvals*:refs/notes/writ-approvals*'";
+/// What shows an approval to the cluster.
+pub const PUSH_APPROVALS: &str = "git push origin refs/notes/writ-approvals";
 /// Most commits that are left out at once: a day's pushes by a team whose branch went wrong.
 pub const MAX_SKIPPED: usize = 64;
 /// How many reasons are told in one message.

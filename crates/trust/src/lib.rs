@@ -57,7 +57,9 @@ mod verified;
 mod verified_signature;
 mod watched;
 
-pub use approval::{APPROVAL_TYPE, Approval, ApprovalError, Decision, MAX_SKIPPED, NAMESPACE_APPROVAL};
+pub use approval::{
+    APPROVAL_TYPE, Approval, ApprovalError, Decision, FETCH_APPROVALS, MAX_SKIPPED, NAMESPACE_APPROVAL, PUSH_APPROVALS,
+};
 pub use armor::{ArmorError, ArmorFormat, MAX_ARMOR_BYTES, MAX_CMS_ARMOR_BYTES};
 pub use code::TrustCode;
 pub use commit_id::{CommitId, ObjectFormat, ObjectIdError, Sha1Collision, TagId, TreeId};

@@ -6,8 +6,12 @@ use std::collections::BTreeSet;
 use manifest::{Declared, Finding, GroupKind, RepoPath, Scope, shell_quote};
 
 use crate::{
-    CommitId, Credit, KindVerdict, PrincipalKind, Rule, TagObject, TrustCode, TrustFile, commit_object::Refused,
-    namespaces::namespace_of, refusal::refuse, trust_file::RoleThreshold,
+    CommitId, Credit, KindVerdict, PrincipalKind, Rule, TagObject, TrustCode, TrustFile,
+    approval::{FETCH_APPROVALS, PUSH_APPROVALS},
+    commit_object::Refused,
+    namespaces::namespace_of,
+    refusal::refuse,
+    trust_file::RoleThreshold,
 };
 
 /// API group of writ's own kinds; its subgroups are meant as well.
@@ -225,8 +229,8 @@ impl TrustFile {
     /// How others stand for a commit that is there already.
     fn approve(&self, commit: &CommitId, able: &BTreeSet<&str>, could: &str) -> String {
         let formats = self.signing_formats(None, |name| able.contains(name));
-        let push = format!(" && git push origin refs/notes/writ-approvals # as {could}");
-        formats.writ(&format!("writ trust approve {commit}"), &push)
+        let approve = format!("{FETCH_APPROVALS} && writ trust approve {commit}");
+        formats.writ(&approve, &format!(" && {PUSH_APPROVALS} # as {could}"))
     }
 
     /// The principals that could still give credit under a rule.

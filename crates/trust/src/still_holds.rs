@@ -20,7 +20,7 @@ use manifest::{Finding, RepoPath};
 use crate::{
     CommitId, Credit, Entry, History, HistoryError, KeyFingerprint, LetThrough, Revocation, Revoked, TreeId, TrustCode,
     TrustFile, TrustRootSpec,
-    approval::{Approvals, Bound},
+    approval::{Approvals, Bound, FETCH_APPROVALS, PUSH_APPROVALS},
     instants::Instants,
     issuers::Issuers,
     refusal::{refuse, unreadable},
@@ -326,7 +326,7 @@ impl StillHolds<'_> {
         let needed = "those files changed again by somebody in force, or vouched for".to_owned();
         let by = if self.judged_by == *last { String::new() } else { format!(" --trust {}", self.judged_by) };
         let fix = format!(
-            "git log -p -- PATH # then change it, or: writ trust approve {last} --vouch{by} --key KEY_FILE && git push origin refs/notes/writ-approvals"
+            "git log -p -- PATH # then change it, or: {FETCH_APPROVALS} && writ trust approve {last} --vouch{by} --key KEY_FILE && {PUSH_APPROVALS}"
         );
         refuse(TrustCode::W304, last, found, needed, fix)
     }

@@ -61,7 +61,8 @@ fn two_principals_stand_for_a_change_that_takes_two() {
     assert_eq!(finding.found, "1 of 2 for policies/limits.txt (alice)");
     assert_eq!(finding.needed, "1 more of erin, frank");
     let fix = "--key KEY_FILE && git push origin refs/notes/writ-approvals # as erin, frank";
-    assert_eq!(finding.fix, format!("writ trust approve {step} {fix}"));
+    let fetch = "git fetch origin 'refs/notes/writ-approvals*:refs/notes/writ-approvals*'";
+    assert_eq!(finding.fix, format!("{fetch} && writ trust approve {step} {fix}"));
     let approval = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
     world.memory.notes.insert(step, vec![approval.clone()]);
     assert_eq!(world.code(step), "ok");

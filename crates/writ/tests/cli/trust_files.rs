@@ -214,7 +214,7 @@ fn a_second_principal_approves() {
     let fix = step["fix"].as_str().unwrap();
     assert!(fix.ends_with("# as frank"), "{fix}");
     let paste_as = |key: &SigningKey| {
-        let fix = fix.replacen("writ ", &format!("{} ", env!("CARGO_BIN_EXE_writ")), 1);
+        let fix = fix.replacen(" writ ", &format!(" {} ", env!("CARGO_BIN_EXE_writ")), 1);
         paste(&world.repo.path(), key, &fix.replace("KEY_FILE", text(key.private_file())));
     };
     // Whose word does not count there, and the author again.
@@ -237,6 +237,49 @@ fn a_second_principal_approves() {
     expect(0, &["trust", "approve", &commit, "--repo", &path, "--key", &key, "--expires", "2026-01-01T00:00:00Z"]);
     let refused = world.verify(1, &[]);
     assert_eq!(refused["steps"][0]["code"], "W307", "{refused}");
+}
+
+/// Each approves in a clone of their own what the other one made: the fix brings the first approval along with the second.
+#[test]
+fn two_approve_in_two_clones() {
+    let world = World::with_two_for_policies();
+    let server = tempfile::tempdir().unwrap();
+    let origin = text(server.path());
+    world.repo.git(&["init", "--bare", "--quiet", "--initial-branch=main", origin]).unwrap();
+    world.repo.git(&["remote", "add", "origin", origin]).unwrap();
+    let clones: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let fetched = "git fetch --quiet origin refs/notes/writ-approvals:refs/notes/writ-approvals";
+    let [first, second] =
+        [(&world.alice, &world.frank), (&world.frank, &world.alice)].map(|(maker, other)| (maker, other));
+    for ((maker, other), clone) in [first, second].into_iter().zip(&clones) {
+        world.repo.git(&["push", "--quiet", "origin", "main"]).unwrap();
+        paste(clone.path(), other, &format!("git clone --quiet {origin} ."));
+        world.repo.write("policies/limits.txt", maker.principal()).unwrap();
+        world.repo.commit_signed(maker, "limits").unwrap();
+        world.repo.git(&["push", "--quiet", "origin", "main"]).unwrap();
+        paste(clone.path(), other, "git pull --quiet");
+        let refused = world.verify(1, &[]);
+        let step = refused["steps"].as_array().unwrap().last().unwrap();
+        assert_eq!(step["code"], "W303", "{step}");
+        let fix = step["fix"].as_str().unwrap().replacen(" writ ", &format!(" {} ", env!("CARGO_BIN_EXE_writ")), 1);
+        paste(clone.path(), other, &fix.replace("KEY_FILE", text(other.private_file())));
+        paste(&world.repo.path(), maker, fetched);
+        world.verify(0, &[]);
+    }
+    // Both at once: what docs/trust.md says of a push that comes second.
+    let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/trust.md")).unwrap();
+    let (_, together) = documented.split_once("somebody pushed in between, `").unwrap();
+    let together = together.split_once('`').unwrap().0.replace('\n', " ");
+    let push = "git push --quiet origin refs/notes/writ-approvals";
+    for (clone, key) in clones.iter().zip([&world.frank, &world.alice]) {
+        let writ = env!("CARGO_BIN_EXE_writ");
+        let approve = format!("git pull --quiet\n{writ} trust approve HEAD --key {}", text(key.private_file()));
+        paste(clone.path(), key, &approve);
+    }
+    paste(clones[1].path(), &world.alice, push);
+    paste(clones[0].path(), &world.frank, &format!("! {push}\n{together}\n{push}"));
+    paste(&world.repo.path(), &world.frank, fetched);
+    world.verify(0, &[]);
 }
 
 /// An unsigned commit that stays in the branch is left out by the root principal, and what mends it is accepted.

@@ -308,7 +308,7 @@ fn people_are_told_who_made_it_pass_and_who_is_missing() {
         told.contains(&format!("refused  {pending:.12}  W303 ThresholdNotMet, signed by alice with {alice}\n")),
         "{told}"
     );
-    assert!(told.contains("(rule \"policies\")\n  fix: writ trust approve "), "{told}");
+    assert!(told.contains("(rule \"policies\")\n  fix: git fetch origin 'refs/notes/writ-approvals*:refs/notes/writ-approvals*' && writ trust approve "), "{told}");
     let told = verify(&["--explain", "policies/b.txt"]).stdout;
     let expected = "
   policies/b.txt may not be made:
