@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Declared, Finding, GroupKind, RepoPath, Scope, shell_quote};
+use manifest::{Declared, Finding, GroupKind, RepoPath, Scope, Subject, shell_quote};
 
 use crate::{
     CommitId, Credit, KindVerdict, PrincipalKind, Rule, TagObject, TrustCode, TrustFile,
@@ -11,7 +11,8 @@ use crate::{
     commit_object::Refused,
     namespaces::namespace_of,
     refusal::refuse,
-    trust_file::RoleThreshold,
+    signing_formats::remark,
+    trust_file::{RoleThreshold, trust_file_path},
 };
 
 /// API group of writ's own kinds; its subgroups are meant as well.
@@ -216,6 +217,36 @@ impl TrustFile {
     /// those who stand for it.
     fn is_of_anybody(&self, credit: &Credit) -> bool {
         credit.author().is_some_and(|author| self.is_forge(author))
+    }
+
+    /// Whether the signature of a principal counts for a new trust file, and for an order that takes as much: a person in a role
+    /// that some rule for the file asks for.
+    #[must_use]
+    pub fn counts_for_trust(&self, principal: &str) -> bool {
+        let rules = self.rules_for(&trust_file_path());
+        let mut roles = rules.iter().flat_map(|rule| &rule.any_of).filter_map(|item| self.roles.get(&item.role));
+        !self.is_machine(principal) && roles.any(|members| members.contains(principal))
+    }
+
+    /// W302 about a signature on a trust file, or on an order that takes as much, that counts for nothing.
+    ///
+    /// # Errors
+    /// Unless it [counts](Self::counts_for_trust).
+    pub fn signs_for_trust(&self, principal: &str, subject: Subject, fix: &str) -> Result<(), Finding> {
+        if self.counts_for_trust(principal) {
+            return Ok(());
+        }
+        let able: BTreeSet<&str> =
+            self.principals.keys().map(String::as_str).filter(|name| self.counts_for_trust(name)).collect();
+        let why = if self.is_machine(principal) {
+            "no person"
+        } else {
+            "in no role that a rule for .writ/trust.yaml asks for"
+        };
+        let found = format!("the signature of {principal} does not count: {principal} is {why}");
+        let (code, needed) = (TrustCode::W302.entry(), format!("that of one of {}", named(&able)));
+        let fix = remark(fix, &format!("as one of {}", named(&able)));
+        Err(Finding { code, subject, rule: None, found, needed, fix })
     }
 
     pub(crate) fn is_machine(&self, principal: &str) -> bool {

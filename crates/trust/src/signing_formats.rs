@@ -7,7 +7,6 @@ use crate::{
     NAMESPACE_TRUST, PrincipalKind, SignatureFormat, TrustFile,
     repair::{SIGN, SIGN_KEYLESS, SIGN_OPENPGP, SIGN_OPENPGP_WITH, SIGN_WITH, git},
     rules::list,
-    trust_file::trust_file_path,
 };
 
 /// The formats in which somebody has a key, each with whom.
@@ -27,12 +26,7 @@ impl TrustFile {
     /// The same of the people whose signatures on a new trust file count.
     #[must_use]
     pub fn root_formats(&self, at: Timestamp) -> SigningFormats {
-        let rules = self.rules_for(&trust_file_path());
-        let named = |name: &str| {
-            let mut roles = rules.iter().flat_map(|rule| &rule.any_of).filter_map(|item| self.roles.get(&item.role));
-            roles.any(|members| members.contains(name))
-        };
-        self.signing_formats(Some(at), |name| named(name) && !self.is_machine(name))
+        self.signing_formats(Some(at), |name| self.counts_for_trust(name))
     }
 
     /// The same of all who may stand for anything.

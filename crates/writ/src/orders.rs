@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use clap::Args;
 use cluster::crd::{BreakGlassSpec, Custom, CustomSpec, DetachedSignature, GROUP, RollbackRequestSpec, VERSION};
 use jiff::Timestamp;
-use manifest::RepoPath;
+use manifest::{RepoPath, Subject};
 use rand::TryRngCore as _;
 use serde::Serialize;
 use serde_json::json;
-use trust::{CommitId, CommitObject, History as _, SignedOrder};
+use trust::{CommitId, CommitObject, History as _, OrderKind, SignedOrder};
 
 use crate::{
     exit::{Outcome, UsageError},
@@ -217,19 +217,32 @@ fn finish<S: Order>(
     let file = trust_file(repository, &resolve(repository, &args.trust)?)?;
     let purpose = ("order", order.kind.namespace());
     let (principal, signature) = args.signing.sign_as(&file, purpose, &order.payload(), &args.trusted_root)?;
+    let counts = match order.kind {
+        OrderKind::BreakGlass => {
+            let again = file.root_formats(Timestamp::now()).writ("writ break-glass --add FILE", "");
+            file.signs_for_trust(&principal, Subject::Named(format!("BreakGlass {name}")), &again)
+        }
+        // Who may order it depends on what the folder holds.
+        OrderKind::Rollback { .. } => Ok(()),
+    };
     let signatures = spec.signatures();
     signatures.retain(|known| known.principal != principal);
     signatures.push(DetachedSignature { principal: principal.clone(), signature });
     let names: Vec<String> = signatures.iter().map(|known| known.principal.clone()).collect();
     output::text(&manifest::to_yaml(&Manifest { api_version, kind: S::KIND, metadata, spec: &spec })?)?;
+    let in_vain = if counts.is_err() { ", which does not count" } else { "" };
     eprintln!(
-        "signed as {principal}: {} and commit {} until {}, {:?}; signatures: {}",
+        "signed as {principal}{in_vain}: {} and commit {} until {}, {:?}; signatures: {}",
         order.about,
         order.commit,
         order.not_after,
         order.reason,
         names.join(", ")
     );
+    if let Err(finding) = counts {
+        eprint!("{}", output::refusal(&finding));
+        return Ok(Outcome::Finding);
+    }
     Ok(Outcome::Fine)
 }
 

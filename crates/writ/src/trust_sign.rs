@@ -3,13 +3,14 @@
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use trust::{NAMESPACE_TRUST, TrustEditError, TrustFile, openpgp_signature_path, signature_path};
+use manifest::Subject;
+use trust::{NAMESPACE_TRUST, TRUST_FILE, TrustEditError, TrustFile, openpgp_signature_path, signature_path};
 
 use crate::{
     exit::{Outcome, UsageError},
     output::{self, Format},
     signing::SigningKey,
-    trust_tree::{EditArgs, WorkTree, concluded},
+    trust_tree::{EditArgs, WorkTree, concluded, repo_option},
 };
 
 /// Arguments of `writ trust sign`.
@@ -54,11 +55,25 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
         let message = format!("the key is one of {principal}, so its signature as {other} would count for nobody");
         return Err(UsageError(message).into());
     }
+    // In a rotation of root keys that of either file.
+    let counts = judges.iter().map(|judge| {
+        let formats = judge.root_formats(now);
+        let again = formats.writ(&format!("writ trust sign{}", repo_option(&args.common.repo)), "");
+        judge.signs_for_trust(&principal, subject(), &again).map_err(Box::new)
+    });
+    if let Some(Err(finding)) = counts.reduce(|one, other| one.or(other)) {
+        return Err(TrustEditError::Refused(vec![*finding]).into());
+    }
     let path = if args.signing.is_openpgp() { openpgp_signature_path(&principal) } else { signature_path(&principal) };
     tree.replace(&path, signature.as_bytes())?;
     eprintln!("signed version {} as {principal}: {path}", file.version);
     let dropped = drop_others(&tree, &judges, now)?;
     tree.report(&file, &tree.text, &[format!("signed as {principal}")], &dropped, format)
+}
+
+/// What a signature on the trust file is about.
+fn subject() -> Subject {
+    Subject::Path { path: TRUST_FILE.parse().unwrap_or_default(), line: None, column: None }
 }
 
 /// Whose key it was. A signature that counts for nobody is better refused here.

@@ -193,6 +193,11 @@ fn two_root_principals_sign() {
     let wrong = trust(&world, 64, &["sign", "--key", &key, "--as", "frank"]);
     assert!(wrong.stderr.contains("the key is one of alice"), "{}", wrong.stderr);
     let stranger = world.key("mallory");
+    // Who is no root principal signs in vain, is told so, and nothing is written.
+    let in_vain = trust(&world, 1, &["sign", "--key", text(carol.private_file())]);
+    let why = "the signature of carol does not count: carol is in no role that a rule for .writ/trust.yaml asks for";
+    assert!(in_vain.stdout.contains(" W302 ") && in_vain.stdout.contains(why), "{}", in_vain.stdout);
+    assert!(!world.repo.path().join(".writ/trust.yaml.sigs/carol.sig").exists());
     let unknown = trust(&world, 2, &["sign", "--key", text(stranger.private_file())]);
     assert!(unknown.stderr.contains("belongs to no principal"), "{}", unknown.stderr);
 }
