@@ -11,6 +11,7 @@ mod authority;
 mod certificates;
 mod check;
 mod edit;
+mod edit_verdict;
 mod identities;
 mod import;
 mod import_signers;

@@ -207,6 +207,33 @@ fn what_the_cluster_would_refuse_is_refused() {
     assert_eq!(code(editor.finish(Some(7), later).unwrap_err()), "W506");
 }
 
+/// An edit is judged by what comes of it: one that mends is written, by parts as well, and one that leaves all as bad is not.
+#[test]
+fn a_threshold_that_nobody_meets_is_mended_by_edits() {
+    let wrong = by_hand().replace("role: sre, threshold: 1", "role: sre, threshold: 4");
+    assert_eq!(TrustFile::parse(wrong.as_bytes()).unwrap_err()[0].code.code, "W506");
+    let three = edited(&wrong, &|editor| editor.add(&[new("carol", &["sre"])])).unwrap();
+    assert_eq!(TrustFile::parse(three.as_bytes()).unwrap_err()[0].code.code, "W506");
+    let four = edited(&three, &|editor| editor.add(&[new("dave", &["sre"])])).unwrap();
+    assert!(TrustFile::parse(four.as_bytes()).is_ok(), "{four}");
+    let both = edited(&wrong, &|editor| editor.add(&[new("carol", &["sre"]), new("dave", &["sre"])])).unwrap();
+    assert_eq!(both.replace("version: 8", "version: 9"), four);
+    let as_bad_or_worse: [&Edit<'_>; 4] = [
+        &|_nothing| Ok(()),
+        &|editor| editor.add(&[new("carol", &["root"])]),
+        &|editor| editor.remove("bob"),
+        // One thing is better for it, another one new.
+        &|editor| {
+            editor.add(&[new("carol", &["sre"]), new("dave", &["sre"])])?;
+            editor.revoke(&[hard(Revoked::Key(person("alice").fingerprint()))])
+        },
+    ];
+    for (index, edit) in as_bad_or_worse.iter().enumerate() {
+        let Err(TrustEditError::Refused(findings)) = edited(&wrong, edit) else { panic!("{index}") };
+        assert!(findings.iter().all(|finding| finding.code.code == "W506"), "{index}: {findings:?}");
+    }
+}
+
 #[test]
 fn the_version_follows_that_in_force() {
     let finished = |before: Option<u64>| {

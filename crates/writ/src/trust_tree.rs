@@ -159,9 +159,15 @@ impl WorkTree {
     pub(crate) fn finish(&self, edit: Edit, format: Format) -> anyhow::Result<Outcome> {
         let now = Timestamp::now();
         let Edit { editor, files, done, mut notes } = edit;
+        let mut opened = editor.opened().clone();
         let (text, mut file) = editor.finish(self.before.as_ref().map(|before| before.version), now)?;
         let mut findings = file.load_from(&self.certificates(&file, &files)?);
-        findings.extend(file.out_of_reach(now));
+        // What was wrong with its certificates says nothing about the edit; who can sign with them does.
+        drop(opened.load_from(&self.certificates(&opened, &BTreeMap::new())?));
+        let left = file.left_by_edit(&opened, Some(now)).unwrap_or_else(|refused| {
+            findings.extend(refused);
+            Vec::new()
+        });
         if let Some(before) = &self.before {
             findings.extend(file.against_predecessor(before));
         }
@@ -169,8 +175,8 @@ impl WorkTree {
             return Err(TrustEditError::Refused(findings).into());
         }
         self.write(&text, &files)?;
-        let old = TrustFile::parse(self.text.as_bytes()).map_err(TrustEditError::Refused)?;
-        let unused = old.pins().filter(|(_, pin)| file.pins().all(|(_, other)| other.file != pin.file));
+        notes.extend(left.iter().map(|finding| format!("still to be mended: {finding}")));
+        let unused = opened.pins().filter(|(_, pin)| file.pins().all(|(_, other)| other.file != pin.file));
         notes.extend(unused.map(|(_, pin)| {
             format!("no key needs {} any more: git rm -- {}", pin.file, shell_quote(pin.file.as_str()))
         }));

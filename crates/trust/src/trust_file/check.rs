@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use manifest::Finding;
 
 use super::{
-    MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, TrustFile, reader::finding, signature_path,
+    MAX_PATTERNS, Places, PrincipalKind, Revoked, RoleThreshold, Rule, TrustFile, reader::finding, signature_path,
     signatures::openpgp_signature_path, trust_file_path,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
             let finding = finding(TrustCode::W506, rule.place, found, "a threshold of 1", EDIT);
             findings.push(Finding { rule: Some(rule.name.clone()), ..finding });
         }
-        let below_writ = rule.paths.iter().all(|pattern| pattern.is_below(".writ"));
+        let below_writ = is_below_writ(rule);
         for item in &rule.any_of {
             let mut note = |code, found: String, needed: &str| {
                 let finding = finding(code, item.place, found, needed, EDIT);
@@ -55,6 +55,11 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
     }
     findings.extend(self_lock(file, at));
     findings
+}
+
+/// Whether machines never count for what a rule covers.
+fn is_below_writ(rule: &Rule) -> bool {
+    rule.paths.iter().all(|pattern| pattern.is_below(".writ"))
 }
 
 /// W506 unless people in force could change the trust file and put their signatures beside it.
@@ -104,6 +109,12 @@ impl TrustFile {
     fn able(&self, role: &str, people: bool, at: Option<Timestamp>) -> usize {
         let able = |name: &&String| self.counts(name, people) && self.can_sign(name, at);
         self.roles.get(role).map_or(0, |members| members.iter().filter(able).count())
+    }
+
+    /// How many more holders of the role would have to be able to sign for an alternative of a rule.
+    pub(super) fn lacks(&self, rule: &Rule, item: &RoleThreshold, at: Option<Timestamp>) -> usize {
+        let able = self.able(&item.role, is_below_writ(rule), at);
+        usize::try_from(item.threshold).unwrap_or(usize::MAX).saturating_sub(able)
     }
 
     fn counts(&self, name: &str, people: bool) -> bool {

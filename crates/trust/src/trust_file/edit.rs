@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use manifest::{Digest, FieldPath, Finding, NewValue, Node, RepoPath, YamlEdit, YamlEditError, edit_yaml, parse_yaml};
 
-use super::{PrincipalKind, Revoked, TrustFile, check, trust_file_path};
+use super::{PrincipalKind, Revoked, TrustFile, read::read, trust_file_path};
 use crate::{
     CommitId, KeyFingerprint, KeylessIdentity, PublicKey, UserCheck, UserPresence, openpgp::OpenPgpFingerprint,
 };
@@ -112,6 +112,7 @@ pub struct NewRevocation {
 #[derive(Debug, Clone)]
 pub struct TrustEditor {
     text: String,
+    opened: TrustFile,
     file: TrustFile,
     root: Node,
 }
@@ -200,20 +201,26 @@ fn entry(name: &str, value: NewValue) -> (String, NewValue) {
 }
 
 impl TrustEditor {
-    /// Reads a file as it is before the edit.
+    /// Reads a file as it is before the edit. What its fields mean together may be wrong (W506): the edit may be what mends it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with its form.
     pub fn open(text: &str) -> Result<Self, TrustEditError> {
-        let file = TrustFile::parse(text.as_bytes()).map_err(TrustEditError::Refused)?;
+        let file = read(text.as_bytes()).map_err(TrustEditError::Refused)?;
         let root = only_root(text)?;
-        Ok(Self { text: text.to_owned(), file, root })
+        Ok(Self { text: text.to_owned(), opened: file.clone(), file, root })
+    }
+
+    /// What the file says by now.
+    #[must_use]
+    pub const fn file(&self) -> &TrustFile {
+        &self.file
     }
 
     /// What the file said when it was opened.
     #[must_use]
-    pub const fn file(&self) -> &TrustFile {
-        &self.file
+    pub const fn opened(&self) -> &TrustFile {
+        &self.opened
     }
 
     /// Adds principals, or keys and roles to those that are there.
@@ -313,7 +320,7 @@ impl TrustEditor {
             }
         }
         // Said before the text is touched, so that a role that is empty now is called that, and not one that is not there.
-        refuse(check::check(&without, None))?;
+        without.left_by_edit(&self.opened, None).map_err(TrustEditError::Refused)?;
         self.apply(&edits)
     }
 
@@ -368,7 +375,7 @@ impl TrustEditor {
     /// nobody's force yet keeps its own.
     ///
     /// # Errors
-    /// When the cluster would refuse the file at this time.
+    /// When the cluster would refuse the file at this time, and for no less than before the edit.
     pub fn finish(mut self, before: Option<u64>, now: Timestamp) -> Result<(String, TrustFile), TrustEditError> {
         if let Some(before) = before {
             let version = before.checked_add(1).ok_or(TrustEditError::LastVersion(before))?;
@@ -377,15 +384,15 @@ impl TrustEditor {
                 self.write(&[YamlEdit::Set { at, value: NewValue::Number(version) }])?;
             }
         }
-        let file = TrustFile::parse(self.text.as_bytes()).map_err(TrustEditError::Refused)?;
-        refuse(file.out_of_reach(now))?;
+        let file = read(self.text.as_bytes()).map_err(TrustEditError::Refused)?;
+        file.left_by_edit(&self.opened, Some(now)).map_err(TrustEditError::Refused)?;
         Ok((self.text, file))
     }
 
     /// Makes the edits, and reads the file again.
     fn apply(&mut self, edits: &[YamlEdit]) -> Result<(), TrustEditError> {
         self.write(edits)?;
-        self.file = TrustFile::parse(self.text.as_bytes()).map_err(TrustEditError::Refused)?;
+        self.file = read(self.text.as_bytes()).map_err(TrustEditError::Refused)?;
         Ok(())
     }
 
@@ -394,10 +401,6 @@ impl TrustEditor {
         self.root = only_root(&self.text)?;
         Ok(())
     }
-}
-
-fn refuse(findings: Vec<Finding>) -> Result<(), TrustEditError> {
-    if findings.is_empty() { Ok(()) } else { Err(TrustEditError::Refused(findings)) }
 }
 
 fn only_root(text: &str) -> Result<Node, TrustEditError> {
