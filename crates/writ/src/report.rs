@@ -102,6 +102,8 @@ struct Held {
 #[serde(rename_all = "lowercase")]
 enum Verdict {
     Accepted,
+    /// All commits are accepted, so that what they revoke counts, and nothing of them is rolled out. Of no single commit.
+    Held,
     Refused,
 }
 
@@ -170,7 +172,10 @@ impl Verification {
     pub(crate) fn of(judgement: &Judgement, start: &Start) -> Self {
         Self {
             schema: SCHEMA,
-            verdict: Verdict::of(judgement.refusal().is_none()),
+            verdict: match (judgement.refusal(), judgement.broken()) {
+                (None, Some(_)) => Verdict::Held,
+                (refusal, _) => Verdict::of(refusal.is_none()),
+            },
             from: judgement.from,
             to: Some(judgement.to),
             from_trusted: *start == Start::Introduction && judgement.from.is_some(),
@@ -236,7 +241,7 @@ impl Verification {
         }
         Ok(match self.verdict {
             Verdict::Accepted => Outcome::Fine,
-            Verdict::Refused => Outcome::Finding,
+            Verdict::Held | Verdict::Refused => Outcome::Finding,
         })
     }
 
@@ -257,10 +262,7 @@ impl Verification {
 
     /// The verdict in a word or two.
     const fn word(&self) -> &'static str {
-        match (self.verdict, &self.held) {
-            (Verdict::Accepted, Some(_)) => "accepted, but held",
-            (verdict, _) => verdict.word(),
-        }
+        self.verdict.word()
     }
 }
 
@@ -272,6 +274,7 @@ impl Verdict {
     const fn word(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::Held => "accepted, but held",
             Self::Refused => "refused",
         }
     }
@@ -396,7 +399,7 @@ mod tests {
 
     /// A good commit that brings a revocation, by which files in it hold no longer.
     pub(super) fn held() -> Verification {
-        let mut verification = Verification::of_signatures(&[step(1, None)]);
+        let mut verification = Verification { verdict: Verdict::Held, ..Verification::of_signatures(&[step(1, None)]) };
         let broken = finding(TrustCode::W304, Subject::Commit("01".repeat(20)), "it still holds what is revoked");
         verification.held = Some(Held {
             code: broken.code.code,

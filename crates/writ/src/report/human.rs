@@ -32,8 +32,10 @@ impl Verification {
     const fn scope(&self) -> &'static str {
         match (self.verdict, self.to.is_some()) {
             (Verdict::Refused, _) => "",
-            (Verdict::Accepted, true) => ": signatures and authority; policies are judged in the cluster",
-            (Verdict::Accepted, false) => ": signatures alone",
+            (Verdict::Accepted | Verdict::Held, true) => {
+                ": signatures and authority; policies are judged in the cluster"
+            }
+            (Verdict::Accepted | Verdict::Held, false) => ": signatures alone",
         }
     }
 

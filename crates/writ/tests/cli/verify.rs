@@ -362,7 +362,8 @@ fn what_the_cluster_would_hold_is_told() {
     world.repo.sign_trust_file(&world.alice).unwrap();
     world.repo.commit_signed(&world.alice, "bob lost his key").unwrap();
     let found = world.verify(1, &[]);
-    assert_eq!((&found["verdict"], &found["held"]["code"]), (&json!("accepted"), &json!("W304")), "{found}");
+    assert_eq!((&found["verdict"], &found["held"]["code"]), (&json!("held"), &json!("W304")), "{found}");
+    assert_eq!(found["steps"].as_array().unwrap().last().unwrap()["verdict"], "accepted", "{found}");
     assert!(
         found["held"]["message"].as_str().unwrap().contains(&format!("apps/one.txt (commit {made:.12}")),
         "{found}"
