@@ -3,6 +3,7 @@
 use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::Context as _;
+use manifest::RepoPath;
 
 /// Largest manifest of a trust root: 256 `bootstrap` entries and 32 keys of at most 1 KiB each, three times over.
 pub(crate) const MAX_MANIFEST_BYTES: usize = 1 << 20;
@@ -20,6 +21,13 @@ pub(crate) fn bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     opened.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(cannot)?;
     anyhow::ensure!(bytes.len() <= limit, "{} is larger than {limit} bytes", file.display());
     Ok(bytes)
+}
+
+/// What findings about a file that an argument names call it.
+pub(crate) fn name(file: &Path) -> RepoPath {
+    let name = file.file_name().map(|name| name.to_string_lossy());
+    // One with a control character is named by the error alone, which has the whole path.
+    name.and_then(|name| name.parse().ok()).unwrap_or_else(RepoPath::root)
 }
 
 /// Reads a file of UTF-8 text.

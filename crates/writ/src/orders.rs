@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use cluster::crd::{BreakGlassSpec, Custom, CustomSpec, DetachedSignature, GROUP, RollbackRequestSpec, VERSION};
 use jiff::Timestamp;
-use manifest::{RepoPath, Subject};
+use manifest::Subject;
 use rand::TryRngCore as _;
 use serde::Serialize;
 use serde_json::json;
@@ -251,8 +251,7 @@ where
     S::Status: std::fmt::Debug,
 {
     let bytes = input::bytes(file, MAX_ORDER_BYTES)?;
-    let name: RepoPath = "order.yaml".parse()?;
-    let documents = manifest::parse_yaml(&name, &bytes).map_err(|finding| anyhow::anyhow!("{finding}"))?;
+    let documents = manifest::parse_yaml(&input::name(file), &bytes).map_err(|finding| anyhow::anyhow!("{finding}"))?;
     let [document] = documents.as_slice() else {
         anyhow::bail!("{} holds {} documents, not one", file.display(), documents.len());
     };

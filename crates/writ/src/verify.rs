@@ -92,7 +92,7 @@ fn resolve_head(repository: &git::Objects, revision: &str) -> anyhow::Result<Hea
 /// as what `writ trust root` prints does.
 pub(crate) fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
     let bytes = input::bytes(file, MAX_MANIFEST_BYTES)?;
-    let name: RepoPath = "trust-root.yaml".parse()?;
+    let name = input::name(file);
     let cannot_use = || format!("cannot use the trust root {}", file.display());
     let documents =
         manifest::parse_yaml(&name, &bytes).map_err(|finding| anyhow::anyhow!("{finding}")).with_context(cannot_use)?;

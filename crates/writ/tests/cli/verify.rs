@@ -371,6 +371,18 @@ fn what_the_cluster_would_hold_is_told() {
 }
 
 #[test]
+fn a_manifest_that_is_broken_is_named() {
+    let world = World::new();
+    for (text, broken) in [("kind: [", "mine.yaml:2:1"), ("kind: TrustRoot\nspec: {colour: red}\n", "mine.yaml")] {
+        let file = world.file("mine.yaml", text);
+        let told = expect(2, &["verify", "--repo", &world.path(), "--trust-root", &file]);
+        assert!(told.stderr.contains(broken) && !told.stderr.contains("trust-root.yaml"), "{}", told.stderr);
+        let told = expect(2, &["rollback", "--add", &file, "--key", "k", "--repo", &world.path()]);
+        assert!(told.stderr.contains(broken) && !told.stderr.contains("order.yaml"), "{}", told.stderr);
+    }
+}
+
+#[test]
 fn a_repository_with_sha256_ids_is_judged_like_any_other() {
     let world = World::with_sha256();
     let (first, second) = (world.good("one"), world.good("two"));
