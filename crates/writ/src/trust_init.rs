@@ -17,6 +17,7 @@ use crate::{
     cli::TrustInitArgs,
     exit::{Outcome, UsageError},
     input, output,
+    trust_tree::repo_option,
 };
 
 /// How long the file is good unless said otherwise: a year, as people renew certificates.
@@ -113,13 +114,15 @@ pub(crate) fn run(args: &TrustInitArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-/// The command with which one root principal signs the trust file. Reading standard input,
+/// The command with which one root principal signs the trust file, and how that is done without writ. Reading standard input,
 /// `ssh-keygen` writes the signature to standard output.
 fn signing_command(repo: &Path, root: &Named) -> anyhow::Result<String> {
+    let key = quote(&signing_key(&root.file)?);
     Ok(format!(
-        "ssh-keygen -Y sign -n {} -f {} < {} > {}\n",
+        "writ trust sign{} --key {key} # as {}; without writ: ssh-keygen -Y sign -n {} -f {key} < {} > {}\n",
+        repo_option(repo),
+        root.name,
         trust::NAMESPACE_TRUST,
-        quote(&signing_key(&root.file)?),
         quote(&repo.join(TRUST_FILE).display().to_string()),
         quote(&repo.join(trust::signature_path(&root.name).as_str()).display().to_string()),
     ))

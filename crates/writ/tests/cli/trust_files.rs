@@ -33,7 +33,13 @@ fn from_public_keys_to_an_accepted_commit() {
     let printed = expect(0, &[arguments.as_slice(), &roles].concat());
     // Nobody loses a trust file by calling it again.
     expect(2, &[arguments.as_slice(), &roles].concat());
-    paste(folder.path(), &alice, &printed.stdout);
+    let signs: Vec<&str> = printed.stdout.lines().filter(|line| line.starts_with("writ trust sign ")).collect();
+    assert_eq!(signs.len(), 2, "{}", printed.stdout);
+    // The same without writ, by one of them.
+    let (_, without) = signs[1].split_once(" # as dave; without writ: ").unwrap();
+    let commands = printed.stdout.replace(signs[1], without);
+    let commands = commands.replace("writ trust ", &format!("{} trust ", env!("CARGO_BIN_EXE_writ")));
+    paste(folder.path(), &alice, &commands);
 
     let url = ["--url", "https://git.example.com/r.git"];
     let yaml = expect(0, &[&["trust", "root", "--repo", text(&path)], url.as_slice()].concat()).stdout;
