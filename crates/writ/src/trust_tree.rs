@@ -209,7 +209,8 @@ impl WorkTree {
             eprintln!("note: {note}");
         }
         let (files, now) = (self.signatures()?, Timestamp::now());
-        let vouched = Vouched::of(self.before.as_ref(), file, text.as_bytes(), &files, now, self.verifiers());
+        let (before, bytes, earlier) = (self.before.as_ref(), text.as_bytes(), self.earlier(text)?);
+        let vouched = Vouched::of(before, file, (bytes, &earlier), &files, now, self.verifiers());
         let next = next_commands(&self.dir, self.before.as_ref(), file, &vouched, now);
         if format == Format::Human {
             eprint!("{}", vouched.in_words());
@@ -221,6 +222,17 @@ impl WorkTree {
             output::document(format, &edited)?;
         }
         Ok(Outcome::Fine)
+    }
+
+    /// What the trust file was before it was this text: in the commit, and in the work tree before the edit.
+    fn earlier(&self, text: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        use trust::History as _;
+        let committed = match &self.head {
+            Some(commit) => self.repository.read(commit, &TRUST_FILE.parse()?)?,
+            None => None,
+        };
+        let all = committed.into_iter().chain([self.text.clone().into_bytes()]);
+        Ok(all.filter(|bytes| bytes != text.as_bytes()).collect())
     }
 
     /// The signature files, by name.

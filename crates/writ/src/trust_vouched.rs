@@ -17,6 +17,8 @@ pub(crate) struct Vouched {
     needed: Vec<Need>,
     /// The principals whose signatures count by some rule.
     signed: BTreeSet<String>,
+    /// Files of those who signed the file as it was before, and sign this one anew.
+    outdated: Vec<String>,
     /// Why the others count for nothing.
     bad: Vec<String>,
 }
@@ -42,17 +44,24 @@ struct Alternative {
 }
 
 impl Vouched {
-    /// Judges signature files over these bytes.
+    /// Judges signature files over these bytes. What they were before is `earlier`.
     pub(crate) fn of(
         before: Option<&TrustFile>,
         file: &TrustFile,
-        bytes: &[u8],
+        (bytes, earlier): (&[u8], &[Vec<u8>]),
         files: &[(String, Vec<u8>)],
         at: Timestamp,
         with: Verifiers<'_>,
     ) -> Self {
-        let mut vouched = Self { needed: Vec::new(), signed: BTreeSet::new(), bad: Vec::new() };
+        let mut vouched = Self { needed: Vec::new(), signed: BTreeSet::new(), outdated: Vec::new(), bad: Vec::new() };
         let judges = before.map(|before| ("the file in force", before)).into_iter().chain([("its own rules", file)]);
+        let signed_before = |signature: &(String, Vec<u8>)| {
+            let mut all =
+                earlier.iter().flat_map(|bytes| before.into_iter().chain([file]).map(move |judge| (judge, bytes)));
+            all.any(|(judge, bytes)| {
+                judge.signatures(bytes, std::slice::from_ref(signature), at, with).iter().any(Result::is_ok)
+            })
+        };
         let mut verdicts: Vec<Vec<Result<String, String>>> = Vec::new();
         for (by, judge) in judges {
             let found = judge.signatures(bytes, files, at, with);
@@ -62,9 +71,14 @@ impl Vouched {
             verdicts.push(found);
         }
         // One that counts by either is not bad.
-        for index in 0..files.len() {
+        for (index, signature) in files.iter().enumerate() {
             let each: Vec<&Result<String, String>> = verdicts.iter().filter_map(|all| all.get(index)).collect();
-            if each.iter().all(|one| one.is_err()) {
+            if each.iter().any(|one| one.is_ok()) {
+                continue;
+            }
+            if signed_before(signature) {
+                vouched.outdated.push(signature.0.clone());
+            } else {
                 vouched.bad.extend(each.last().and_then(|one| one.as_ref().err().cloned()));
             }
         }
@@ -91,6 +105,10 @@ impl Vouched {
                 .collect();
             // Writing to a string cannot fail.
             let _ok = writeln!(text, "by {}, rule {}: {}", need.by, need.rule, any_of.join(", or "));
+        }
+        if !self.outdated.is_empty() {
+            let files = self.outdated.join(", ");
+            let _ok = writeln!(text, "to be signed anew: {files}, made for the file as it was before");
         }
         for bad in &self.bad {
             let _ok = writeln!(text, "does not count: {bad}");

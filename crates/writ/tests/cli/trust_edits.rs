@@ -60,6 +60,9 @@ fn somebody_is_added_and_goes_again() {
         added.stderr
     );
     assert!(added.stdout.contains("# as 1 of alice\n"), "{}", added.stdout);
+    // The signature of the version before is not of this one, which is as it should be.
+    assert!(added.stderr.contains("to be signed anew: alice.sig, "), "{}", added.stderr);
+    assert!(!added.stderr.contains("does not count"), "{}", added.stderr);
     run(&world, &world.alice, &added.stdout);
     by(&world, &carol, "as carol");
     world.verify(0, &[]);
@@ -178,7 +181,9 @@ fn two_root_principals_sign() {
     assert_eq!((one["version"].as_u64(), satisfied(&one)), (Some(2), vec![false, false]), "{one}");
     assert!(one["next"][0].as_str().unwrap().ends_with("# as 1 of frank"), "{one}");
     // Another edit makes the signatures those of other bytes; the next one that signs drops them.
-    trust(&world, 0, &["add", "bob", "--role", "root"]);
+    let again = trust(&world, 0, &["add", "bob", "--role", "root"]);
+    let anew = "to be signed anew: alice.sig, made for the file as it was before\n";
+    assert!(again.stderr.contains(anew) && !again.stderr.contains("does not count"), "{}", again.stderr);
     let other = sign(&world.frank, &[]);
     assert_eq!(satisfied(&other), [false, false], "{other}");
     assert!(other["notes"][0].as_str().unwrap().contains("alice.sig"), "{other}");
