@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use manifest::RepoPath;
 use serde::Serialize;
 use trust::{
@@ -31,6 +31,8 @@ struct Shown {
     version: u64,
     expires: String,
     principals: Vec<ShownPrincipal>,
+    /// Whose certificates of principals are believed.
+    authorities: Vec<ShownAuthority>,
     rules: Vec<ShownRule>,
     history: ShownHistory,
     revoked: Vec<String>,
@@ -45,6 +47,16 @@ struct ShownHistory {
     merge_credit: &'static str,
     partial_advance: bool,
     dual_signed: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownAuthority {
+    name: String,
+    key: String,
+    /// What its certificates may call people.
+    principals: String,
+    max_validity: String,
 }
 
 #[derive(Serialize)]
@@ -95,6 +107,13 @@ pub(crate) fn show(args: &TrustShowArgs) -> anyhow::Result<Outcome> {
     }
     // Writing to a string cannot fail.
     let _ok = writeln!(text, "{principals}\n");
+    if !shown.authorities.is_empty() {
+        let mut authorities = table(&["AUTHORITY", "KEY", "CERTIFIES", "FOR AT MOST"]);
+        for one in &shown.authorities {
+            authorities.add_row([&one.name, &one.key, &one.principals, &one.max_validity]);
+        }
+        let _ok = writeln!(text, "{authorities}\n");
+    }
     let mut rules = table(&["RULE", "PATHS", "NEEDS", "KINDS", "NAMESPACES"]);
     for rule in &shown.rules {
         let any_of = rule.any_of.join("\nor ");
@@ -170,9 +189,19 @@ fn shown(commit: &CommitId, file: &TrustFile) -> Shown {
         keys: shown_keys(file, principal),
         roles: roles(name),
     });
+    let authorities = file.authorities.iter().map(|(name, authority)| ShownAuthority {
+        name: name.clone(),
+        key: shown_key(file, KeyFingerprint::Ssh(authority.key.fingerprint()), None, None),
+        principals: authority.principals.clone(),
+        max_validity: format!(
+            "{:#}",
+            SignedDuration::from_secs(i64::try_from(authority.max_validity).unwrap_or(i64::MAX))
+        ),
+    });
     Shown {
         schema: SCHEMA,
         commit: commit.to_string(),
+        authorities: authorities.collect(),
         repo_id: file.repo_id.clone(),
         git_ref: file.git_ref.clone(),
         version: file.version,

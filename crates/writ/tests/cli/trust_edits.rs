@@ -96,6 +96,33 @@ fn edits_keep_what_is_said_of_history() {
     assert!(warned.contains("history.dualSigned is set"), "{warned}");
 }
 
+/// Whose certificates are believed is shown with its bounds.
+#[test]
+fn authorities_are_shown() {
+    let world = World::new();
+    let (ca, before) = (world.key("office"), file(&world));
+    assert!(!trust(&world, 0, &["show"]).stdout.contains("AUTHORITY"));
+    let line = format!(
+        "principals:\n  office: {{kind: ca, key: \"{}\", principals: [\"*@example.com\"], maxValidity: 24h}}\n",
+        ca.public()
+    );
+    let with = before.replacen("principals:\n", &line, 1);
+    assert_ne!(with, before);
+    world.repo.write(".writ/trust.yaml", with).unwrap();
+    world.repo.commit_signed(&world.alice, "an authority").unwrap();
+    let shown = trust(&world, 0, &["show"]).stdout;
+    let key = ca.fingerprint().unwrap();
+    let row = shown.lines().find(|line| line.contains("office")).unwrap();
+    assert!(
+        shown.contains("AUTHORITY") && [key.as_str(), "*@example.com", "24h"].iter().all(|word| row.contains(word)),
+        "{shown}"
+    );
+    let shown = json(&trust(&world, 0, &["show", "-o", "json"]));
+    let wanted =
+        serde_json::json!([{"name": "office", "key": key, "principals": "*@example.com", "maxValidity": "24h"}]);
+    assert_eq!(shown["authorities"], wanted);
+}
+
 /// An account that signs with gitsign comes and goes as a key does.
 #[test]
 fn an_account_is_added_and_goes_again() {
