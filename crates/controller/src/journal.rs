@@ -438,11 +438,16 @@ fn plan_body(plan: &ApprovedPlan) -> Value {
 fn difference_bytes(difference: &plan::FieldDiff) -> usize {
     let text = |value: &Option<String>| value.as_ref().map_or(0, String::len);
     // Quotes, names of the fields, escapes: at most as much again.
-    2 * (difference.path.len() + text(&difference.before) + text(&difference.after)) + 64
+    2 * (difference.path.len() + text(&difference.before) + text(&difference.after)) + 96
 }
 
 fn difference_json(difference: &plan::FieldDiff) -> Value {
-    json!({ "path": difference.path, "before": difference.before, "after": difference.after })
+    json!({
+        "path": difference.path,
+        "before": difference.before,
+        "after": difference.after,
+        "class": difference.class.name(),
+    })
 }
 
 fn report_json(report: &DriftReport) -> Value {

@@ -7,7 +7,10 @@ use std::collections::HashMap;
 use manifest::{FieldPath, GroupKind, Segment, merge_key_default, merge_keys};
 use serde_json::{Map, Value};
 
-use crate::server_form::ServerForm;
+use crate::{
+    field_class::{FieldClass, classify},
+    server_form::ServerForm,
+};
 
 /// The most differences listed per object: what fits on three screens; the rest is counted.
 pub const MAX_DIFFERENCES: usize = 100;
@@ -32,6 +35,8 @@ pub struct FieldDiff {
     pub before: Option<String>,
     /// What stands there now or comes; `None` if the field is gone.
     pub after: Option<String>,
+    /// What the field is for.
+    pub class: FieldClass,
 }
 
 /// Compares a declaration with what is live: every field of `declared` must be in `live` with the
@@ -171,12 +176,14 @@ impl<'a> Walk<'a> {
         match self.found.len() {
             count if count < MAX_DIFFERENCES => {
                 let path = FieldPath::new(self.steps.iter().map(Step::segment).collect()).to_string();
-                self.found.push(FieldDiff { path, before: self.show(before), after: self.show(after) });
+                let class = classify(self.kind, &self.names);
+                self.found.push(FieldDiff { path, before: self.show(before), after: self.show(after), class });
             }
             MAX_DIFFERENCES => self.found.push(FieldDiff {
                 path: format!("(more than {MAX_DIFFERENCES} fields differ)"),
                 before: None,
                 after: None,
+                class: FieldClass::Other,
             }),
             _ => {}
         }

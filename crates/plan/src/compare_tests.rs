@@ -77,7 +77,9 @@ fn secrets_are_masked_and_long_values_cut() {
         &secret,
         Visibility::Masked,
     );
-    assert_eq!(found, [FieldDiff { path: "data.k".into(), before: Some("***".into()), after: Some("***".into()) }]);
+    let hidden = || Some("***".to_owned());
+    let class = FieldClass::SecretData;
+    assert_eq!(found, [FieldDiff { path: "data.k".into(), before: hidden(), after: hidden(), class }]);
     let long = check(&json!({"a": "x".repeat(5000)}), &json!({"a": 1}));
     assert!(long[0].len() < 300, "{}", long[0].len());
 }

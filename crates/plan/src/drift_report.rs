@@ -81,8 +81,14 @@ fn deciding(differences: &[FieldDiff]) -> (PlanCode, Option<&FieldDiff>) {
     let whole = || at(&["metadata", "labels"]).or_else(|| at(&["metadata"]));
     match part_of.or_else(|| at(&["metadata", "labels", INSTANCE_LABEL])).or_else(whole) {
         Some(stripped) => (PlanCode::D103, Some(stripped)),
-        None => (PlanCode::D101, differences.first()),
+        None => (PlanCode::D101, worst(differences)),
     }
+}
+
+/// The first of those that matter most.
+fn worst(differences: &[FieldDiff]) -> Option<&FieldDiff> {
+    // Of several that are as grave `max_by_key` gives the last.
+    differences.iter().rev().max_by_key(|difference| difference.class.severity())
 }
 
 /// Whether both labels of ownership are as declared.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use manifest::{Digest, Finding, Subject};
 use plan::{
-    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, Lifecycle, Live, PlanOrigin,
+    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, FieldClass, FieldDiff, Lifecycle, Live, PlanOrigin,
     PruneTrailer, Question, SyncRef,
 };
 use support::{
@@ -494,6 +494,21 @@ fn drift_is_reverted_flagged_or_left_by_mode() {
             "D102 ConfigMap shop/c001: it is gone",
         ],
     );
+}
+
+#[test]
+fn of_several_fields_the_one_that_matters_most_is_named() {
+    let accepted = state(0, &configs(0..1));
+    let of_class = |path: &str, class| FieldDiff { class, ..field(path, "\"1\"", Some("\"9\"")) };
+    let fields = drift([
+        of_class("spec.replicas", FieldClass::Replicas),
+        of_class("spec.containers[name=web].image", FieldClass::Image),
+        of_class("spec.containers[name=web].command", FieldClass::Command),
+    ]);
+    let decision =
+        Case::new("Flag").with(&accepted).edit("ConfigMap shop/c000", |live| live.drift = fields).drift(&accepted);
+    let found = r#"D101 ConfigMap shop/c000 spec.containers[name=web].image: it is "9" (and 2 more fields); needed: "1""#;
+    check(&decision, &["flag", found]);
 }
 
 #[test]

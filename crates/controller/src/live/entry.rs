@@ -1,7 +1,7 @@
 //! One managed object: what was seen of it last, what our applies came to, and what waits for an answer.
 
 use manifest::Digest;
-use plan::{FieldDiff, Lifecycle, Manager, SyncRef, Visibility, declared_differences, surplus};
+use plan::{FieldClass, FieldDiff, Lifecycle, Manager, SyncRef, Visibility, declared_differences, surplus};
 use serde_json::Value;
 
 use super::{Applied, Declared, Expected, Explained, Observation, Sight};
@@ -219,7 +219,10 @@ fn compare(
             (drift, surplus)
         }
         // What cannot be read cannot be called as declared.
-        _ => (vec![FieldDiff { path: "(unreadable)".to_owned(), before: None, after: None }], None),
+        _ => {
+            let path = "(unreadable)".to_owned();
+            (vec![FieldDiff { path, before: None, after: None, class: FieldClass::Object }], None)
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use manifest::{
     Scope, ScopeLookup, render_plain,
 };
 use plan::{
-    Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity, FieldDiff,
+    Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity, FieldClass, FieldDiff,
     Inputs, InstanceId, Lifecycle, Live, LiveStates, Manager, Presence, PruneTrailer, Question, SyncRef, SyncSpec,
     VerdictInputs, decide,
 };
@@ -232,7 +232,7 @@ pub fn drift<const N: usize>(differences: [FieldDiff; N]) -> &'static [FieldDiff
 }
 
 pub fn field(path: &str, before: &str, after: Option<&str>) -> FieldDiff {
-    FieldDiff { path: path.into(), before: Some(before.into()), after: after.map(Into::into) }
+    FieldDiff { path: path.into(), before: Some(before.into()), after: after.map(Into::into), class: FieldClass::Other }
 }
 
 /// The plan of an answer that has one.
