@@ -17,7 +17,7 @@ fn scaler(namespace: &str, api_version: &str, name: &str) -> Value {
     })
 }
 
-fn keda(spec: Value) -> Value {
+fn keda(spec: &Value) -> Value {
     let mut object = json!({
         "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "web", "namespace": "shop"},
         "spec": spec,
@@ -26,7 +26,7 @@ fn keda(spec: Value) -> Value {
     object
 }
 
-fn vertical(policy: Value, name: &str) -> Value {
+fn vertical(policy: &Value, name: &str) -> Value {
     json!({
         "apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler",
         "metadata": {"name": "web", "namespace": "shop"},
@@ -63,9 +63,9 @@ fn horizontal() -> Vec<Fixture> {
         line(deployment()).beside(scaler("shop", "apps/v1", "api")).misses_edit(REPLICAS, 2, 5),
         line(deployment()).beside(scaler("shop", "example.org/v1", "web")).misses_edit(REPLICAS, 2, 5),
         line(set).beside(scaler("shop", "apps/v1", "web")).misses_edit(REPLICAS, 2, 5),
-        line(deployment()).beside(keda(json!({}))).explains(REPLICAS, 0).explains(REPLICAS, 100).misses(REPLICAS, 101),
+        line(deployment()).beside(keda(&json!({}))).explains(REPLICAS, 0).explains(REPLICAS, 100).misses(REPLICAS, 101),
         line(deployment())
-            .beside(keda(json!({"minReplicaCount": 3, "maxReplicaCount": 5, "idleReplicaCount": 0})))
+            .beside(keda(&json!({"minReplicaCount": 3, "maxReplicaCount": 5, "idleReplicaCount": 0})))
             .explains(REPLICAS, 3)
             .explains(REPLICAS, 0)
             .misses(REPLICAS, 1)
@@ -74,10 +74,12 @@ fn horizontal() -> Vec<Fixture> {
 }
 
 fn resources() -> Vec<Fixture> {
-    let line = |policy, name| of("vertical-pod-autoscaler", deployment()).beside(vertical(policy, name));
+    let line = |policy, name| of("vertical-pod-autoscaler", deployment()).beside(vertical(&policy, name));
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}});
-    let mut of_pod = vertical(Value::Null, "web");
+    let mut of_pod = vertical(&Value::Null, "web");
     of_pod["spec"]["targetRef"] = json!({"apiVersion": "v1", "kind": "Pod", "name": "web"});
+    let mut nameless = vertical(&Value::Null, "web");
+    nameless["spec"]["targetRef"]["name"] = Value::Null;
     let in_pod = &["spec", "containers", "resources", "requests", "cpu"];
     vec![
         line(json!({"updateMode": "Recreate"}), "web")
@@ -93,6 +95,7 @@ fn resources() -> Vec<Fixture> {
         line(json!({"updateMode": "Off"}), "web").misses(CPU, "1"),
         line(json!({"updateMode": "Initial"}), "web").misses(CPU, "1"),
         line(Value::Null, "api").misses(CPU, "1"),
+        of("vertical-pod-autoscaler", deployment()).beside(nameless).misses(CPU, "1"),
         of("vertical-pod-autoscaler", deployment()).misses(CPU, "1"),
         of("vertical-pod-autoscaler", pod.clone()).beside(of_pod).explains(in_pod, "1"),
         of("vertical-pod-autoscaler", pod).misses(in_pod, "1"),

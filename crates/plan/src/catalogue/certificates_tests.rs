@@ -3,8 +3,12 @@ use serde_json::{Value, json};
 
 use super::super::fixture::{Fixture, check, of};
 
+fn block(label: &str) -> String {
+    format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n")
+}
+
 fn pem(label: &str) -> String {
-    STANDARD.encode(format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"))
+    STANDARD.encode(block(label))
 }
 
 fn webhooks(kind: &str, name: &str) -> Value {
@@ -14,7 +18,7 @@ fn webhooks(kind: &str, name: &str) -> Value {
     })
 }
 
-fn crd(conversion: Value) -> Value {
+fn crd(conversion: &Value) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "widgets.example.org"}, "spec": {"names": {"kind": "Widget"}, "conversion": conversion},
@@ -28,6 +32,8 @@ fn bundles() -> Vec<Fixture> {
     let service = json!({"strategy": "Webhook", "webhook": {"clientConfig": {"service": {"name": "a"}}}});
     let api = |spec| json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "spec": spec});
     let good = pem("CERTIFICATE");
+    let chain = STANDARD.encode(block("CERTIFICATE").repeat(2));
+    let mixed = STANDARD.encode(block("CERTIFICATE") + &block("PRIVATE KEY"));
     vec![
         line(webhooks("ValidatingWebhookConfiguration", "a"))
             .explains(names, good.clone())
@@ -35,17 +41,20 @@ fn bundles() -> Vec<Fixture> {
             .explains_edit(names, "Cg==", good.clone())
             .misses_edit(names, good.clone(), STANDARD.encode("-----BEGIN CERTIFICATE-----\nBBBB\n"))
             .misses(names, pem("PRIVATE KEY"))
+            .misses(names, mixed)
+            .explains(names, chain)
+            .misses_edit(names, "(not base64)", good.clone())
             .misses(names, "-----BEGIN CERTIFICATE-----")
             .misses(names, "")
             .misses(&["webhooks", "clientConfig", "url"], "https://intruder.example.org")
             .misses_edit(&["webhooks", "clientConfig", "service", "name"], "a", "b")
             .misses(&["webhooks"], json!({"name": "b", "clientConfig": {"caBundle": good}})),
         line(webhooks("MutatingWebhookConfiguration", "a")).explains(names, good.clone()),
-        line(crd(service))
+        line(crd(&service))
             .explains(converts, good.clone())
             .misses(&["spec", "conversion", "webhook", "clientConfig", "url"], good.clone())
             .misses(names, good.clone()),
-        line(crd(json!({"strategy": "None"}))).misses(converts, good.clone()),
+        line(crd(&json!({"strategy": "None"}))).misses(converts, good.clone()),
         line(api(json!({"service": {"name": "a"}})))
             .explains(&["spec", "caBundle"], good.clone())
             .misses(&["spec", "insecureSkipTLSVerify"], true),

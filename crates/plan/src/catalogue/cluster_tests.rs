@@ -5,7 +5,7 @@ use super::super::fixture::{Fixture, check, of};
 
 const UID: &str = "0b3c6a57-4c4f-4b5e-9d55-0a1b2c3d4e5f";
 
-fn role(kind: &str, fields: Value) -> Fixture {
+fn role(kind: &str, fields: &Value) -> Fixture {
     let mut object =
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "monitoring"}});
     object.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -16,15 +16,15 @@ fn roles() -> Vec<Fixture> {
     let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]});
     let selects = json!({"clusterRoleSelectors": [{"matchLabels": {"aggregate": "true"}}]});
     vec![
-        role("ClusterRole", json!({"aggregationRule": selects}))
+        role("ClusterRole", &json!({"aggregationRule": selects}))
             .explains(&["rules"], json!([rule]))
             .misses(&["aggregationRule", "clusterRoleSelectors"], json!([{"matchLabels": {}}]))
             .misses(&["metadata", "labels", "rules"], "x"),
-        role("ClusterRole", json!({"aggregationRule": selects, "rules": []})).explains(&["rules"], rule.clone()),
-        role("ClusterRole", json!({"aggregationRule": selects, "rules": [rule]})).misses(&["rules"], rule.clone()),
-        role("ClusterRole", json!({"aggregationRule": null})).misses(&["rules"], json!([rule])),
-        role("ClusterRole", json!({})).misses(&["rules"], json!([rule])),
-        role("Role", json!({"aggregationRule": selects})).misses(&["rules"], json!([rule])),
+        role("ClusterRole", &json!({"aggregationRule": selects, "rules": []})).explains(&["rules"], rule.clone()),
+        role("ClusterRole", &json!({"aggregationRule": selects, "rules": [rule]})).misses(&["rules"], rule.clone()),
+        role("ClusterRole", &json!({"aggregationRule": null})).misses(&["rules"], json!([rule])),
+        role("ClusterRole", &json!({})).misses(&["rules"], json!([rule])),
+        role("Role", &json!({"aggregationRule": selects})).misses(&["rules"], json!([rule])),
     ]
 }
 
@@ -66,6 +66,7 @@ fn accounts() -> Vec<Fixture> {
             .misses(&["imagePullSecrets"], item("web-token-x2k9z"))
             .misses(&["imagePullSecrets"], item("intruder"))
             .misses(&["secrets"], item("api-token-x2k9z"))
+            .misses(&["secrets"], "web-token-x2k9z")
             .misses(&["secrets"], item("web-token-admin"))
             .misses(&["secrets"], json!([item("web-token-x2k9z"), item("intruder")]))
             .misses(&["secrets"], json!({"name": "web-token-x2k9z", "namespace": "kube-system"}))
@@ -79,6 +80,9 @@ fn accounts() -> Vec<Fixture> {
             .explains(day, "2026-01-31")
             .misses_edit(&["data", "token"], base64("aa.bb.cc"), base64("dd.ee.ff"))
             .misses(&["data", "token"], base64("not a token"))
+            .misses(&["data", "token"], base64("aa.bb"))
+            .misses(&["data", "token"], base64("aa..cc"))
+            .misses(&["data", "token"], base64("aa.b b.cc"))
             .misses(&["data", "ca.crt"], base64("x"))
             .misses(&["data", "namespace"], base64("bank"))
             .misses(&["data", "password"], base64("aa.bb.cc"))
@@ -100,6 +104,7 @@ fn applied() -> Vec<Fixture> {
             .explains(names, text("ConfigMap", "a"))
             .misses(names, text("ConfigMap", "b"))
             .misses(names, text("Service", "a"))
+            .misses(names, json!({"kind": "ConfigMap"}).to_string())
             .misses(names, "x")
             .misses_edit(names, "{}", text("ConfigMap", "a"))
             .misses(&["metadata", "annotations", "example.org/last-applied-configuration"], text("ConfigMap", "a")),

@@ -28,7 +28,7 @@ fn toleration(key: &str, seconds: u64) -> Value {
     json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
 }
 
-fn bare(spec: Value) -> Fixture {
+fn bare(spec: &Value) -> Fixture {
     let metadata = json!({"name": "web", "namespace": "shop"});
     of("pod-admission", json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
 }
@@ -41,40 +41,43 @@ fn pods() -> Vec<Fixture> {
     let secret = json!({"secret": {"name": "credentials"}});
     let template = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
     vec![
-        bare(json!({}))
+        bare(&json!({}))
             .explains(tolerations, both)
             .explains(tolerations, toleration("unreachable", 300))
             .misses(tolerations, toleration("unreachable", 301))
             .misses(tolerations, json!([toleration("not-ready", 300), {"operator": "Exists"}]))
             .misses(tolerations, json!([])),
-        bare(json!({}))
+        bare(&json!({}))
             .explains(&["spec", "nodeName"], "node-1.example.org")
             .explains(&["spec", "priority"], 0)
+            .explains(&["spec", "priority"], 1_000_000_000)
             .explains(&["spec", "preemptionPolicy"], "PreemptLowerPriority")
+            .explains(&["spec", "preemptionPolicy"], "Never")
             .misses_edit(&["spec", "nodeName"], "node-1", "node-2")
             .misses(&["spec", "priority"], 2_000_000_000)
             .misses(&["spec", "preemptionPolicy"], "Always")
             .misses(&["spec", "hostNetwork"], true),
-        bare(json!({}))
+        bare(&json!({}))
             .explains(account, "default")
             .explains(old, "default")
             .misses(account, "admin")
-            .misses_edit(account, "web", "default"),
-        bare(json!({"serviceAccountName": "web"})).explains(old, "web").misses(old, "default"),
-        bare(json!({}))
+            .misses_edit(account, "web", "default")
+            .explains_edit(account, "", "default"),
+        bare(&json!({"serviceAccountName": "web"})).explains(old, "web").misses(old, "default"),
+        bare(&json!({}))
             .explains(volumes, token_volume())
             .misses(volumes, changed(token_volume(), "/name", json!("data")))
             .misses(volumes, changed(token_volume(), "/projected/sources/1", secret.clone()))
             .misses(volumes, json!({"name": "kube-api-access-x2k9z", "hostPath": {"path": "/"}}))
             .misses(volumes, json!({"name": "kube-api-access-x2k9z", "projected": {"sources": [secret]}}))
             .misses(&["spec", "ephemeralContainers"], token_volume()),
-        bare(json!({}))
+        bare(&json!({}))
             .explains(mounts, token_mount())
             .explains(&["spec", "initContainers", "volumeMounts"], token_mount())
             .misses(mounts, changed(token_mount(), "/mountPath", json!("/etc")))
             .misses(mounts, changed(token_mount(), "/name", json!("data")))
             .misses(mounts, changed(token_mount(), "/readOnly", json!(false))),
-        bare(json!({"automountServiceAccountToken": false}))
+        bare(&json!({"automountServiceAccountToken": false}))
             .misses(volumes, token_volume())
             .misses(mounts, token_mount()),
         of("pod-admission", template).misses(&["spec", "template", "spec", "volumes"], token_volume()),
@@ -93,7 +96,9 @@ fn jobs() -> Vec<Fixture> {
     vec![
         line("Job", json!({}))
             .explains(selector, UID)
+            .explains(&["spec", "selector", "matchLabels", "controller-uid"], UID)
             .explains(uid, UID)
+            .explains(&["spec", "template", "metadata", "labels", "batch.kubernetes.io/controller-uid"], UID)
             .explains(name, "backup")
             .explains(&["spec", "template", "metadata", "labels", "job-name"], "backup")
             .misses(selector, "mine")

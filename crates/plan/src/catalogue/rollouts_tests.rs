@@ -8,21 +8,21 @@ fn object(api_version: &str, kind: &str, name: &str) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop"}})
 }
 
-fn rollout(strategy: Value) -> Value {
+fn rollout(strategy: &Value) -> Value {
     let mut rollout = object("argoproj.io/v1alpha1", "Rollout", "web");
     rollout["spec"] = json!({"strategy": strategy});
     rollout
 }
 
-fn istio(routes: Value) -> Value {
-    rollout(json!({"canary": {"trafficRouting": {"istio": routes}}}))
+fn istio(routes: &Value) -> Value {
+    rollout(&json!({"canary": {"trafficRouting": {"istio": routes}}}))
 }
 
 fn services() -> Vec<Fixture> {
     let line = |name| of("argo-rollouts", object("v1", "Service", name));
     let selector = &["spec", "selector", HASH];
-    let canary = || rollout(json!({"canary": {"canaryService": "new", "stableService": "old"}}));
-    let colours = || rollout(json!({"blueGreen": {"activeService": "new", "previewService": "old"}}));
+    let canary = || rollout(&json!({"canary": {"canaryService": "new", "stableService": "old"}}));
+    let colours = || rollout(&json!({"blueGreen": {"activeService": "new", "previewService": "old"}}));
     let mut elsewhere = canary();
     elsewhere["metadata"]["namespace"] = json!("bank");
     vec![
@@ -49,19 +49,22 @@ fn routes() -> Vec<Fixture> {
     let rule = || of("argo-rollouts", object(group, "DestinationRule", "web"));
     let weight = &["spec", "http", "route", "weight"];
     let subset = &["spec", "subsets", "labels", HASH];
-    let rules = || istio(json!({"destinationRule": {"name": "web"}}));
+    let rules = || istio(&json!({"destinationRule": {"name": "web"}}));
     vec![
         service()
-            .beside(istio(json!({"virtualService": {"name": "web"}})))
+            .beside(istio(&json!({"virtualService": {"name": "web"}})))
             .explains_edit(weight, 100, 80)
-            .explains(&["spec", "tls", "route", "weight"], 20)
+            .explains(&["spec", "tls", "route", "weight"], 100)
+            .explains(&["spec", "tcp", "route", "weight"], 0)
             .misses_edit(weight, 100, 101)
             .misses_edit(&["spec", "http", "route", "destination", "host"], "web", "intruder")
             .misses(&["spec", "http", "mirror", "host"], "intruder"),
         service()
-            .beside(istio(json!({"virtualServices": [{"name": "api"}, {"name": "web"}]})))
+            .beside(istio(&json!({"virtualServices": [{"name": "api"}, {"name": "web"}]})))
             .explains_edit(weight, 100, 80),
-        service().beside(istio(json!({"virtualService": {"name": "api"}}))).misses_edit(weight, 100, 80),
+        service().beside(istio(&json!({"virtualService": {"name": "api"}}))).misses_edit(weight, 100, 80),
+        service().beside(istio(&json!({"virtualServices": [{"name": "api"}]}))).misses_edit(weight, 100, 80),
+        service().beside(rollout(&json!({"canary": {}}))).misses_edit(weight, 100, 80),
         service().misses_edit(weight, 100, 80),
         rule()
             .beside(rules())

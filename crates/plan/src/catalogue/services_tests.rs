@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::fixture::{Fixture, check, of};
 
-fn service(line: &'static str, spec: Value) -> Fixture {
+fn service(line: &'static str, spec: &Value) -> Fixture {
     let metadata = json!({"name": "web", "namespace": "shop"});
     of(line, json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}))
 }
@@ -13,7 +13,7 @@ const NODE_PORT: &[&str] = &["spec", "ports", "nodePort"];
 const CHECK_PORT: &[&str] = &["spec", "healthCheckNodePort"];
 
 fn addresses() -> Vec<Fixture> {
-    let line = |spec| service("service-allocation", spec);
+    let line = |spec| service("service-allocation", &spec);
     vec![
         line(json!({}))
             .explains(ADDRESS, "10.96.0.7")
@@ -21,6 +21,10 @@ fn addresses() -> Vec<Fixture> {
             .explains(ADDRESSES, json!(["10.96.0.7", "fd00::7"]))
             .explains(&["spec", "ipFamilies"], json!(["IPv4"]))
             .explains(&["spec", "ipFamilyPolicy"], "SingleStack")
+            .explains(&["spec", "ipFamilyPolicy"], "PreferDualStack")
+            .explains(&["spec", "ipFamilyPolicy"], "RequireDualStack")
+            .misses(ADDRESS, 10)
+            .misses(ADDRESS, "0.0.0.0")
             .misses(ADDRESS, "None")
             .misses(ADDRESS, "somewhere")
             .misses(ADDRESSES, json!(["None"]))
@@ -45,14 +49,16 @@ fn addresses() -> Vec<Fixture> {
 }
 
 fn ports() -> Vec<Fixture> {
-    let line = |spec| service("service-allocation", spec);
+    let line = |spec| service("service-allocation", &spec);
     vec![
         line(json!({"type": "NodePort"}))
             .explains(NODE_PORT, 30_080)
             .explains_edit(NODE_PORT, 0, 30_080)
             .misses_edit(NODE_PORT, 30_080, 30_081)
             .misses(NODE_PORT, 0)
+            .explains(NODE_PORT, 65_535)
             .misses(NODE_PORT, 65_536)
+            .misses(NODE_PORT, "30080")
             .misses(&["spec", "ports"], json!({"port": 22, "nodePort": 30_080}))
             .misses(CHECK_PORT, 30_080),
         line(json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}))
@@ -65,7 +71,7 @@ fn ports() -> Vec<Fixture> {
 }
 
 fn balancers() -> Vec<Fixture> {
-    let line = |spec| service("load-balancer", spec);
+    let line = |spec| service("load-balancer", &spec);
     let finalizer = "service.kubernetes.io/load-balancer-cleanup";
     let finalizers = &["metadata", "finalizers"];
     let status = &["metadata", "annotations", "cloud.google.com/neg-status"];

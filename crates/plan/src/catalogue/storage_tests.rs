@@ -4,12 +4,12 @@ use super::super::fixture::{Fixture, check, of};
 
 const UID: &str = "0b3c6a57-4c4f-4b5e-9d55-0a1b2c3d4e5f";
 
-fn object(line: &'static str, kind: &str, spec: Value) -> Fixture {
+fn object(line: &'static str, kind: &str, spec: &Value) -> Fixture {
     of(line, json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "data"}, "spec": spec}))
 }
 
 fn claims() -> Vec<Fixture> {
-    let line = |kind| object("volume-binding", kind, json!({}));
+    let line = |kind| object("volume-binding", kind, &json!({}));
     let annotation = |key| ["metadata", "annotations", key];
     let finalizers = &["metadata", "finalizers"];
     vec![
@@ -27,6 +27,7 @@ fn claims() -> Vec<Fixture> {
             .misses(&annotation("pv.kubernetes.io/bind-completed"), "no")
             .misses(&annotation("volume.kubernetes.io/selected-node"), "a b")
             .misses(&annotation("pv.kubernetes.io/provisioned-by"), "ebs.csi.aws.com")
+            .misses(&annotation("volume.kubernetes.io/storage-provisioner"), "kubernetes.io/")
             .misses(finalizers, "kubernetes.io/pv-protection")
             .misses_edit(&["spec", "resources", "requests", "storage"], "1Gi", "2Gi")
             .misses(&["spec", "dataSource", "name"], "other"),
@@ -35,7 +36,7 @@ fn claims() -> Vec<Fixture> {
 }
 
 fn volumes() -> Vec<Fixture> {
-    let line = |kind| object("volume-binding", kind, json!({}));
+    let line = |kind| object("volume-binding", kind, &json!({}));
     let annotation = |key| ["metadata", "annotations", key];
     let claim = |field| ["spec", "claimRef", field];
     vec![
@@ -52,6 +53,11 @@ fn volumes() -> Vec<Fixture> {
             .misses_edit(&claim("namespace"), "shop", "bank")
             .misses(&claim("kind"), "Secret")
             .misses(&claim("uid"), "mine")
+            .misses(&claim("uid"), UID.replace('-', "_"))
+            .misses(&claim("uid"), format!("{UID}0"))
+            .misses(&claim("resourceVersion"), "12x")
+            .misses(&claim("name"), "x".repeat(254))
+            .explains(&claim("name"), "x".repeat(253))
             .misses(&claim("fieldPath"), "spec")
             .misses(&annotation("pv.kubernetes.io/bind-completed"), "yes")
             .misses(&["metadata", "finalizers"], "kubernetes.io/pvc-protection")
@@ -61,7 +67,7 @@ fn volumes() -> Vec<Fixture> {
 }
 
 fn classes() -> Vec<Fixture> {
-    let line = |kind| object("default-storage-class", kind, json!({}));
+    let line = |kind| object("default-storage-class", kind, &json!({}));
     let class = &["spec", "storageClassName"];
     vec![
         line("PersistentVolumeClaim")
