@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use cluster::{Sighting, crd};
+use cluster::crd;
 use git::{Approvals, Attested, Mirror};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, Subject, canonical_json};
@@ -21,8 +21,7 @@ use crate::{
     code::ControllerCode,
     conditions::Verdict,
     journal::Journal,
-    order_room::{room_for, slim},
-    resources::{finding, key_of},
+    resources::finding,
     source_gate::{SourceJob, keyless},
     state::{Dirty, Key, State},
 };
@@ -321,60 +320,6 @@ fn is_over(job: &SourceJob, order: &Override, accepted: &CommitId, now: Timestam
 }
 
 impl State {
-    /// A watch saw a BreakGlass.
-    pub(crate) fn break_glass_seen(&mut self, seen: &Sighting) {
-        let key = key_of(&seen.reference);
-        let resource = match crd::BreakGlass::read(seen.raw.json()) {
-            Ok(resource) => slim(resource),
-            Err(error) => return tracing::error!(request = %key, error = %error, "a BreakGlass cannot be read"),
-        };
-        if let Some(known) = self.break_glasses.get_mut(&key)
-            && known.resource.metadata.uid == resource.metadata.uid
-            && known.resource.spec == resource.spec
-        {
-            // Our own status, most likely.
-            known.resource = resource;
-            return;
-        }
-        let (now, bytes) = (Timestamp::now(), seen.raw.json().len());
-        let Some(forgotten) = room_for(&self.break_glasses, &key, bytes) else {
-            self.forget_break_glass(&key);
-            let mut order = BreakGlassState::new(resource, now, bytes);
-            order.has_no_room(&key);
-            if self.reporter.has_room() {
-                self.tell_break_glass(&key, &order, now);
-            }
-            return;
-        };
-        for key in forgotten {
-            self.forget_break_glass(&key);
-        }
-        let made = resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok());
-        let first_seen = made.map_or(now, |made: Timestamp| made.min(now));
-        let source = Key { namespace: key.namespace.clone(), name: resource.spec.source.clone() };
-        let may_count = match resource.spec.order(&key.namespace) {
-            Ok(order) => Ok(order.expired(now).is_none()),
-            Err(error) => Err(error.to_string()),
-        };
-        let mut order = BreakGlassState::new(resource, first_seen, bytes);
-        self.sift_order(&key, &mut order, now);
-        self.break_glasses.insert(key.clone(), order);
-        match may_count {
-            Ok(true) => {
-                if let Some(source) = self.sources.get_mut(&source) {
-                    source.hurry(Instant::now());
-                }
-            }
-            Ok(false) => self.end_break_glass(&key, now),
-            Err(error) => {
-                let name = format!("BreakGlass {key}");
-                let unread = finding(ControllerCode::A142, &name, &error, "a spec that can be read");
-                self.break_glass_refused(&key, unread, now);
-            }
-        }
-        self.dirty.insert(Dirty::BreakGlass(key));
-    }
-
     /// A commit was let through, and is in the log.
     pub(crate) fn overridden(&mut self, key: &Key, by_order: Option<Box<Override>>, root: &TrustRootSpec) {
         let Some(order) = by_order else { return };

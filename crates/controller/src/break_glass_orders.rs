@@ -3,9 +3,9 @@
 //! take no place from the others, and of the others the oldest and the newest come first: who names the keys of those who
 //! may, without having them, keeps an order waiting only as long as he goes on writing.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Instant};
 
-use cluster::crd;
+use cluster::{ObjectMeta, crd};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, shell_quote};
 use trust::{Seen, TrustFile, TrustRootSpec};
@@ -13,7 +13,7 @@ use trust::{Seen, TrustFile, TrustRootSpec};
 use crate::{
     break_glass::GateOrder,
     code::ControllerCode,
-    order_room::{Kept, in_namespace, no_room},
+    order_room::{Full, Kept, in_namespace, no_room},
     resources::finding,
     state::{Key, State},
 };
@@ -49,14 +49,18 @@ pub(crate) enum Answer {
     Expired(Timestamp),
 }
 
+/// The place of an order among others.
+type Rank = (u8, Option<(Instant, Timestamp)>, Option<Reverse<Timestamp>>);
+
 /// A BreakGlass.
 #[derive(Debug)]
 pub(crate) struct BreakGlassState {
     pub(crate) resource: Box<crd::BreakGlass>,
     pub(crate) answer: Answer,
     first_seen: Timestamp,
-    /// The size of its object when it was seen first.
+    /// The size of its object when this process saw it first, and when that was.
     bytes: usize,
+    since: Instant,
     /// Its time is over: it is judged no more.
     is_over: bool,
     /// Whether it could be good, by the trust of this digest.
@@ -64,8 +68,8 @@ pub(crate) struct BreakGlassState {
 }
 
 impl BreakGlassState {
-    pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp, bytes: usize) -> Self {
-        Self { resource, answer: Answer::Pending, first_seen, bytes, is_over: false, sifted: None }
+    pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp, bytes: usize, since: Instant) -> Self {
+        Self { resource, answer: Answer::Pending, first_seen, bytes, since, is_over: false, sifted: None }
     }
 
     /// Looks whether it could be good, by the trust in force. Verifies nothing.
@@ -91,8 +95,8 @@ impl BreakGlassState {
     }
 
     /// It is not kept.
-    pub(crate) fn has_no_room(&mut self, key: &Key) {
-        let (found, needed) = no_room(key);
+    pub(crate) fn has_no_room(&mut self, key: &Key, full: Full) {
+        let (found, needed) = no_room(key, full);
         self.answer = Answer::Crowded(Box::new(self.crowded(key, found, &needed)));
     }
 
@@ -127,19 +131,26 @@ impl BreakGlassState {
         status.filter(|said| said.kind == READY).any(|said| [ENDED, NOT_NEEDED].contains(&said.reason.as_str()))
     }
 
+    /// The GitSource that it is about.
+    pub(crate) fn about(&self, key: &Key) -> Key {
+        Key { namespace: key.namespace.clone(), name: self.resource.spec.source.clone() }
+    }
+
     fn is_about(&self, key: &Key, source: &Key) -> bool {
         key.namespace == source.namespace && self.resource.spec.source == source.name
     }
 
-    /// Good ones first; then what was not judged yet, as it came; then what was refused, the newest first: it may be about a
-    /// head that is still to come. What cannot be good comes after all that.
-    fn rank(&self) -> (u8, Timestamp, Reverse<Timestamp>) {
-        let none = Timestamp::UNIX_EPOCH;
+    /// Good ones first; then what was not judged yet, as it was seen here, of one list as it was made; then what was refused,
+    /// the newest first: it may be about a head that is still to come. What cannot be good comes after all that.
+    fn rank(&self) -> Rank {
         let after = if self.could_be_good() { 0 } else { CANNOT_BE_GOOD };
+        let forth = |rank| (rank, Some((self.since, self.first_seen)), None);
         match self.answer {
-            Answer::Good => (0, self.first_seen, Reverse(none)),
-            Answer::Pending | Answer::Crowded(_) => (FRESH + after, self.first_seen, Reverse(none)),
-            Answer::Refused(_) | Answer::Ended(_) | Answer::Expired(_) => (2 + after, none, Reverse(self.first_seen)),
+            Answer::Good => forth(0),
+            Answer::Pending | Answer::Crowded(_) => forth(FRESH + after),
+            Answer::Refused(_) | Answer::Ended(_) | Answer::Expired(_) => {
+                (2 + after, None, Some(Reverse(self.first_seen)))
+            }
         }
     }
 
@@ -177,6 +188,14 @@ impl Kept for BreakGlassState {
             _ => None,
         }
     }
+
+    fn since(&self) -> Instant {
+        self.since
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.resource.metadata
+    }
 }
 
 /// The orders about a source that are judged with its next head. One whose time is over needs no judgement.
@@ -186,7 +205,7 @@ pub(crate) fn judged_about(orders: &BTreeMap<Key, BreakGlassState>, source: &Key
     let readable = about.filter_map(|(key, order)| Some((order.rank(), order.order(key)?)));
     let mut readable: Vec<_> = readable.filter(|(_, order)| order.order.expired(now).is_none()).collect();
     readable.sort_by(|(one, of_one), (other, of_other)| (one, &of_one.key).cmp(&(other, &of_other.key)));
-    let fresh = |(rank, _): &((u8, Timestamp, Reverse<Timestamp>), GateOrder)| rank.0 == FRESH;
+    let fresh = |(rank, _): &(Rank, GateOrder)| rank.0 == FRESH;
     let begin = readable.iter().position(fresh).unwrap_or(readable.len());
     let end = readable.iter().rposition(fresh).map_or(begin, |last| last.saturating_add(1));
     // If there are more than the good ones leave places for, the newest take half of these.
@@ -285,7 +304,10 @@ mod tests {
                 },
             });
             let seen = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
-            (key(number), BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), seen, 0))
+            (
+                key(number),
+                BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), seen, 0, Instant::now()),
+            )
         };
         (0..count).map(order).collect()
     }
@@ -337,6 +359,15 @@ mod tests {
         expected.extend(keys(20..32).into_iter().rev());
         assert_eq!(judged(&orders), expected);
         assert!(judged_about(&orders, &source("other"), Timestamp::UNIX_EPOCH).is_empty());
+    }
+
+    /// One that gave way and comes again is new, however old its object is.
+    #[test]
+    fn an_old_object_that_comes_again_takes_no_turn_of_those_that_wait() {
+        let mut orders = orders(2);
+        let again = orders.remove(&key(0)).unwrap();
+        orders.insert(key(0), BreakGlassState::new(again.resource, again.first_seen, 0, Instant::now()));
+        assert_eq!(judged(&orders), [key(1), key(0)]);
     }
 
     /// Turns until this order is judged, each of which refuses what it judges; none of more than a dozen.

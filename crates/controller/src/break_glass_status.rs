@@ -170,7 +170,8 @@ mod tests {
             },
         });
         let end: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let mut request = BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), end, 0);
+        let mut request =
+            BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), end, 0, Instant::now());
         let mut told = |answer| {
             request.answer = answer;
             format!("{:?}", ready(&Overrides::default(), &key, &request))

@@ -69,6 +69,7 @@ mod lost_roots_tests;
 mod metrics;
 mod mirrors;
 mod options;
+mod order_intake;
 mod order_room;
 #[cfg(test)]
 mod order_tests;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::crd;
+use cluster::{ObjectMeta, crd};
 use jiff::Timestamp;
 use manifest::{Digest, Finding, shell_quote};
 use plan::SyncRef;
@@ -14,7 +14,7 @@ use trust::Seen;
 
 use crate::{
     code::ControllerCode,
-    order_room::{Kept, in_namespace, no_room},
+    order_room::{Full, Kept, in_namespace, no_room},
     order_turns::Choice,
     resources::finding,
     state::Key,
@@ -43,8 +43,9 @@ pub(crate) enum Answer {
 pub(crate) struct RollbackState {
     pub(crate) resource: Box<crd::RollbackRequest>,
     pub(crate) answer: Answer,
-    /// The size of its object when it was seen first.
+    /// The size of its object when it was seen first, and when that was.
     bytes: usize,
+    since: Instant,
     /// When it may be judged again.
     due: Instant,
     /// Digest of the trust under which it never counts.
@@ -52,14 +53,19 @@ pub(crate) struct RollbackState {
 }
 
 impl RollbackState {
-    pub(crate) fn new(resource: Box<crd::RollbackRequest>, bytes: usize) -> Self {
-        Self { resource, answer: Answer::Pending, bytes, due: Instant::now(), void: None }
+    pub(crate) fn new(resource: Box<crd::RollbackRequest>, bytes: usize, since: Instant) -> Self {
+        Self { resource, answer: Answer::Pending, bytes, since, due: since, void: None }
     }
 
     /// It is not kept.
-    pub(crate) fn has_no_room(&mut self, key: &Key) {
-        let (found, needed) = no_room(key);
+    pub(crate) fn has_no_room(&mut self, key: &Key, full: Full) {
+        let (found, needed) = no_room(key, full);
         self.answer = Answer::Crowded(Box::new(self.crowded(key, found, &needed)));
+    }
+
+    /// The Sync that it is about.
+    pub(crate) fn about(&self, key: &Key) -> SyncRef {
+        SyncRef { namespace: key.namespace.clone(), name: self.resource.spec.sync.clone() }
     }
 
     pub(crate) fn is_about(&self, sync: &SyncRef) -> bool {
@@ -82,12 +88,13 @@ impl RollbackState {
         self.answer != Answer::Used && self.void.as_ref() != Some(trust)
     }
 
-    /// Those that were not judged yet first, as they were made; then those that are judged once more, as they wait. So whoever
-    /// writes orders keeps no other from being judged, whatever becomes of his.
-    fn rank(&self) -> (u8, Option<Timestamp>, Option<Instant>) {
+    /// Those that were not judged yet first, as they were seen here, of one list as they were made; then those that are judged
+    /// once more, as they wait. So whoever writes orders keeps no other from being judged, whatever becomes of his: one that
+    /// gave way and comes again is new, however old its object is.
+    fn rank(&self) -> (u8, Instant, Option<Timestamp>) {
         match self.answer {
-            Answer::Pending | Answer::Crowded(_) => (0, self.made(), None),
-            Answer::Refused(_) | Answer::Used => (1, None, Some(self.due)),
+            Answer::Pending | Answer::Crowded(_) => (0, self.since, self.made()),
+            Answer::Refused(_) | Answer::Used => (1, self.due, None),
         }
     }
 
@@ -126,6 +133,14 @@ impl Kept for RollbackState {
             Answer::Pending | Answer::Crowded(_) => return None,
         };
         Some((least, self.made().unwrap_or(Timestamp::UNIX_EPOCH)))
+    }
+
+    fn since(&self) -> Instant {
+        self.since
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.resource.metadata
     }
 }
 
@@ -203,7 +218,7 @@ mod tests {
                     "notAfter": "2026-01-01T01:00:00Z", "nonce": format!("n{number}"), "signatures": [],
                 },
             });
-            (key(number), RollbackState::new(Box::new(serde_json::from_value(resource).unwrap()), 0))
+            (key(number), RollbackState::new(Box::new(serde_json::from_value(resource).unwrap()), 0, Instant::now()))
         };
         (0..count).map(order).collect()
     }
@@ -277,6 +292,15 @@ mod tests {
             assert!(judged.insert(next), "one is judged twice before another");
         }
         assert_eq!(judged.len(), all.len());
+    }
+
+    /// One that gave way and comes again is new, however old its object is.
+    #[test]
+    fn an_old_object_that_comes_again_takes_no_turn_of_those_that_wait() {
+        let (mut orders, trust, now) = (orders(2), Digest::of(b"trust"), Instant::now() + AGAIN);
+        let again = orders.remove(&key(0)).unwrap();
+        orders.insert(key(0), RollbackState::new(again.resource, 0, now));
+        assert_eq!(take_turn(&mut orders, &sync(), &trust, Choice::Oldest, now).next, Some(key(1)));
     }
 
     /// Of a thousand that are there the third part of all turns is that of whoever came last, and of what was refused.

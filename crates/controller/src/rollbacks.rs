@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use cluster::{Note, Severity, Sighting, crd};
+use cluster::{Note, Severity, crd};
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
 use plan::{ApprovedPlan, Decision, DesiredState, INSTANCE_LABEL, Inputs, PlanOrigin, Question, SyncRef, decide};
@@ -18,10 +18,9 @@ use crate::{
     conditions::{Verdict, set},
     event::Event,
     fault::FaultPoint,
-    order_room::{room_for, slim},
     outbox::Status,
     refusals::Refused,
-    resources::{finding, key_of, label},
+    resources::{finding, label},
     rollback_gate::{self, RollbackJob, RollbackVerdict},
     rollback_orders::{self, Answer, RollbackState},
     state::{Dirty, Key, Phase, State},
@@ -95,40 +94,6 @@ fn owner(key: &Key) -> String {
 }
 
 impl State {
-    /// A watch saw a RollbackRequest.
-    pub(crate) fn rollback_seen(&mut self, seen: &Sighting) {
-        let key = key_of(&seen.reference);
-        let resource = match crd::RollbackRequest::read(seen.raw.json()) {
-            Ok(resource) => slim(resource),
-            Err(error) => return tracing::error!(request = %key, error = %error, "a RollbackRequest cannot be read"),
-        };
-        let sync = SyncRef { namespace: key.namespace.clone(), name: resource.spec.sync.clone() };
-        if let Some(known) = self.rollbacks.get_mut(&key)
-            && known.resource.metadata.uid == resource.metadata.uid
-            && known.resource.spec == resource.spec
-        {
-            // Our own status, most likely.
-            known.resource = resource;
-            return;
-        }
-        let bytes = seen.raw.json().len();
-        let Some(forgotten) = room_for(&self.rollbacks, &key, bytes) else {
-            self.forget_rollback(&key);
-            let mut order = RollbackState::new(resource, bytes);
-            order.has_no_room(&key);
-            if self.reporter.has_room() {
-                self.tell_rollback_request(&key, &order, Timestamp::now());
-            }
-            return;
-        };
-        for key in forgotten {
-            self.forget_rollback(&key);
-        }
-        self.rollbacks.insert(key.clone(), RollbackState::new(resource, bytes));
-        self.dirty.insert(Dirty::Rollback(key));
-        self.consider(&sync);
-    }
-
     /// The object of an order is gone. What was obeyed stays in force.
     pub(crate) fn forget_rollback(&mut self, key: &Key) {
         self.rollbacks.remove(key);
@@ -404,7 +369,7 @@ impl State {
     }
 
     /// Writes the status of one, kept or not.
-    fn tell_rollback_request(&self, key: &Key, request: &RollbackState, now: Timestamp) {
+    pub(crate) fn tell_rollback_request(&self, key: &Key, request: &RollbackState, now: Timestamp) {
         let sync = SyncRef { namespace: key.namespace.clone(), name: request.resource.spec.sync.clone() };
         let state = self.syncs.get(&sync).filter(|state| !state.gone);
         let ours = self.options.is_ours(label(&request.resource.metadata, INSTANCE_LABEL));

@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
+    order_intake::Intakes,
     refusals::Refusals,
     remember::Flush,
     report::Reporter,
@@ -205,6 +206,7 @@ fn new_state(
         syncs: BTreeMap::new(),
         rollbacks: BTreeMap::new(),
         break_glasses: BTreeMap::new(),
+        intakes: Intakes::default(),
         live: LiveTable::default(),
         watches: BTreeMap::new(),
         synced: BTreeSet::new(),
@@ -237,16 +239,10 @@ async fn drive(
     started: Instant,
     stop: impl Future<Output = ()>,
 ) {
-    let _own: Vec<_> = [
-        crd::TrustRoot::target(),
-        crd::GitSource::target(),
-        crd::Sync::target(),
-        crd::RollbackRequest::target(),
-        crd::BreakGlass::target(),
-    ]
-    .into_iter()
-    .map(|target| state.cluster.watch(target, state.events.clone()))
-    .collect();
+    let _own: Vec<_> = [crd::TrustRoot::target(), crd::GitSource::target(), crd::Sync::target()]
+        .into_iter()
+        .map(|target| state.cluster.watch(target, state.events.clone()))
+        .collect();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reported = Instant::now();
@@ -269,7 +265,7 @@ async fn drive(
 }
 
 /// A custom resource's watch.
-trait Target {
+pub(crate) trait Target {
     fn target() -> WatchTarget;
 }
 
@@ -365,6 +361,7 @@ impl State {
         self.watch_freshness(now);
         self.watch_trust_files(now);
         self.keep_in_force();
+        self.look_for_orders();
         self.consider_all();
     }
 

@@ -31,6 +31,7 @@ use crate::{
     metrics::Metrics,
     mirrors::Mirrors,
     options::Options,
+    order_intake::Intakes,
     order_turns::OrderTurns,
     refusals::Refusals,
     removal::Dropped,
@@ -417,6 +418,8 @@ pub(crate) struct State {
     pub(crate) rollbacks: BTreeMap<Key, RollbackState>,
     /// Orders to let a commit through.
     pub(crate) break_glasses: BTreeMap<Key, BreakGlassState>,
+    /// Those that are not kept.
+    pub(crate) intakes: Intakes,
     /// Managed objects.
     pub live: LiveTable,
     /// Watches of managed kinds: one for each version that is declared.

@@ -75,8 +75,12 @@ impl State {
     }
 
     fn own_watched(&mut self, target: &Arc<WatchTarget>, event: WatchEvent) {
+        if !self.intakes.is_open(target) {
+            return;
+        }
         match event {
             WatchEvent::Synced => {
+                self.intakes.is_listed(&target.resource.kind);
                 self.synced.insert(target.clone());
                 if let Some(mentioned) = self.relisting.remove(target) {
                     self.forget_unmentioned(&target.resource.group_kind(), &mentioned);
