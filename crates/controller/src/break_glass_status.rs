@@ -1,7 +1,5 @@
 //! What people are told of orders to break the glass: refused, in force, over, or no longer of any use.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use manifest::Finding;
 use plan::INSTANCE_LABEL;
@@ -13,8 +11,8 @@ use crate::{
     break_glass_orders::{Answer, BreakGlassState, ENDED, NOT_NEEDED, READY},
     code::ControllerCode,
     conditions::{Verdict, set},
+    order_refusals::RefusedOrder,
     outbox::Status,
-    refusals::Refused,
     resources::{finding, label},
     state::{Dirty, Key, Resume, State},
 };
@@ -43,10 +41,8 @@ fn ready(overrides: &Overrides, key: &Key, request: &BreakGlassState) -> Verdict
     }
 }
 
-/// As whose its refusals are written.
-fn owner(key: &Key) -> String {
-    format!("BreakGlass {key}")
-}
+/// The kind of these orders.
+const KIND: &str = "BreakGlass";
 
 impl State {
     /// What orders let through in the repository of the GitSource that an order is about, if that is there.
@@ -88,34 +84,21 @@ impl State {
     /// The object of an order is gone.
     pub(crate) fn forget_break_glass(&mut self, key: &Key) {
         self.break_glasses.remove(key);
-        self.refusals.clear(&owner(key));
+        self.refusals.clear(&format!("{KIND} {key}"));
     }
 
-    /// An order is not obeyed. Beyond the pace of its GitSource that is told in its status alone, and of a GitSource that is
-    /// not there nobody orders anything.
+    /// An order is not obeyed.
     pub(crate) fn break_glass_refused(&mut self, key: &Key, finding: Finding, now: Timestamp) {
         let Some(request) = self.break_glasses.get(key) else { return };
         if self.is_used(key, request) {
             // It did what it was for.
             return;
         }
-        // It has times in its words, and is judged again with every head.
-        let told = matches!(&request.answer, Answer::Refused(before) if before.code == finding.code);
         let (revision, uid) = (request.resource.spec.commit.clone(), request.resource.metadata.uid.clone());
-        let source = Key { namespace: key.namespace.clone(), name: request.resource.spec.source.clone() };
-        let (owner, findings, moment) = (owner(key), std::slice::from_ref(&finding), Instant::now());
-        let pace = self.sources.get_mut(&source).map(|source| &mut source.refusals).filter(|pace| pace.allows(moment));
-        if let Some(pace) = pace
-            && !told
-            && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None })
-        {
-            pace.take(moment);
-            tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
-            self.metrics.decided("refuse", finding.code.reason);
-            let regarding = regarding("BreakGlass", Some(&key.namespace), &key.name, uid);
-            self.announce(&regarding, findings, "BreakGlass", None);
-            self.log_refusal(owner, &revision, findings, None, now);
-        }
+        let (findings, regarding) =
+            (std::slice::from_ref(&finding), regarding(KIND, Some(&key.namespace), &key.name, uid));
+        let order = RefusedOrder { kind: KIND, action: "BreakGlass", key, regarding, revision: &revision, findings };
+        self.order_refused(order, now);
         if let Some(request) = self.break_glasses.get_mut(key) {
             request.answer = Answer::Refused(Box::new(finding));
         }
@@ -139,7 +122,7 @@ impl State {
         let ready = match self.overrides_about(key, request) {
             Some(overrides) => ready(overrides, key, request),
             None => {
-                let (name, missing) = (format!("BreakGlass {key}"), format!("GitSource {source} is not there"));
+                let (name, missing) = (format!("{KIND} {key}"), format!("GitSource {source} is not there"));
                 Verdict::refused(READY, &finding(ControllerCode::A141, &name, &missing, "an existing GitSource"))
             }
         };
@@ -170,8 +153,12 @@ mod tests {
             },
         });
         let end: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let mut request =
-            BreakGlassState::new(Box::new(serde_json::from_value(resource).unwrap()), end, 0, Instant::now());
+        let mut request = BreakGlassState::new(
+            Box::new(serde_json::from_value(resource).unwrap()),
+            end,
+            0,
+            std::time::Instant::now(),
+        );
         let mut told = |answer| {
             request.answer = answer;
             format!("{:?}", ready(&Overrides::default(), &key, &request))

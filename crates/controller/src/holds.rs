@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use manifest::Finding;
 
 use crate::{
+    entry_budget::EntryBudget,
     event::Event,
     journal::hold_body,
     logged_modes::{self, LoggedModes},
@@ -21,9 +22,6 @@ use crate::{
 /// minute ends in which all had one.
 const ENTRIES_PER_MINUTE: u32 = 10;
 
-/// Entries about all owners of one namespace within a minute: names cost nothing to who may create Syncs. At 30 a minute
-/// the 70,000 decisions that the volume is made for are two days of such an attack, and it is in the metrics at once.
-const ENTRIES_OF_NAMESPACE: u32 = 30;
 /// Owners that are not held and of which nothing is in the log that ended: beyond as many they are not counted either. A
 /// hundred new names a second for a minute, at some 200 bytes.
 const MAX_FREE_OWNERS: usize = 6_000;
@@ -48,9 +46,8 @@ pub(crate) struct Holds {
     /// Whether what accepted commits declare was known once.
     begun: bool,
     owners: BTreeMap<String, Owner>,
-    /// The minute of the last turn, and the entries of each namespace in it.
-    minute: i64,
-    written: BTreeMap<String, u32>,
+    /// What each namespace may still have written.
+    pub(crate) entries: EntryBudget,
     /// Turns so far.
     turn: u64,
 }
@@ -121,14 +118,7 @@ impl Owner {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self {
-            read: Resume::Needed,
-            begun: false,
-            owners: BTreeMap::new(),
-            minute: 0,
-            written: BTreeMap::new(),
-            turn: 0,
-        }
+        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new(), entries: EntryBudget::default(), turn: 0 }
     }
 }
 
@@ -141,10 +131,6 @@ impl Holds {
         mut write: impl FnMut(&Due<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut result, minute) = (Ok(()), now.as_second() / 60);
-        if self.minute != minute {
-            self.minute = minute;
-            self.written.clear();
-        }
         self.turn += 1;
         let turn = self.turn;
         for owner in present.keys().filter(|owner| !self.owners.contains_key(*owner)).collect::<Vec<_>>() {
@@ -167,15 +153,14 @@ impl Holds {
         // What is held comes first, and what waits longest: names that come and go keep no other from the log.
         due.sort_unstable();
         for (_, _, owner) in due {
-            let of_namespace = self.written.entry(namespace(&owner).to_owned()).or_default();
-            if *of_namespace >= ENTRIES_OF_NAMESPACE {
+            if !self.entries.has_left(namespace(&owner), now) {
                 continue;
             }
             let Some(state) = self.owners.get_mut(&owner) else { continue };
             let suppressed = state.unwritten.saturating_sub(1);
             match write(&Due { owner: &owner, finding: present.get(&owner), suppressed }) {
                 Ok(()) => {
-                    *of_namespace += 1;
+                    self.entries.written(namespace(&owner));
                     state.written();
                 }
                 Err(error) => result = Err(error),

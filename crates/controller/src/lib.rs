@@ -46,6 +46,7 @@ mod code;
 mod conditions;
 mod dirty;
 mod drift;
+mod entry_budget;
 mod event;
 mod expected;
 mod fault;
@@ -70,6 +71,7 @@ mod metrics;
 mod mirrors;
 mod options;
 mod order_intake;
+mod order_refusals;
 mod order_room;
 #[cfg(test)]
 mod order_tests;

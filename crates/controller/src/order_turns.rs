@@ -1,6 +1,7 @@
 //! Whose turn it is in a Sync: an order to take it back, or what its source has verified. Whoever may write orders keeps no
 //! commit from being rolled out, has no roll-out tried again before its time, and costs no more than one judgement now and
-//! then: 60 a minute, at 16 signatures of less than 1 ms each, and 5 ms to open the mirror, are 2 % of a core; and a roll-out that waits keeps nobody from ordering the Sync back.
+//! then: 60 a minute, at 16 signatures of less than 1 ms each, and 5 ms to open the mirror, are 2 % of a core; and a roll-out
+//! that waits keeps nobody from ordering the Sync back.
 
 use std::time::Instant;
 
@@ -37,8 +38,6 @@ pub(crate) struct OrderTurns {
     judged: bool,
     /// How often orders are judged.
     pace: Pace,
-    /// How often the refusal of one is logged and announced.
-    pub(crate) refusals: Pace,
     /// Which order is next.
     choice: Choice,
     /// When the roll-out is tried again that waits while an order is judged.

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// The pause in the long run: 15 a minute, 21,600 a day of a log that is made for 100,000 entries.
+/// The pause in the long run: 15 a minute.
 pub(crate) const PACE: Duration = Duration::from_secs(4);
 /// How many may come without a pause: as many orders as may count at once. After a restart all that are there are looked at
 /// once more, and somebody may be waiting.
 pub(crate) const BURST: u32 = 16;
 
-/// What an order that nobody signed costs: four of them are judged for one that somebody signed. Each is told and logged at
-/// the pace all the same.
+/// What an order that nobody signed costs: four of them are judged for one that somebody signed.
 pub(crate) const UNSIGNED: Duration = Duration::from_secs(1);
 
 /// One pace.

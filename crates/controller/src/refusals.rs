@@ -39,6 +39,13 @@ impl Refusals {
         self.last.insert(owner.to_owned(), fingerprint) != Some(fingerprint)
     }
 
+    /// The same, of one whose words tell the time: by codes alone.
+    pub(crate) fn is_new_code(&mut self, owner: &str, revision: &str, findings: &[Finding]) -> bool {
+        let codes = findings.iter().map(|finding| finding.code.code);
+        let fingerprint = Digest::of_parts([revision].into_iter().chain(codes).map(str::as_bytes));
+        self.last.insert(owner.to_owned(), fingerprint) != Some(fingerprint)
+    }
+
     /// Notes what was told before the restart.
     pub(crate) fn note(&mut self, owner: &str, refused: &Refused<'_>) {
         self.last.insert(owner.to_owned(), refused.fingerprint());

@@ -18,8 +18,8 @@ use crate::{
     conditions::{Verdict, set},
     event::Event,
     fault::FaultPoint,
+    order_refusals::RefusedOrder,
     outbox::Status,
-    refusals::Refused,
     resources::{finding, label},
     rollback_gate::{self, RollbackJob, RollbackVerdict},
     rollback_orders::{self, Answer, RollbackState},
@@ -88,16 +88,14 @@ impl RolledBack {
     }
 }
 
-/// As whose its refusals are written.
-fn owner(key: &Key) -> String {
-    format!("RollbackRequest {key}")
-}
+/// The kind of these orders.
+const KIND: &str = "RollbackRequest";
 
 impl State {
     /// The object of an order is gone. What was obeyed stays in force.
     pub(crate) fn forget_rollback(&mut self, key: &Key) {
         self.rollbacks.remove(key);
-        self.refusals.clear(&owner(key));
+        self.refusals.clear(&format!("{KIND} {key}"));
     }
 
     /// The commit that a Sync was rolled back from, unless it has another spec since.
@@ -159,7 +157,7 @@ impl State {
         let order = match spec.order(&key.namespace) {
             Ok(order) => order,
             Err(error) => {
-                let name = format!("RollbackRequest {key}");
+                let name = format!("{KIND} {key}");
                 return Some(Err(finding(ControllerCode::A142, &name, &error.to_string(), "a spec that can be read")));
             }
         };
@@ -325,31 +323,16 @@ impl State {
         }
     }
 
-    /// `void`: the trust under which it never counts. Beyond the pace of its Sync that is told in its status alone.
+    /// `void`: the trust under which it never counts.
     fn rollback_refused(&mut self, key: &Key, findings: &[Finding], void: Option<Digest>, now: Timestamp) {
         let Some(first) = findings.first().cloned() else { return };
         let Some(request) = self.rollbacks.get(key) else { return };
-        // It is judged again and again, and has times in its words.
-        let told = matches!(&request.answer, Answer::Refused(before) if before.code == first.code);
         let (revision, uid) = (request.resource.spec.to.clone(), request.resource.metadata.uid.clone());
-        let sync = SyncRef { namespace: key.namespace.clone(), name: request.resource.spec.sync.clone() };
-        let (owner, moment) = (owner(key), Instant::now());
-        let pace = self.syncs.get_mut(&sync).map(|state| &mut state.turns.refusals);
-        if let Some(pace) = pace.filter(|pace| pace.allows(moment))
-            && !told
-            && self.refusals.is_new(&owner, &Refused { revision: &revision, findings, inputs: None })
-        {
-            pace.take(moment);
-            for finding in findings {
-                tracing::warn!(request = %key, commit = revision, code = finding.code.code, reason = finding.code.reason, "refused: {finding}");
-                self.metrics.decided("refuse", finding.code.reason);
-            }
-            let regarding = regarding("RollbackRequest", Some(&key.namespace), &key.name, uid);
-            self.announce(&regarding, findings, "Rollback", None);
-            self.log_refusal(owner, &revision, findings, None, now);
-        }
+        let regarding = regarding(KIND, Some(&key.namespace), &key.name, uid);
+        let order = RefusedOrder { kind: KIND, action: "Rollback", key, regarding, revision: &revision, findings };
+        self.order_refused(order, now);
         if let Some(request) = self.rollbacks.get_mut(key) {
-            request.refuse(first, void, moment);
+            request.refuse(first, void, Instant::now());
         }
         self.dirty.insert(Dirty::Rollback(key.clone()));
     }
@@ -379,7 +362,7 @@ impl State {
         }
         let ready = match (state, &request.answer) {
             (None, _) => {
-                let name = format!("RollbackRequest {key}");
+                let name = format!("{KIND} {key}");
                 let missing = format!("Sync {sync} is not there");
                 Verdict::refused("Ready", &finding(ControllerCode::A141, &name, &missing, "an existing Sync"))
             }

@@ -31,6 +31,7 @@ use crate::{
     mirrors::Mirrors,
     options::Options,
     order_intake::Intakes,
+    order_refusals::OrderRefusals,
     refusals::Refusals,
     remember::Flush,
     report::Reporter,
@@ -206,6 +207,7 @@ fn new_state(
         syncs: BTreeMap::new(),
         rollbacks: BTreeMap::new(),
         break_glasses: BTreeMap::new(),
+        order_refusals: OrderRefusals::default(),
         intakes: Intakes::default(),
         live: LiveTable::default(),
         watches: BTreeMap::new(),
@@ -358,6 +360,7 @@ impl State {
         self.keep_inventories(now);
         self.remove_gone();
         self.log_holds(now);
+        self.log_counted_refusals(now);
         self.watch_freshness(now);
         self.watch_trust_files(now);
         self.keep_in_force();

@@ -13,7 +13,6 @@ use trust::{AuthorizedCommit, CommitId, TrustMode};
 use crate::{
     break_glass::Overrides,
     freshness::Pulse,
-    pace::Pace,
     requests::{Asked, Requests},
     resources::REQUESTED_AT,
     schedule::next_poll,
@@ -61,8 +60,6 @@ pub(crate) struct SourceState {
     pub requests: Requests,
     /// For when it was hurried last.
     hurried: Option<Instant>,
-    /// How often the refusal of an order about it is logged and announced.
-    pub(crate) refusals: Pace,
     /// Whether its forge says that something was pushed since the last poll began.
     pub(crate) hinted: Asked,
     /// How fresh what it shows is.
@@ -95,7 +92,6 @@ impl SourceState {
             head: None,
             requests,
             hurried: None,
-            refusals: Pace::default(),
             hinted: Asked::No,
             pulse: Pulse::new(Timestamp::now()),
             expired: None,

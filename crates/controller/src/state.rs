@@ -32,6 +32,7 @@ use crate::{
     mirrors::Mirrors,
     options::Options,
     order_intake::Intakes,
+    order_refusals::OrderRefusals,
     order_turns::OrderTurns,
     refusals::Refusals,
     removal::Dropped,
@@ -418,6 +419,8 @@ pub(crate) struct State {
     pub(crate) rollbacks: BTreeMap<Key, RollbackState>,
     /// Orders to let a commit through.
     pub(crate) break_glasses: BTreeMap<Key, BreakGlassState>,
+    /// Refusals of both that the log has or is to have.
+    pub(crate) order_refusals: OrderRefusals,
     /// Those that are not kept.
     pub(crate) intakes: Intakes,
     /// Managed objects.

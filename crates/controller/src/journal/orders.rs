@@ -1,18 +1,41 @@
 //! Entries of orders that people sign outside of Git.
 
+use std::collections::BTreeSet;
+
 use audit::{Durability, EntryKind, LogError, Receipt};
 use jiff::Timestamp;
 use plan::ApprovedPlan;
 use serde_json::{Value, json};
 use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
 
-use super::{Journal, codes, entry, plan_body, plan_entry};
+use super::{Journal, codes, count_suppressed, entry, plan_body, plan_entry};
 use crate::{
     break_glass::{OVER, Override},
+    order_refusals::{Counted, CountedRefusals},
     rollbacks::RolledBack,
 };
 
 impl Journal {
+    /// Orders of a namespace were refused that have no entries of their own.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub(crate) fn refused_orders(
+        &self,
+        now: Timestamp,
+        namespace: &str,
+        counted: &CountedRefusals,
+    ) -> Result<Receipt, LogError> {
+        let owner = format!("Namespace {namespace}");
+        let mut entry = entry(EntryKind::Refuse, now, [("owner", owner.as_str())]);
+        let codes: BTreeSet<&str> = counted.values().flat_map(|by_code| by_code.keys().copied()).collect();
+        entry.codes = codes.into_iter().map(str::to_owned).collect();
+        let suppressed = counted.values().flat_map(|by_code| by_code.values()).map(Counted::count).sum();
+        count_suppressed(&mut entry, suppressed);
+        let body = manifest::canonical_json(&json!({ "orders": counted }));
+        self.log.append(&entry, Some(&body), None, Durability::Grouped)
+    }
+
     /// People ordered a Sync back to a revision that it accepted earlier, and this plan is about to be applied. The body
     /// has what they signed, so that it can be verified again by anybody.
     ///
