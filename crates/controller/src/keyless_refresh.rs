@@ -47,8 +47,8 @@ pub(crate) struct Refresh {
 }
 
 impl Refresh {
-    /// Of a TrustRoot that is seen, perhaps after an edit, and the spec as it is in force. Reads one file of some KiB and verifies ten signatures, so
-    /// rarely that it does not matter to the loop.
+    /// Of a TrustRoot that is seen, perhaps after an edit, and the spec as it is in force. Reads one file of some KiB and
+    /// verifies ten signatures, so rarely that it does not matter to the loop.
     ///
     /// # Errors
     /// If what the TrustRoot says cannot be used.
@@ -101,12 +101,13 @@ fn pause(failures: u32, random: u64) -> Duration {
     pause + Duration::from_millis(random % tenth)
 }
 
-fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: &TufError) -> Finding {
+/// What failed, and what to do.
+fn told(repository: &TufRepository, at: Option<Timestamp>, error: &TufError) -> (String, String) {
     let stays = match at {
         Some(at) => format!("what was fetched {at} stays in force"),
         None => "what was in force before stays".to_owned(),
     };
-    let (found, fix) = match error {
+    match error {
         TufError::Kept { path, .. } => {
             let path = shell_quote(&path.display().to_string());
             let found = match at {
@@ -119,6 +120,11 @@ fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: 
             let found = format!("{error}; {stays}, and after a restart what could be kept last");
             (found, "check space and permissions of the state volume".to_owned())
         }
+        TufError::RefusedAndNotKept { refused, not_kept } => {
+            let (refused, ask) = told(repository, at, refused);
+            let (_, check) = told(repository, at, not_kept);
+            (format!("{refused}; and {not_kept}"), format!("{check}, and {ask}"))
+        }
         TufError::Unreachable(_) => {
             let fix = format!("check the server of {} and the way to it", repository.address());
             (format!("{error}; {stays}"), fix)
@@ -128,7 +134,11 @@ fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: 
                 format!("ask who runs {}: it shows nothing that follows on what is trusted", repository.address());
             (format!("{}: {error}; {stays}", repository.address()), fix)
         }
-    };
+    }
+}
+
+fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: &TufError) -> Finding {
+    let (found, fix) = told(repository, at, error);
     Finding {
         code: ControllerCode::A144.entry(),
         subject: Subject::Named(format!("TrustRoot {name}")),

@@ -165,6 +165,16 @@ fn a_failure_is_news_once_and_its_end_as_well() {
     let why = |text: &str| TufError::Refused(text.to_owned());
     let finding = failed("prod", &refresh.repository, refresh.at, &why("timestamp metadata expired"));
     assert!(finding.fix.starts_with("ask who runs https://127.0.0.1"), "{finding}");
+    // A full volume hides no forged mirror.
+    let not_kept = TufError::NotKept { path: "x.json".into(), reason: "no space left".to_owned() };
+    let both =
+        TufError::RefusedAndNotKept { refused: Box::new(why("rollback detected")), not_kept: Box::new(not_kept) };
+    let both = failed("prod", &refresh.repository, refresh.at, &both);
+    assert!(
+        both.found.contains("rollback detected") && both.found.ends_with("cannot be written: no space left"),
+        "{both}"
+    );
+    assert!(both.fix.contains("state volume, and ask who runs https://127.0.0.1"), "{both}");
     let now = Instant::now();
     assert!(refresh.end(Some(finding.clone()), now, 0) && !refresh.end(Some(finding), now, 0));
     assert_eq!(refresh.due, now + AGAIN_FIRST * 2);

@@ -80,6 +80,14 @@ pub enum TufError {
         /// Why.
         reason: String,
     },
+    /// What it sent is refused, and what it showed on the way could not be kept either.
+    #[error("{refused}; and {not_kept}")]
+    RefusedAndNotKept {
+        /// Why it is refused.
+        refused: Box<TufError>,
+        /// Why it was not kept.
+        not_kept: Box<TufError>,
+    },
     /// What was fetched before cannot be read or is not what was verified then.
     #[error("{}: {reason}", path.display())]
     Kept {
@@ -146,7 +154,8 @@ impl TufRepository {
     }
 
     /// The trust root that a file keeps of what was fetched last, verified once more from the beginning; no server is asked.
-    /// What could not be written is remembered instead. `None` if nothing was fetched yet, or only from a repository that begins with another root and does not lead here.
+    /// What could not be written is remembered instead. `None` if nothing was fetched yet, or only from a repository that
+    /// begins with another root and does not lead here.
     ///
     /// # Errors
     /// If there is something and it cannot be used. Then nothing may take its place but what is fetched anew.
@@ -195,7 +204,10 @@ impl TufRepository {
             (Ok(trusted_root), written) => {
                 Ok(Fetched { root: FetchedRoot { trusted_root, at: now }, not_kept: written.err() })
             }
-            (Err(error), Ok(())) | (Err(_), Err(error)) => Err(error),
+            (Err(error), Ok(())) => Err(error),
+            (Err(refused), Err(not_kept)) => {
+                Err(TufError::RefusedAndNotKept { refused: Box::new(refused), not_kept: Box::new(not_kept) })
+            }
         }
     }
 
