@@ -7,12 +7,13 @@
 //! is told.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use evidence::{Fetched, TufError, TufRepository};
+use evidence::{Fetched, TufError, TufRepository, Unwritten};
 use jiff::Timestamp;
 use manifest::{Finding, Subject, shell_quote};
 use trust::{KeylessRefresh, TrustRootSpec};
@@ -29,6 +30,23 @@ const REFRESH_EVERY: Duration = Duration::from_secs(24 * 3_600);
 const AGAIN_FIRST: Duration = Duration::from_secs(60);
 /// The longest: a repository that is mended is noticed within an hour, at 24 requests a day.
 const AGAIN_MAX: Duration = Duration::from_secs(3_600);
+
+/// What is known of the fetches of all TrustRoots, those included that have none or are gone at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshes {
+    /// TrustRoots for which something is being fetched.
+    under_way: BTreeSet<String>,
+    /// What could not be written, by TrustRoot: whoever takes `refresh` out, and puts it back, does not go back behind it.
+    unwritten: BTreeMap<String, Unwritten>,
+}
+
+impl Refreshes {
+    /// What could not be written for a TrustRoot.
+    pub(crate) fn unwritten(&mut self, root: &str) -> Unwritten {
+        self.unwritten.retain(|name, unwritten| name == root || !unwritten.is_free());
+        self.unwritten.entry(root.to_owned()).or_default().clone()
+    }
+}
 
 /// What is known of the repository that a TrustRoot names.
 #[derive(Debug, Clone)]
@@ -56,16 +74,14 @@ impl Refresh {
         name: &str,
         spec: &TrustRootSpec,
         file: &Path,
-        before: Option<&Self>,
+        unwritten: &Unwritten,
         now: Instant,
     ) -> Result<(TrustRootSpec, Option<Self>), String> {
         let Some(declared) = spec.keyless.as_ref().and_then(|keyless| keyless.refresh.as_ref()) else {
             return Ok((spec.clone(), None));
         };
-        let mut repository = TufRepository::of(declared).map_err(|error| format!("spec.keyless.refresh: {error}"))?;
-        if let Some(before) = before {
-            repository = repository.after(&before.repository);
-        }
+        let repository = TufRepository::of(declared).map_err(|error| format!("spec.keyless.refresh: {error}"))?;
+        let repository = repository.after(unwritten);
         let (in_force, at, problem) = match repository.kept(file) {
             Ok(None) => (spec.clone(), None, None),
             Ok(Some(kept)) => (spec.with_trusted_root(&kept.trusted_root), Some(kept.at), None),
@@ -203,7 +219,7 @@ impl State {
     pub(crate) fn refresh_keyless(&mut self) {
         let now = Instant::now();
         let due = self.roots.iter().filter(|(name, root)| {
-            !self.refreshing.contains(*name) && root.refresh.as_ref().is_some_and(|refresh| refresh.due <= now)
+            !self.refreshes.under_way.contains(*name) && root.refresh.as_ref().is_some_and(|refresh| refresh.due <= now)
         });
         let due: Vec<String> = due.map(|(name, _)| name.clone()).collect();
         for root in due {
@@ -211,7 +227,7 @@ impl State {
             let (declared, repository, file) =
                 (refresh.declared.clone(), refresh.repository.clone(), self.tuf_file(&root));
             let (panicked, of) = (root.clone(), declared.clone());
-            self.refreshing.insert(root.clone());
+            self.refreshes.under_way.insert(root.clone());
             self.blocking(
                 move || {
                     let outcome = repository.fetch(&file, Timestamp::now());
@@ -232,7 +248,7 @@ impl State {
         declared: &KeylessRefresh,
         outcome: Result<Fetched, TufError>,
     ) {
-        self.refreshing.remove(name);
+        self.refreshes.under_way.remove(name);
         let (now, random) = (Instant::now(), self.jitter.draw());
         let Some(root) = self.roots.get_mut(name) else { return };
         let Some(taken) = root.take_fetched(name, declared, outcome, now, random) else { return };

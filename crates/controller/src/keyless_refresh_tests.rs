@@ -48,7 +48,8 @@ impl Repository {
 
     /// What is in force at a start.
     fn begin(&self, spec: &TrustRootSpec) -> (TrustRootSpec, Refresh) {
-        let (in_force, refresh) = Refresh::begin("prod", spec, &self.file(), None, Instant::now()).unwrap();
+        let (in_force, refresh) =
+            Refresh::begin("prod", spec, &self.file(), &Unwritten::default(), Instant::now()).unwrap();
         (in_force, refresh.unwrap())
     }
 
@@ -66,7 +67,7 @@ fn trusted_root(spec: &TrustRootSpec) -> Option<&str> {
 fn without_the_field_the_spec_is_in_force_as_it_is() {
     let (world, state) = (World::new(), TempDir::new().unwrap());
     let (in_force, refresh) =
-        Refresh::begin("prod", &world.root, &state.path().join("x"), None, Instant::now()).unwrap();
+        Refresh::begin("prod", &world.root, &state.path().join("x"), &Unwritten::default(), Instant::now()).unwrap();
     assert!(in_force == *world.root && refresh.is_none());
     assert_eq!(state.path().read_dir().unwrap().count(), 0);
 }
@@ -106,7 +107,13 @@ fn what_cannot_be_kept_is_in_force_and_told_also_after_an_edit() {
     let spec = repository.spec(&world);
     let text = || Sigstore::generate(Timestamp::now()).unwrap().trusted_root().unwrap();
     repository.publish(&text());
-    let (in_force, refresh) = repository.begin(&spec);
+    let mut refreshes = Refreshes::default();
+    let file = repository.file();
+    let begin = |refreshes: &mut Refreshes, spec: &TrustRootSpec| {
+        Refresh::begin("prod", spec, &file, &refreshes.unwritten("prod"), Instant::now()).unwrap()
+    };
+    let (in_force, refresh) = begin(&mut refreshes, &spec);
+    let refresh = refresh.unwrap();
     let resource = crd::TrustRoot {
         api_version: "writ.dev/v1alpha1".to_owned(),
         kind: "TrustRoot".to_owned(),
@@ -135,8 +142,15 @@ fn what_cannot_be_kept_is_in_force_and_told_also_after_an_edit() {
     assert!(news.found.contains("cannot be written") && news.fix.contains("state volume"), "{news}");
     assert_eq!(root.refresh.as_ref().unwrap().failures, 1, "it is tried again soon");
     assert!(!fetched(&mut root).is_changed);
-    let (edited, _) = Refresh::begin("prod", &spec, &repository.file(), root.refresh.as_ref(), Instant::now()).unwrap();
+    let (edited, _) = begin(&mut refreshes, &spec);
     assert_eq!(trusted_root(&edited), Some(newest.as_str()));
+    // Also where the TrustRoot had no such field, was of no use, or was gone in between.
+    let (_, none) = begin(&mut refreshes, &world.root);
+    drop((none, root));
+    drop(refreshes.unwritten("other"));
+    let (again, _) = begin(&mut refreshes, &spec);
+    assert_eq!(trusted_root(&again), Some(newest.as_str()));
+    assert!(refreshes.unwritten.len() == 1, "of the other nothing is remembered");
 }
 
 #[test]
@@ -145,7 +159,7 @@ fn a_repository_that_cannot_be_used_is_refused_by_its_field() {
     let declared = KeylessRefresh { root: Some("{}".to_owned()), ..repository.declared() };
     let keyless = KeylessTrust { trusted_root: None, refresh: Some(declared) };
     let spec = TrustRootSpec { keyless: Some(keyless), ..(*world.root).clone() };
-    let error = Refresh::begin("prod", &spec, &repository.file(), None, Instant::now()).unwrap_err();
+    let error = Refresh::begin("prod", &spec, &repository.file(), &Unwritten::default(), Instant::now()).unwrap_err();
     assert!(error.starts_with("spec.keyless.refresh: no root.json that is signed by its own keys"), "{error}");
 }
 

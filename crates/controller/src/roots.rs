@@ -67,7 +67,7 @@ impl State {
 
     /// The spec as it is in force, or what is wrong with it.
     fn root_in_force(
-        &self,
+        &mut self,
         name: &str,
         spec: &TrustRootSpec,
         now: Instant,
@@ -76,8 +76,8 @@ impl State {
             return Err(mistake.to_string());
         }
         KeylessSignatures::of(spec.keyless.as_ref()).map_err(|error| format!("spec.keyless.trustedRoot: {error}"))?;
-        let before = self.roots.get(name).and_then(|root| root.refresh.as_ref());
-        Refresh::begin(name, spec, &self.tuf_file(name), before, now)
+        let unwritten = self.refreshes.unwritten(name);
+        Refresh::begin(name, spec, &self.tuf_file(name), &unwritten, now)
     }
 
     /// A TrustRoot is gone: nothing advances by it; healing goes on.

@@ -24,7 +24,7 @@ use crate::{
     fights::Fights,
     holds::Holds,
     journal::Journal,
-    keyless_refresh::Refresh,
+    keyless_refresh::{Refresh, Refreshes},
     kinds::Kinds,
     live::LiveTable,
     logged_modes::Modes,
@@ -391,8 +391,8 @@ pub(crate) struct State {
     pub events: mpsc::Sender<Event>,
     /// TrustRoots by name.
     pub roots: BTreeMap<String, RootState>,
-    /// TrustRoots for which a trust root of keyless signatures is being fetched.
-    pub(crate) refreshing: BTreeSet<String>,
+    /// Fetches of trust roots of keyless signatures.
+    pub(crate) refreshes: Refreshes,
     /// GitSources.
     pub sources: BTreeMap<Key, SourceState>,
     /// The TrustRoot that each source was accepted under last.

@@ -22,4 +22,6 @@ pub use cms_message::MAX_CMS_BYTES;
 pub use keyless::KeylessSignatures;
 pub use log_entry::{MAX_CHECKPOINT_BYTES, MAX_PROOF_HASHES};
 pub use trusted_root::TrustedRootError;
-pub use tuf::{FETCH_SECONDS, Fetched, FetchedRoot, MAX_KEPT_BYTES, MAX_ROOT_ROTATIONS, TufError, TufRepository};
+pub use tuf::{
+    FETCH_SECONDS, Fetched, FetchedRoot, MAX_KEPT_BYTES, MAX_ROOT_ROTATIONS, TufError, TufRepository, Unwritten,
+};

@@ -124,8 +124,29 @@ pub struct TufRepository {
     root: Vec<u8>,
     /// By what the server is trusted; by the system's if `None`.
     anchors: Option<Vec<CertificateDer<'static>>>,
-    /// What could not be written; the next fetch may not go behind it either. The same for every clone.
-    unwritten: Arc<Mutex<Option<Kept>>>,
+    /// What could not be written; the next fetch may not go behind it either.
+    unwritten: Unwritten,
+}
+
+/// What could not be written to the file of a repository. Every clone is the same: whoever asks a repository for that file,
+/// perhaps by an edited TrustRoot, does not go back behind it.
+#[derive(Debug, Clone, Default)]
+pub struct Unwritten(Arc<Mutex<Option<Kept>>>);
+
+impl Unwritten {
+    /// Whether there is nothing, and nobody is left who could put something there.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.get().is_none()
+    }
+
+    fn get(&self) -> Option<Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, kept: Option<Kept>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
 }
 
 impl TufRepository {
@@ -138,13 +159,13 @@ impl TufRepository {
         TrustedMetadataSet::from_root(&root).map_err(|error| TufError::Root(chain(&error)))?;
         let anchors = refresh.ca_certificates.as_ref().map(|pem| certificates(pem.as_bytes())).transpose()?;
         let base = refresh.mirror.as_deref().unwrap_or(PUBLIC_ADDRESS).trim_end_matches('/').to_owned();
-        Ok(Self { base, root, anchors, unwritten: Arc::default() })
+        Ok(Self { base, root, anchors, unwritten: Unwritten::default() })
     }
 
-    /// The same, where another one was asked for the same file before: what that could not write is not gone back behind.
+    /// The same, with what could not be written before to the same file.
     #[must_use]
-    pub fn after(self, before: &Self) -> Self {
-        Self { unwritten: Arc::clone(&before.unwritten), ..self }
+    pub fn after(self, unwritten: &Unwritten) -> Self {
+        Self { unwritten: unwritten.clone(), ..self }
     }
 
     /// Its address.
@@ -160,7 +181,7 @@ impl TufRepository {
     /// # Errors
     /// If there is something and it cannot be used. Then nothing may take its place but what is fetched anew.
     pub fn kept(&self, file: &Path) -> Result<Option<FetchedRoot>, TufError> {
-        let kept = match self.unwritten() {
+        let kept = match self.unwritten.get() {
             None => Kept::read(file)?,
             unwritten => unwritten,
         };
@@ -181,10 +202,10 @@ impl TufRepository {
     /// # Errors
     /// Why nothing else is in force.
     pub fn fetch(&self, file: &Path, now: Timestamp) -> Result<Fetched, TufError> {
-        let unwritten = self.unwritten();
+        let unwritten = self.unwritten.get();
         let is_written = unwritten.is_none();
-        let before = match unwritten {
-            Some(kept) => kept,
+        let before = match &unwritten {
+            Some(kept) => kept.clone(),
             None => Kept::read(file)?.unwrap_or_default(),
         };
         let files = Arc::new(Files::of(before.seen.clone()));
@@ -197,9 +218,7 @@ impl TufRepository {
             Err(_) => before.clone().with_seen(seen),
         };
         let written = if kept == before && is_written { Ok(()) } else { kept.write(file) };
-        // What is too large to be written is too large to be remembered.
-        let unwritten = written.is_err().then_some(kept).filter(Kept::is_within_bounds);
-        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = unwritten;
+        self.unwritten.set(if written.is_ok() { None } else { kept.or_smaller(unwritten) });
         match (fetched, written) {
             (Ok(trusted_root), written) => {
                 Ok(Fetched { root: FetchedRoot { trusted_root, at: now }, not_kept: written.err() })
@@ -209,10 +228,6 @@ impl TufRepository {
                 Err(TufError::RefusedAndNotKept { refused: Box::new(refused), not_kept: Box::new(not_kept) })
             }
         }
-    }
-
-    fn unwritten(&self) -> Option<Kept> {
-        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Goes from the root to the trust root, by what `repository` has and `files` keep.

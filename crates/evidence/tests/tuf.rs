@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use evidence::{FETCH_SECONDS, FetchedRoot, TufError, TufRepository};
+use evidence::{FETCH_SECONDS, FetchedRoot, TufError, TufRepository, Unwritten};
 use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
 use testkit::{Fault, GitServer, Metadata, Sigstore, Tuf, TufKey};
@@ -267,13 +267,14 @@ fn what_cannot_be_kept_counts_all_the_same_and_is_told() {
     // A folder where the file is written first.
     let in_the_way = world.file().with_extension("new");
     std::fs::create_dir_all(&in_the_way).unwrap();
-    let repository = world.repository();
+    let unwritten = Unwritten::default();
+    let repository = world.repository().after(&unwritten);
     for _try in 0..2 {
         let fetched = repository.fetch(&world.file(), world.now).unwrap();
         assert_eq!(fetched.root, FetchedRoot { trusted_root: second.clone(), at: world.now });
         assert!(matches!(fetched.not_kept, Some(TufError::NotKept { .. })), "{:?}", fetched.not_kept);
         assert_eq!(world.kept(), Some(first.clone()), "after a restart");
-        let edited = world.repository().after(&repository).kept(&world.file()).unwrap();
+        let edited = world.repository().after(&unwritten).kept(&world.file()).unwrap();
         assert_eq!(edited, Some(fetched.root), "after an edit of the TrustRoot");
     }
     // Neither does the next fetch go back, by what was seen or by what the file says.

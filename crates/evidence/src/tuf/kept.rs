@@ -78,9 +78,10 @@ impl Kept {
         Ok(bytes)
     }
 
-    /// Whether it could be read again.
-    pub(super) fn is_within_bounds(&self) -> bool {
-        self.bytes().is_ok()
+    /// What is remembered of it where it cannot be written. What is too large to be written is too large for that as well: then
+    /// what was remembered before, which is newer than the file.
+    pub(super) fn or_smaller(self, before: Option<Self>) -> Option<Self> {
+        if self.bytes().is_ok() { Some(self) } else { before }
     }
 
     /// Durable when it returns.
@@ -187,6 +188,10 @@ mod tests {
         let error = of(8 << 20).write(&path).unwrap_err();
         assert!(error.to_string().ends_with("it would have more than 16777216 bytes"), "{error}");
         assert_eq!(Kept::read(&path).unwrap(), Some(of(64 << 10)), "what was kept stays");
+        // Nor is it remembered, and what was remembered before stays.
+        assert_eq!(of(1).or_smaller(Some(of(2))), Some(of(1)));
+        assert_eq!(of(8 << 20).or_smaller(Some(of(2))), Some(of(2)));
+        assert_eq!(of(8 << 20).or_smaller(None), None);
     }
 
     #[test]
