@@ -103,7 +103,9 @@ pub enum TrustOrders {
     Cluster,
 }
 
-/// Limits of what may come. They are never those of what was accepted: that stays in force, also where it is over them.
+/// Limits of what may come. What was accepted stays in force, also where it is over them: a step that was is not refused for
+/// them later. A mirror that is lost is fetched by them, and is not if what was accepted is over `repository_bytes`: until
+/// that is raised nothing new is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustLimits {
