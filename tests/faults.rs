@@ -492,7 +492,8 @@ fn state_volume_read_only_at_the_start() -> Test {
 
 /// As a volume over which a read-only mount is laid (a node that remounts it). No new file can be made there, so nothing is
 /// rolled out and no checkpoint written, and the conditions say so. A journal that was opened before still takes records, so
-/// reverts go on; where it takes none either, nothing is reverted (`audit`: `a_failing_operation_fails_its_append_and_no_other`; without its receipt no plan is applied).
+/// reverts go on; where it takes none either, nothing is reverted (`audit`:
+/// `a_failing_operation_fails_its_append_and_no_other`; without its receipt no plan is applied).
 #[test]
 fn state_volume_read_only_while_running() -> Test {
     let mut stage = Setup::shared()?.volume("48m").start()?;

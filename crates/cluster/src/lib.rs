@@ -20,6 +20,7 @@ mod apply;
 mod applyset;
 mod code;
 mod connect;
+mod content_hash;
 pub mod crd;
 mod discovery;
 mod events;

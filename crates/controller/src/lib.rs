@@ -68,6 +68,8 @@ mod logged_refusal;
 #[cfg(test)]
 mod lost_roots_tests;
 mod metrics;
+#[cfg(test)]
+mod mirror_tests;
 mod mirrors;
 mod options;
 mod order_intake;

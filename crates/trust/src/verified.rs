@@ -173,7 +173,8 @@ fn introduced(verified: &VerifiedCommit, root: &TrustRootSpec) -> Result<(), Fin
 }
 
 /// Digest of all that a verdict rests on besides the commits: the version of the verifier, the TrustRoot (with the
-/// trust root of keyless signatures that it holds or that was fetched for it), the bytes of the trust file in force, the revocations in force, and where a principal has a keyless key, what keyless signatures are verified by
+/// trust root of keyless signatures that it holds or that was fetched for it), the bytes of the trust file in force, the
+/// revocations in force, and where a principal has a keyless key, what keyless signatures are verified by
 /// ([`KeylessVerifier::basis`](crate::KeylessVerifier::basis)). While it is the same, an accepted commit stays accepted.
 #[must_use]
 pub fn trust_digest(root: &TrustRootSpec, policy: &TrustFile, keyless: Option<[u8; 32]>) -> Digest {

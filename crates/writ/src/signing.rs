@@ -71,8 +71,8 @@ impl SigningKey {
 }
 
 impl SigningKey {
-    /// As [`sign`](Self::sign), for what is called `what`, with the principal whose key it is. A signature of nobody's key would count for nothing, which
-    /// is better said here.
+    /// As [`sign`](Self::sign), for what is called `what`, with the principal whose key it is. A signature of nobody's key
+    /// would count for nothing, which is better said here.
     pub(crate) fn sign_as(
         &self,
         file: &TrustFile,
