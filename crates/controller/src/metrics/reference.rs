@@ -77,6 +77,32 @@ fn read(text: &str) -> BTreeMap<String, MetricEntry> {
 mod tests {
     use super::*;
 
+    /// Alerts are about metrics and labels that there are, and each says how bad it is and where it stands what to do.
+    #[test]
+    fn alerts_are_about_what_there_is() {
+        let alerts = include_str!("../../../../deploy/alerts/prometheus-rule.yaml");
+        let runbook = include_str!("../../../../docs/alerts.md");
+        let known = metrics_reference().unwrap();
+        let mut rules = alerts.split("- alert: ").skip(1).peekable();
+        assert!(rules.peek().is_some());
+        for rule in rules {
+            let name = rule.lines().next().unwrap();
+            let expression = rule.lines().find_map(|line| line.trim().strip_prefix("expr: ")).unwrap();
+            let words = expression.split(|at: char| !at.is_ascii_alphanumeric() && at != '_');
+            let metrics: Vec<_> = words.filter(|word| word.starts_with("writ_")).collect();
+            assert!(!metrics.is_empty() && metrics.iter().all(|metric| known.contains_key(*metric)), "{expression}");
+            for label in rule.split("$labels.").skip(1).filter_map(|rest| rest.split([' ', '}']).next()) {
+                assert!(known[metrics[0]].labels.iter().any(|known| known == label), "{name}: {label}");
+            }
+            assert!(rule.contains("severity: critical") || rule.contains("severity: warning"), "{name}");
+            assert!(rule.contains(&format!("docs/alerts.md#{}", name.to_lowercase())), "{name}");
+            assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+        }
+        let refused = alerts.split("- alert: ").find(|rule| rule.starts_with("WritRevisionRefused")).unwrap();
+        let named = ["$labels.commit", "$labels.code", "$labels.reason", "severity: critical"];
+        assert!(named.iter().all(|named| refused.contains(named)), "{refused}");
+    }
+
     /// A family without a line would be missing on the page.
     #[test]
     fn every_registered_metric_is_on_the_page() {
