@@ -9,6 +9,7 @@
 
 mod approvals;
 mod orders;
+mod support;
 
 use std::{
     cell::Cell,
@@ -30,8 +31,9 @@ use crate::{
     step::{MAX_SIDE_COMMITS, changes, read_commit},
 };
 
+use approvals::At;
 pub(crate) use approvals::Policies;
-use orders::Ordered;
+use support::Support;
 
 /// Most files that are compared step by step: 200 revoked files over 1,000 later steps; at 10 µs, 2 s. Beyond them a file is
 /// taken for what the revoked step left.
@@ -61,7 +63,16 @@ struct Left {
     /// The place of the step among those that are looked at; `None` if it is before them.
     step: Option<usize>,
     entry: Option<Entry>,
-    why: String,
+    why: Why,
+}
+
+/// Why that does not hold.
+#[derive(Debug, Clone)]
+enum Why {
+    /// Who made it, or what it is, is revoked.
+    Revoked(String),
+    /// Too few stand for this step besides who signed it; somebody may approve it yet.
+    Lacks(CommitId),
 }
 
 /// What was found on a mainline up to a commit: it is not looked for again when later commits are judged under the same
@@ -75,6 +86,8 @@ pub(crate) struct Looked {
     left: BTreeMap<RepoPath, Left>,
     /// What of it the commit itself left.
     by_last: BTreeSet<RepoPath>,
+    /// What the steps lack that left something because too few stand for them.
+    supports: BTreeMap<CommitId, Support>,
     /// Whether that is all of it. Where a limit cut the search short, what a later search finds depends on where it begins.
     is_whole: bool,
 }
@@ -82,11 +95,23 @@ pub(crate) struct Looked {
 impl Looked {
     /// Nothing yet.
     pub(crate) fn none(last: CommitId) -> Self {
-        Self { last, issuers: Issuers::default(), left: BTreeMap::new(), by_last: BTreeSet::new(), is_whole: true }
+        let (left, by_last, supports) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { last, issuers: Issuers::default(), left, by_last, supports, is_whole: true }
     }
 
     pub(crate) const fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Why what was left at a path does not hold; nothing if enough stand for it by now.
+    fn why<'a>(&'a self, path: &RepoPath, left: &'a Left) -> Option<&'a str> {
+        match &left.why {
+            Why::Revoked(why) => Some(why),
+            Why::Lacks(step) => {
+                let support = self.supports.get(step).filter(|support| !support.stands(path));
+                support.map(|support| support.why.as_str())
+            }
+        }
     }
 }
 
@@ -131,16 +156,30 @@ pub(crate) struct StillHolds<'a> {
 impl StillHolds<'_> {
     /// Goes on with what was found before these steps.
     pub(crate) fn look(&self, before: Looked) -> Result<Looked, Finding> {
-        let Looked { issuers, mut left, mut by_last, is_whole, .. } = before;
+        let Looked { issuers, mut left, mut by_last, mut supports, is_whole, .. } = before;
         left.values_mut().for_each(|left| left.step = None);
-        self.left_by_revoked(&issuers, &mut left)?;
+        self.ask_again(&mut supports, &issuers)?;
+        self.left_by_revoked(&issuers, &mut left, &mut supports)?;
         let was_whole = self.drop_what_was_made_anew(&mut left)?;
         if let Some(last) = self.steps.len().checked_sub(1) {
             let of_last = left.iter().filter(|(_, left)| left.step == Some(last));
             by_last = of_last.map(|(path, _)| path.clone()).collect();
         }
+        let lacking = left.values().filter_map(|left| match left.why {
+            Why::Lacks(step) => Some(step),
+            Why::Revoked(_) => None,
+        });
+        let lacking: BTreeSet<CommitId> = lacking.collect();
+        supports.retain(|step, _| lacking.contains(step));
         let is_whole = is_whole && was_whole && !self.unseen.get();
-        Ok(Looked { last: self.last, issuers, left, by_last, is_whole })
+        Ok(Looked { last: self.last, issuers, left, by_last, supports, is_whole })
+    }
+
+    /// What was found before, by what lies beside its steps now.
+    pub(crate) fn again(&self, known: &Looked) -> Result<Looked, Finding> {
+        let mut looked = known.clone();
+        self.ask_again(&mut looked.supports, &looked.issuers)?;
+        Ok(looked)
     }
 
     /// W304 for the last step if files in it are as revoked steps left them.
@@ -151,7 +190,9 @@ impl StillHolds<'_> {
     /// The same for these files alone, and all that the last step left itself.
     pub(crate) fn verdict_on(&self, looked: &Looked, counts: impl Fn(&RepoPath) -> bool) -> Result<(), Finding> {
         let is_asked = |path: &RepoPath| counts(path) || looked.by_last.contains(path);
-        let mut left: BTreeMap<&RepoPath, &Left> = looked.left.iter().filter(|(path, _)| is_asked(path)).collect();
+        let asked = looked.left.iter().filter(|(path, _)| is_asked(path));
+        let mut left: BTreeMap<&RepoPath, &str> =
+            asked.filter_map(|(path, left)| Some((path, looked.why(path, left)?))).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -170,7 +211,11 @@ impl StillHolds<'_> {
 
     /// Why what made a signature counts for nothing at this place, if it does.
     pub(crate) fn withdrawn(&self, place: usize, signed: &SignedBy, issuers: &Issuers) -> Option<String> {
-        let ends = self.ends;
+        self.withdrawn_by(self.ends, place, signed, issuers)
+    }
+
+    /// The same where soft revocations begin elsewhere.
+    fn withdrawn_by(&self, ends: &Ends, place: usize, signed: &SignedBy, issuers: &Issuers) -> Option<String> {
         // One that is revoked only after this step says nothing about the others.
         let hits = |revocation: &Revocation| {
             let is_before = revocation.after.is_some_and(|after| ends.get(&after).is_some_and(|end| place <= *end));
@@ -201,10 +246,15 @@ impl StillHolds<'_> {
         keys.into_iter().find_map(by_key).or_else(|| signed.certificate.as_ref().and_then(by_name))
     }
 
-    fn left_by_revoked(&self, issuers: &Issuers, left: &mut BTreeMap<RepoPath, Left>) -> Result<(), Finding> {
+    fn left_by_revoked(
+        &self,
+        issuers: &Issuers,
+        left: &mut BTreeMap<RepoPath, Left>,
+        supports: &mut BTreeMap<CommitId, Support>,
+    ) -> Result<(), Finding> {
         for (place, step) in self.steps.iter().enumerate() {
             if let Some(why) = self.revoked(place, step, issuers) {
-                let why = format!("commit {:.12}: {why}", step.commit.to_string());
+                let why = Why::Revoked(format!("commit {:.12}: {why}", step.commit.to_string()));
                 for change in changes(self.history, step.predecessor.as_ref(), &step.commit, Place::Below)? {
                     left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
                 }
@@ -212,12 +262,16 @@ impl StillHolds<'_> {
                 if step.is_merge {
                     self.left_by_sides(place, step, predecessor, issuers, left)?;
                 }
-                let withdrawn = |signed: &SignedBy| self.withdrawn(place, signed, issuers);
-                let at = (place, step, predecessor);
-                let ordered = self.left_by_order(at, &withdrawn, left)?;
-                if ordered != Ordered::Fallen {
-                    self.left_by_approvals(at, ordered, &withdrawn, left)?;
+                let Some((support, changes)) =
+                    self.support(At { place, ends: self.ends, step, predecessor }, issuers)?
+                else {
+                    continue;
+                };
+                for change in changes {
+                    let why = Why::Lacks(step.commit);
+                    left.insert(change.path, Left { step: Some(place), entry: change.after, why });
                 }
+                supports.insert(step.commit, support);
             }
         }
         Ok(())
@@ -254,7 +308,7 @@ impl StillHolds<'_> {
             let Some(why) = self.revoked(place, &made, issuers) else { continue };
             for change in changes(self.history, object.parents.first(), &side, Place::Below)? {
                 if self.entry(&step.commit, &change.path)? == change.after && !answers(&change.path) {
-                    let why = format!("commit {:.12}: {why}", side.to_string());
+                    let why = Why::Revoked(format!("commit {:.12}: {why}", side.to_string()));
                     left.insert(change.path, Left { step: Some(place), entry: change.after, why });
                 }
             }
@@ -315,10 +369,9 @@ impl StillHolds<'_> {
         self.history.entry(commit, path).map_err(|error: HistoryError| unreadable(commit, &error))
     }
 
-    fn finding(&self, left: &BTreeMap<&RepoPath, &Left>) -> Finding {
+    fn finding(&self, left: &BTreeMap<&RepoPath, &str>) -> Finding {
         let last = &self.last;
-        let mut told: Vec<String> =
-            left.iter().take(TOLD).map(|(path, left)| format!("{path} ({})", left.why)).collect();
+        let mut told: Vec<String> = left.iter().take(TOLD).map(|(path, why)| format!("{path} ({why})")).collect();
         if let Some(more) = left.len().checked_sub(TOLD).filter(|more| *more > 0) {
             told.push(format!("{more} more"));
         }

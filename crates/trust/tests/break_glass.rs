@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use memory::{Tree, World, at, config_map, path, person, policy, put_policy};
 use trust::{
     Approval, BreakGlass, CommitId, CommitObject, Decision, LetThrough, NAMESPACE_APPROVAL, NAMESPACE_BREAK_GLASS,
-    ObeyedOrder, OrderKind, Seen, SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message,
+    ObeyedOrder, OrderKind, Seen, SignatureCache, SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message,
     judge_break_glass, judge_waiving, still_waived,
 };
 
@@ -315,11 +315,22 @@ fn re_judged(by: &[&str], revoked: impl Fn(&World, CommitId) -> String) -> (Worl
 }
 
 fn holds(world: &World, waivers: &Waivers, head: CommitId) -> String {
+    holds_with(world, waivers, head, &SignatureCache::default())
+}
+
+/// The same, also for who looked through it before.
+fn holds_with(world: &World, waivers: &Waivers, head: CommitId, known: &SignatureCache) -> String {
     let through = *waivers.before.keys().next().unwrap();
-    let (start, with) = (Start::Above(through), Verifiers::default());
-    let judgement = judge_waiving(&world.memory, &world.root, &start, &head, at(world.now), with, waivers);
-    assert_eq!(memory::code(&judgement), "ok", "the step is refused");
-    judgement.broken().map_or_else(|| "ok".to_owned(), |finding| format!("{}: {}", finding.code.code, finding.found))
+    let judged = |with: Verifiers<'_>| {
+        let start = Start::Above(through);
+        let judgement = judge_waiving(&world.memory, &world.root, &start, &head, at(world.now), with, waivers);
+        assert_eq!(memory::code(&judgement), "ok", "the step is refused");
+        let told = |finding: &manifest::Finding| format!("{}: {}", finding.code.code, finding.found);
+        judgement.broken().map_or_else(|| "ok".to_owned(), told)
+    };
+    let found = judged(Verifiers::default());
+    assert_eq!(judged(Some(known).into()), found, "what was looked through before");
+    found
 }
 
 fn hard(name: &str) -> String {
@@ -379,20 +390,29 @@ fn who_ordered_it_is_asked_again() {
     assert!(found.contains("its content is revoked (bad)"), "{found}");
 }
 
-/// What is held is mended as all else is: made anew, or approved by those who may make it.
+/// What is held is mended as all else is: made anew, or approved by those who may make it, also while writ runs.
 #[test]
 fn what_an_order_let_through_is_mended_without_it() {
     let (mut world, waivers, head, _) = re_judged(&["alice", "dave"], |_, _| hard("dave"));
+    let known = SignatureCache::default();
     let anew = world.put(head, "bob", "apps/web.yaml", &config_map("web", 3));
     check(&holds(&world, &waivers, anew), "ok");
     let through = *waivers.before.keys().next().unwrap();
     let approval = world.approval(through);
     let payload = approval.payload();
-    for (who, expected) in [("dave", "W304"), ("frank", "W304"), ("bob", "ok")] {
+    check(&holds_with(&world, &waivers, head, &known), "W304");
+    for (who, expected) in [("dave", "W304"), ("frank", "W304"), ("bob", "ok"), ("dave", "W304"), ("bob", "ok")] {
         let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
         world.memory.notes.insert(through, vec![envelope(&payload, &[(who, &signature)]).into_bytes()]);
-        check(&holds(&world, &waivers, head), expected);
+        check(&holds_with(&world, &waivers, head, &known), expected);
     }
+    // It goes on so, and there is an end of it when the file is made anew.
+    let later = world.put(head, "bob", "apps/api.yaml", &config_map("api", 2));
+    check(&holds_with(&world, &waivers, later, &known), "ok");
+    world.memory.notes.clear();
+    check(&holds_with(&world, &waivers, later, &known), "W304");
+    let anew = world.put(later, "bob", "apps/web.yaml", &config_map("web", 4));
+    check(&holds_with(&world, &waivers, anew, &known), "ok");
 }
 
 /// While the order stands nothing else is asked of who stood for the step.

@@ -7,7 +7,8 @@ mod memory;
 
 use memory::{World, at, code, config_map, path, person, policy, put_policy};
 use trust::{
-    Approval, CommitId, CommitObject, Decision, HistoryError, NAMESPACE_APPROVAL, Start, envelope, envelope_message,
+    Approval, CommitId, CommitObject, Decision, HistoryError, NAMESPACE_APPROVAL, SignatureCache, Start, envelope,
+    envelope_message, judge_with,
 };
 
 /// A trust file that revokes, with the version after `version`.
@@ -217,6 +218,44 @@ fn what_was_approved_with_a_revoked_key_does_not_hold() {
     // Up to the step, or only before it.
     assert_eq!(judged(&two, &["frank"], &|_, step| soft("frank", step)), "holds");
     assert!(judged(&two, &["frank"], &|before, _| soft("frank", before)).starts_with("W304"));
+}
+
+/// Somebody in force approves it, and it holds, also for who looked through it before; what said so is asked each time.
+#[test]
+fn what_lost_its_approval_is_approved_anew() {
+    let two = [
+        ("{role: security, threshold: 1}", "{role: security, threshold: 2}"),
+        ("security: [alice, frank]", "security: [alice, dave, erin, frank]"),
+    ];
+    // A key that was good until after the step, and one that was only before it.
+    for is_spared in [true, false] {
+        let mut world = World::with(&policy(1, &two));
+        let (introduction, known) = (world.introduction, SignatureCache::default());
+        let step = world.put(introduction, "alice", "policies/limits.txt", "1");
+        approve(&mut world, step, introduction, 1, &["erin"]);
+        let other = world.put(step, "bob", "apps/a.txt", "1");
+        let frank = soft("frank", if is_spared { step } else { introduction });
+        let revoked = format!("revoked: [{frank}, {}]", hard("erin"));
+        let last = trust(&mut world, other, &policy(2, &[&two[..], &[("revoked: []", &revoked)]].concat()));
+        let later = world.put(last, "bob", "apps/a.txt", "2");
+        let judged = |world: &World, head: CommitId| {
+            let (start, now) = (Start::Introduction, at(world.now));
+            let judgement = judge_with(&world.memory, &world.root, &start, &head, now, Some(&known));
+            assert_eq!(judgement, world.judge(&start, head));
+            assert_eq!(code(&judgement), "ok");
+            judgement.broken().map_or("holds", |finding| finding.code.code)
+        };
+        let with_frank = if is_spared { "holds" } else { "W304" };
+        for (approvers, expected) in [
+            (&["erin"][..], "W304"),
+            (&["erin", "frank"], with_frank),
+            (&["erin"], "W304"),
+            (&["frank", "erin"], with_frank),
+        ] {
+            approve(&mut world, step, introduction, 1, approvers);
+            assert_eq!((judged(&world, last), judged(&world, later)), (expected, expected), "{approvers:?}");
+        }
+    }
 }
 
 /// Whoever may write beside a commit can make it unreadable, and keeps no withdrawn approval in force by that.

@@ -206,7 +206,7 @@ impl Judge<'_> {
             let asked = self.asked(last, steps, ends, &self.waivers.before);
             let asked = StillHolds { judged_by, instants, ..asked };
             if let Some(known) = known {
-                return asked.verdict_on(&known, counts);
+                return asked.verdict_on(&asked.again(&known)?, counts);
             }
             let mut looked = Looked::none(last.commit);
             looked.issuers = line.issuers.clone();

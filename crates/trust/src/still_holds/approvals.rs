@@ -1,4 +1,4 @@
-//! Steps that stood on approvals which are withdrawn.
+//! Steps as they were judged, by what is left of who approved them.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -6,9 +6,9 @@ use std::{
     rc::Rc,
 };
 
-use manifest::{Digest, Finding, RepoPath};
+use manifest::{Digest, Finding};
 
-use super::{Left, Made, Ordered, StillHolds};
+use super::{Ends, Made, StillHolds};
 use crate::{
     Approval, Change, CommitId, CommitObject, Credit, Decision, HistoryError, Revoked, TrustCode, TrustFile,
     approval::{Approvals, Bound, Withdrawn},
@@ -16,7 +16,7 @@ use crate::{
     instants::Instants,
     refusal::{refuse, unreadable},
     repair::Place,
-    step::{Brought, Step, authorise_all, changes, payload, read_commit, read_trust_file},
+    step::{Brought, Step, authorise_all, changes, payload, read_trust_file},
     trust_file::{load_certificates, trust_file_path},
     verified::made_at,
 };
@@ -38,7 +38,7 @@ pub(super) struct Judged<'a> {
 
 impl Judged<'_> {
     /// Whether an approval of this decision can have made it accepted.
-    fn stood_on(&self, approval: &Approval) -> bool {
+    pub(super) fn stood_on(&self, approval: &Approval) -> bool {
         match approval.decision {
             Decision::Approve => true,
             Decision::Skip => approval.skipped == self.left_out,
@@ -47,52 +47,21 @@ impl Judged<'_> {
     }
 }
 
-/// A step, its place, and its predecessor.
-pub(super) type At<'a> = (usize, &'a Made, &'a CommitId);
+/// A step among those that are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    /// Its place, and where soft revocations begin among them.
+    pub(super) place: usize,
+    pub(super) ends: &'a Ends,
+    pub(super) step: &'a Made,
+    pub(super) predecessor: &'a CommitId,
+}
 
 impl StillHolds<'_> {
-    /// What a step left that was accepted because somebody approved it, and would not be without what is withdrawn.
-    pub(super) fn left_by_approvals(
-        &self,
-        at: At<'_>,
-        ordered: Ordered,
-        withdrawn: Withdrawn<'_>,
-        left: &mut BTreeMap<RepoPath, Left>,
-    ) -> Result<(), Finding> {
-        if !self.revokes_signers() {
-            return Ok(());
-        }
-        let (place, step, _) = at;
-        let beside = self.history.attestations(&step.commit, &step.tree);
-        if beside.as_ref().is_ok_and(Vec::is_empty) {
-            return Ok(());
-        }
-        let object = read_commit(self.history, &step.commit)?;
-        let judged = self.judged(at, &object, ordered == Ordered::Stands)?;
-        if let Err(error) = beside {
-            // Whoever makes it unreadable must not keep a withdrawn approval in force: it counts as withdrawn.
-            self.unseen.set(true);
-            let why = format!("commit {:.12}: what approved it cannot be read: {error}", step.commit.to_string());
-            for change in self.unsupported(&judged, Approvals::default())? {
-                left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
-            }
-            return Ok(());
-        }
-        let approvals = self.approvals(&judged, withdrawn)?;
-        let Some((_, why)) = approvals.withdrawn.iter().find(|(approval, _why)| judged.stood_on(approval)) else {
-            return Ok(());
-        };
-        let why = format!("commit {:.12}: {why}", step.commit.to_string());
-        for change in self.unsupported(&judged, approvals)? {
-            left.insert(change.path, Left { step: Some(place), entry: change.after, why: why.clone() });
-        }
-        Ok(())
-    }
-
     /// How a step was judged. A predecessor was in force, so it has a trust file.
     pub(super) fn judged<'o>(
         &self,
-        (_, step, predecessor): At<'o>,
+        At { step, predecessor, .. }: At<'o>,
         object: &'o CommitObject,
         waives: bool,
     ) -> Result<Judged<'o>, Finding> {
