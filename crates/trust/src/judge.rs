@@ -359,7 +359,8 @@ impl Judge<'_> {
                 Floor::At(floor, _) if skipped.contains(floor) => Some((*floor, next.commit)),
                 _ => None,
             });
-            line.steps.push(Accepted { commit, predecessor: Some(predecessor), skipped: skipped.clone() });
+            let is_approved = !approvals.is_empty();
+            line.steps.push(Accepted { commit, predecessor: Some(predecessor), skipped: skipped.clone(), is_approved });
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
                 judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
                 judgement.steps.push(StepVerdict {

@@ -49,6 +49,8 @@ pub(crate) struct Made {
     pub(crate) predecessor: Option<CommitId>,
     /// The refused commits between the two, which were left out: nothing of them was ever in force.
     pub(crate) skipped: Vec<CommitId>,
+    /// Whether what lay beside it was asked for when it was accepted, and something of it counted.
+    pub(crate) is_approved: bool,
     pub(crate) tree: TreeId,
     pub(crate) payload: manifest::Digest,
     /// Who signed it, as the signature has it.
@@ -300,6 +302,7 @@ impl StillHolds<'_> {
                 commit: side,
                 predecessor: object.parents.first().copied(),
                 skipped: Vec::new(),
+                is_approved: false,
                 tree: object.tree,
                 payload: object.payload_sha256,
                 signed: self.verifier.signed_by(&object),

@@ -244,3 +244,44 @@ fn what_left_it_out_must_not_be_lost() {
     world.memory.notes.insert(fix, notes);
     assert_eq!(resumed(&world, revoked), "holds");
 }
+
+/// Somebody who removes what approved a step, while it is remembered that it was accepted, does not keep it in force.
+#[test]
+fn what_is_gone_approves_nothing_although_the_step_is_known() {
+    let two = [ROOT, ("{role: security, threshold: 1}", "{role: security, threshold: 2}")];
+    let edits = [&two[..], &[("security: [alice, frank]", "security: [alice, dave, frank]")]].concat();
+    for (gone, is_skip) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut world = World::with(&policy(1, &edits));
+        let good = world.put(world.introduction, "bob", "apps/a.txt", "1");
+        let step = if is_skip {
+            let bad = world.push(good, None, |tree| _ = tree.insert(path("apps/b.txt"), b"1".to_vec()));
+            let fix = world.put(bad, "bob", "apps/c.txt", "1");
+            let order = said(&world, good, fix, Decision::Skip, &[bad]);
+            say(&mut world, fix, &order, &["alice", "dave"]);
+            fix
+        } else {
+            let step = world.put(good, "alice", "policies/limits.txt", "1");
+            let approval = said(&world, good, step, Decision::Approve, &[]);
+            say(&mut world, step, &approval, &["dave"]);
+            step
+        };
+        let accepted = world.judge(&Start::Introduction, step).accepted().unwrap().clone();
+        let (known, start) = (SignatureCache::default(), Start::Resumed(accepted));
+        let judged = |world: &World, head| {
+            told(&judge_with(&world.memory, &world.root, &start, &head, at(world.now), Some(&known)))
+        };
+        let carol = revoke(&mut world, step, &edits, &hard("carol"));
+        assert_eq!(judged(&world, carol), "holds");
+        if gone {
+            world.memory.notes.clear();
+        }
+        let both = format!("revoked: [{}, {}]", hard("carol"), hard("dave"));
+        let text = policy(3, &[&edits[..], &[("revoked: []", both.as_str())]].concat());
+        let dave = world.push(carol, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
+        let found = judged(&world, dave);
+        let lost = if is_skip { "apps/b.txt" } else { "policies/limits.txt" };
+        let why = if gone { "what approved it is gone" } else { "approved by dave: key" };
+        assert!(found.starts_with("W304: it still holds") && found.contains(lost) && found.contains(why), "{found}");
+        assert!(told(&world.judge(&start, dave)).starts_with("W304"), "without what is known");
+    }
+}

@@ -14,6 +14,8 @@ pub(crate) struct Accepted {
     pub(crate) predecessor: Option<CommitId>,
     /// The refused commits between the two that were left out.
     pub(crate) skipped: Vec<CommitId>,
+    /// Whether it was judged by what lay beside it.
+    pub(crate) is_approved: bool,
 }
 
 /// Accepted steps that follow a commit, oldest first.
@@ -57,7 +59,8 @@ impl Judge<'_> {
             None => {
                 let introduction = self.root.introduction.commit;
                 let (state, _) = again.introduce().map_err(refused)?;
-                let first = Accepted { commit: introduction, predecessor: None, skipped: Vec::new() };
+                let first =
+                    Accepted { commit: introduction, predecessor: None, skipped: Vec::new(), is_approved: false };
                 (state, again.chain(&introduction).map_err(untold)?, vec![first])
             }
         };
@@ -65,9 +68,10 @@ impl Judge<'_> {
         while let Some(commit) = chain.get(at).copied() {
             let alone = again.step(&state, commit, Position::Passed, &[]);
             let taken = alone.or_else(|refused| again.skip(&state, &chain, at, Position::Passed, refused));
-            let Taken { good: (next, _), skipped, .. } = taken.map_err(refused)?;
+            let Taken { good: (next, _), skipped, approvals, .. } = taken.map_err(refused)?;
             at = at.saturating_add(skipped.len()).saturating_add(1);
-            line.push(Accepted { commit: next.commit, predecessor: Some(state.commit), skipped });
+            let (predecessor, is_approved) = (Some(state.commit), !approvals.is_empty());
+            line.push(Accepted { commit: next.commit, predecessor, skipped, is_approved });
             state = next;
         }
         // A line that leads elsewhere does not take the place of the one that goes on.
@@ -98,6 +102,7 @@ impl Judge<'_> {
                 commit: step.commit,
                 predecessor: step.predecessor,
                 skipped: step.skipped.clone(),
+                is_approved: step.is_approved,
                 tree: object.tree,
                 payload: object.payload_sha256,
                 signed: self.verifier.signed_by(&object),

@@ -1,5 +1,5 @@
 //! Steps that stood on more than who signed them: on approvals, or on an order that let them through, some of which are
-//! withdrawn.
+//! withdrawn, or gone.
 //!
 //! Somebody may approve such a step at any time, without another commit. So it is kept what such a step lacks, and asked
 //! again as soon as something else lies beside it.
@@ -29,7 +29,7 @@ pub(super) struct Support {
     spared: Ends,
     /// What lay beside it; nothing if that could not be read.
     beside: Option<Digest>,
-    /// Who of them is withdrawn.
+    /// Who is withdrawn, or what is gone.
     pub(super) why: String,
     /// The files for which those who are left do not stand.
     lacking: BTreeSet<RepoPath>,
@@ -46,8 +46,8 @@ impl Support {
 struct Backing<'o> {
     judged: Judged<'o>,
     approvals: Approvals,
-    /// Who of them is withdrawn.
-    why: Option<String>,
+    /// Why it may be too few.
+    why: String,
 }
 
 impl StillHolds<'_> {
@@ -59,21 +59,18 @@ impl StillHolds<'_> {
         }
         let At { place, step, .. } = at;
         let ordered = self.ordered(at, issuers)?;
-        let beside = self.history.attestations(&step.commit, &step.tree);
-        if beside.as_ref().is_ok_and(Vec::is_empty) && !matches!(ordered, Ordered::Fallen(_)) {
+        // What the signer was enough for stands, whatever anybody puts beside it.
+        if !step.is_approved && !matches!(ordered, Ordered::Fallen(_)) {
             return Ok(None);
         }
+        let beside = self.history.attestations(&step.commit, &step.tree);
         let object = read_commit(self.history, &step.commit)?;
         let Backing { judged, approvals, why } = self.backing(at, &object, ordered, &beside, issuers)?;
-        let Some(why) = why else { return Ok(None) };
-        let alone = self.unsupported(&judged, Approvals::default())?;
-        if alone.is_empty() {
-            return Ok(None);
-        }
         let lacking = paths(self.unsupported(&judged, approvals)?);
         if lacking.is_empty() {
             return Ok(None);
         }
+        let alone = self.unsupported(&judged, Approvals::default())?;
         let spared = at.ends.iter().filter(|(_, end)| place <= **end).map(|(after, _)| (*after, 0)).collect();
         Ok(Some((Support { made: step.clone(), spared, beside: digest(&beside), why, lacking }, alone)))
     }
@@ -95,8 +92,7 @@ impl StillHolds<'_> {
             let ordered = self.ordered(at, issuers)?;
             let Backing { judged, approvals, why } = self.backing(at, &object, ordered, &beside, issuers)?;
             let lacking = paths(self.unsupported(&judged, approvals)?);
-            (support.beside, support.lacking) = (found, lacking);
-            support.why = why.unwrap_or_else(|| std::mem::take(&mut support.why));
+            (support.beside, support.lacking, support.why) = (found, lacking, why);
         }
         Ok(())
     }
@@ -113,20 +109,21 @@ impl StillHolds<'_> {
         self.is_seen(beside);
         let (approvals, withdrawn) = match beside {
             // Whoever makes it unreadable must not keep a withdrawn approval in force: it counts as withdrawn.
-            Err(error) => (Approvals::default(), Some(format!("what approved it cannot be read: {error}"))),
+            Err(error) => (Approvals::default(), format!("what approved it cannot be read: {error}")),
             Ok(_) => {
                 let withdrawn = |signed: &SignedBy| self.withdrawn_by(at.ends, at.place, signed, issuers);
                 let approvals = self.approvals(&judged, &withdrawn)?;
                 let stood_on = approvals.withdrawn.iter().find(|(approval, _why)| judged.stood_on(approval));
-                let why = stood_on.map(|(_, why)| why.clone());
+                let gone = || "what approved it is gone".to_owned();
+                let why = stood_on.map_or_else(gone, |(_, why)| why.clone());
                 (approvals, why)
             }
         };
         let why = match ordered {
-            Ordered::Fallen(why) => Some(why),
+            Ordered::Fallen(why) => why,
             Ordered::Not | Ordered::Stands => withdrawn,
         };
-        let why = why.map(|why| format!("commit {:.12}: {why}", object.id.to_string()));
+        let why = format!("commit {:.12}: {why}", object.id.to_string());
         Ok(Backing { judged, approvals, why })
     }
 
