@@ -44,6 +44,7 @@ use crate::{
     repair::Place,
     signature_cache::{SignatureCache, Verifier, Verifiers},
     step::{Brought, Step, changes, payload_in_force, read_commit},
+    still_holds::Approved,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -359,8 +360,8 @@ impl Judge<'_> {
                 Floor::At(floor, _) if skipped.contains(floor) => Some((*floor, next.commit)),
                 _ => None,
             });
-            let is_approved = !approvals.is_empty();
-            line.steps.push(Accepted { commit, predecessor: Some(predecessor), skipped: skipped.clone(), is_approved });
+            let (approved, before) = (Approved::by(&approvals), Some(predecessor));
+            line.steps.push(Accepted { commit, predecessor: before, skipped: skipped.clone(), approved });
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {
                 judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
                 judgement.steps.push(StepVerdict {

@@ -41,6 +41,15 @@ const MAX_LOOKUPS: usize = 200_000;
 /// How many files are told in one message.
 const TOLD: usize = 5;
 
+/// Whether what lay beside a step was asked for when it was accepted, and something of it counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Approved {
+    No,
+    Yes,
+    /// It was accepted under a trust that is no longer known.
+    Untold,
+}
+
 /// A step that was accepted, now or before.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
@@ -49,8 +58,7 @@ pub(crate) struct Made {
     pub(crate) predecessor: Option<CommitId>,
     /// The refused commits between the two, which were left out: nothing of them was ever in force.
     pub(crate) skipped: Vec<CommitId>,
-    /// Whether what lay beside it was asked for when it was accepted, and something of it counted.
-    pub(crate) is_approved: bool,
+    pub(crate) approved: Approved,
     pub(crate) tree: TreeId,
     pub(crate) payload: manifest::Digest,
     /// Who signed it, as the signature has it.
@@ -302,7 +310,7 @@ impl StillHolds<'_> {
                 commit: side,
                 predecessor: object.parents.first().copied(),
                 skipped: Vec::new(),
-                is_approved: false,
+                approved: Approved::No,
                 tree: object.tree,
                 payload: object.payload_sha256,
                 signed: self.verifier.signed_by(&object),

@@ -4,9 +4,14 @@
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
 mod memory;
+mod rollback_case;
 
 use memory::{World, code, config_map, person, policy, put_policy};
-use trust::{AuthorizedCommit, CommitId, Introduction, RootKeys, Start};
+use rollback_case::{Case, check};
+use trust::{
+    AuthorizedCommit, CommitId, Introduction, NAMESPACE_APPROVAL, NAMESPACE_ROLLBACK, RootKeys, Start, envelope,
+    envelope_message,
+};
 
 /// What was accepted, and a commit on top of it by bob, whose trust file erin and frank vouch for: alice and dave, the
 /// roots, have lost their keys.
@@ -87,4 +92,67 @@ fn the_new_root_keys_must_have_vouched_for_the_new_file() {
     lost.introduce(lost.anew);
     lost.world.root.introduction.signer = person("frank").fingerprint();
     assert_eq!(lost.verdict(lost.anew), ("W202", None));
+}
+
+/// What was accepted before trust started anew may be gone back to, and held, as what came after it: by the revocations of
+/// the new file, whoever they are about.
+#[test]
+fn a_sync_goes_back_behind_where_trust_starts_anew() {
+    let mut world = World::new();
+    let from = world.introduction;
+    // In no form that is ever accepted, and left out once.
+    let raw = format!("tree x\nparent {from}\n\n").into_bytes();
+    let odd = world.memory.plant(raw, &[from], world.memory.tree(&from), memory::BASE);
+    let first = world.put(odd, "bob", "apps/web.yaml", &config_map("web", 2));
+    let approved = world.put(first, "frank", "apps/api.yaml", &config_map("api", 2));
+    let approval = world.approval(approved).payload();
+    let signature = person("carol").sign(NAMESPACE_APPROVAL, &envelope_message(&approval));
+    world.memory.notes.insert(approved, vec![envelope(&approval, &[("carol", &signature)]).into_bytes()]);
+    let last = world.put(approved, "bob", "apps/web.yaml", &config_map("web", 3));
+    let roots = ("root: [alice, dave]", "root: [erin, frank]");
+    let anew = world.push(last, Some("bob"), |tree| put_policy(tree, &policy(2, &[roots]), &["erin", "frank"]));
+    let mut lost = Lost { accepted: world.judge(&Start::Introduction, from).accepted().unwrap().clone(), world, anew };
+    lost.introduce(anew);
+    let mut world = lost.world;
+    let accepted = world.put(anew, "relbot", "apps/web.yaml", &config_map("web", 4));
+    let hard = |who: &str| format!("{{key: \"{}\", kind: hard}}", person(who).fingerprint());
+    let soft = |after| format!("{{key: \"{}\", kind: soft, after: {after}}}", person("bob").fingerprint());
+    let still = "W304: it still holds what is revoked: apps/web.yaml (commit ";
+    let (of_carol, none) = ("W304: it still holds what is revoked: apps/api.yaml (commit ", String::new());
+    for (revoked, expected) in [
+        (none, ["ok"; 3]),
+        (hard("dave"), ["ok"; 3]),
+        (hard("bob"), [still; 3]),
+        (soft(from), [still; 3]),
+        (soft(first), ["ok", "ok", still]),
+        (soft(last), ["ok"; 3]),
+        (hard("carol"), ["ok", of_carol, of_carol]),
+    ] {
+        let text = policy(3, &[roots, ("revoked: []", &format!("revoked: [{revoked}]"))]);
+        let verified = world.push(accepted, Some("erin"), |tree| put_policy(tree, &text, &["erin", "frank"]));
+        let (folder, namespace, first_seen) = ("apps", NAMESPACE_ROLLBACK, world.now);
+        let mut case = Case {
+            world,
+            folder,
+            verified,
+            accepted,
+            in_force: accepted,
+            to: first,
+            first_seen,
+            namespace,
+            by: vec!["relbot"],
+        };
+        for (to, expected) in [first, approved, last].into_iter().zip(expected) {
+            case.to = to;
+            check(&format!("{revoked}: {}", case.held(None)), &format!("{revoked}: {expected}"));
+            let ordered = if expected == "ok" { "ok relbot" } else { expected };
+            check(&format!("{revoked}: {}", case.verdict()), &format!("{revoked}: {ordered}"));
+        }
+        // What its order was judged by was before it as well.
+        (case.to, case.accepted, case.in_force, case.verified) = (first, last, last, last);
+        let order = case.obeyed();
+        case.verified = verified;
+        check(&format!("{revoked}: {}", case.held(Some(&order))), &format!("{revoked}: {}", expected[0]));
+        world = case.world;
+    }
 }

@@ -3,8 +3,14 @@
 
 use manifest::{Digest, Finding};
 
-use super::{Judge, Position, Refused, State, Taken};
-use crate::{CommitId, Start, TrustCode, Verifiers, refusal::refuse, step::read_commit, still_holds::Made};
+use super::{Judge, MAX_STEPS, Position, Refused, State, Taken, mainline::first_parent};
+use crate::{
+    CommitId, CommitObject, HistoryError, Start, TrustCode, Verifiers,
+    declared_kinds::over_budget,
+    refusal::{refuse, unreadable},
+    step::read_commit,
+    still_holds::{Approved, Made},
+};
 
 /// An accepted step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +21,7 @@ pub(crate) struct Accepted {
     /// The refused commits between the two that were left out.
     pub(crate) skipped: Vec<CommitId>,
     /// Whether it was judged by what lay beside it.
-    pub(crate) is_approved: bool,
+    pub(crate) approved: Approved,
 }
 
 /// Accepted steps that follow a commit, oldest first.
@@ -60,7 +66,7 @@ impl Judge<'_> {
                 let introduction = self.root.introduction.commit;
                 let (state, _) = again.introduce().map_err(refused)?;
                 let first =
-                    Accepted { commit: introduction, predecessor: None, skipped: Vec::new(), is_approved: false };
+                    Accepted { commit: introduction, predecessor: None, skipped: Vec::new(), approved: Approved::No };
                 (state, again.chain(&introduction).map_err(untold)?, vec![first])
             }
         };
@@ -70,8 +76,8 @@ impl Judge<'_> {
             let taken = alone.or_else(|refused| again.skip(&state, &chain, at, Position::Passed, refused));
             let Taken { good: (next, _), skipped, approvals, .. } = taken.map_err(refused)?;
             at = at.saturating_add(skipped.len()).saturating_add(1);
-            let (predecessor, is_approved) = (Some(state.commit), !approvals.is_empty());
-            line.push(Accepted { commit: next.commit, predecessor, skipped, is_approved });
+            let (predecessor, approved) = (Some(state.commit), Approved::by(&approvals));
+            line.push(Accepted { commit: next.commit, predecessor, skipped, approved });
             state = next;
         }
         // A line that leads elsewhere does not take the place of the one that goes on.
@@ -98,18 +104,65 @@ impl Judge<'_> {
     pub(super) fn made(&self, steps: &[Accepted]) -> Result<Vec<Made>, Finding> {
         let made = |step: &Accepted| {
             let object = read_commit(self.history, &step.commit)?;
-            Ok(Made {
-                commit: step.commit,
-                predecessor: step.predecessor,
-                skipped: step.skipped.clone(),
-                is_approved: step.is_approved,
-                tree: object.tree,
-                payload: object.payload_sha256,
-                signed: self.verifier.signed_by(&object),
-                is_merge: object.parents.len() > 1,
-            })
+            Ok(self.step_made(&object, step.predecessor, step.skipped.clone(), step.approved))
         };
         steps.iter().map(made).collect()
+    }
+
+    fn step_made(
+        &self,
+        object: &CommitObject,
+        predecessor: Option<CommitId>,
+        skipped: Vec<CommitId>,
+        approved: Approved,
+    ) -> Made {
+        Made {
+            commit: object.id,
+            predecessor,
+            skipped,
+            approved,
+            tree: object.tree,
+            payload: object.payload_sha256,
+            signed: self.verifier.signed_by(object),
+            is_merge: object.parents.len() > 1,
+        }
+    }
+
+    /// The commits along first parents before the introduction, oldest first, if this is one of them: what was accepted before
+    /// an admin let trust start anew. Under which trust is no longer known, so each counts as a step; one that is not in the
+    /// form of a commit never was one.
+    pub(super) fn before_introduction(&self, commit: &CommitId) -> Result<Option<Vec<Made>>, Finding> {
+        let introduction = self.root.introduction.commit;
+        if !self.is_before(commit, &introduction)? {
+            return Ok(None);
+        }
+        let (mut objects, mut at) = (Vec::new(), introduction);
+        for _ in 0..=MAX_STEPS {
+            let raw = self.history.commit(&at).map_err(|error| unreadable(commit, &error))?;
+            let Some(raw) = raw else {
+                let missing = HistoryError::Missing { object: format!("commit {at}") };
+                return Err(unreadable(commit, &missing));
+            };
+            if at != introduction {
+                objects.extend(CommitObject::parse(at, &raw).ok());
+            }
+            let Some(parent) = first_parent(&raw) else {
+                objects.reverse();
+                let predecessors = std::iter::once(None).chain(objects.iter().map(|object| Some(object.id)));
+                let made = objects.iter().zip(predecessors);
+                let made = made.map(|(object, before)| self.step_made(object, before, Vec::new(), Approved::Untold));
+                return Ok(Some(made.collect()));
+            };
+            at = parent;
+        }
+        Err(over_budget(commit, "steps before the introduction", MAX_STEPS))
+    }
+}
+
+impl Approved {
+    /// By what lay beside the step and counted.
+    pub(super) const fn by(envelopes: &[Vec<u8>]) -> Self {
+        if envelopes.is_empty() { Self::No } else { Self::Yes }
     }
 }
 

@@ -47,7 +47,7 @@ impl Judge<'_> {
     }
 
     /// Whether a commit is on the line of first parents that leads to another.
-    fn is_before(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, Finding> {
+    pub(super) fn is_before(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, Finding> {
         let mut at = *later;
         for _ in 0..MAX_STEPS {
             let raw = self.history.commit(&at).map_err(|error| unreadable(&self.head.commit, &error))?;

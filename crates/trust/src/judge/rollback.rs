@@ -22,7 +22,7 @@ use crate::{
     signed_by::SignedBy,
     signed_order::Signers,
     step::{MAX_CHANGED_PATHS, authorise_all, is_writ, joined, not_expired, payload_in_force, read_commit},
-    still_holds::{Ends, Looked, Made, StillHolds, ends},
+    still_holds::{Ends, Looked, Made, StillHolds, ends as ends_of},
     verified::made_at,
 };
 
@@ -123,7 +123,7 @@ pub fn held_to(
 ) -> Result<(), Finding> {
     let judge = Judge { waivers: held.waivers, ..judging(history, root, held.commit, now, with) };
     let in_force = judge.in_force(held.verified)?;
-    let line = judge.mainline(&in_force)?;
+    let line = judge.mainline(&in_force, held.commit)?;
     judge.holds_by(&read_commit(history, held.commit)?, held.folder, &in_force, &line)?;
     match &held.order {
         Some(obeyed) => judge.still_ordered(obeyed, held.folder, &in_force, &line),
@@ -135,6 +135,8 @@ pub fn held_to(
 struct Mainline {
     /// The accepted steps, oldest first.
     steps: Vec<Made>,
+    /// How many of them are before the introduction.
+    before: usize,
     ends: Ends,
     issuers: Issuers,
 }
@@ -163,15 +165,22 @@ impl Judge<'_> {
         })
     }
 
-    /// The accepted steps from the introduction to what is in force; empty while nothing is revoked.
-    fn mainline(&self, in_force: &State) -> Result<Mainline, Finding> {
-        let mut steps = Vec::new();
+    /// The accepted steps from the introduction, or from before it if `target` is older, to what is in force; empty while
+    /// nothing is revoked.
+    fn mainline(&self, in_force: &State, target: &CommitId) -> Result<Mainline, Finding> {
+        let (mut steps, mut before) = (Vec::new(), 0);
         if !in_force.policy.revoked.is_empty() {
             steps = self.made(&self.accepted_line(in_force.commit)?)?;
+            if !steps.iter().any(|step| step.commit == *target)
+                && let Some(earlier) = self.before_introduction(target)?
+            {
+                before = earlier.len();
+                steps.splice(..0, earlier);
+            }
         }
         let mut issuers = Issuers::default();
         self.add_issuers(&mut issuers, &in_force.policy, steps.iter().map(|step| &step.commit))?;
-        Ok(Mainline { ends: ends(&in_force.policy, &steps), steps, issuers })
+        Ok(Mainline { ends: ends_of(&in_force.policy, &steps), steps, before, issuers })
     }
 
     /// W304 unless what the folder holds at a commit, and what that commit changed itself, may be rolled out today, and the
@@ -217,7 +226,9 @@ impl Judge<'_> {
         // What is in force was looked through when it was accepted.
         let known = self.verifier.parts().known.and_then(|known| known.looked(&in_force.digest, None));
         let known = known.filter(|known| known.last == in_force.commit);
-        looked(in_force, &line.steps, &line.ends, known, &judges)
+        // The introduction stands for all that was before it.
+        let since = line.steps.get(line.before..).unwrap_or_default();
+        looked(in_force, since, &ends_of(policy, since), known, &judges)
     }
 
     /// W304 unless enough are left who signed an order that was obeyed. It was made after the commit that it was judged by,
@@ -300,7 +311,7 @@ impl Judge<'_> {
             Err(None) => return Err(order.invalid("nobody signed it".to_owned(), "signatures of principals")),
         }
         // Last, since it looks at the whole history: only who may order it has that done.
-        self.holds_by(&object, Some(rollback.folder), &in_force, &self.mainline(&in_force)?)?;
+        self.holds_by(&object, Some(rollback.folder), &in_force, &self.mainline(&in_force, commit)?)?;
         Ok(signers.good)
     }
 

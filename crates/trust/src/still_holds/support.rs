@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::{Digest, Finding, RepoPath};
 
 use super::{
-    Ends, Made, StillHolds,
+    Approved, Ends, Made, StillHolds,
     approvals::{At, Judged},
     orders::Ordered,
 };
@@ -46,8 +46,8 @@ impl Support {
 struct Backing<'o> {
     judged: Judged<'o>,
     approvals: Approvals,
-    /// Why it may be too few.
-    why: String,
+    /// Why it may be too few; nothing if nobody is known to be withdrawn or missing.
+    why: Option<String>,
 }
 
 impl StillHolds<'_> {
@@ -60,12 +60,17 @@ impl StillHolds<'_> {
         let At { place, step, .. } = at;
         let ordered = self.ordered(at, issuers)?;
         // What the signer was enough for stands, whatever anybody puts beside it.
-        if !step.is_approved && !matches!(ordered, Ordered::Fallen(_)) {
+        if step.approved == Approved::No && !matches!(ordered, Ordered::Fallen(_)) {
+            return Ok(None);
+        }
+        // Before there was a trust file nobody was asked.
+        if step.approved == Approved::Untold && self.policy_at(at.predecessor)?.is_none() {
             return Ok(None);
         }
         let beside = self.history.attestations(&step.commit, &step.tree);
         let object = read_commit(self.history, &step.commit)?;
         let Backing { judged, approvals, why } = self.backing(at, &object, ordered, &beside, issuers)?;
+        let Some(why) = why else { return Ok(None) };
         let lacking = paths(self.unsupported(&judged, approvals)?);
         if lacking.is_empty() {
             return Ok(None);
@@ -92,7 +97,8 @@ impl StillHolds<'_> {
             let ordered = self.ordered(at, issuers)?;
             let Backing { judged, approvals, why } = self.backing(at, &object, ordered, &beside, issuers)?;
             let lacking = paths(self.unsupported(&judged, approvals)?);
-            (support.beside, support.lacking, support.why) = (found, lacking, why);
+            (support.beside, support.lacking) = (found, lacking);
+            support.why = why.unwrap_or_else(|| std::mem::take(&mut support.why));
         }
         Ok(())
     }
@@ -109,21 +115,21 @@ impl StillHolds<'_> {
         self.is_seen(beside);
         let (approvals, withdrawn) = match beside {
             // Whoever makes it unreadable must not keep a withdrawn approval in force: it counts as withdrawn.
-            Err(error) => (Approvals::default(), format!("what approved it cannot be read: {error}")),
+            Err(error) => (Approvals::default(), Some(format!("what approved it cannot be read: {error}"))),
             Ok(_) => {
                 let withdrawn = |signed: &SignedBy| self.withdrawn_by(at.ends, at.place, signed, issuers);
                 let approvals = self.approvals(&judged, &withdrawn)?;
                 let stood_on = approvals.withdrawn.iter().find(|(approval, _why)| judged.stood_on(approval));
-                let gone = || "what approved it is gone".to_owned();
-                let why = stood_on.map_or_else(gone, |(_, why)| why.clone());
+                let gone = || (at.step.approved == Approved::Yes).then(|| "what approved it is gone".to_owned());
+                let why = stood_on.map(|(_, why)| why.clone()).or_else(gone);
                 (approvals, why)
             }
         };
         let why = match ordered {
-            Ordered::Fallen(why) => why,
+            Ordered::Fallen(why) => Some(why),
             Ordered::Not | Ordered::Stands => withdrawn,
         };
-        let why = format!("commit {:.12}: {why}", object.id.to_string());
+        let why = why.map(|why| format!("commit {:.12}: {why}", object.id.to_string()));
         Ok(Backing { judged, approvals, why })
     }
 
