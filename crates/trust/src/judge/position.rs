@@ -20,7 +20,7 @@ pub(super) enum Floor {
 pub(super) enum UpToFloor {
     /// They are part of the answer.
     Listed,
-    /// They were accepted before, and are too many to keep.
+    /// They were accepted before, and are too many to list. What approved them is told all the same.
     Passed,
 }
 
