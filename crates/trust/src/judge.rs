@@ -30,8 +30,7 @@ use manifest::{Digest, Finding, Subject};
 
 pub use holds::judge_floor;
 pub use introduction::judge_introduction;
-pub(crate) use line::Accepted;
-use line::Line;
+use line::{Accepted, Line};
 pub use tag::TagVerdict;
 
 use crate::{

@@ -6,7 +6,7 @@
 //! fresh verification would refuse.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,14 +17,13 @@ use std::{
 use manifest::{Digest, Finding};
 
 use crate::{
-    ArmorFormat, Bundled, CommitId, CommitObject, Crypto, KeyFingerprint, KeylessError, KeylessSignature,
-    KeylessVerifier, NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
+    ArmorFormat, Bundled, CommitObject, Crypto, KeyFingerprint, KeylessError, KeylessSignature, KeylessVerifier,
+    NAMESPACE_GIT, SshSignature, SshsigError, TrustFile,
     instants::Instants,
-    judge::Accepted,
     keyless::{verify_bundle, verify_cms},
     openpgp::{Certificate, Claim, OpenPgpError, OpenPgpSignature, OpenPgpVerifier, Signature},
     signed_by::SignedBy,
-    still_holds::Looked,
+    still_holds::{Looked, Made},
     verify_sshsig,
 };
 
@@ -39,6 +38,8 @@ pub const VERIFIER_VERSION: u32 = 3;
 const GENERATION: usize = 12_500;
 /// How many different answers (keys, mostly) are looked through for an equal one: what a team signs with.
 const SHARED: usize = 32;
+/// For how many commits that Syncs are held to it is remembered what was found: of a source few are rolled back at once.
+const HELD: usize = 16;
 
 /// OpenPGP knows no namespaces; none of SSH is this one.
 const OPENPGP: &str = "OpenPGP";
@@ -55,19 +56,19 @@ pub struct SignatureCache {
     verified: AtomicU64,
     looked: Mutex<Option<LookedUnder>>,
     line: Mutex<Option<Lined>>,
+    held: Mutex<VecDeque<(Digest, Arc<Looked>)>>,
 }
 
-/// The accepted steps from the introduction, and the digest of what they were judged by. At 100 bytes each, the most that
-/// are judged at once (200,000) are 20 MB; it is kept only where something is revoked.
+/// The accepted steps from the introduction, and the digest of what they were judged by. With who signed it a step has 320
+/// bytes: 10,000 are 3 MB, and the most that are judged at once (200,000) 64 MB; they are kept only where something is revoked.
 struct Lined {
     under: Digest,
-    steps: Arc<[Accepted]>,
+    steps: Arc<[Arc<Made>]>,
 }
 
-/// What was found under the trust of this digest, from the introduction or from a commit that the caller names.
+/// What was found under the trust of this digest from the introduction on.
 struct LookedUnder {
     trust: Digest,
-    before: Option<CommitId>,
     looked: Arc<Looked>,
 }
 
@@ -116,28 +117,46 @@ impl SignatureCache {
         self.verified.load(Ordering::Relaxed)
     }
 
-    /// What was found before, from the same start and under the same trust.
-    pub(crate) fn looked(&self, trust: &Digest, before: Option<CommitId>) -> Option<Arc<Looked>> {
+    /// What was found before under the same trust.
+    pub(crate) fn looked(&self, trust: &Digest) -> Option<Arc<Looked>> {
         let known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().filter(|one| one.trust == *trust && one.before == before).map(|one| Arc::clone(&one.looked))
+        known.as_ref().filter(|one| one.trust == *trust).map(|one| Arc::clone(&one.looked))
     }
 
     /// Takes what was found for the last time: what a branch needs that goes on.
-    pub(crate) fn keep_looked(&self, trust: Digest, before: Option<CommitId>, looked: Arc<Looked>) {
+    pub(crate) fn keep_looked(&self, trust: Digest, looked: Arc<Looked>) {
         if looked.is_whole() {
             let mut known = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = Some(LookedUnder { trust, before, looked });
+            *known = Some(LookedUnder { trust, looked });
+        }
+    }
+
+    /// What was found up to a commit that is held, if the same was asked.
+    pub(crate) fn held(&self, asked: &Digest) -> Option<Arc<Looked>> {
+        let known = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(known, _)| known == asked).map(|(_, looked)| Arc::clone(looked))
+    }
+
+    /// Takes what was found up to a commit that is held; the oldest gives way.
+    pub(crate) fn keep_held(&self, asked: Digest, looked: Arc<Looked>) {
+        if looked.is_whole() {
+            let mut known = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|(known, _)| *known != asked);
+            known.push_back((asked, looked));
+            if known.len() > HELD {
+                known.pop_front();
+            }
         }
     }
 
     /// The accepted steps that are known, if they were judged by the same.
-    pub(crate) fn line(&self, under: &Digest) -> Option<Arc<[Accepted]>> {
+    pub(crate) fn line(&self, under: &Digest) -> Option<Arc<[Arc<Made>]>> {
         let known = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         known.as_ref().filter(|one| one.under == *under).map(|one| Arc::clone(&one.steps))
     }
 
     /// Takes the accepted steps that were found last.
-    pub(crate) fn keep_line(&self, under: Digest, steps: Arc<[Accepted]>) {
+    pub(crate) fn keep_line(&self, under: Digest, steps: Arc<[Arc<Made>]>) {
         let mut known = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(Lined { under, steps });
     }

@@ -14,6 +14,7 @@ mod support;
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use manifest::{Finding, RepoPath};
@@ -130,7 +131,7 @@ pub(crate) type Ends = BTreeMap<CommitId, usize>;
 
 /// Where soft revocations begin among these steps. An end that is not among them lies before all of them; one that was left
 /// out, where the step before it is.
-pub(crate) fn ends(policy: &TrustFile, steps: &[Made]) -> Ends {
+pub(crate) fn ends(policy: &TrustFile, steps: &[Arc<Made>]) -> Ends {
     let ends: BTreeSet<CommitId> = policy.revoked.values().filter_map(|revocation| revocation.after).collect();
     let mut places = Ends::new();
     for (place, step) in steps.iter().enumerate() {
@@ -147,7 +148,7 @@ pub(crate) struct StillHolds<'a> {
     pub(crate) history: &'a dyn History,
     pub(crate) root: &'a TrustRootSpec,
     pub(crate) policy: &'a TrustFile,
-    pub(crate) steps: &'a [Made],
+    pub(crate) steps: &'a [Arc<Made>],
     /// Where soft revocations begin: at these places, which may lie beyond the last of the steps.
     pub(crate) ends: &'a Ends,
     /// What orders let through.

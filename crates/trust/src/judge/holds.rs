@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use manifest::Finding;
 
-use super::{Accepted, Judge, Judgement, LetThrough, Line, State, WaivedStep, Waivers};
+use super::{Judge, Judgement, LetThrough, Line, State, WaivedStep, Waivers};
 use crate::{
     AuthorizedCommit, CommitId, History, Revoked, Start, TrustFile, TrustRootSpec, Verifiers,
     instants::Instants,
@@ -41,10 +41,11 @@ impl Judge<'_> {
             Start::Accepted(commit) => Some(*commit),
             Start::Introduction | Start::Above(_) | Start::Resumed(_) => None,
         };
-        let known = self.known.and_then(|known| known.looked(&state.digest, before));
-        let (looked, steps) = self.not_looked(line, before, known.as_deref())?;
+        // Of a part nothing is remembered: it would take the place of the whole.
+        let known = self.known.filter(|_known| before.is_none());
+        let was_looked = known.and_then(|known| known.looked(&state.digest));
+        let (looked, steps) = self.not_looked(line, before, was_looked.as_deref())?;
         let from = looked.as_ref().map(|looked| looked.last).or(before);
-        let steps = self.made(&steps)?;
         let mut looked = looked.unwrap_or_else(|| Looked::none(state.commit));
         let of_steps = steps.iter().map(|step| &step.commit);
         self.add_issuers(&mut looked.issuers, &state.policy, from.iter().chain(of_steps))?;
@@ -52,8 +53,8 @@ impl Judge<'_> {
         let asked = self.asked(state, &steps, &ends, &let_through);
         let looked = asked.look(looked)?;
         let verdict = asked.verdict(&looked);
-        if let Some(known) = self.known {
-            known.keep_looked(state.digest, before, Arc::new(looked));
+        if let Some(known) = known {
+            known.keep_looked(state.digest, Arc::new(looked));
         }
         verdict
     }
@@ -65,24 +66,27 @@ impl Judge<'_> {
         line: Line,
         before: Option<CommitId>,
         known: Option<&Looked>,
-    ) -> Result<(Option<Looked>, Vec<Accepted>), Finding> {
-        let Line { from, mut steps } = line;
-        let after = |known: &Looked, steps: &mut Vec<Accepted>| {
-            let place = steps.iter().position(|step| step.commit == known.last)?;
-            Some((Some(known.clone()), steps.split_off(place.saturating_add(1))))
+    ) -> Result<(Option<Looked>, Vec<Arc<Made>>), Finding> {
+        let Line { from, steps } = line;
+        let after = |known: &Looked| {
+            let of_steps = std::iter::once(&from).chain(steps.iter().map(|step| &step.commit));
+            let place = of_steps.into_iter().position(|commit| *commit == known.last)?;
+            Some((known.clone(), steps.get(place..)?))
         };
-        if let Some(found) = known.and_then(|known| after(known, &mut steps)) {
-            return Ok(found);
+        if let Some((known, steps)) = known.and_then(after) {
+            return Ok((Some(known), self.made(steps)?));
         }
-        if let Some(known) = known.filter(|known| known.last == from) {
-            return Ok((Some(known.clone()), steps));
-        }
+        let steps = self.made(&steps)?;
         if before.is_some() {
             return Ok((None, steps));
         }
         let mut whole = self.accepted_line(from)?;
-        whole.append(&mut steps);
-        Ok(known.and_then(|known| after(known, &mut whole)).unwrap_or((None, whole)))
+        whole.extend(steps);
+        let place = known.and_then(|known| whole.iter().position(|step| step.commit == known.last));
+        match place {
+            Some(place) => Ok((known.cloned(), whole.split_off(place.saturating_add(1)))),
+            None => Ok((None, whole)),
+        }
     }
 
     /// Whose keys and certificates these commits know of, if anything is revoked by such a name.
@@ -104,7 +108,7 @@ impl Judge<'_> {
     pub(super) fn asked<'a>(
         &'a self,
         state: &'a State,
-        steps: &'a [Made],
+        steps: &'a [Arc<Made>],
         ends: &'a Ends,
         let_through: &'a BTreeMap<CommitId, LetThrough>,
     ) -> StillHolds<'a> {

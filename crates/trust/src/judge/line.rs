@@ -1,6 +1,8 @@
 //! The line of accepted steps. It is not that of first parents: commits that root principals had left out are on that one,
 //! and were never in force. What a revoked step left is asked along this line alone.
 
+use std::sync::Arc;
+
 use manifest::{Digest, Finding};
 
 use super::{Judge, MAX_STEPS, Position, Refused, State, Taken, mainline::first_parent};
@@ -44,7 +46,7 @@ impl Judge<'_> {
     /// # Errors
     /// W304 where a step is refused by now: what it stood on is gone, and what it followed cannot be told. Or what cannot be
     /// read.
-    pub(super) fn accepted_line(&self, to: CommitId) -> Result<Vec<Accepted>, Finding> {
+    pub(super) fn accepted_line(&self, to: CommitId) -> Result<Vec<Arc<Made>>, Finding> {
         let start = Start::Introduction;
         let blank = Judge::new(self.history, self.root, &start, self.now, (&to).into(), Verifiers::default());
         let again = Judge { verifier: self.verifier, waivers: self.waivers, ..blank };
@@ -52,7 +54,7 @@ impl Judge<'_> {
         let under = again.lined_under();
         let known = cache.and_then(|cache| cache.line(&under));
         if let Some(known) = &known
-            && let Some(place) = known.iter().position(|step| step.commit == to)
+            && let Some(place) = known.iter().rposition(|step| step.commit == to)
         {
             return Ok(known.iter().take(place.saturating_add(1)).cloned().collect());
         }
@@ -65,9 +67,9 @@ impl Judge<'_> {
             None => {
                 let introduction = self.root.introduction.commit;
                 let (state, _) = again.introduce().map_err(refused)?;
-                let first =
-                    Accepted { commit: introduction, predecessor: None, skipped: Vec::new(), approved: Approved::No };
-                (state, again.chain(&introduction).map_err(untold)?, vec![first])
+                let object = read_commit(self.history, &introduction)?;
+                let first = again.step_made(&object, None, Vec::new(), Approved::No);
+                (state, again.chain(&introduction).map_err(untold)?, vec![Arc::new(first)])
             }
         };
         let mut at = 0;
@@ -77,7 +79,8 @@ impl Judge<'_> {
             let Taken { good: (next, _), skipped, approvals, .. } = taken.map_err(refused)?;
             at = at.saturating_add(skipped.len()).saturating_add(1);
             let (predecessor, approved) = (Some(state.commit), Approved::by(&approvals));
-            line.push(Accepted { commit: next.commit, predecessor, skipped, approved });
+            let object = read_commit(self.history, &next.commit)?;
+            line.push(Arc::new(again.step_made(&object, predecessor, skipped, approved)));
             state = next;
         }
         // A line that leads elsewhere does not take the place of the one that goes on.
@@ -94,17 +97,17 @@ impl Judge<'_> {
     }
 
     /// What is in force at the end of a line that is known, and the commits after it, if it leads to the head.
-    fn further(&self, known: &[Accepted]) -> Option<(State, Vec<CommitId>, Vec<Accepted>)> {
+    fn further(&self, known: &[Arc<Made>]) -> Option<(State, Vec<CommitId>, Vec<Arc<Made>>)> {
         let last = known.last()?.commit;
         let chain = self.chain(&last).ok()?;
         Some((self.resume(&last, None).ok()?, chain, known.to_vec()))
     }
 
     /// What is asked of accepted steps.
-    pub(super) fn made(&self, steps: &[Accepted]) -> Result<Vec<Made>, Finding> {
+    pub(super) fn made(&self, steps: &[Accepted]) -> Result<Vec<Arc<Made>>, Finding> {
         let made = |step: &Accepted| {
             let object = read_commit(self.history, &step.commit)?;
-            Ok(self.step_made(&object, step.predecessor, step.skipped.clone(), step.approved))
+            Ok(Arc::new(self.step_made(&object, step.predecessor, step.skipped.clone(), step.approved)))
         };
         steps.iter().map(made).collect()
     }
@@ -131,7 +134,7 @@ impl Judge<'_> {
     /// The commits along first parents before the introduction, oldest first, if this is one of them: what was accepted before
     /// an admin let trust start anew. Under which trust is no longer known, so each counts as a step; one that is not in the
     /// form of a commit never was one.
-    pub(super) fn before_introduction(&self, commit: &CommitId) -> Result<Option<Vec<Made>>, Finding> {
+    pub(super) fn before_introduction(&self, commit: &CommitId) -> Result<Option<Vec<Arc<Made>>>, Finding> {
         let introduction = self.root.introduction.commit;
         if !self.is_before(commit, &introduction)? {
             return Ok(None);
@@ -149,9 +152,8 @@ impl Judge<'_> {
             let Some(parent) = first_parent(&raw) else {
                 objects.reverse();
                 let predecessors = std::iter::once(None).chain(objects.iter().map(|object| Some(object.id)));
-                let made = objects.iter().zip(predecessors);
-                let made = made.map(|(object, before)| self.step_made(object, before, Vec::new(), Approved::Untold));
-                return Ok(Some(made.collect()));
+                let made = |(object, before)| Arc::new(self.step_made(object, before, Vec::new(), Approved::Untold));
+                return Ok(Some(objects.iter().zip(predecessors).map(made).collect()));
             };
             at = parent;
         }

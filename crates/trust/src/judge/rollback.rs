@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use jiff::Timestamp;
-use manifest::{Finding, RepoPath};
+use manifest::{Digest, Finding, RepoPath};
 
 use super::{Judge, State, Waivers};
 use crate::{
@@ -134,7 +134,7 @@ pub fn held_to(
 /// The way to what is verified.
 struct Mainline {
     /// The accepted steps, oldest first.
-    steps: Vec<Made>,
+    steps: Vec<Arc<Made>>,
     /// How many of them are before the introduction.
     before: usize,
     ends: Ends,
@@ -170,16 +170,19 @@ impl Judge<'_> {
     fn mainline(&self, in_force: &State, target: &CommitId) -> Result<Mainline, Finding> {
         let (mut steps, mut before) = (Vec::new(), 0);
         if !in_force.policy.revoked.is_empty() {
-            steps = self.made(&self.accepted_line(in_force.commit)?)?;
-            if !steps.iter().any(|step| step.commit == *target)
+            steps = self.accepted_line(in_force.commit)?;
+            if !steps.iter().rev().any(|step| step.commit == *target)
                 && let Some(earlier) = self.before_introduction(target)?
             {
                 before = earlier.len();
                 steps.splice(..0, earlier);
             }
         }
-        let mut issuers = Issuers::default();
-        self.add_issuers(&mut issuers, &in_force.policy, steps.iter().map(|step| &step.commit))?;
+        // Who looked through what is in force knows them.
+        let looked = self.looked_in_force(in_force);
+        let of_steps = steps.iter().take(if looked.is_some() { before } else { steps.len() });
+        let mut issuers = looked.map(|looked| looked.issuers.clone()).unwrap_or_default();
+        self.add_issuers(&mut issuers, &in_force.policy, of_steps.map(|step| &step.commit))?;
         Ok(Mainline { ends: ends_of(&in_force.policy, &steps), steps, before, issuers })
     }
 
@@ -199,36 +202,63 @@ impl Judge<'_> {
         }
         let (commit, made) = (object.id, made_at(object)?);
         let target = State { commit, made, policy: Rc::clone(policy), digest: in_force.digest };
-        let (place, none) = (line.steps.iter().position(|step| step.commit == commit), Ends::new());
+        let (place, none) = (line.steps.iter().rposition(|step| step.commit == commit), Ends::new());
         let aside;
         let (steps, ends) = match place.and_then(|place| line.steps.get(..=place)) {
             Some(steps) => (steps, &line.ends),
             // On no line of what is verified there is no end after it that was its own.
             None => {
-                aside = self.made(&self.accepted_line(commit)?)?;
+                aside = self.accepted_line(commit)?;
                 (aside.as_slice(), &none)
             }
         };
         // Who vouches for what was made long ago does so now.
         let (judged_by, instants) = (in_force.commit, self.seen_now());
-        let looked = |last: &State, steps, ends, known: Option<Arc<Looked>>, counts: &dyn Fn(&RepoPath) -> bool| {
-            let asked = self.asked(last, steps, ends, &self.waivers.before);
-            let asked = StillHolds { judged_by, instants, ..asked };
-            if let Some(known) = known {
-                return asked.verdict_on(&asked.again(&known)?, counts);
-            }
-            let mut looked = Looked::none(last.commit);
-            looked.issuers = line.issuers.clone();
-            asked.verdict_on(&asked.look(looked)?, counts)
+        let asked = |last, steps, ends| StillHolds {
+            judged_by,
+            instants,
+            ..self.asked(last, steps, ends, &self.waivers.before)
         };
-        let Some(folder) = folder else { return looked(&target, steps, ends, None, &|_path| true) };
-        looked(&target, steps, ends, None, &|path| is_applied(path, folder))?;
-        // What is in force was looked through when it was accepted.
-        let known = self.verifier.parts().known.and_then(|known| known.looked(&in_force.digest, None));
-        let known = known.filter(|known| known.last == in_force.commit);
-        // The introduction stands for all that was before it.
+        let looked = |asked: &StillHolds<'_>, known: Option<Arc<Looked>>| match known {
+            Some(known) => asked.again(&known),
+            None => {
+                let mut looked = Looked::none(asked.last);
+                looked.issuers = line.issuers.clone();
+                asked.look(looked)
+            }
+        };
+        let cache = self.verifier.parts().known;
+        let question = place.map(|place| self.held_question(&target, place, ends));
+        let known = cache.zip(question).and_then(|(cache, question)| cache.held(&question));
+        let to_target = asked(&target, steps, ends);
+        let found = Arc::new(looked(&to_target, known)?);
+        if let Some((cache, question)) = cache.zip(question) {
+            cache.keep_held(question, Arc::clone(&found));
+        }
+        let Some(folder) = folder else { return to_target.verdict(&found) };
+        to_target.verdict_on(&found, |path| is_applied(path, folder))?;
+        // What is in force was looked through when it was accepted. The introduction stands for all that was before it.
         let since = line.steps.get(line.before..).unwrap_or_default();
-        looked(in_force, since, &ends_of(policy, since), known, &judges)
+        let ends = ends_of(policy, since);
+        let in_force_now = asked(in_force, since, &ends);
+        in_force_now.verdict_on(&looked(&in_force_now, self.looked_in_force(in_force))?, judges)
+    }
+
+    /// What was found when what is in force was accepted, if that is remembered.
+    fn looked_in_force(&self, in_force: &State) -> Option<Arc<Looked>> {
+        let looked = self.verifier.parts().known?.looked(&in_force.digest)?;
+        (looked.last == in_force.commit).then_some(looked)
+    }
+
+    /// All that decides what is left of revoked steps at a commit of the line: itself and the trust in force, which soft
+    /// revocations end before it and which do not, and for which steps there are orders.
+    fn held_question(&self, target: &State, place: usize, ends: &Ends) -> Digest {
+        let ended = ends.iter().map(|(after, end)| (after, (*end).min(place).to_be_bytes()));
+        let ended: Vec<(&CommitId, [u8; size_of::<usize>()])> = ended.collect();
+        let ended = ended.iter().flat_map(|(after, end)| [after.as_bytes(), end.as_slice()]);
+        let ordered = self.waivers.before.keys().map(CommitId::as_bytes);
+        let of = [target.digest.as_bytes().as_slice(), target.commit.as_bytes(), b"ends"];
+        Digest::of_parts(of.into_iter().chain(ended).chain([b"orders".as_slice()]).chain(ordered))
     }
 
     /// W304 unless enough are left who signed an order that was obeyed. It was made after the commit that it was judged by,

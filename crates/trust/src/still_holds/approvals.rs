@@ -4,6 +4,7 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
 };
 
 use manifest::{Digest, Finding};
@@ -53,7 +54,7 @@ pub(super) struct At<'a> {
     /// Its place, and where soft revocations begin among them.
     pub(super) place: usize,
     pub(super) ends: &'a Ends,
-    pub(super) step: &'a Made,
+    pub(super) step: &'a Arc<Made>,
     pub(super) predecessor: &'a CommitId,
 }
 

@@ -4,7 +4,10 @@
 //! Somebody may approve such a step at any time, without another commit. So it is kept what such a step lacks, and asked
 //! again as soon as something else lies beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use manifest::{Digest, Finding, RepoPath};
 
@@ -24,7 +27,7 @@ type Beside = Result<Vec<Vec<u8>>, HistoryError>;
 /// A step for which too few were left when what lay beside it was read last, or who has approved it since.
 #[derive(Debug, Clone)]
 pub(super) struct Support {
-    made: Made,
+    made: Arc<Made>,
     /// The ends of soft revocations that are not before the step.
     spared: Ends,
     /// What lay beside it; nothing if that could not be read.
@@ -77,7 +80,7 @@ impl StillHolds<'_> {
         }
         let alone = self.unsupported(&judged, Approvals::default())?;
         let spared = at.ends.iter().filter(|(_, end)| place <= **end).map(|(after, _)| (*after, 0)).collect();
-        Ok(Some((Support { made: step.clone(), spared, beside: digest(&beside), why, lacking }, alone)))
+        Ok(Some((Support { made: Arc::clone(step), spared, beside: digest(&beside), why, lacking }, alone)))
     }
 
     /// Asks those steps again beside which something else lies by now.
