@@ -10,7 +10,7 @@ use manifest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommitId, CommitObject, History, TreeId, TrustFile, TrustRootSpec,
+    CommitId, CommitObject, History, KeyFingerprint, TreeId, TrustFile, TrustRootSpec,
     detached::Keys,
     envelope::{EnvelopeError, MAX_ENVELOPES, open},
     instants::Instants,
@@ -55,7 +55,7 @@ pub struct Approval {
 }
 
 /// What is said of a step; anything else is no approval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// The change may be made.
@@ -184,8 +184,10 @@ pub(crate) struct Approvals {
     pub(crate) skips: BTreeMap<Vec<Digest>, BTreeSet<String>>,
     /// The principals who vouch for the tree.
     pub(crate) vouching: BTreeSet<String>,
-    /// The envelopes with at least one signature that counts, and that nobody counted by before.
+    /// The envelopes with at least one signature that counts, by a key that none before counted by.
     pub(crate) counted: Vec<Vec<u8>>,
+    /// What counts, by whom and with which key.
+    counted_by: BTreeSet<(Decision, Vec<Digest>, String, Option<KeyFingerprint>)>,
     /// What was said of this step with keys that are withdrawn, and why they are.
     pub(crate) withdrawn: Vec<(Approval, String)>,
     /// Principals who signed something that does not count for this step.
@@ -234,8 +236,14 @@ impl Approvals {
                         continue;
                     }
                     match bound {
-                        // Once for each principal: what counts is kept for ever, and there is an end of it.
-                        Ok(()) => counts |= self.said(&approval).insert(principal),
+                        // Once for each key of a principal: what counts is kept for ever, and there is an end of it; and one
+                        // key may be revoked while another is good.
+                        Ok(()) => {
+                            self.said(&approval).insert(principal.clone());
+                            let said =
+                                (approval.decision, approval.skipped.clone(), principal, signed.lasting().copied());
+                            counts |= self.counted_by.insert(said);
+                        }
                         Err(reason) => {
                             self.reasons.push(format!("approval of {principal}: {reason}"));
                             self.other.insert(principal);

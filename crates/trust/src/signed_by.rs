@@ -35,6 +35,13 @@ impl SignedBy {
     }
 }
 
+impl SignedBy {
+    /// The key that its holder keeps: that of an authority may certify a new one for each signature.
+    pub(crate) fn lasting(&self) -> Option<&KeyFingerprint> {
+        if self.certificate.is_some() { self.keys.last() } else { self.keys.first() }
+    }
+}
+
 impl From<&VerifiedSignature> for SignedBy {
     fn from(signature: &VerifiedSignature) -> Self {
         match signature {

@@ -96,6 +96,33 @@ fn what_made_a_step_accepted_is_told() {
     assert_eq!(world.judge(&Start::Resumed(accepted), alone).approvals(), approvals);
 }
 
+/// Whoever has two keys says it with each of them, and one may be revoked while the other is good; with the same key again it is
+/// said already.
+#[test]
+fn what_is_said_with_another_key_is_kept_as_well() {
+    let (one, other) = (person("frank"), person("frank's other key"));
+    let both = format!("{{ssh: \"{}\"}}, {{ssh: \"{}\"}}", one.public(), other.public());
+    let keys = (format!("{{ssh: \"{}\"}}", one.public()), both);
+    let edits = [TWO[0], ("security: [alice, frank]", "security: [alice, frank, erin]"), (&*keys.0, &*keys.1)];
+    let mut world = World::with(&policy(1, &edits));
+    let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
+    let mut approval = of(&world, step);
+    let with = |approval: &Approval, who: &str| signed(approval, who, NAMESPACE_APPROVAL);
+    let mut notes = vec![with(&approval, "frank")];
+    approval.expires = at(world.now + 7_200);
+    notes.extend([with(&approval, "frank"), with(&approval, "frank's other key")]);
+    world.memory.notes.insert(step, notes.clone());
+    let judgement = world.judge(&Start::Introduction, step);
+    assert_eq!(judgement.approvals(), [(step, vec![notes[0].clone(), notes[2].clone()])]);
+    // The notes are gone, and the one key is stolen.
+    world.memory.notes = judgement.approvals().iter().cloned().collect();
+    let stolen = format!("revoked: [{{key: \"{}\", kind: hard}}]", one.fingerprint());
+    let text = policy(2, &[&edits[..], &[("revoked: []", stolen.as_str())]].concat());
+    let last = world.push(step, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
+    let judgement = world.judge(&Start::Introduction, last);
+    assert_eq!((code(&judgement), judgement.broken()), ("ok", None));
+}
+
 /// Attack 29: one person with two keys, or the author again, is one.
 #[test]
 fn the_author_is_not_two() {
