@@ -121,6 +121,31 @@ fn only_exactly_what_is_named_is_left_out() {
     drop(world);
 }
 
+/// What was to mend it is refused itself, although it was said that it does: a later one mends both.
+#[test]
+fn what_mends_it_badly_is_mended_in_its_turn() {
+    let (mut world, good, mut bad, fix) = stuck("kept");
+    let leave_out = |world: &mut World, bad: &[CommitId], fix: CommitId| {
+        let payloads = bad.iter().map(|id| world.memory.payload(id)).collect();
+        let order = skip(world, good, payloads, fix);
+        say(world, fix, &order, &["alice", "dave"]);
+    };
+    leave_out(&mut world, &bad, fix);
+    let on_top = world.push(fix, Some("bob"), |tree| _ = tree.remove(&path("policies/p.txt")));
+    for head in [fix, on_top] {
+        let judgement = world.judge(&Start::Introduction, head);
+        let last = judgement.steps.last().unwrap();
+        // The one that was to mend it is told.
+        assert_eq!((memory::code(&judgement), last.commit), ("W308", fix));
+        assert_eq!(judgement.accepted().unwrap().id(), good);
+    }
+    bad.push(fix);
+    leave_out(&mut world, &bad, on_top);
+    let judgement = world.judge(&Start::Introduction, on_top);
+    assert_eq!((memory::code(&judgement), &judgement.steps.last().unwrap().skipped), ("ok", &bad));
+    assert_ne!(world.code(fix), "ok");
+}
+
 /// Whoever had them left out must be believed later as well.
 #[test]
 fn what_is_left_out_by_a_revoked_key_does_not_hold() {

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Judge<'_> {
-    /// The step to the next commit for which enough root principals have those before it left out. `refused` is why the
-    /// one at `at` does not count, and stays if there is none.
+    /// The step to the next good commit for which enough root principals have those before it left out. `refused` is why the
+    /// one at `at` does not count, and stays if there is none; of those that are not good, the last says why.
     pub(super) fn skip(
         &self,
         state: &State,
@@ -29,12 +29,17 @@ impl Judge<'_> {
         let Some((first, payload)) = chain.get(at).and_then(|first| Some((*first, self.payload(first)?))) else {
             return Err(refused);
         };
-        let (mut payloads, mut skipped) = (vec![payload], vec![first]);
+        let (mut payloads, mut skipped, mut refused) = (vec![payload], vec![first], refused);
         for later in chain.iter().skip(at.saturating_add(1)).take(MAX_SKIPPED) {
             if let Some(orders) = self.orders_to_skip(state, later, position.is_above(), &payloads) {
-                let mut taken = self.step(state, *later, position, &skipped)?;
-                taken.approvals.extend(orders);
-                return Ok(taken);
+                match self.step(state, *later, position, &skipped) {
+                    Ok(mut taken) => {
+                        taken.approvals.extend(orders);
+                        return Ok(taken);
+                    }
+                    // What was to mend it may be mended by a later one in its turn.
+                    Err(finding) => refused = finding,
+                }
             }
             let Some(payload) = self.payload(later) else { break };
             payloads.push(payload);
