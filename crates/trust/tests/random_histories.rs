@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use memory::{Tree, World, path, person, policy};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use trust::{CommitId, Judgement, Start};
+use trust::{Approval, CommitId, Decision, Judgement, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
 
 /// Who acts. Nobody knows mallory; `None` does not sign.
 const WHO: [Option<&str>; 8] =
@@ -20,8 +20,9 @@ const FILES: [&str; 4] = ["apps/a.txt", "apps/b.txt", "policies/p.txt", "other/o
 /// One thing that somebody does.
 #[derive(Debug, Clone)]
 enum Act {
-    /// Writes a file on the mainline or on the side branch.
-    Put { side: bool, who: usize, file: usize, value: u8 },
+    /// Writes a file on the mainline or on the side branch. On the mainline these approve it, and it mends what is refused
+    /// before it, if some have that left out; if it is refused itself it may stay.
+    Put { side: bool, who: usize, file: usize, value: u8, approvers: usize, leaving_out: usize, stays: bool },
     /// Merges one into the other: as git would, but for one file of `apps/` and perhaps for another one.
     Merge { into_side: bool, who: usize, keep: [Keep; 2], other: usize },
     /// Begins the side branch anew from the mainline.
@@ -30,7 +31,12 @@ enum Act {
     Trust { who: usize, signers: usize, sre: usize, skip: bool },
 }
 
-/// Who signs a trust file, and who is an SRE by one.
+/// Who approves a change, and of most nobody does.
+const APPROVERS: [&[&str]; 6] = [&[], &["bob"], &["carol", "frank"], &["alice"], &["dave"], &["mallory"]];
+/// How many refused commits follow each other at most.
+const STUCK: usize = 3;
+
+/// Who signs a trust file, or has refused commits left out, and who is an SRE by one.
 const SIGNERS: [&[&str]; 4] = [&["alice", "dave"], &["alice"], &["dave"], &[]];
 const SRE: [&[&str]; 3] = [&["bob", "carol"], &["carol"], &["bob", "dave"]];
 
@@ -40,8 +46,12 @@ fn act() -> impl Strategy<Value = Act> {
     let file = prop::sample::select(vec![0, 0, 0, 0, 1, 1, 1, 1, 2, 3]);
     let keep =
         prop::sample::select(vec![Keep::Clean, Keep::Clean, Keep::Clean, Keep::Theirs, Keep::Ours, Keep::MadeUp]);
+    let approvers = prop::sample::select(vec![0, 0, 0, 0, 1, 2, 3, 4, 5]);
     prop_oneof![
-        8 => (any::<bool>(), who(), file, 0_u8..3).prop_map(|(side, who, file, value)| Act::Put { side, who, file, value }),
+        8 => (any::<bool>(), who(), file, 0_u8..3, approvers, prop::sample::select(vec![0, 0, 0, 1, 3]), any::<bool>())
+            .prop_map(|(side, who, file, value, approvers, leaving_out, stays)| {
+                Act::Put { side, who, file, value, approvers, leaving_out, stays }
+            }),
         4 => (prop::bool::weighted(0.3), who(), [keep.clone(), keep], 0..FILES.len())
             .prop_map(|(into_side, who, keep, other)| Act::Merge { into_side, who, keep, other }),
         1 => Just(Act::Branch),
@@ -68,14 +78,27 @@ struct Known {
     who: Option<&'static str>,
     /// For a commit that brings a trust file: its version, who signed it, who is an SRE by it.
     trust: Option<(u64, usize, usize)>,
+    /// Who approved it, and who has what is refused before it left out.
+    approvers: &'static [&'static str],
+    leaving_out: &'static [&'static str],
+}
+
+impl Known {
+    fn new(parents: Vec<CommitId>, tree: Tree, who: Option<&'static str>) -> Self {
+        Self { parents, tree, who, trust: None, approvers: &[], leaving_out: &[] }
+    }
 }
 
 /// A history, and what the model says of it.
 struct Model {
     world: World,
     known: BTreeMap<CommitId, Known>,
-    /// The mainline from the introduction on.
+    /// The accepted steps from the introduction on.
     chain: Vec<CommitId>,
+    /// The refused commits that follow, and stay in the branch.
+    stuck: Vec<CommitId>,
+    /// What those follow that had others left out.
+    follows: BTreeMap<CommitId, CommitId>,
     side: CommitId,
     history: &'static str,
 }
@@ -85,12 +108,18 @@ impl Model {
         let world = World::with(&trust_file(history, 1, 0));
         let first = world.introduction;
         let tree = world.memory.tree(&first);
-        let known = Known { parents: Vec::new(), tree, who: Some("alice"), trust: Some((1, 0, 0)) };
-        Self { world, known: BTreeMap::from([(first, known)]), chain: vec![first], side: first, history }
+        let known = Known { trust: Some((1, 0, 0)), ..Known::new(Vec::new(), tree, Some("alice")) };
+        let (known, chain) = (BTreeMap::from([(first, known)]), vec![first]);
+        Self { world, known, chain, stuck: Vec::new(), follows: BTreeMap::new(), side: first, history }
     }
 
     fn main(&self) -> CommitId {
         *self.chain.last().unwrap()
+    }
+
+    /// The newest commit of the branch, refused or not.
+    fn tip(&self) -> CommitId {
+        *self.stuck.last().unwrap_or(self.chain.last().unwrap())
     }
 
     /// The trust file in force after a commit of the mainline: version, and who is an SRE.
@@ -101,7 +130,7 @@ impl Model {
             if let Some((version, _signers, sre)) = known.trust {
                 return (version, sre);
             }
-            at = known.parents[0];
+            at = *self.follows.get(&at).unwrap_or(&known.parents[0]);
         }
     }
 
@@ -110,19 +139,67 @@ impl Model {
         let signer = known.who.map(person);
         let id = self.world.memory.store(&known.parents, known.tree.clone(), signer.as_ref(), time);
         self.known.insert(id, known);
-        if side { self.side = id } else { self.chain.push(id) }
+        if side {
+            self.side = id;
+            return;
+        }
+        self.attest(id);
+        self.chain.push(id);
+    }
+
+    /// Puts what is said of a commit beside it.
+    fn attest(&mut self, id: CommitId) {
+        let from = self.main();
+        let policy_version = self.in_force(from).0;
+        let approval = Approval { from, policy_version, ..self.world.approval(id) };
+        let skipped = self.stuck.iter().map(|stuck| self.world.memory.payload(stuck)).collect();
+        let skip = Approval { decision: Decision::Skip, skipped, ..approval.clone() };
+        let known = &self.known[&id];
+        let skippers = if self.stuck.is_empty() { &[] } else { known.leaving_out };
+        let signed = |approval: &Approval, who: &&str| {
+            let payload = approval.payload();
+            let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+            envelope(&payload, &[(who, &signature)]).into_bytes()
+        };
+        let approvals = known.approvers.iter().map(|who| signed(&approval, who));
+        let notes = approvals.chain(skippers.iter().map(|who| signed(&skip, who))).collect();
+        self.world.memory.notes.insert(id, notes);
+    }
+
+    /// Takes what was done to the branch for accepted, or for refused. What stays is in the way of what follows.
+    fn settle(&mut self, step: CommitId, before: CommitId, is_accepted: bool, stays: bool) {
+        if is_accepted {
+            self.follows.insert(step, before);
+            self.stuck.clear();
+        } else {
+            self.chain.pop();
+            if stays && self.stuck.len() < STUCK {
+                self.stuck.push(step);
+            } else {
+                // As after a force-push.
+                self.stuck.clear();
+            }
+        }
     }
 
     fn act(&mut self, number: usize, act: &Act) {
         let main = self.main();
         match act {
-            Act::Put { side, who, file, value } => {
-                let parent = if *side { self.side } else { main };
-                let mut tree = self.known[&parent].tree.clone();
+            Act::Put { side, who, file, value, approvers, leaving_out, .. } => {
+                // What mends refused commits is what they made of the last good one undone.
+                let (parent, of) = if *side { (self.side, self.side) } else { (self.tip(), main) };
+                let mut tree = self.known[&of].tree.clone();
                 tree.insert(path(FILES[*file]), format!("{value}").into_bytes());
-                self.store(*side, Known { parents: vec![parent], tree, who: WHO[*who], trust: None });
+                let mut known = Known::new(vec![parent], tree, WHO[*who]);
+                if !side {
+                    (known.approvers, known.leaving_out) = (APPROVERS[*approvers], SIGNERS[*leaving_out]);
+                }
+                self.store(*side, known);
             }
             Act::Merge { into_side, who, keep, other } => {
+                if !into_side {
+                    self.stuck.clear();
+                }
                 let (into, from) = if *into_side { (self.side, main) } else { (main, self.side) };
                 let (mut tree, theirs) = (self.known[&into].tree.clone(), self.known[&from].tree.clone());
                 let base = self.partings(into, from).first().map(|base| self.known[base].tree.clone());
@@ -146,15 +223,16 @@ impl Model {
                         Keep::Clean | Keep::Ours => {}
                     }
                 }
-                self.store(*into_side, Known { parents: vec![into, from], tree, who: WHO[*who], trust: None });
+                self.store(*into_side, Known::new(vec![into, from], tree, WHO[*who]));
             }
             Act::Branch => self.side = main,
             Act::Trust { who, signers, sre, skip } => {
+                self.stuck.clear();
                 let version = self.in_force(main).0 + if *skip { 2 } else { 1 };
                 let mut tree = self.known[&main].tree.clone();
                 memory::put_policy(&mut tree, &trust_file(self.history, version, *sre), SIGNERS[*signers]);
                 let trust = Some((version, *signers, *sre));
-                self.store(false, Known { parents: vec![main], tree, who: WHO[*who], trust });
+                self.store(false, Known { trust, ..Known::new(vec![main], tree, WHO[*who]) });
             }
         }
     }
@@ -177,12 +255,12 @@ impl Model {
         common.iter().copied().filter(is_newest).collect()
     }
 
-    /// Everybody who can be said to stand for what a step makes of a file: who signed it; and where merges carry credit, whoever
+    /// Everybody who can be said to stand for what a step makes of a file: who signed it, who approved it; and where merges carry credit, whoever
     /// made exactly that of it on the side, unless the mainline changed it since the two parted.
     fn credit(&self, before: CommitId, step: CommitId, file: &str) -> BTreeSet<&'static str> {
         let file = path(file);
         let known = &self.known[&step];
-        let mut credit: BTreeSet<_> = known.who.into_iter().collect();
+        let mut credit: BTreeSet<_> = known.who.into_iter().chain(known.approvers.iter().copied()).collect();
         if !self.history.contains("transitive") {
             return credit;
         }
@@ -208,9 +286,13 @@ impl Model {
         let (version, sre) = self.in_force(before);
         let known = &self.known[&step];
         known.who.filter(|who| *who != "mallory").ok_or("signed by nobody who is known")?;
+        if !self.stuck.is_empty() && known.leaving_out.len() < 2 {
+            return Err(format!("left out by {:?}", known.leaving_out));
+        }
         if self.history.contains("allSigned") {
             let sides = self.reachable(step);
-            for side in sides.difference(&self.reachable(before)) {
+            let left_out = self.stuck.iter().copied();
+            for side in sides.difference(&self.reachable(before).into_iter().chain(left_out).collect()) {
                 self.known[side].who.filter(|who| *who != "mallory").ok_or("a side commit of nobody")?;
             }
         }
@@ -278,24 +360,24 @@ proptest! {
             let credited = model.credited(before, step);
             if verdict.is_ok() {
                 prop_assert!(credited.is_ok(), "accepted: {credited:?}");
-            } else {
-                if model.known[&step].parents.len() == 1 {
-                    prop_assert!(credited.is_err(), "refused with {verdict:?}");
-                }
-                // The history goes on without it, as after a force-push.
-                refused = model.chain.pop();
+            } else if model.known[&step].parents.len() == 1 {
+                prop_assert!(credited.is_err(), "refused with {verdict:?}");
             }
+            refused = verdict.is_err().then_some(step);
+            model.settle(step, before, verdict.is_ok(), matches!(act, Act::Put { stays: true, .. }));
         }
         let good = model.chain.len() - 1;
-        let head = model.main();
-        model.chain.extend(refused.filter(|refused| model.known[refused].parents[0] == head));
-        let all = verdicts(&model.world.judge(&Start::Introduction, model.main()));
+        let main = model.main();
+        let refused = refused.filter(|refused| model.known[refused].parents[0] == main);
+        let head = model.stuck.last().copied().or(refused).unwrap_or(main);
+        model.stuck.clear();
+        let all = verdicts(&model.world.judge(&Start::Introduction, head));
         prop_assert_eq!(all.iter().filter(|(_, verdict)| verdict.is_ok()).count(), good);
         for (at, start) in model.chain.iter().enumerate().take(good + 1) {
             let first = model.world.judge(&Start::Introduction, *start);
             prop_assert_eq!(&verdicts(&first), &all[..at], "up to {}", at);
             for start in [Start::Accepted(*start), Start::Resumed(first.accepted().unwrap().clone())] {
-                prop_assert_eq!(&verdicts(&model.world.judge(&start, model.main())), &all[at..], "from {} on", at);
+                prop_assert_eq!(&verdicts(&model.world.judge(&start, head)), &all[at..], "from {} on", at);
             }
         }
     }
