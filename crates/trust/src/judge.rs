@@ -43,7 +43,6 @@ use crate::{
     repair::Place,
     signature_cache::{SignatureCache, Verifier, Verifiers},
     step::{Brought, Step, changes, payload_in_force, read_commit},
-    still_holds::Approved,
     verified::{Grounds, made_at, trust_digest},
     watched::Watched,
 };
@@ -361,7 +360,7 @@ impl Judge<'_> {
                 Floor::At(floor, _) if skipped.contains(floor) => Some((*floor, next.commit)),
                 _ => None,
             });
-            let (approved, before) = (Approved::by(&approvals), Some(predecessor));
+            let (approved, before) = (self.approved(&commit, &approvals), Some(predecessor));
             line.steps.push(Accepted { commit, predecessor: before, skipped: skipped.clone(), approved });
             judgement.approvals.extend((!approvals.is_empty()).then_some((next.commit, approvals)));
             if reached || !matches!(floor, Floor::At(_, UpToFloor::Passed)) {

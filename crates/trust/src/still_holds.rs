@@ -47,7 +47,7 @@ const TOLD: usize = 5;
 pub(crate) enum Approved {
     No,
     Yes,
-    /// It was accepted under a trust that is no longer known.
+    /// It was accepted under a trust that is no longer known, or an order let it through.
     Untold,
 }
 

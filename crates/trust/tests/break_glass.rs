@@ -415,6 +415,35 @@ fn what_an_order_let_through_is_mended_without_it() {
     check(&holds_with(&world, &waivers, anew, &known), "ok");
 }
 
+/// Whoever approved it is asked again, also where it is remembered that it was accepted, by the order, before that.
+#[test]
+fn an_approval_that_ended_it_may_be_withdrawn() {
+    let (mut world, waivers, head, verdict) = re_judged(&["alice", "dave"], |_, _| hard("carol"));
+    check(&verdict, "ok");
+    let known = SignatureCache::default();
+    check(&holds_with(&world, &waivers, head, &known), "ok");
+    let (through, first) = (*waivers.before.keys().next().unwrap(), world.introduction);
+    let left = |world: &World, later: CommitId| {
+        let left = |with: Verifiers<'_>| {
+            still_waived(&world.memory, &world.root, (&first, &through), &later, at(world.now), with, &waivers).unwrap()
+        };
+        let found = left(Verifiers::default());
+        assert_eq!(left(Some(&known).into()), found, "what was looked through before");
+        found.len()
+    };
+    assert_eq!(left(&world, head), 1);
+    let payload = world.approval(through).payload();
+    let signature = person("bob").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
+    world.memory.notes.insert(through, vec![envelope(&payload, &[("bob", &signature)]).into_bytes()]);
+    assert_eq!(left(&world, head), 0);
+    let revoked = format!("revoked: [{}, {}]", hard("carol"), hard("bob"));
+    let edits =
+        [("root: [alice, dave]", "root: [alice, dave, erin]"), ("sre: [bob, carol]", "sre: [bob, carol, frank]")];
+    let text = policy(3, &[&edits[..], &[("revoked: []", revoked.as_str())]].concat());
+    let later = world.push(head, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
+    assert_eq!(left(&world, later), 1);
+}
+
 /// While the order stands nothing else is asked of who stood for the step.
 #[test]
 fn an_order_that_stands_needs_no_approval() {

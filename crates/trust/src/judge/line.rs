@@ -78,7 +78,7 @@ impl Judge<'_> {
             let taken = alone.or_else(|refused| again.skip(&state, &chain, at, Position::Passed, refused));
             let Taken { good: (next, _), skipped, approvals, .. } = taken.map_err(refused)?;
             at = at.saturating_add(skipped.len()).saturating_add(1);
-            let (predecessor, approved) = (Some(state.commit), Approved::by(&approvals));
+            let (predecessor, approved) = (Some(state.commit), again.approved(&next.commit, &approvals));
             let object = read_commit(self.history, &next.commit)?;
             line.push(Arc::new(again.step_made(&object, predecessor, skipped, approved)));
             state = next;
@@ -110,6 +110,16 @@ impl Judge<'_> {
             Ok(Arc::new(self.step_made(&object, step.predecessor, step.skipped.clone(), step.approved)))
         };
         steps.iter().map(made).collect()
+    }
+
+    /// By what lay beside a step and counted. Somebody may approve one later that an order let through.
+    pub(super) fn approved(&self, step: &CommitId, envelopes: &[Vec<u8>]) -> Approved {
+        let is_head = self.waivers.head.as_ref().is_some_and(|by| by.order.commit == *step);
+        match envelopes {
+            [] if is_head || self.waivers.before.contains_key(step) => Approved::Untold,
+            [] => Approved::No,
+            _ => Approved::Yes,
+        }
     }
 
     fn step_made(
@@ -158,13 +168,6 @@ impl Judge<'_> {
             at = parent;
         }
         Err(over_budget(commit, "steps before the introduction", MAX_STEPS))
-    }
-}
-
-impl Approved {
-    /// By what lay beside the step and counted.
-    pub(super) const fn by(envelopes: &[Vec<u8>]) -> Self {
-        if envelopes.is_empty() { Self::No } else { Self::Yes }
     }
 }
 
