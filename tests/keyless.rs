@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use jiff::{Timestamp, ToSpan as _};
-use testkit::{Account, Blob, Fault, GitServer, Metadata, Sigstore, TrustFile, Tuf, joined_trusted_roots};
+use testkit::{Account, Blob, Fault, GitServer, Metadata, Push, Sigstore, TrustFile, Tuf, joined_trusted_roots};
 
 use crate::{
     attacks::push_trust_file,
@@ -138,7 +138,38 @@ fn authorities_come_and_go_through_tuf() -> Test {
     let failed = [("root", stage.view.namespace.as_str()), ("result", "failed")];
     ensure!(metrics.sum("writ_keyless_refreshes_total", &failed).is_some_and(|failed| failed >= 1.0));
     story.then("the authority that was taken away does not come back.");
+
+    left_out(&mut stage, &mut story, &first)?;
     story.end(&stage)
+}
+
+/// What an authority that is gone vouched for is left out, for a commit that takes it back.
+fn left_out(stage: &mut Stage<'_>, story: &mut Story, first: &str) -> Test {
+    story.done("root takes back what the commit brought, has it left out, and pushes both");
+    stage.repo.write("apps/settings.yaml", config_map("settings", "by the old one"))?;
+    let mend = stage.repo.commit_signed(&stage.people.root, "as it was")?;
+    stage.names.call_commit(&mend, "commit by root");
+    let (repo, key) = (stage.repo.path().display().to_string(), stage.people.root.private_file().display().to_string());
+    let approve = ["trust", "approve", &mend, "--skip-from", first, "--repo", &repo, "--key", &key, "--print"];
+    stage.attach(&mend, writ_ok(&approve)?.trim())?;
+    stage.push(Push::FastForward)?;
+    let held = stage.held(Owner::Source, &mend, "W407")?;
+    story.status(stage, Owner::Source)?;
+    let patch = format!("'{{\"spec\":{{\"resumeFrom\":\"{mend}\"}}}}'");
+    let fix = &held["status"]["heldRevision"]["fix"];
+    ensure!(
+        fix.as_str().is_some_and(|fix| fix.starts_with("kubectl patch trustroot ") && fix.ends_with(&patch)),
+        "{fix}"
+    );
+    stage.heals()?;
+
+    story.done("an admin runs the command of the fix");
+    let root = format!("trustroot/{}", stage.view.namespace);
+    stage.view.plane.kubectl(&["patch", &root, "--type=merge", "-p", patch.trim_matches('\'')])?;
+    stage.applied(&mend)?;
+    ensure!(stage.view.config_map("settings")?["data"]["value"] == "by the old one");
+    story.then("what takes its place is rolled out.");
+    Ok(())
 }
 
 /// The workflow of this name, of a forge that gives each an account of its own.

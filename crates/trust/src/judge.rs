@@ -39,7 +39,7 @@ use crate::{
     declared_kinds::Definitions,
     explain::Told,
     instants::Instants,
-    refusal::{accepted_before, floor_left_out, mend_signature, refuse},
+    refusal::{floor_left_out, mend_signature, refuse},
     repair::Place,
     signature_cache::{SignatureCache, Verifier, Verifiers},
     step::{Brought, Step, changes, payload_in_force, read_commit},
@@ -348,7 +348,8 @@ impl Judge<'_> {
             let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, position, refused)) {
                 Ok(taken) => taken,
                 Err(refused) => {
-                    judgement.steps.push(if reached { *refused } else { accepted_before(*refused, &state.commit) });
+                    let refused = if reached { refused } else { self.accepted_before(refused, &state.commit) };
+                    judgement.steps.push(*refused);
                     break;
                 }
             };

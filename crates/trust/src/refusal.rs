@@ -3,8 +3,9 @@
 use manifest::{CodeEntry, Finding, Subject};
 
 use crate::{
-    BadEntry, CommitId, CommitObject, HistoryError, SignatureFormat, StepVerdict, TrustCode,
-    repair::{Place, SIGN, amend, git, in_place},
+    BadEntry, CommitId, CommitObject, HistoryError, SignatureFormat, StepVerdict, TrustCode, TrustRootSpec,
+    approval::{FETCH_APPROVALS, PUSH_APPROVALS},
+    repair::{Place, SIGN, amend, git, in_place, push_head},
     signing_formats::SigningFormats,
 };
 
@@ -120,17 +121,28 @@ pub(crate) fn mend_signature(
 }
 
 /// The same about a commit that was accepted before: signed again it would be another one, which nothing lets in its place.
-pub(crate) fn accepted_before(step: StepVerdict, predecessor: &CommitId) -> StepVerdict {
+/// Root principals have it left out for a commit on top that takes back what it brought.
+pub(crate) fn accepted_before(
+    step: StepVerdict,
+    predecessor: &CommitId,
+    is_merge: bool,
+    root: &TrustRootSpec,
+) -> StepVerdict {
     let is_of_signature = |finding: &Finding| finding.code.code.starts_with("W2");
+    let commit = step.commit;
     let verdict = step.verdict.map_err(|finding| match is_of_signature(&finding) {
-        true => Finding {
-            fix: format!(
-                "writ trust approve COMMIT --skip-from {predecessor} # as root principals, for a commit on top that puts \
-                 right what this one brought; then set spec.resumeFrom of the TrustRoot to it. Or trust again what \
-                 vouched for this one, if it is good: what was accepted cannot be signed anew"
-            ),
-            ..finding
-        },
+        true => {
+            let parent = if is_merge { " --mainline 1" } else { "" };
+            let revert = format!("git {SIGN} revert --no-edit --gpg-sign{parent} {commit}");
+            let skip = format!("writ trust approve HEAD --skip-from {predecessor} --key KEY_FILE");
+            let fix = format!(
+                "{revert} && {FETCH_APPROVALS} && {skip} && {} && {PUSH_APPROVALS} # as a root principal; others whom it takes approve it with the same \
+                 --skip-from, and W407 says what an admin does then. Or trust again what vouched for this one, if it is \
+                 good: what was accepted cannot be signed anew",
+                push_head(root)
+            );
+            Finding { fix, ..finding }
+        }
         false => finding,
     });
     StepVerdict { verdict, ..step }

@@ -1,6 +1,6 @@
 //! Commands that mend a commit, each on one line so that it works when pasted into a shell.
 
-use crate::{CommitId, CommitObject, SigningFormats, TrustCode};
+use crate::{CommitId, CommitObject, SigningFormats, TrustCode, TrustRootSpec, git_ref::tag_name};
 
 /// Options of `git` that sign with the person's own SSH key, or with the usual one where none is set: a bare `--gpg-sign`
 /// asks for OpenPGP wherever nothing else is configured. Where the trust file is known, [`SigningFormats`](crate::SigningFormats)
@@ -23,6 +23,14 @@ pub(crate) const SIGN_KEYLESS: &str = "-c gpg.format=x509 -c gpg.x509.program=gi
 /// `git` with these options.
 pub(crate) fn git(options: &str) -> String {
     if options.is_empty() { "git".to_owned() } else { format!("git {options}") }
+}
+
+/// Shows the server the commit that is checked out as the new head of the tracked ref.
+pub(crate) fn push_head(root: &TrustRootSpec) -> String {
+    match tag_name(&root.r#ref) {
+        Some(tag) => sign_tag(tag, "HEAD"),
+        None => format!("git push origin {}", manifest::shell_quote(&format!("HEAD:{}", root.r#ref))),
+    }
 }
 
 /// Whether a commit is the head that is judged, or one that others follow.

@@ -6,9 +6,8 @@ use super::{Floor, Judge, MAX_STEPS, same_payload::Told};
 use crate::{
     CommitId, HistoryError, TrustCode,
     declared_kinds::over_budget,
-    git_ref::tag_name,
     refusal::{refuse, unreadable},
-    repair::{SIGN, sign_tag},
+    repair::{SIGN, push_head},
 };
 
 impl Judge<'_> {
@@ -94,10 +93,7 @@ impl Judge<'_> {
             Err(finding) => return finding,
         };
         let (needed, fix) = if code == TrustCode::W402 {
-            let push = match tag_name(&self.root.r#ref) {
-                Some(tag) => sign_tag(tag, "HEAD"),
-                None => format!("git push origin {}", manifest::shell_quote(&format!("HEAD:{}", self.root.r#ref))),
-            };
+            let push = push_head(self.root);
             let merge = format!("git {SIGN} merge --no-ff --no-edit --gpg-sign {}", self.head.commit);
             let fix = format!("git switch --detach {from} && {merge} # then: {push}");
             (format!("{accepted} on the first-parent chain: merge into the branch, not the branch into another"), fix)

@@ -11,6 +11,7 @@ use crate::{
     CommitId, Credit, MAX_SKIPPED,
     approval::{Approvals, Bound},
     instants::Instants,
+    refusal::accepted_before,
     step::{payload, read_commit},
     trust_file::trust_file_path,
 };
@@ -71,6 +72,12 @@ impl Judge<'_> {
         let credit = Credit::by(None, approvals.skips.get(payloads)?.iter().cloned());
         let enough = state.policy.authorise(later, &trust_file_path(), &credit).is_ok();
         enough.then_some(approvals.counted)
+    }
+
+    /// A refusal of a commit that was accepted before, with what mends that.
+    pub(super) fn accepted_before(&self, refused: Refused, predecessor: &CommitId) -> Refused {
+        let is_merge = read_commit(self.history, &refused.commit).is_ok_and(|object| object.parents.len() > 1);
+        Box::new(accepted_before(*refused, predecessor, is_merge, self.root))
     }
 
     /// What root principals name it by. An error stays with `Watched`, and makes the whole judgement none.

@@ -115,6 +115,49 @@ fn the_clock_was_wrong() {
     world.verify(0, &[]);
 }
 
+/// What was accepted and is not verified any more is left out, and an admin vouches for what takes its place.
+#[test]
+fn what_was_accepted_is_left_out() {
+    for on_top in [0, 1] {
+        let world = World::for_anything_by_frank();
+        let server = tempfile::tempdir().unwrap();
+        let origin = text(server.path());
+        world.repo.git(&["init", "--bare", "--quiet", origin]).unwrap();
+        world.repo.git(&["remote", "add", "origin", origin]).unwrap();
+        by_frank(&world, "good");
+        world.repo.write("apps/x.txt", "x").unwrap();
+        let mut accepted = world.repo.commit_signed(&world.stranger(), "by an authority that is gone").unwrap();
+        for _ in 0..on_top {
+            accepted = by_frank(&world, "later");
+        }
+        let admin_vouches = |commit: &str| {
+            let root = std::fs::read_to_string(world.trust_root()).unwrap();
+            let lines = root.lines().filter(|line| !line.contains("resumeFrom:"));
+            let lines: Vec<String> =
+                lines.map(|line| line.replace("spec:", &format!("spec:\n  resumeFrom: {commit}"))).collect();
+            std::fs::write(world.trust_root(), lines.join("\n")).unwrap();
+        };
+        admin_vouches(&accepted);
+        let left_out = fix(&world, "W202");
+        paste(&world.repo.path(), &world.frank, &completed(&left_out, &world.frank));
+        let patch = fix(&world, "W407");
+        let head = world.repo.git(&["rev-parse", "HEAD"]).unwrap();
+        assert_eq!(
+            patch,
+            format!(
+                "kubectl patch trustroot NAME --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{}\"}}}}'",
+                head.trim()
+            )
+        );
+        admin_vouches(head.trim());
+        world.verify(0, &[]);
+        let pushed = world.repo.git(&["ls-remote", "origin"]).unwrap();
+        assert!(pushed.contains(&format!("{}\trefs/heads/main", head.trim())), "{pushed}");
+        assert!(pushed.contains("refs/notes/writ-approvals"), "{pushed}");
+        assert!(!world.repo.path().join("apps/x.txt").exists());
+    }
+}
+
 /// The people of a rule stand for what another one made: after a refusal, and after a revocation (W304).
 #[test]
 fn others_stand_for_a_commit() {
@@ -137,10 +180,8 @@ fn others_stand_for_a_commit() {
     let held = verify();
     assert!(held.code == Some(1) && held.stderr.contains("W304"), "{}\n{}", held.stdout, held.stderr);
     let fix = held.stderr.lines().find_map(|line| line.split_once("fix: ")).unwrap().1;
-    let (look, vouch) = fix.split_once(" # then change it, or: ").unwrap();
-    paste(&world.repo.path(), &carol, &look.replace("PATH", "apps/"));
     // Whoever may change the file may vouch for it.
-    paste(&world.repo.path(), &carol, &completed(vouch, &carol));
+    paste(&world.repo.path(), &carol, &completed(fix, &carol));
     let now = verify();
     assert_eq!(now.code, Some(0), "{}\n{}", now.stdout, now.stderr);
     // For an older commit that a Sync is taken back to, by the trust file of today.
