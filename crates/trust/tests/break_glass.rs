@@ -3,28 +3,18 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the module of fixtures is shared")]
 
+mod break_glass_case;
 mod memory;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use break_glass_case::{check, hard, logged, obeyed, order};
 use memory::{Tree, World, at, config_map, path, person, policy, put_policy};
 use trust::{
     Approval, BreakGlass, CommitId, CommitObject, Decision, LetThrough, NAMESPACE_APPROVAL, NAMESPACE_BREAK_GLASS,
-    ObeyedOrder, OrderKind, Seen, SignatureCache, SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message,
-    judge_break_glass, judge_waiving, still_waived,
+    OrderKind, Seen, SignedOrder, Start, Verifiers, Waivers, envelope, envelope_message, judge_break_glass,
+    judge_waiving, still_waived,
 };
-
-fn order(world: &World, head: CommitId) -> SignedOrder {
-    SignedOrder {
-        kind: OrderKind::BreakGlass,
-        repo_id: "urn:writ:test".to_owned(),
-        about: "shop/config".to_owned(),
-        commit: head,
-        payload_sha256: world.memory.payload(&head),
-        reason: "the shop is down".to_owned(),
-        not_after: at(world.now + 3_600),
-    }
-}
 
 /// `ok` with who stands for it, or code and what was found, of an order that was edited before it was signed.
 fn ordered(world: &World, head: CommitId, by: &[&str], edit: impl FnOnce(&mut SignedOrder)) -> String {
@@ -46,10 +36,6 @@ fn ordered(world: &World, head: CommitId, by: &[&str], edit: impl FnOnce(&mut Si
     }
 }
 
-fn check(found: &str, expected: &str) {
-    assert!(found.starts_with(expected), "{found:?} is not {expected:?}");
-}
-
 /// The verdict on a head, with what was waived; the order is good if `head` says so.
 fn waiving(world: &World, start: &Start, head: CommitId, waivers: &Waivers) -> String {
     let judgement =
@@ -65,23 +51,9 @@ fn waiving(world: &World, start: &Start, head: CommitId, waivers: &Waivers) -> S
     format!("{code} {}", waived.join(" ")).trim_end().to_owned()
 }
 
-/// An order about a commit that these signed, as it is kept.
-fn obeyed(world: &World, commit: CommitId, judged_by: CommitId, by: &[&str]) -> Arc<ObeyedOrder> {
-    let order = order(world, commit);
-    let signatures = by.iter().map(|who| person(who).sign(NAMESPACE_BREAK_GLASS, &order.payload())).collect();
-    Arc::new(ObeyedOrder { request: "shop/urgent".to_owned(), order, signatures, judged_by, since: at(world.now) })
-}
-
 /// A good order about the head.
 fn ordering(world: &World, head: CommitId, before: BTreeMap<CommitId, LetThrough>) -> Waivers {
     Waivers { before, head: Some(obeyed(world, head, world.introduction, &["alice", "dave"])) }
-}
-
-/// What the log has: a step that follows the introduction, and what let it through.
-fn logged(world: &World, commit: CommitId, by: &[&str]) -> Waivers {
-    let predecessor = world.introduction;
-    let through = LetThrough { predecessor, by: obeyed(world, commit, predecessor, by) };
-    Waivers { before: BTreeMap::from([(commit, through)]), head: None }
 }
 
 fn broken(world: &World, head: CommitId) -> String {
@@ -300,43 +272,6 @@ fn it_is_over_when_all_of_it_was_made_anew() {
     assert_eq!(left(&world, revoked), ["apps/api.yaml", "apps/web.yaml"]);
 }
 
-/// Whether what was let through by `by` still holds on top of a trust file of alice and erin that revokes `revoked`.
-fn re_judged(by: &[&str], revoked: impl Fn(&World, CommitId) -> String) -> (World, Waivers, CommitId, String) {
-    let roots = ("root: [alice, dave]", "root: [alice, dave, erin]");
-    let mut world = World::with(&policy(1, &[roots]));
-    let through = world.put(world.introduction, "frank", "apps/web.yaml", &config_map("web", 2));
-    let waivers = logged(&world, through, by);
-    let later = world.put(through, "bob", "apps/api.yaml", &config_map("api", 1));
-    let revoked = format!("revoked: [{}]", revoked(&world, later));
-    let text = policy(2, &[roots, ("revoked: []", &revoked)]);
-    let head = world.push(later, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
-    let verdict = holds(&world, &waivers, head);
-    (world, waivers, head, verdict)
-}
-
-fn holds(world: &World, waivers: &Waivers, head: CommitId) -> String {
-    holds_with(world, waivers, head, &SignatureCache::default())
-}
-
-/// The same, also for who looked through it before.
-fn holds_with(world: &World, waivers: &Waivers, head: CommitId, known: &SignatureCache) -> String {
-    let through = *waivers.before.keys().next().unwrap();
-    let judged = |with: Verifiers<'_>| {
-        let start = Start::Above(through);
-        let judgement = judge_waiving(&world.memory, &world.root, &start, &head, at(world.now), with, waivers);
-        assert_eq!(memory::code(&judgement), "ok", "the step is refused");
-        let told = |finding: &manifest::Finding| format!("{}: {}", finding.code.code, finding.found);
-        judgement.broken().map_or_else(|| "ok".to_owned(), told)
-    };
-    let found = judged(Verifiers::default());
-    assert_eq!(judged(Some(known).into()), found, "what was looked through before");
-    found
-}
-
-fn hard(name: &str) -> String {
-    format!("{{key: \"{}\", kind: hard, reason: stolen}}", person(name).fingerprint())
-}
-
 /// What was left out before a step is not what an order lets through.
 #[test]
 fn a_step_over_what_was_left_out_is_let_through_as_itself() {
@@ -364,97 +299,6 @@ fn a_step_over_what_was_left_out_is_let_through_as_itself() {
     assert_eq!(memory::code(&judgement), "ok", "{:?}", judgement.refusal());
     let waived: Vec<_> = judgement.waived().iter().map(|step| (step.commit, step.predecessor)).collect();
     assert_eq!(waived, [(fix, good)]);
-}
-
-/// A key that is revoked later takes its signature out of the order, and with too few left what was let through is held.
-#[test]
-fn who_ordered_it_is_asked_again() {
-    let (_, _, _, found) = re_judged(&["alice", "dave"], |_, _| hard("dave"));
-    check(&found, "W304: it still holds what is revoked: apps/web.yaml (commit ");
-    assert!(found.contains(": order shop/urgent no longer stands: signed by dave: key SHA256:"), "{found}");
-    assert!(found.ends_with("is revoked (stolen); 1 of 2 for .writ/trust.yaml (alice))"), "{found}");
-    let verdict = |by: &[&str], revoked: &dyn Fn(&World, CommitId) -> String| re_judged(by, revoked).3;
-    // Enough are left, or somebody is revoked who signed nothing.
-    check(&verdict(&["alice", "dave", "erin"], &|_, _| hard("dave")), "ok");
-    check(&verdict(&["alice", "dave"], &|_, _| hard("carol")), "ok");
-    // Good until a commit: the one that was let through and later ones, or one before it.
-    let soft = |after: CommitId| format!("{{key: \"{}\", kind: soft, after: {after}}}", person("dave").fingerprint());
-    check(&verdict(&["alice", "dave"], &|_, later| soft(later)), "ok");
-    check(&verdict(&["alice", "dave"], &|world, _| soft(world.introduction)), "W304: it still holds");
-    // Its content, whoever ordered it.
-    let content = |world: &World, later: CommitId| {
-        let through = CommitObject::parse(later, world.memory.raw(&later)).unwrap().parents[0];
-        format!("{{payload: \"sha256:{}\", reason: bad}}", world.memory.payload(&through))
-    };
-    let found = verdict(&["alice", "dave"], &content);
-    assert!(found.contains("its content is revoked (bad)"), "{found}");
-}
-
-/// What is held is mended as all else is: made anew, or approved by those who may make it, also while writ runs.
-#[test]
-fn what_an_order_let_through_is_mended_without_it() {
-    let (mut world, waivers, head, _) = re_judged(&["alice", "dave"], |_, _| hard("dave"));
-    let known = SignatureCache::default();
-    let anew = world.put(head, "bob", "apps/web.yaml", &config_map("web", 3));
-    check(&holds(&world, &waivers, anew), "ok");
-    let through = *waivers.before.keys().next().unwrap();
-    let approval = world.approval(through);
-    let payload = approval.payload();
-    check(&holds_with(&world, &waivers, head, &known), "W304");
-    for (who, expected) in [("dave", "W304"), ("frank", "W304"), ("bob", "ok"), ("dave", "W304"), ("bob", "ok")] {
-        let signature = person(who).sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
-        world.memory.notes.insert(through, vec![envelope(&payload, &[(who, &signature)]).into_bytes()]);
-        check(&holds_with(&world, &waivers, head, &known), expected);
-    }
-    // It goes on so, and there is an end of it when the file is made anew.
-    let later = world.put(head, "bob", "apps/api.yaml", &config_map("api", 2));
-    check(&holds_with(&world, &waivers, later, &known), "ok");
-    world.memory.notes.clear();
-    check(&holds_with(&world, &waivers, later, &known), "W304");
-    let anew = world.put(later, "bob", "apps/web.yaml", &config_map("web", 4));
-    check(&holds_with(&world, &waivers, anew, &known), "ok");
-}
-
-/// Whoever approved it is asked again, also where it is remembered that it was accepted, by the order, before that.
-#[test]
-fn an_approval_that_ended_it_may_be_withdrawn() {
-    let (mut world, waivers, head, verdict) = re_judged(&["alice", "dave"], |_, _| hard("carol"));
-    check(&verdict, "ok");
-    let known = SignatureCache::default();
-    check(&holds_with(&world, &waivers, head, &known), "ok");
-    let (through, first) = (*waivers.before.keys().next().unwrap(), world.introduction);
-    let left = |world: &World, later: CommitId| {
-        let left = |with: Verifiers<'_>| {
-            still_waived(&world.memory, &world.root, (&first, &through), &later, at(world.now), with, &waivers).unwrap()
-        };
-        let found = left(Verifiers::default());
-        assert_eq!(left(Some(&known).into()), found, "what was looked through before");
-        found.len()
-    };
-    assert_eq!(left(&world, head), 1);
-    let payload = world.approval(through).payload();
-    let signature = person("bob").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
-    world.memory.notes.insert(through, vec![envelope(&payload, &[("bob", &signature)]).into_bytes()]);
-    assert_eq!(left(&world, head), 0);
-    let revoked = format!("revoked: [{}, {}]", hard("carol"), hard("bob"));
-    let edits =
-        [("root: [alice, dave]", "root: [alice, dave, erin]"), ("sre: [bob, carol]", "sre: [bob, carol, frank]")];
-    let text = policy(3, &[&edits[..], &[("revoked: []", revoked.as_str())]].concat());
-    let later = world.push(head, Some("alice"), |tree| put_policy(tree, &text, &["alice", "erin"]));
-    assert_eq!(left(&world, later), 1);
-}
-
-/// While the order stands nothing else is asked of who stood for the step.
-#[test]
-fn an_order_that_stands_needs_no_approval() {
-    let (mut world, waivers, head, verdict) = re_judged(&["alice", "dave"], |_, _| hard("carol"));
-    check(&verdict, "ok");
-    let through = *waivers.before.keys().next().unwrap();
-    let approval = world.approval(through);
-    let payload = approval.payload();
-    let signature = person("carol").sign(NAMESPACE_APPROVAL, &envelope_message(&payload));
-    world.memory.notes.insert(through, vec![envelope(&payload, &[("carol", &signature)]).into_bytes()]);
-    check(&holds(&world, &waivers, head), "ok");
 }
 
 /// What the log has is an order that can be verified; another one waives nothing.
