@@ -25,7 +25,8 @@ fn deployment(pod: Value) -> Value {
 
 #[test]
 fn an_object_as_the_server_stores_it_has_no_changes() {
-    let declared = deployment(json!({"containers": [{"name": "web", "image": "web:1", "ports": [{"containerPort": 80}]}]}));
+    let declared =
+        deployment(json!({"containers": [{"name": "web", "image": "web:1", "ports": [{"containerPort": 80}]}]}));
     let mut live = deployment(json!({
         "containers": [{
             "name": "web", "image": "web:1", "ports": [{"containerPort": 80, "protocol": "TCP"}],
@@ -37,7 +38,8 @@ fn an_object_as_the_server_stores_it_has_no_changes() {
     }));
     live["metadata"]["uid"] = json!("u");
     live["metadata"]["managedFields"] = json!([{"manager": "writ"}]);
-    live["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+    live["spec"]["strategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
     live["spec"]["template"]["metadata"] = json!({"creationTimestamp": null});
     live["status"] = json!({"replicas": 3});
     let found = of(DEPLOYMENT, &declared, &live);
@@ -97,7 +99,8 @@ fn what_is_added_to_a_list_without_merge_keys_is_named_by_itself() {
 
 #[test]
 fn quantities_and_durations_are_compared_by_value() {
-    let limits = |cpu: &str| deployment(json!({"containers": [{"name": "web", "resources": {"limits": {"cpu": cpu}}}]}));
+    let limits =
+        |cpu: &str| deployment(json!({"containers": [{"name": "web", "resources": {"limits": {"cpu": cpu}}}]}));
     assert_eq!(lines(&of(DEPLOYMENT, &limits("0.1"), &limits("100m"))), [] as [&str; 0]);
     assert_eq!(lines(&of(DEPLOYMENT, &limits("0.1"), &limits("101m"))).len(), 1);
     let every = |interval: &str| json!({"spec": {"interval": interval, "size": interval}});

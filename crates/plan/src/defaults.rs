@@ -262,7 +262,11 @@ const KINDS: &[(&str, &str, Table)] = &[
             (&["spec", "suspend"], Is::Bool(false)),
         ],
     ),
-    ("discovery.k8s.io", "EndpointSlice", &[(&["ports", "protocol"], Is::Text("TCP")), (&["ports", "name"], Is::Text(""))]),
+    (
+        "discovery.k8s.io",
+        "EndpointSlice",
+        &[(&["ports", "protocol"], Is::Text("TCP")), (&["ports", "name"], Is::Text(""))],
+    ),
     ("networking.k8s.io", "IngressClass", &[(&["spec", "parameters", "scope"], Is::Text("Cluster"))]),
     (
         "networking.k8s.io",
@@ -404,7 +408,13 @@ mod tests {
     fn a_selector_without_terms_is_a_default_of_webhooks_and_an_opening_in_a_network_policy() {
         let webhooks = ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration");
         check(webhooks, "webhooks.namespaceSelector", json!({}), json!({}), true);
-        check(("networking.k8s.io", "NetworkPolicy"), "spec.ingress.from.namespaceSelector", json!({}), json!({}), false);
+        check(
+            ("networking.k8s.io", "NetworkPolicy"),
+            "spec.ingress.from.namespaceSelector",
+            json!({}),
+            json!({}),
+            false,
+        );
     }
 
     #[test]

@@ -46,7 +46,9 @@ impl<'a> Walk<'a> {
     fn value(&mut self, declared: Option<&'a Value>, live: &'a Value) {
         match (declared, live) {
             (None | Some(Value::Object(_)), Value::Object(fields)) if !fields.is_empty() => {
-                for (name, value) in fields.iter().filter(|(name, _)| !is_bookkeeping(&self.names, name)).collect::<Vec<_>>() {
+                for (name, value) in
+                    fields.iter().filter(|(name, _)| !is_bookkeeping(&self.names, name)).collect::<Vec<_>>()
+                {
                     self.steps.push(Step::Field(name));
                     self.names.push(name);
                     self.value(declared.and_then(|declared| declared.get(name)), value);
@@ -82,7 +84,6 @@ impl<'a> Walk<'a> {
         let set: Keys = &[];
         merge_keys(self.kind, &self.names).or_else(|| self.form.is_set(&self.names).then_some(set))
     }
-
 }
 
 /// Whether the field `name` below these names is the server's own.

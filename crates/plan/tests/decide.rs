@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use manifest::{Digest, Finding, Subject};
 use plan::{
-    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, FieldClass, FieldDiff, Lifecycle, Live, PlanOrigin,
-    PruneTrailer, Question, SyncRef,
+    Absence, Decision, DesiredState, DesiredStateError, DriftReport, DriftSeen, FieldClass, FieldDiff, Lifecycle, Live,
+    PlanOrigin, PruneTrailer, Question, SyncRef,
 };
 use support::{
     Case, commits, config, configs, drift, field, lines, plan_of, presence, rendered, shared, state, sync, try_state,
@@ -507,7 +507,8 @@ fn of_several_fields_the_one_that_matters_most_is_named() {
     ]);
     let decision =
         Case::new("Flag").with(&accepted).edit("ConfigMap shop/c000", |live| live.drift = fields).drift(&accepted);
-    let found = r#"D101 ConfigMap shop/c000 spec.containers[name=web].image: it is "9" (and 2 more fields); needed: "1""#;
+    let found =
+        r#"D101 ConfigMap shop/c000 spec.containers[name=web].image: it is "9" (and 2 more fields); needed: "1""#;
     check(&decision, &["flag", found]);
 }
 

@@ -17,9 +17,9 @@ use manifest::{
     Scope, ScopeLookup, render_plain,
 };
 use plan::{
-    Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity, FieldClass, FieldDiff,
-    Inputs, InstanceId, Lifecycle, Live, LiveStates, Manager, Presence, PruneTrailer, Question, SyncRef, SyncSpec,
-    VerdictInputs, decide,
+    Action, ApprovedPlan, Claims, Conflicts, Decision, DesiredState, DesiredStateError, DriftSeen, Fidelity,
+    FieldClass, FieldDiff, Inputs, InstanceId, Lifecycle, Live, LiveStates, Manager, Presence, PruneTrailer, Question,
+    SyncRef, SyncSpec, VerdictInputs, decide,
 };
 use trust::{AuthorizedCommit, Start, TrustMode};
 
