@@ -13,6 +13,7 @@ use plan::DriftMode;
 
 use crate::{
     keyless_refresh::Refresh,
+    refuse::signer,
     source_state::SourceState,
     state::{Held, Phase, SyncState},
 };
@@ -124,7 +125,12 @@ pub(crate) fn of_source(source: &SourceState) -> [Verdict; 4] {
     });
     let is_verified = match (&source.held, &verified) {
         (Some(held), _) => Verdict::held("SourceVerified", held),
-        (None, Some(verified)) => Verdict::yes("SourceVerified", "Verified", verified),
+        (None, Some(verified)) => {
+            let by = source.verified.as_ref().and_then(|verified| verified.commit.signer()).map(signer);
+            let by = by.map_or_else(String::new, |by| format!(", signed by {by}"));
+            let since = source.since.map_or_else(String::new, |since| format!(", since {since}"));
+            Verdict::yes("SourceVerified", "Verified", format!("{verified}{by}{since}"))
+        }
         (None, None) => Verdict::unknown("SourceVerified", "Pending", ""),
     };
     let ready = match (source.order.as_ref().or(source.unreachable.as_ref()), &source.held, &verified) {

@@ -113,6 +113,7 @@ impl State {
     }
 }
 
-fn signer(signer: &Signer) -> String {
+/// Principal and key.
+pub(crate) fn signer(signer: &Signer) -> String {
     format!("{} ({})", signer.principal, signer.key)
 }

@@ -140,6 +140,7 @@ impl State {
             Ok(resumed) => {
                 source.resume = Resume::Done;
                 source.floor = resumed.floor;
+                source.since = resumed.since;
                 source.overrides = resumed.overrides;
                 // What was verified before stays in force if the mirror has lost it since.
                 source.verified = resumed.verified.map(Arc::new).or(source.verified.take());

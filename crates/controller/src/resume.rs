@@ -41,6 +41,8 @@ pub(crate) struct ResumedSource {
     pub floor: Option<AuthorizedCommit>,
     /// The TrustRoot that it was accepted under.
     pub root: Option<TrustRootSpec>,
+    /// When it was accepted.
+    pub since: Option<Timestamp>,
     /// What it puts in force; `None` if the mirror has lost it.
     pub verified: Option<Verified>,
     /// Why it could not be read from the mirror.
@@ -140,7 +142,8 @@ pub(crate) fn source(
     };
     let after = newest_of_source(journal, source)?.map(|found| found.index);
     let refused = refusal(journal.log(), &format!("GitSource {source}"), after);
-    Ok(ResumedSource { floor: Some(floor), root: obeyed_under, verified, problem, refused, overrides })
+    let since = found.entry.time.parse().ok();
+    Ok(ResumedSource { floor: Some(floor), root: obeyed_under, since, verified, problem, refused, overrides })
 }
 
 /// The Syncs that accepted commits removed and whose objects are not gone yet.

@@ -46,8 +46,9 @@ pub(crate) struct SourceState {
     pub(crate) judged: Option<LastJudged>,
     /// The proven start of the next judgement.
     pub floor: Option<AuthorizedCommit>,
-    /// The verified revision.
+    /// The verified revision, and since when it is in force.
     pub verified: Option<Arc<Verified>>,
+    pub(crate) since: Option<Timestamp>,
     /// What orders let through.
     pub(crate) overrides: Overrides,
     /// The head, if it is refused.
@@ -86,6 +87,7 @@ impl SourceState {
             judged: None,
             floor: None,
             verified: None,
+            since: None,
             overrides: Overrides::default(),
             held: None,
             unreachable: None,

@@ -257,6 +257,7 @@ impl State {
         self.raise_floor(key, &verified.commit, root);
         if let Some(source) = self.sources.get_mut(key) {
             source.verified = Some(Arc::new(verified));
+            source.since = Some(Timestamp::now());
         }
         self.verified(key);
     }
