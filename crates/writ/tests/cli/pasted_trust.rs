@@ -61,6 +61,15 @@ fn a_commit_is_signed_again() {
         world.repo.commit_unsigned("unsigned").unwrap();
     });
     mended("W201", begin, |world| edited(world, |raw| format!("{raw}\nand more\n")));
+    // As of a tool that signs files, and does not know what a commit is.
+    mended("W207", begin, |world| {
+        edited(world, |raw| {
+            let (before, rest) = raw.split_once("gpgsig ").unwrap();
+            let (_signature, after) = rest.split_once("-----END SSH SIGNATURE-----\n").unwrap();
+            let armour = world.frank.sign("file", format!("{before}{after}").as_bytes()).unwrap();
+            format!("{before}gpgsig {}\n{after}", armour.trim_end().replace('\n', "\n "))
+        });
+    });
     mended("W208", begin, |world| {
         edited(world, |raw| {
             let (before, rest) = raw.split_once("gpgsig ").unwrap();
@@ -80,6 +89,7 @@ fn a_commit_is_signed_with_another_key() {
         world.repo.commit_signed(key, "x").unwrap();
     };
     mended("W202", begin, |world| signed_by(world, &world.stranger()));
+    mended("W204", World::where_frank_has_an_old_key, |world| signed_by(world, &world.bob));
     mended("W203", begin, |world| signed_by(world, &world.key_of_type("frank", KeyType::Rsa(2048))));
 }
 

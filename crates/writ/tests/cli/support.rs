@@ -107,6 +107,18 @@ impl World {
         Self::of(keys, [frank.clone(), frank.clone(), frank], &trust)
     }
 
+    /// As [`World::for_anything_by_frank`], where bob's key is frank's as well, and has ended.
+    pub(crate) fn where_frank_has_an_old_key() -> Self {
+        let keys = Keys::new().unwrap();
+        let [frank, old] = ["frank", "old"].map(|name| keys.generate(name, KeyType::Ed25519).unwrap());
+        let both = [(&frank, None), (&old, Some("2020-01-01T00:00:00Z"))];
+        let trust = TrustFile::new("urn:test")
+            .principal_until("frank", PrincipalKind::Human, &both)
+            .role("root", &["frank"])
+            .rule("all", &["**"], &[("root", 1)], &[]);
+        Self::of(keys, [frank.clone(), frank, old], &trust)
+    }
+
     /// As [`World::new`], where bob's key ends then.
     pub(crate) fn with_bob_until(end: &str) -> Self {
         let keys = Keys::new().unwrap();
