@@ -1,44 +1,11 @@
-//! Mirrors that are lost, cannot be read, or are too large.
+//! Mirrors that cannot be read, or are too large.
 
 use std::path::Path;
 
 use git::Mirror;
-use jiff::Timestamp;
 use trust::History as _;
 
-use crate::{
-    archives::Stores,
-    break_glass::Overrides,
-    floor::Floors,
-    resume::{self, Under},
-    source_tests::{World, code},
-};
-
-#[test]
-fn a_lost_mirror_is_read_again_although_the_head_is_refused() {
-    let world = World::new();
-    let first = world.accept(None);
-    std::fs::remove_dir_all(world.mirror("a")).unwrap();
-    let resumed = world.resume("a", Some(&first.id().to_string())).unwrap();
-    assert!(resumed.verified.is_none());
-    let floor = resumed.floor.unwrap();
-    assert_eq!(resumed.problem.unwrap().code.code, "W403");
-    world.repo.write("apps/b.yaml", "a: 1").unwrap();
-    world.repo.commit_unsigned("unsigned").unwrap();
-    let outcome = world.judge(Floors { log: Some(floor.clone()), ..Floors::default() });
-    assert_eq!(code(&outcome), "W301");
-    let restored = resume::read_floor(
-        Stores { mirror: &world.mirror("a"), archive: None },
-        Under { root: &world.root, signatures: &world.signatures },
-        &floor,
-        &Overrides::default(),
-        Timestamp::now(),
-    )
-    .unwrap();
-    assert_eq!(restored.commit.id(), first.id());
-    let pins = Mirror::open(&world.mirror("a")).unwrap().pins().unwrap();
-    assert!(pins.iter().any(|(_, pinned)| *pinned == first.id()), "{pins:?}");
-}
+use crate::source_tests::World;
 
 #[test]
 fn a_mirror_that_cannot_be_read_is_told() {

@@ -19,6 +19,7 @@ fn lines(found: &Comparison) -> Vec<String> {
 
 const DEPLOYMENT: (&str, &str) = ("apps", "Deployment");
 
+#[expect(clippy::needless_pass_by_value, reason = "a fixture is given as it is written")]
 fn deployment(pod: Value) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": {"spec": pod}}})
 }

@@ -379,6 +379,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a row is given as it is written")]
     fn check(kind: (&str, &str), path: &str, value: Value, beside: Value, expected: bool) {
         let names: Vec<_> = path.split('.').collect();
         let beside = beside.as_object();
