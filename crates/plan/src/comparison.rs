@@ -4,9 +4,12 @@
 //! has are its defaults, or additions. Of an addition the smallest thing is named that is there as a whole: an item of a list,
 //! an entry of a map, the innermost fields of a structure.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use manifest::{FieldPath, GroupKind, MASK, merge_keys};
+use manifest::{FieldPath, GroupKind, MASK, in_pod_spec, merge_keys};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -142,20 +145,22 @@ impl<'a> Walk<'a> {
     /// Compares what is declared; `beside`: the fields of the structure that it stands in.
     fn value(&mut self, declared: &'a Value, live: &'a Value, beside: Beside<'a>) {
         match (declared, live) {
-            // The answer is known.
-            _ if self.asking && self.found.more > 0 => {}
+            _ if self.is_answered() => {}
             (Value::Object(fields), Value::Object(live)) => self.structure(fields, live),
             (Value::Array(items), Value::Array(live)) => self.list(items, live),
-            (declared, live) if declared == live || self.form.same(&self.names, declared, live) => {}
-            // What is declared as nothing may have anything: then nobody declares it.
+            // What is declared as nothing is declared by nobody.
             (Value::Null, live) => self.undeclared(live, beside),
+            (declared, live) if declared == live || self.form.same(&self.names, declared, live) => {}
             (declared, live) => self.push(ChangeKind::Edited, Some(declared), Some(live)),
         }
     }
 
     fn structure(&mut self, declared: &'a Map<String, Value>, live: &'a Map<String, Value>) {
-        let beside = Beside { declared: Some(declared), live: Some(live) };
+        let beside = Beside { declared: Some(declared), live: Some(live), on_node: false };
         for (name, value) in declared {
+            if self.is_answered() {
+                return;
+            }
             self.enter(name);
             match live.get(name) {
                 Some(other) => self.value(value, other, beside),
@@ -169,8 +174,13 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether it was only asked if there is a change, and there is one.
+    const fn is_answered(&self) -> bool {
+        self.asking && self.found.more > 0
+    }
+
     fn added_field(&mut self, name: &'a str, value: &'a Value, beside: Beside<'a>) {
-        if is_bookkeeping(&self.names, name) {
+        if is_bookkeeping(&self.names, name) || self.is_answered() {
             return;
         }
         self.enter(name);
@@ -180,13 +190,14 @@ impl<'a> Walk<'a> {
 
     /// What nobody declares: of a structure its fields, of a merged list its items.
     fn undeclared(&mut self, live: &'a Value, beside: Beside<'a>) {
+        let beside = Beside { on_node: self.is_on_node(), ..beside };
         if is_default(self.under.kind, &self.names, live, beside) {
             return;
         }
         match live {
             Value::Object(fields) if !fields.is_empty() => {
                 for (name, value) in fields {
-                    self.added_field(name, value, Beside { declared: None, live: Some(fields) });
+                    self.added_field(name, value, Beside { live: Some(fields), ..Beside::default() });
                 }
             }
             Value::Array(items) if !items.is_empty() => match self.keys() {
@@ -201,23 +212,33 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether the field is in a PodSpec that is declared to be in the network of its node.
+    fn is_on_node(&self) -> bool {
+        let Some(below) = in_pod_spec(self.under.kind, &self.names) else { return false };
+        let above = self.names.iter().take(self.names.len() - below.len());
+        let spec = above.copied().try_fold(self.declared, |value, name| value.get(name));
+        spec.and_then(|spec| spec.get("hostNetwork")).and_then(Value::as_bool) == Some(true)
+    }
+
     fn list(&mut self, declared: &'a [Value], live: &'a [Value]) {
         let Some(keys) = self.keys() else { return self.atomic(declared, live) };
         let there = Items::of(live, keys);
         // Where each stands: items are told apart by their addresses, since two may be alike.
         let places: HashMap<*const Value, usize> =
             live.iter().enumerate().map(|(index, item)| (std::ptr::from_ref(item), index)).collect();
+        // One item of each kind is declared: a second one with the same keys is somebody else's.
+        let mut known = HashSet::new();
         for (index, item) in declared.iter().enumerate() {
             match there.find(item) {
                 Some(other) => {
+                    known.insert(std::ptr::from_ref(other));
                     let at = places.get(&std::ptr::from_ref(other)).copied().unwrap_or(index);
                     self.item(item, keys, at, |walk| walk.value(item, other, Beside::default()));
                 }
                 None => self.item(item, keys, index, |walk| walk.push(ChangeKind::Removed, Some(item), None)),
             }
         }
-        let known = Items::of(declared, keys);
-        for (index, item) in live.iter().enumerate().filter(|(_, item)| known.find(item).is_none()) {
+        for (index, item) in live.iter().enumerate().filter(|(_, item)| !known.contains(&std::ptr::from_ref(*item))) {
             self.item(item, keys, index, |walk| walk.push(ChangeKind::Added, None, Some(item)));
         }
     }

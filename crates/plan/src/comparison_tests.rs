@@ -106,8 +106,50 @@ fn quantities_and_durations_are_compared_by_value() {
     assert_eq!(lines(&of(DEPLOYMENT, &limits("0.1"), &limits("101m"))).len(), 1);
     let every = |interval: &str| json!({"spec": {"interval": interval, "size": interval}});
     let source = ("source.toolkit.fluxcd.io", "GitRepository");
-    assert_eq!(lines(&of(source, &every("10m"), &every("10m"))), [] as [&str; 0]);
+    let interval = |text: &str| json!({"spec": {"interval": text, "nested": {"retryInterval": text}}});
+    assert_eq!(lines(&of(source, &interval("1h30m"), &interval("90m"))), [] as [&str; 0]);
     assert_eq!(lines(&of(source, &every("10m"), &every("600s"))), [r#"Edited /spec/size: "10m" → "600s""#]);
+}
+
+#[test]
+fn what_is_declared_as_nothing_excuses_nothing() {
+    let declared = deployment(json!({"hostPID": null, "containers": [
+        {"name": "web", "image": "web:1", "securityContext": null, "env": null, "command": null}
+    ]}));
+    let live = deployment(json!({"hostPID": true, "containers": [{"name": "web", "image": "web:1",
+        "securityContext": {"privileged": true}, "env": [{"name": "LD_PRELOAD", "value": "x"}], "command": ["sh"]}]}));
+    assert_eq!(lines(&of(DEPLOYMENT, &declared, &live)).len(), 4);
+    let surplus = crate::surplus(&declared, &live, &GroupKind::new("apps", "Deployment"));
+    assert_eq!(surplus.len(), 5, "{surplus:?}");
+    // What the server makes of nothing is nothing.
+    let served = deployment(
+        json!({"dnsPolicy": "ClusterFirst", "containers": [{"name": "web", "image": "web:1", "resources": {}}]}),
+    );
+    assert_eq!(lines(&of(DEPLOYMENT, &declared, &served)), [] as [&str; 0]);
+}
+
+#[test]
+fn a_second_item_with_the_keys_of_a_declared_one_is_an_addition() {
+    let env = |items: Value| deployment(json!({"containers": [{"name": "web", "env": items}]}));
+    let (good, evil) = (json!({"name": "DB", "value": "good"}), json!({"name": "DB", "value": "evil"}));
+    let (declared, at) = (env(json!([good])), "/spec/template/spec/containers/0/env");
+    let live = env(json!([good, evil]));
+    assert_eq!(lines(&of(DEPLOYMENT, &declared, &live)), [format!("Added {at}/1: - → {evil}")]);
+    assert_eq!(crate::surplus(&declared, &live, &GroupKind::new("apps", "Deployment")).len(), 2);
+    let live = env(json!([evil, good]));
+    let found = lines(&of(DEPLOYMENT, &declared, &live));
+    assert_eq!(found, [format!(r#"Edited {at}/0/value: "good" → "evil""#), format!("Added {at}/1: - → {good}")]);
+}
+
+#[test]
+fn a_port_of_the_node_is_a_default_only_in_the_network_of_the_node() {
+    let pod = |host_network: bool, port: Value| {
+        deployment(json!({"hostNetwork": host_network, "containers": [{"name": "web", "ports": [port]}]}))
+    };
+    let (declared, live) = (json!({"containerPort": 80}), json!({"containerPort": 80, "hostPort": 80}));
+    let found = of(DEPLOYMENT, &pod(false, declared.clone()), &pod(false, live.clone()));
+    assert_eq!(lines(&found), ["Added /spec/template/spec/containers/0/ports/0/hostPort: - → 80"]);
+    assert_eq!(lines(&of(DEPLOYMENT, &pod(true, declared), &pod(true, live))), [] as [&str; 0]);
 }
 
 #[test]

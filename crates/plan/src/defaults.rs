@@ -23,6 +23,8 @@ enum Is {
     List(&'static str),
     /// The same as another field of the structure, which is declared.
     Same(&'static str),
+    /// The same, if the Pod is declared to be in the network of its node.
+    OnNode(&'static str),
     /// Entries that are the same in another field of the structure.
     Within(&'static str),
     /// `Egress` as well if there are such rules beside it: without the word they would not count.
@@ -40,7 +42,7 @@ const CONTAINER: Table = &[
     (&["terminationMessagePolicy"], Is::Text("File")),
     (&["resources"], Is::Empty),
     (&["ports", "protocol"], Is::Text("TCP")),
-    (&["ports", "hostPort"], Is::Same("containerPort")),
+    (&["ports", "hostPort"], Is::OnNode("containerPort")),
     (&["env", "valueFrom", "fieldRef", "apiVersion"], Is::Text("v1")),
     (&["env", "valueFrom", "resourceFieldRef", "divisor"], Is::Text("0")),
     (&["lifecycle", "postStart", "httpGet", "path"], Is::Text("/")),
@@ -236,6 +238,12 @@ const KINDS: &[(&str, &str, Table)] = &[
             ),
             (&["spec", "behavior", "scaleUp", "selectPolicy"], Is::Text("Max")),
             (&["spec", "behavior", "scaleUp", "stabilizationWindowSeconds"], Is::Number(0)),
+            (
+                &["spec", "metrics"],
+                Is::List(
+                    r#"[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}]"#,
+                ),
+            ),
             (&["spec", "minReplicas"], Is::Number(1)),
         ],
     ),
@@ -314,6 +322,8 @@ pub(crate) struct Beside<'a> {
     pub(crate) declared: Option<&'a Map<String, Value>>,
     /// Those that are live.
     pub(crate) live: Option<&'a Map<String, Value>>,
+    /// Whether it is in a Pod that is declared to be in the network of its node.
+    pub(crate) on_node: bool,
 }
 
 /// Whether the server puts `value` into the field with these names if nobody declares it.
@@ -340,6 +350,7 @@ pub(crate) fn is_default(kind: &GroupKind, names: &[&str], value: &Value, beside
 impl Is {
     fn met(self, value: &Value, beside: Beside<'_>) -> bool {
         let live = |name: &str| beside.live.and_then(|fields| fields.get(name));
+        let declared = |name: &str| beside.declared.and_then(|fields| fields.get(name));
         match self {
             Self::Text(text) => value == text,
             Self::Number(number) => value.as_u64() == Some(number),
@@ -349,7 +360,8 @@ impl Is {
             Self::OneOf(words) => words.iter().any(|word| value == word),
             Self::List(json) => serde_json::from_str(json).is_ok_and(|list: Value| *value == list),
             // Of two fields that nobody declares, each would excuse the other.
-            Self::Same(other) => beside.declared.and_then(|fields| fields.get(other)) == Some(value),
+            Self::Same(other) => declared(other) == Some(value),
+            Self::OnNode(other) => beside.on_node && declared(other) == Some(value),
             Self::Within(other) => value.as_object().is_some_and(|entries| {
                 entries.iter().all(|(name, entry)| live(other).and_then(|fields| fields.get(name)) == Some(entry))
             }),
@@ -383,7 +395,7 @@ mod tests {
     fn check(kind: (&str, &str), path: &str, value: Value, beside: Value, expected: bool) {
         let names: Vec<_> = path.split('.').collect();
         let beside = beside.as_object();
-        let beside = Beside { declared: beside, live: beside };
+        let beside = Beside { declared: beside, live: beside, on_node: false };
         let found = is_default(&GroupKind::new(kind.0, kind.1), &names, &value, beside);
         assert_eq!(found, expected, "{path}: {value} of {}", kind.1);
     }
@@ -436,7 +448,7 @@ mod tests {
     #[test]
     fn two_fields_that_nobody_declares_do_not_excuse_each_other() {
         let live = json!({"serviceAccount": "evil", "serviceAccountName": "evil"});
-        let beside = Beside { declared: None, live: live.as_object() };
+        let beside = Beside { live: live.as_object(), ..Beside::default() };
         for field in ["serviceAccount", "serviceAccountName"] {
             let names = ["spec", "template", "spec", field];
             assert!(!is_default(&GroupKind::new("apps", "Deployment"), &names, &json!("evil"), beside), "{field}");

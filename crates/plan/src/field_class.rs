@@ -217,6 +217,7 @@ const CONTAINER: &[(&[&str], FieldClass)] = &[
     (&["volumeDevices"], FieldClass::Volume),
     (&["resources"], FieldClass::Resources),
     (&["resizePolicy"], FieldClass::Resources),
+    (&["ports", "hostPort"], FieldClass::SecurityContext),
     (&["ports"], FieldClass::Traffic),
     (&[], FieldClass::Container),
 ];
@@ -282,7 +283,14 @@ const KINDS: &[(&str, &[&str], FieldClass)] = &[
     ("networking.k8s.io", &["NetworkPolicy"], FieldClass::NetworkPolicy),
     ("cilium.io", &["CiliumClusterwideNetworkPolicy", "CiliumNetworkPolicy"], FieldClass::NetworkPolicy),
     ("policy.networking.k8s.io", &["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"], FieldClass::NetworkPolicy),
+    ("crd.projectcalico.org", &["GlobalNetworkPolicy", "NetworkPolicy"], FieldClass::NetworkPolicy),
     ("projectcalico.org", &["GlobalNetworkPolicy", "NetworkPolicy"], FieldClass::NetworkPolicy),
+    (
+        "security.istio.io",
+        &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"],
+        FieldClass::NetworkPolicy,
+    ),
+    ("kyverno.io", &["ClusterPolicy", "Policy"], FieldClass::Webhook),
     ("scheduling.k8s.io", &["PriorityClass"], FieldClass::Scheduling),
     ("storage.k8s.io", &["StorageClass"], FieldClass::Volume),
 ];
@@ -292,7 +300,7 @@ const KINDS: &[(&str, &[&str], FieldClass)] = &[
 pub fn classify(kind: &GroupKind, names: &[&str]) -> FieldClass {
     match names {
         [] => whole(kind),
-        ["metadata", rest @ ..] => metadata(rest),
+        ["metadata", rest @ ..] => metadata(kind, rest),
         ["apiVersion" | "kind"] => FieldClass::Other,
         _ => spec(kind, names),
     }
@@ -311,9 +319,15 @@ fn of_kind(kind: &GroupKind) -> Option<FieldClass> {
     known.map(|(.., class)| *class)
 }
 
-fn metadata(names: &[&str]) -> FieldClass {
+fn metadata(kind: &GroupKind, names: &[&str]) -> FieldClass {
+    let of_kind = of_kind(kind);
     match names {
         ["labels", name, ..] | ["annotations", name, ..] if is_ours(name) => FieldClass::Ownership,
+        // Labels take a role into others, and annotations give an account rights outside the cluster.
+        ["labels" | "annotations", ..] if of_kind == Some(FieldClass::Rbac) => FieldClass::Rbac,
+        ["labels", name, ..] if name.starts_with("pod-security.kubernetes.io/") => FieldClass::SecurityContext,
+        // Controllers of traffic are configured by them.
+        ["annotations", ..] if of_kind == Some(FieldClass::Traffic) => FieldClass::Traffic,
         ["labels", ..] => FieldClass::Labels,
         ["annotations", name, ..] if is_operational(name) => FieldClass::Operational,
         ["annotations", ..] => FieldClass::Annotations,
@@ -331,9 +345,13 @@ fn is_operational(name: &str) -> bool {
 }
 
 fn spec(kind: &GroupKind, names: &[&str]) -> FieldClass {
+    // Their keys are the user's.
+    if kind.group.is_empty() && matches!(kind.kind.as_str(), "ConfigMap" | "Secret") {
+        return of_kind(kind).unwrap_or(FieldClass::Other);
+    }
     // The metadata of a template is metadata.
     if let Some(at) = names.windows(2).position(|pair| matches!(pair, ["template" | "jobTemplate", "metadata"])) {
-        return metadata(names.get(at + 2..).unwrap_or_default());
+        return metadata(kind, names.get(at + 2..).unwrap_or_default());
     }
     if let Some(at) = names.iter().position(|name| CONTAINERS.contains(name)) {
         return first(CONTAINER, names.get(at + 1..).unwrap_or_default()).unwrap_or(FieldClass::Other);

@@ -82,6 +82,20 @@ fn the_rest_by_what_it_is_for() {
 }
 
 #[test]
+fn metadata_that_gives_rights_is_as_grave_as_they_are() {
+    let class = |group: &str, kind: &str, names: [&str; 3]| classify(&GroupKind::new(group, kind), &names);
+    let role = ["metadata", "labels", "rbac.authorization.k8s.io/aggregate-to-view"];
+    assert_eq!(class("rbac.authorization.k8s.io", "ClusterRole", role), FieldClass::Rbac);
+    let account = ["metadata", "annotations", "eks.amazonaws.com/role-arn"];
+    assert_eq!(class("", "ServiceAccount", account), FieldClass::Rbac);
+    let namespace = ["metadata", "labels", "pod-security.kubernetes.io/enforce"];
+    assert_eq!(class("", "Namespace", namespace), FieldClass::SecurityContext);
+    check(("networking.k8s.io", "Ingress"), "metadata.annotations.x", FieldClass::Traffic);
+    check(DEPLOYMENT, "spec.template.spec.containers.ports.hostPort", FieldClass::SecurityContext);
+    check(("", "ConfigMap"), "data.containers", FieldClass::Data);
+}
+
+#[test]
 fn a_whole_object_is_as_grave_as_what_it_declares() {
     check(DEPLOYMENT, "", FieldClass::Object);
     check(("", "ConfigMap"), "", FieldClass::Object);

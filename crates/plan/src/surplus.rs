@@ -1,5 +1,7 @@
 //! What a live object has beyond its declaration: the server's defaults, and what others added.
 
+use std::collections::HashSet;
+
 use manifest::{FieldPath, GroupKind, merge_keys};
 use serde_json::Value;
 
@@ -44,6 +46,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// What is declared as something else altogether is a difference, and no surplus.
     fn value(&mut self, declared: Option<&'a Value>, live: &'a Value) {
+        // What is declared as nothing is declared by nobody.
+        let declared = declared.filter(|declared| !declared.is_null());
         match (declared, live) {
             (None | Some(Value::Object(_)), Value::Object(fields)) if !fields.is_empty() => {
                 for (name, value) in
@@ -67,9 +71,12 @@ impl<'a> Walk<'a> {
     fn items(&mut self, declared: Option<&'a Value>, items: &'a [Value], keys: Keys) {
         let known = declared.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let known = Items::of(known, keys);
+        // One item of each kind is declared: a second one with the same keys is somebody else's.
+        let mut met = HashSet::new();
         for item in items {
             self.steps.push(Step::Item(item, keys));
-            self.value(known.find(item), item);
+            let declared = known.find(item).filter(|declared| met.insert(std::ptr::from_ref::<Value>(declared)));
+            self.value(declared, item);
             self.steps.pop();
         }
     }

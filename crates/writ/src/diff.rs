@@ -12,9 +12,12 @@ use manifest::{
     BuiltinScopes, ClusterId, Declared, Finding, GroupKind, MAX_FILE_BYTES, MAX_SET_OBJECTS, RenderOptions, Rendered,
     RenderedSet, RepoPath, Scope, ScopeLookup, declared, expand, parse_yaml, render_plain,
 };
-use plan::{ChangeKind, Compared, Comparison, DeclaredSet, FieldChange, Severity, Visibility, catalogue, compare};
+use plan::{
+    ChangeKind, Compared, Comparison, DeclaredSet, FieldChange, INSTANCE_LABEL, PART_OF_LABEL, Severity, Visibility,
+    catalogue, compare,
+};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     exit::Outcome,
@@ -86,7 +89,7 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<Outcome> {
     let set = desired(args, &live)?;
     let beside = Beside(&set);
     let compares = |object| {
-        let found = compare_one(object, live.of(object)?, &beside);
+        let found = compare_one(object, live.of(object)?, &beside)?;
         Ok(Compares { object, found })
     };
     let compared = set.iter().map(compares).collect::<anyhow::Result<Vec<_>>>()?;
@@ -102,10 +105,34 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<Outcome> {
     Ok(if drifted { Outcome::Finding } else { Outcome::Fine })
 }
 
-fn compare_one(object: &Rendered, live: Option<&Value>, set: &Beside<'_>) -> Comparison {
+fn compare_one(object: &Rendered, live: Option<&Value>, set: &Beside<'_>) -> anyhow::Result<Comparison> {
+    let (reference, mut declared) = (&object.object.reference, object.object.value.clone());
+    if let Some(live) = live {
+        let version = live.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let wanted = object.object.api_version.as_str();
+        if version != wanted {
+            bail!("{reference} is declared as {wanted} and live as {}: get it in that version", printable(version));
+        }
+        with_labels_of_ownership(&mut declared, live);
+    }
     let visibility = if object.sensitive { Visibility::Masked } else { Visibility::Shown };
-    let under = Compared { kind: &object.object.reference.group_kind, visibility, set };
-    compare(&object.object.value, live, &under)
+    let under = Compared { kind: &reference.group_kind, visibility, set };
+    Ok(compare(&declared, live, &under))
+}
+
+/// The labels that the controller puts on every object: files have none, and whose they are only the controller knows.
+fn with_labels_of_ownership(declared: &mut Value, live: &Value) {
+    for name in [INSTANCE_LABEL, PART_OF_LABEL] {
+        let label =
+            live.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(|labels| labels.get(name));
+        let metadata = declared.get_mut("metadata").and_then(Value::as_object_mut);
+        if let (Some(label), Some(metadata)) = (label, metadata) {
+            let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
+            if let Some(labels) = labels.as_object_mut() {
+                labels.entry(name).or_insert_with(|| label.clone());
+            }
+        }
+    }
 }
 
 /// The objects of a file, complete as the controller would apply them.

@@ -25,7 +25,9 @@ pub(super) const LINES: &[Mutator] = &[
 
 /// An autoscaler is as signed as a number of replicas; where both are declared, it is the autoscaler that acts.
 fn replicas(site: &Site<'_>) -> bool {
+    // None at all is an order to stop, and an autoscaler leaves it alone.
     site.names == ["spec", "replicas"]
+        && site.desired.and_then(Value::as_u64) != Some(0)
         && site.live.and_then(Value::as_u64).is_some_and(|live| by_pods(site, live) || by_events(site, live))
 }
 
@@ -49,14 +51,12 @@ fn by_events(site: &Site<'_>, live: u64) -> bool {
     })
 }
 
-/// It recommends for two resources, and acts unless it only recommends (`Off`) or only sets what is new (`Initial`).
+/// It changes Pods, never the template they are made from. It recommends for two resources, and acts unless it only recommends (`Off`) or only sets what is new (`Initial`).
 fn resources(site: &Site<'_>) -> bool {
-    let [way @ .., "spec", "containers", "resources", "requests" | "limits", "cpu" | "memory"] = site.names else {
+    let ["spec", "containers", "resources", "requests" | "limits", "cpu" | "memory"] = site.names else {
         return false;
     };
-    if !matches!(way, [] | ["spec", "template"] | ["spec", "jobTemplate", "spec", "template"])
-        || site.live.and_then(Quantity::of).is_none()
-    {
+    if !site.is_of("", "Pod") || site.live.and_then(Quantity::of).is_none_or(|amount| amount.nanos() <= 0) {
         return false;
     }
     let kind = GroupKind::new("autoscaling.k8s.io", "VerticalPodAutoscaler");

@@ -83,21 +83,24 @@ fn resources() -> Vec<Fixture> {
     let in_pod = &["spec", "containers", "resources", "requests", "cpu"];
     vec![
         line(json!({"updateMode": "Recreate"}), "web")
-            .explains(CPU, "250m")
-            .explains_edit(MEMORY, "1Gi", "512Mi")
-            .misses(CPU, "much")
+            .misses(CPU, "250m")
+            .misses_edit(MEMORY, "1Gi", "512Mi")
             .misses(&["spec", "template", "spec", "containers", "resources", "limits", "nvidia.com/gpu"], "8")
             .misses(&["spec", "template", "spec", "containers", "resources", "claims"], json!([{"name": "gpu"}]))
             .misses(&["spec", "template", "spec", "initContainers", "resources", "limits", "cpu"], "1")
             .misses(&["spec", "resources", "limits", "cpu"], "1")
             .misses_edit(REPLICAS, 2, 3),
-        line(Value::Null, "web").explains(CPU, 1),
+        line(Value::Null, "web").misses(CPU, 1),
         line(json!({"updateMode": "Off"}), "web").misses(CPU, "1"),
         line(json!({"updateMode": "Initial"}), "web").misses(CPU, "1"),
         line(Value::Null, "api").misses(CPU, "1"),
         of("vertical-pod-autoscaler", deployment()).beside(nameless).misses(CPU, "1"),
         of("vertical-pod-autoscaler", deployment()).misses(CPU, "1"),
-        of("vertical-pod-autoscaler", pod.clone()).beside(of_pod).explains(in_pod, "1"),
+        of("vertical-pod-autoscaler", pod.clone())
+            .beside(of_pod)
+            .explains(in_pod, "1")
+            .misses(in_pod, "-5")
+            .misses(in_pod, "much"),
         of("vertical-pod-autoscaler", pod).misses(in_pod, "1"),
     ]
 }

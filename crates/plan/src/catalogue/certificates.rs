@@ -33,23 +33,39 @@ pub(super) const LINES: &[Mutator] = &[
 
 /// Only the bundle, and only beside a declared receiver: where requests go is never anybody else's to choose.
 fn ca_bundle(site: &Site<'_>) -> bool {
-    let receiver = match (site.kind.group.as_str(), site.kind.kind.as_str(), site.names) {
+    let is_filled = match (site.kind.group.as_str(), site.kind.kind.as_str(), site.names) {
         (
             ADMISSION,
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
             ["webhooks", "clientConfig", "caBundle"],
-        ) => Some(&["webhooks"] as &[&str]),
+        ) => webhooks_are_filled(site.declared),
         (
             "apiextensions.k8s.io",
             "CustomResourceDefinition",
             ["spec", "conversion", "webhook", "clientConfig", "caBundle"],
-        ) => Some(&["spec", "conversion", "webhook", "clientConfig"] as &[&str]),
-        ("apiregistration.k8s.io", "APIService", ["spec", "caBundle"]) => Some(&["spec", "service"] as &[&str]),
-        _ => None,
+        ) => is_service(at(site.declared, &["spec", "conversion", "webhook", "clientConfig"])),
+        ("apiregistration.k8s.io", "APIService", ["spec", "caBundle"]) => is_service(at(site.declared, &["spec"])),
+        _ => false,
     };
-    receiver.is_some_and(|names| at(site.declared, names).is_some())
-        && is_blank(site.desired)
-        && site.live.and_then(decoded).is_some_and(|text| is_certificates(&text))
+    is_filled && is_blank(site.desired) && site.live.and_then(decoded).is_some_and(|text| is_certificates(&text))
+}
+
+/// All receivers are Services, and the object says that somebody fills it in, or is strict: where failures are ignored, another
+/// CA would switch a webhook off.
+fn webhooks_are_filled(declared: &Value) -> bool {
+    let hooks = at(declared, &["webhooks"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let annotations = at(declared, &["metadata", "annotations"]).and_then(Value::as_object);
+    let is_announced =
+        annotations.is_some_and(|all| all.keys().any(|name| name.starts_with("cert-manager.io/inject-")));
+    let is_strict = |hook: &Value| hook.get("failurePolicy").and_then(Value::as_str) != Some("Ignore");
+    !hooks.is_empty()
+        && hooks.iter().all(|hook| is_service(hook.get("clientConfig")) && (is_announced || is_strict(hook)))
+}
+
+/// Whether requests go to a Service, and not to a URL.
+fn is_service(receiver: Option<&Value>) -> bool {
+    receiver
+        .is_some_and(|receiver| receiver.get("service").is_some_and(Value::is_object) && receiver.get("url").is_none())
 }
 
 /// No bundle, an empty one, or the line feed (`Cg==`) that scaffolds put there so that it is not empty.

@@ -32,6 +32,12 @@ fn bundles() -> Vec<Fixture> {
     let service = json!({"strategy": "Webhook", "webhook": {"clientConfig": {"service": {"name": "a"}}}});
     let api = |spec| json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "spec": spec});
     let good = pem("CERTIFICATE");
+    let mut lenient = webhooks("ValidatingWebhookConfiguration", "a");
+    lenient["webhooks"][0]["failurePolicy"] = json!("Ignore");
+    let mut announced = lenient.clone();
+    announced["metadata"]["annotations"] = json!({"cert-manager.io/inject-ca-from": "a/a"});
+    let mut by_url = announced.clone();
+    by_url["webhooks"][0]["clientConfig"] = json!({"url": "https://a.example.org"});
     let chain = STANDARD.encode(block("CERTIFICATE").repeat(2));
     let mixed = STANDARD.encode(block("CERTIFICATE") + &block("PRIVATE KEY"));
     vec![
@@ -50,6 +56,9 @@ fn bundles() -> Vec<Fixture> {
             .misses_edit(&["webhooks", "clientConfig", "service", "name"], "a", "b")
             .misses(&["webhooks"], json!({"name": "b", "clientConfig": {"caBundle": good}})),
         line(webhooks("MutatingWebhookConfiguration", "a")).explains(names, good.clone()),
+        line(lenient.clone()).misses(names, good.clone()),
+        line(announced).explains(names, good.clone()),
+        line(by_url).misses(names, good.clone()),
         line(crd(&service))
             .explains(converts, good.clone())
             .misses(&["spec", "conversion", "webhook", "clientConfig", "url"], good.clone())

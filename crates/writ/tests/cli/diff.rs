@@ -39,6 +39,7 @@ fn live(edit: impl FnOnce(&mut Value)) -> String {
     let mut list = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "cart", "namespace": "shop", "uid": "u", "generation": 3,
+                "labels": {"writ.dev/instance": "writ", "applyset.kubernetes.io/part-of": "applyset-x"},
                 "annotations": {"deployment.kubernetes.io/revision": "3"}},
             "spec": {"replicas": 4, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
                 "selector": {"matchLabels": {"app": "cart"}},
@@ -51,7 +52,8 @@ fn live(edit: impl FnOnce(&mut Value)) -> String {
             "status": {"replicas": 4}},
         {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
             "metadata": {"name": "cart", "namespace": "shop"},
-            "spec": {"minReplicas": 2, "maxReplicas": 6,
+            "spec": {"minReplicas": 2, "maxReplicas": 6, "metrics": [{"type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}],
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"}}},
         {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "db", "namespace": "shop"},
             "data": {"password": "aHVudGVyMg=="}}
@@ -164,6 +166,8 @@ fn no_verdict_without_two_files_that_can_be_read() {
     assert!(empty.stderr.contains("declares no object"), "{}", empty.stderr);
     let files = Files::new(DESIRED, "{");
     assert!(files.diff(2, &[]).stderr.contains("live.json"));
+    let elsewhere = live(|items| items[1]["apiVersion"] = json!("autoscaling/v1"));
+    assert!(Files::new(DESIRED, &elsewhere).diff(2, &[]).stderr.contains("get it in that version"));
     let missing = files.path("none.yaml");
     expect(2, &["diff", "--desired", &missing, "--live", &files.path("live.json")]);
     expect(64, &["diff", "--desired", &missing]);
