@@ -20,11 +20,13 @@
 //! | how much may be deleted | `guard` |
 //! | whose order a Sync or GitSource spec is | `orders` |
 //! | what a Sync can say | `sync` |
+//! | when revisions may advance | `window`, `cron` |
 
 mod catalogue;
 mod code;
 mod compare;
 mod comparison;
+mod cron;
 mod decide;
 mod decision;
 mod defaults;
@@ -42,11 +44,13 @@ mod orders;
 mod server_form;
 mod surplus;
 mod sync;
+mod window;
 
 pub use catalogue::{Alone, CATALOGUE_VERSION, DeclaredSet, Mutator, Site, catalogue, explanation};
 pub use code::PlanCode;
 pub use compare::{FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, declared_differences, differences};
 pub use comparison::{ChangeKind, Compared, Comparison, FieldChange, MAX_CHANGES, MAX_VALUE_BYTES, compare};
+pub use cron::CronError;
 pub use decide::{Inputs, Question, decide};
 pub use decision::{
     Action, ApprovedPlan, Change, Conflicts, Counts, Decision, DriftReport, Fidelity, PlanOrigin, Proposal, Refusal,
@@ -67,5 +71,6 @@ pub use orders::{Obedience, Order, OrderMode, judge_order};
 pub use surplus::{MAX_SURPLUS, surplus};
 pub use sync::{
     Advance, AdvanceMode, ApplySetId, DeletionPolicy, Drift, DriftIgnore, DriftMode, HealthCheck, SourceRef, SyncRef,
-    SyncSpec, Window,
+    SyncSpec, Window, WindowKind,
 };
+pub use window::{Closed, MAX_WINDOWS, WindowError, Windows};

@@ -123,7 +123,7 @@ pub struct Advance {
     /// `Auto` (default) or `Manual` (not supported yet).
     #[serde(default)]
     pub mode: AdvanceMode,
-    /// Times at which revisions may advance. Not supported yet.
+    /// Times at which revisions may advance; without any, always. They hold roll-outs and never healing. At most 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Vec<Window>>,
 }
@@ -138,19 +138,28 @@ pub enum AdvanceMode {
     Manual,
 }
 
-/// A time window. Not supported yet.
+/// A time that comes again and again, in which revisions may advance or may not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Window {
-    /// `Allow` or `Deny`.
-    pub kind: String,
-    /// Start, as a cron expression.
+    /// `Allow`: if there is any of this kind, revisions advance only within one. `Deny`: within it none advances, whatever is allowed.
+    pub kind: WindowKind,
+    /// When it begins, as `crontab(5)` has it: minute, hour, day of month, month, day of week.
     pub schedule: String,
-    /// Length, such as `2h`.
+    /// How long it lasts, such as `2h` or `1h30m`: a minute to 31 days (`744h`).
     pub duration: String,
-    /// IANA time zone.
+    /// IANA time zone of the schedule, such as `Europe/Berlin`. Default UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+}
+
+/// What a window is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WindowKind {
+    /// Revisions may advance within it.
+    Allow,
+    /// No revision advances within it.
+    Deny,
 }
 
 /// What happens to live changes that no accepted commit ordered.

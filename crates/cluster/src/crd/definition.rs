@@ -172,6 +172,11 @@ const SYNC: Definition = Definition {
         ("/sourceRef/properties/name", "maxLength", "253"),
         ("/dependsOn", "maxItems", "64"),
         ("/healthChecks", "maxItems", "64"),
+        ("/advance/properties/windows", "maxItems", "32"),
+        ("/advance/properties/windows/items/properties/schedule", "maxLength", "128"),
+        ("/advance/properties/windows/items/properties/duration", "maxLength", "32"),
+        ("/advance/properties/windows/items/properties/duration", "pattern", r#""^([0-9]+(s|m|h))+$""#),
+        ("/advance/properties/windows/items/properties/timeZone", "maxLength", "64"),
     ],
 };
 
