@@ -166,7 +166,7 @@ pub(crate) fn noticed(stage: &mut Stage<'_>, owner: Owner, resource: &Value, com
 }
 
 /// What the Sync says about itself when a roll-out is not complete, or an order not obeyed: status, event, log line, log entry.
-fn in_ready(stage: &mut Stage<'_>, story: &mut Story, code: &str, reason: &str) -> Test {
+pub(crate) fn in_ready(stage: &mut Stage<'_>, story: &mut Story, code: &str, reason: &str) -> Test {
     stage.wait(&format!("{code} is told"), |view| {
         let sync = view.sync(crate::stage::SYNC)?;
         let (ready, reason, message) = View::condition(&sync, "Ready");

@@ -18,6 +18,7 @@
 //! | is it noticed that a Git server hides something | `freshness` |
 //! | what is told in mode Audit, and that nothing is done | `audit_mode` |
 //! | do accounts without keys approve, and what becomes of keyless signatures when their Sigstore changes its keys | `keyless` |
+//! | what waits for a window, and what does not | `windows` |
 //! | is a forge heard that says that something was pushed | `webhooks` |
 //! | does a secret value leave the apply path | `secrets` |
 //!
@@ -43,3 +44,4 @@ mod signed_orders;
 mod stage;
 mod tags;
 mod webhooks;
+mod windows;

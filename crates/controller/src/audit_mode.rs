@@ -19,6 +19,7 @@ use crate::{
     conditions::Verdict,
     resources::finding,
     state::{Dirty, Key, Phase, State, SyncState, VerdictKey},
+    windows::Frozen,
 };
 
 /// Whether what is decided is done.
@@ -35,6 +36,8 @@ pub(crate) struct Enforcement {
     pub(crate) finding: Option<Finding>,
     /// What would be done by the verdict that is in force.
     proposal: Option<Proposal>,
+    /// The windows that a good candidate waits for.
+    pub(crate) frozen: Option<Frozen>,
     /// Set as soon as nothing may be sent: roll-outs that are under way look at it before each request.
     pub(crate) halt: Arc<AtomicBool>,
 }

@@ -39,5 +39,17 @@ manifest::codes! {
             action: "Read what would be done and what is refused. When all is as it should be, set `mode: Enforce`: what is verified by then is rolled out, and drift is reverted.",
             example: "A145 AuditMode: Sync shop/web: TrustRoot prod is in mode Audit, nothing is written: commit 8f3c would apply 12 for the first time, change 0, delete 0 and leave 0 of the objects as they are; needed: mode Enforce, for what is judged to be done. Fix: kubectl patch trustroot prod --type=merge -p '{\"spec\":{\"mode\":\"Enforce\"}}' # by a platform admin, once all that is told is as it should be",
         },
+        /// A Sync has windows that cannot be read.
+        A146 = "InvalidWindow" {
+            meaning: "`spec.advance.windows` of a Sync cannot be read: the schedule is no cron expression of five fields or never comes, the duration is shorter than a minute or longer than 31 days, or the time zone is not known. The spec is obeyed otherwise; since nobody can tell what the windows were to hold, no revision advances. Drift is mended all the same.",
+            action: "Mend the field that the message names. What waits is rolled out as soon as the windows allow it.",
+            example: "A146 InvalidWindow: Sync shop/web: spec.advance.windows[0].schedule: schedule \"0 0 30 2 *\": it never comes: no day of any year has this day of month, month and day of week; needed: windows that can be read; until then no revision advances, and drift is mended all the same. Fix: mend spec.advance.windows[0].schedule",
+        },
+        /// The windows of a Sync hold a good revision.
+        A149 = "OutsideWindow" {
+            meaning: "A revision is good and not rolled out, because `spec.advance.windows` of the Sync does not let revisions advance now: it is within a window that denies it, or within none of those that allow it. What was accepted before stays in force and is healed; a roll-out that had begun goes on.",
+            action: "None: it is rolled out by itself within a minute of the time that the message names. To have it earlier, change the windows by a signed commit. A signed RollbackRequest is not held.",
+            example: "A149 OutsideWindow: Sync shop/web: window 1 denies it (0 18 * * fri for 62h, Europe/Berlin); held until 2026-11-30T07:00:00Z; needed: a time at which spec.advance.windows lets revisions advance. Fix: none is needed, it is rolled out then; earlier, change spec.advance.windows by a signed commit",
+        },
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     refuse::signer,
     source_state::SourceState,
     state::{Held, Phase, SyncState},
+    windows::is_frozen,
 };
 
 /// Reason of a condition that this version does not judge.
@@ -179,12 +180,12 @@ pub(crate) fn of_sync<'a>(
     let mode = state.obeyed.as_ref().filter(|_| state.accepted.is_some()).map(|spec| spec.drift.mode);
     [
         sync_ready(state, log.or(state.order.as_ref()).or(unwatched), unreverted.clone()),
-        reconciling(state.phase),
+        reconciling(state.phase, state.held.as_ref()),
         stalled(
             state
                 .order
                 .as_ref()
-                .or_else(|| state.held.as_ref()?.findings.first())
+                .or_else(|| state.held.as_ref().filter(|held| !is_frozen(held))?.findings.first())
                 .or(state.enforcement.finding.as_ref()),
         ),
         drifted(mode, unreverted, state.flagged.values(), unwatched, last.unwrap_or_default()),
@@ -233,8 +234,14 @@ fn sync_ready<'a>(
     }
 }
 
-fn reconciling(phase: Phase) -> Verdict {
+/// What windows hold needs time and nobody.
+fn reconciling(phase: Phase, held: Option<&Held>) -> Verdict {
     match phase {
+        Phase::Idle
+            if let Some(finding) = held.filter(|held| is_frozen(held)).and_then(|held| held.findings.first()) =>
+        {
+            Verdict::yes("Reconciling", finding.code.reason, finding.found.as_str())
+        }
         Phase::Idle => Verdict::no("Reconciling", "Settled", ""),
         Phase::Preparing => Verdict::yes("Reconciling", "Judging", ""),
         Phase::Applying => Verdict::yes("Reconciling", "Applying", ""),

@@ -3,7 +3,7 @@
 //! Of very many about one owner some are written and the rest is counted; the newest state of what is held, or was by the
 //! log, gets there in any case, in the order in which it began to wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use audit::{EntryKind, Hash, Log, LogError};
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use crate::{
     journal::hold_body,
     logged_modes::{self, LoggedModes},
     state::{Held, Resume, State},
+    windows::is_frozen,
 };
 
 /// Entries about one owner within a minute. Nobody needs a signature to edit a Sync: a script that does it twice a second would
@@ -124,10 +125,12 @@ impl Default for Holds {
 
 impl Holds {
     /// Has `write` write what began, and what ended, of each owner. What it cannot is still to be written the next time.
+    /// `unknown`: owners of which nobody can tell yet whether they are held; what the log says of them stands.
     fn follow<E>(
         &mut self,
         now: Timestamp,
         present: &Present,
+        unknown: &BTreeSet<String>,
         mut write: impl FnMut(&Due<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut result, minute) = (Ok(()), now.as_second() / 60);
@@ -138,6 +141,9 @@ impl Holds {
         }
         let (mut due, mut free) = (Vec::new(), 0);
         self.owners.retain(|owner, state| {
+            if unknown.contains(owner) && !present.contains_key(owner) {
+                return true;
+            }
             let turned = state.minute.is_some_and(|last| last != minute);
             // An owner that is not there any more is held no longer either.
             if state.note(present.get(owner), minute, turn) {
@@ -217,8 +223,9 @@ impl State {
         }
         self.holds.begun = true;
         let present = self.present_holds();
+        let unknown: BTreeSet<String> = self.still_frozen().map(|sync| format!("Sync {sync}")).collect();
         let journal = &self.journal;
-        let result = self.holds.follow(now, &present, |due| match due.finding {
+        let result = self.holds.follow(now, &present, &unknown, |due| match due.finding {
             Some(finding) => journal.hold(now, due.owner, finding, due.suppressed).map(drop),
             None => journal.release(now, due.owner, due.suppressed).map(drop),
         });
@@ -233,7 +240,8 @@ impl State {
         });
         let syncs = self.syncs.iter().filter(|(_, state)| !state.gone);
         let syncs = syncs.map(|(sync, state)| {
-            let held = state.order.as_ref().or_else(|| lost(state.held.as_ref()));
+            let frozen = || state.held.as_ref().filter(|held| is_frozen(held))?.findings.first();
+            let held = state.order.as_ref().or_else(|| lost(state.held.as_ref())).or_else(frozen);
             (format!("Sync {sync}"), held.or(state.enforcement.finding.as_ref()))
         });
         sources.chain(syncs).filter_map(|(owner, finding)| Some((owner, finding?.clone()))).collect()
@@ -303,7 +311,7 @@ mod tests {
             written.push(format!("{}: {what}{rest}", due.owner));
             Ok::<_, LogError>(())
         };
-        holds.follow(Timestamp::from_second(second).unwrap(), present, write).unwrap();
+        holds.follow(Timestamp::from_second(second).unwrap(), present, &BTreeSet::new(), write).unwrap();
         written
     }
 
@@ -324,12 +332,32 @@ mod tests {
     }
 
     #[test]
+    fn of_whom_nothing_is_known_yet_the_log_stands() {
+        let mut holds = Holds::default();
+        let held = present(&[(WEB, "wait")]);
+        assert_eq!(turn(&mut holds, 0, &held).len(), 1);
+        let unknown = BTreeSet::from([WEB.to_owned()]);
+        let mut written = 0;
+        let mut turn = |present: &Present, unknown: &BTreeSet<String>| {
+            let write = |_: &Due<'_>| {
+                written += 1;
+                Ok::<_, LogError>(())
+            };
+            holds.follow(Timestamp::UNIX_EPOCH, present, unknown, write).unwrap();
+            written
+        };
+        assert_eq!(turn(&Present::new(), &unknown), 0, "it may be held still");
+        assert_eq!(turn(&held, &BTreeSet::new()), 0, "it is");
+        assert_eq!(turn(&Present::new(), &BTreeSet::new()), 1, "it is no longer");
+    }
+
+    #[test]
     fn what_the_log_did_not_take_is_written_when_it_does() {
         let mut holds = Holds::default();
         assert_eq!(turn(&mut holds, 0, &present(&[(WEB, "wait")])).len(), 1);
         let config = present(&[(CONFIG, "ref")]);
         for _ in 0..2 {
-            assert_eq!(holds.follow(Timestamp::UNIX_EPOCH, &config, |_| Err(())), Err(()));
+            assert_eq!(holds.follow(Timestamp::UNIX_EPOCH, &config, &BTreeSet::new(), |_| Err(())), Err(()));
         }
         let late = turn(&mut holds, 0, &config);
         assert_eq!(late, ["GitSource shop/config: spec.ref is set", "Sync shop/web: released"]);
@@ -401,7 +429,7 @@ mod tests {
         let mut holds = Holds::default();
         let held = present(&[(WEB, "wait")]);
         for _ in 0..100 {
-            assert_eq!(holds.follow(Timestamp::UNIX_EPOCH, &held, |_| Err(())), Err(()));
+            assert_eq!(holds.follow(Timestamp::UNIX_EPOCH, &held, &BTreeSet::new(), |_| Err(())), Err(()));
         }
         assert_eq!(turn(&mut holds, 0, &held).len(), 1);
     }

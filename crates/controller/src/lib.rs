@@ -20,6 +20,7 @@
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | whether a server may be hiding something | `freshness` |
 //! | what is only told, in mode Audit | `audit_mode` |
+//! | when what is good may advance | `windows` |
 //! | what forges say in between | `webhook` |
 //! | what is looked at now and then | `upkeep` |
 //! | what goes on while the loop waits | `beside` |
@@ -127,6 +128,7 @@ mod trust_expiry;
 mod upkeep;
 mod watches;
 mod webhook;
+mod windows;
 
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};

@@ -187,7 +187,7 @@ impl Metrics {
         let scope = registry.sub_registry_with_prefix("writ");
         scope.register("decisions", "Decisions by kind and reason", metrics.decisions.clone());
         scope.register("changes", "Changes sent to the API server", metrics.changes.clone());
-        scope.register("held", "1 while a head or candidate is refused", metrics.held.clone());
+        scope.register("held", "1 while a head or candidate is refused or waits for a window", metrics.held.clone());
         scope.register(
             "held_since_timestamp_seconds",
             "Since when which revision is refused, why, and who signed it",

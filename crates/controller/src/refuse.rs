@@ -107,7 +107,8 @@ impl State {
         }
     }
 
-    fn signer_of(&self, sync: &SyncRef) -> Option<String> {
+    /// Who signed what its source has verified.
+    pub(crate) fn signer_of(&self, sync: &SyncRef) -> Option<String> {
         let verified = self.source_of(sync)?.1.verified.as_ref()?;
         verified.commit.signer().map(signer)
     }

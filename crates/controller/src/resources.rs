@@ -12,6 +12,7 @@ use crate::{
     requests::Asked,
     source_state::SourceState,
     state::{Dirty, Key, State, SyncState},
+    windows::windows_of,
 };
 
 /// The annotation by which people ask for a reconcile at once.
@@ -287,11 +288,12 @@ impl State {
         let before = (state.obeyed.clone(), state.order.clone());
         match verdict {
             Ok(()) => {
+                // Ordered all the same, so that nothing advances by the windows of before.
+                state.order = windows_of(sync, &spec).err();
                 if state.obeyed.as_deref() != Some(&spec) {
                     state.obeyed = Some(Arc::new(spec));
                     state.settled = None;
                 }
-                state.order = None;
             }
             Err(finding) => state.order = Some(finding),
         }

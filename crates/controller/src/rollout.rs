@@ -180,9 +180,10 @@ impl State {
         });
         match decision {
             Decision::Refuse(refusal) => self.refuse(sync, &key, refusal.findings, Some(&verdict), now),
-            Decision::Apply(plan) => {
-                self.record_advance(sync, plan, prepared.desired, now);
-            }
+            Decision::Apply(plan) => match self.window_hold(sync, &plan, &prepared.desired, &key, now) {
+                Some(hold) => self.hold_for_window(sync, key, hold, now),
+                None => self.record_advance(sync, plan, prepared.desired, now),
+            },
             Decision::Report(proposal) => self.report_plan(sync, key, proposal, now),
             // An advance is never answered like this.
             Decision::Revert(_) | Decision::Flag(..) | Decision::Wait(_) | Decision::Settled => self.idle(sync),

@@ -366,6 +366,7 @@ impl State {
         self.watch_trust_files(now);
         self.keep_in_force();
         self.look_for_orders();
+        self.follow_windows(now);
         self.consider_all();
     }
 

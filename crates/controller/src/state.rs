@@ -195,7 +195,7 @@ pub(crate) struct SyncState {
     pub resource: Box<crd::Sync>,
     /// The spec that is obeyed.
     pub obeyed: Option<Arc<SyncSpec>>,
-    /// Why the spec in the cluster is not obeyed.
+    /// Why the spec in the cluster is not obeyed, or holds all that would advance.
     pub order: Option<Finding>,
     /// It was deleted in the cluster, and what it applied is looked after.
     pub(crate) gone: bool,
@@ -229,7 +229,7 @@ pub(crate) struct SyncState {
     pub(crate) turns: OrderTurns,
     /// The revision whose roll-out the last process may not have finished: it may have written more than we know.
     pub(crate) interrupted: Option<Arc<DesiredState>>,
-    /// The candidate, if it is refused.
+    /// The candidate, if it is refused or has to wait.
     pub held: Option<Held>,
     /// What failed in the last roll-out and is not as declared since.
     pub failures: Vec<Finding>,

@@ -65,7 +65,7 @@ pub struct SyncSpec {
     /// Extra health checks. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_checks: Option<Vec<HealthCheck>>,
-    /// How new revisions advance. Only `mode: Auto` without windows is supported yet.
+    /// How new revisions advance. Only `mode: Auto` is supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advance: Option<Advance>,
     /// What happens to live changes that no accepted commit ordered.
@@ -217,7 +217,6 @@ impl SyncSpec {
         check(self.health_checks.is_some(), "spec.healthChecks");
         if let Some(advance) = &self.advance {
             check(advance.mode == AdvanceMode::Manual, "spec.advance.mode: Manual");
-            check(advance.windows.is_some(), "spec.advance.windows");
         }
         check(self.drift.ignore.is_some(), "spec.drift.ignore");
         fields
@@ -284,19 +283,12 @@ mod tests {
     fn names_every_field_that_is_not_supported_yet() {
         let all = spec(
             r#"{"sourceRef":{"name":"a"},"wait":true,"dependsOn":[{"name":"b"}],"healthChecks":[],
-                "advance":{"mode":"Manual","windows":[]},"drift":{"mode":"Off","ignore":[]}}"#,
+                "advance":{"mode":"Manual"},"drift":{"mode":"Off","ignore":[]}}"#,
         )
         .unwrap();
         assert_eq!(
             all.unsupported(),
-            [
-                "spec.wait",
-                "spec.dependsOn",
-                "spec.healthChecks",
-                "spec.advance.mode: Manual",
-                "spec.advance.windows",
-                "spec.drift.ignore"
-            ]
+            ["spec.wait", "spec.dependsOn", "spec.healthChecks", "spec.advance.mode: Manual", "spec.drift.ignore"]
         );
     }
 

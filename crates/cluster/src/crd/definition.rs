@@ -149,11 +149,6 @@ const SYNC: Definition = Definition {
             field: ".advance.mode",
         },
         Rule {
-            rule: "!has(self.advance) || !has(self.advance.windows)",
-            message: "spec.advance.windows is not supported yet",
-            field: ".advance.windows",
-        },
-        Rule {
             rule: "!has(self.drift.ignore)",
             message: "spec.drift.ignore is not supported yet",
             field: ".drift.ignore",

@@ -20,6 +20,12 @@ fn sync() -> Value {
     json!({"sourceRef": {"name": "shop"}, "drift": {"mode": "Revert"}})
 }
 
+/// So many windows of a Sync, all the same.
+fn windows(count: usize, kind: &str, schedule: &str, duration: &str) -> Value {
+    let window = json!({"kind": kind, "schedule": schedule, "duration": duration, "timeZone": "America/Argentina/ComodRivadavia"});
+    json!({"windows": vec![window; count]})
+}
+
 /// `spec` with one field set, or removed by `null`.
 fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
@@ -70,6 +76,8 @@ fn supported_specs_are_accepted() {
     assert_eq!(refusal("Sync", sync(), "/wait", json!(false)), None);
     assert_eq!(refusal("Sync", sync(), "/timeout", json!("1m30s")), None);
     assert_eq!(refusal("Sync", sync(), "/advance", json!({"mode": "Auto"})), None);
+    assert_eq!(refusal("Sync", sync(), "/advance", windows(32, "Deny", "0 18 * * fri", "62h")), None);
+    assert_eq!(refusal("Sync", sync(), "/advance", json!({"windows": []})), None);
 }
 
 #[test]
@@ -82,13 +90,26 @@ fn what_is_not_supported_is_refused_by_name() {
         ("Sync", sync(), "/dependsOn", json!([{"name": "base"}]), "spec.dependsOn"),
         ("Sync", sync(), "/healthChecks", json!([]), "spec.healthChecks"),
         ("Sync", sync(), "/advance", json!({"mode": "Manual"}), "spec.advance.mode: Manual"),
-        ("Sync", sync(), "/advance", json!({"windows": []}), "spec.advance.windows"),
         ("Sync", sync(), "/drift/ignore", json!([]), "spec.drift.ignore"),
     ] {
         check(kind, &spec, pointer, value, &format!("{name} is not supported yet"));
     }
     let spec = json!({"sync": "web", "until": "2030-01-01T00:00:00Z"});
     check("PauseRequest", &spec, "/reason", json!("because"), "PauseRequest is not supported yet");
+}
+
+/// What the schema leaves to writ is in `plan`: whether a schedule is one, and how long a duration.
+#[test]
+fn windows_have_bounds() {
+    for (count, kind, schedule, duration, name) in [
+        (33, "Allow", "0 0 * * *", "1h", "spec.advance.windows: Too many"),
+        (1, "Maybe", "0 0 * * *", "1h", "spec.advance.windows[0].kind"),
+        (1, "Allow", &"0,".repeat(70), "1h", "spec.advance.windows[0].schedule"),
+        (1, "Allow", "0 0 * * *", "1d", "spec.advance.windows[0].duration"),
+        (1, "Allow", "0 0 * * *", "", "spec.advance.windows[0].duration"),
+    ] {
+        check("Sync", &sync(), "/advance", windows(count, kind, schedule, duration), name);
+    }
 }
 
 #[test]
