@@ -157,7 +157,9 @@ impl State {
     pub(crate) fn still_frozen(&self) -> impl Iterator<Item = &SyncRef> {
         let is_frozen = |state: &SyncState| {
             let shown = state.resource.status.as_ref().and_then(|status| status.held_revision.as_ref());
-            state.candidate.is_none() && !state.gone && shown.is_some_and(is_shown_frozen)
+            // The first verdict may still be under way.
+            let is_judged = state.candidate.is_some() && (state.judging.is_none() || state.held.is_some());
+            !is_judged && !state.gone && shown.is_some_and(is_shown_frozen)
         };
         self.syncs.iter().filter(move |(_, state)| is_frozen(state)).map(|(sync, _)| sync)
     }
