@@ -8,9 +8,7 @@ mod memory;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use memory::{World, at, code, path, person, policy, put_policy};
 use proptest::prelude::*;
-use trust::{
-    Approval, CommitId, CommitObject, Decision, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message,
-};
+use trust::{Approval, CommitId, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
 
 const TWO: [(&str, &str); 1] = [("{role: security, threshold: 1}", "{role: security, threshold: 2}")];
 
@@ -22,21 +20,6 @@ fn pending() -> (World, CommitId) {
     (world, step)
 }
 
-/// What an approval of this commit says.
-fn of(world: &World, commit: CommitId) -> Approval {
-    let object = CommitObject::parse(commit, world.memory.raw(&commit)).unwrap();
-    Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from: object.parents[0],
-        to_tree: object.tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision: Decision::Approve,
-        skipped: Vec::new(),
-    }
-}
-
 fn signed(approval: &Approval, who: &str, namespace: &str) -> Vec<u8> {
     let payload = approval.payload();
     let signature = person(who).sign(namespace, &envelope_message(&payload));
@@ -46,7 +29,7 @@ fn signed(approval: &Approval, who: &str, namespace: &str) -> Vec<u8> {
 /// The verdict on alice's change with what `about` makes of the right approval, signed by `who`.
 fn with(who: &str, edit: impl FnOnce(&mut Approval)) -> &'static str {
     let (mut world, step) = pending();
-    let mut approval = of(&world, step);
+    let mut approval = world.approval(step);
     edit(&mut approval);
     world.memory.notes.insert(step, vec![signed(&approval, who, NAMESPACE_APPROVAL)]);
     world.code(step)
@@ -63,7 +46,7 @@ fn two_principals_stand_for_a_change_that_takes_two() {
     let fix = "--key KEY_FILE && git push origin refs/notes/writ-approvals # as erin, frank";
     let fetch = "git fetch origin 'refs/notes/writ-approvals*:refs/notes/writ-approvals*'";
     assert_eq!(finding.fix, format!("{fetch} && writ trust approve {step} {fix}"));
-    let approval = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+    let approval = signed(&world.approval(step), "frank", NAMESPACE_APPROVAL);
     world.memory.notes.insert(step, vec![approval.clone()]);
     assert_eq!(world.code(step), "ok");
     // Also where the predecessor is taken as accepted, and with others' papers around it.
@@ -76,12 +59,12 @@ fn two_principals_stand_for_a_change_that_takes_two() {
 #[test]
 fn what_made_a_step_accepted_is_told() {
     let (mut world, step) = pending();
-    let good = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
-    let junk = signed(&of(&world, step), "mallory", NAMESPACE_APPROVAL);
+    let good = signed(&world.approval(step), "frank", NAMESPACE_APPROVAL);
+    let junk = signed(&world.approval(step), "mallory", NAMESPACE_APPROVAL);
     world.memory.notes.insert(step, vec![b"{}".to_vec(), junk, good.clone()]);
     // Where nobody else was needed, nothing is.
     let alone = world.put(step, "bob", "apps/web.yaml", &memory::config_map("web", 2));
-    let approval = signed(&of(&world, alone), "carol", NAMESPACE_APPROVAL);
+    let approval = signed(&world.approval(alone), "carol", NAMESPACE_APPROVAL);
     world.memory.notes.insert(alone, vec![approval]);
     let judgement = world.judge(&Start::Introduction, alone);
     assert_eq!(judgement.approvals(), [(step, vec![good])]);
@@ -106,7 +89,7 @@ fn what_is_said_with_another_key_is_kept_as_well() {
     let edits = [TWO[0], ("security: [alice, frank]", "security: [alice, frank, erin]"), (&*keys.0, &*keys.1)];
     let mut world = World::with(&policy(1, &edits));
     let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
-    let mut approval = of(&world, step);
+    let mut approval = world.approval(step);
     let with = |approval: &Approval, who: &str| signed(approval, who, NAMESPACE_APPROVAL);
     let mut notes = vec![with(&approval, "frank")];
     approval.expires = at(world.now + 7_200);
@@ -142,7 +125,7 @@ fn an_approval_moved_to_something_else_does_not_count() {
     assert_eq!(with("frank", |approval| approval.expires = at(memory::BASE)), "W307");
     let (mut world, step) = pending();
     let other = world.put(world.introduction, "alice", "policies/limits.txt", "2");
-    let approval = signed(&of(&world, other), "frank", NAMESPACE_APPROVAL);
+    let approval = signed(&world.approval(other), "frank", NAMESPACE_APPROVAL);
     world.memory.notes.insert(step, vec![approval]);
     let judgement = world.judge(&Start::Introduction, step);
     let finding = judgement.refusal().unwrap();
@@ -151,7 +134,7 @@ fn an_approval_moved_to_something_else_does_not_count() {
     // The same change on another predecessor is another step.
     let before = world.put(world.introduction, "bob", "apps/web.yaml", &memory::config_map("web", 2));
     let moved = world.put(before, "alice", "policies/limits.txt", "1");
-    let stale = Approval { to_tree: of(&world, moved).to_tree, ..of(&world, step) };
+    let stale = Approval { to_tree: world.approval(moved).to_tree, ..world.approval(step) };
     world.memory.notes.insert(moved, vec![signed(&stale, "frank", NAMESPACE_APPROVAL)]);
     assert_eq!(world.code(moved), "W307");
 }
@@ -161,7 +144,7 @@ fn an_approval_moved_to_something_else_does_not_count() {
 fn a_signature_for_another_purpose_is_no_approval() {
     let (mut world, step) = pending();
     for namespace in ["git", "writ-trust@1", "file"] {
-        let approval = signed(&of(&world, step), "frank", namespace);
+        let approval = signed(&world.approval(step), "frank", namespace);
         world.memory.notes.insert(step, vec![approval]);
         let judgement = world.judge(&Start::Introduction, step);
         let finding = judgement.refusal().unwrap();
@@ -182,7 +165,7 @@ fn a_key_that_is_revoked_or_has_ended_approves_nothing() {
     for (text, reason) in [(ended, "of frank ended"), (revoked, "which is revoked (no reason given)")] {
         let mut world = World::with(&text);
         let step = world.put(world.introduction, "alice", "policies/limits.txt", "1");
-        let approval = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+        let approval = signed(&world.approval(step), "frank", NAMESPACE_APPROVAL);
         world.memory.notes.insert(step, vec![approval]);
         let judgement = world.judge(&Start::Introduction, step);
         let finding = judgement.refusal().unwrap();
@@ -196,14 +179,14 @@ fn a_key_that_is_revoked_or_has_ended_approves_nothing() {
 fn approvals_do_not_sign_a_trust_file() {
     let mut world = World::new();
     let step = world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &policy(2, &[]), &["alice"]));
-    let approval = signed(&of(&world, step), "dave", NAMESPACE_APPROVAL);
+    let approval = signed(&world.approval(step), "dave", NAMESPACE_APPROVAL);
     world.memory.notes.insert(step, vec![approval]);
     assert_eq!(world.code(step), "W504");
     // Other files below .writ/ take it.
     let keys =
         world.push(world.introduction, Some("alice"), |tree| _ = tree.insert(path(".writ/keys/x.asc"), b"x".to_vec()));
     assert_eq!(world.code(keys), "W303");
-    let approval = signed(&of(&world, keys), "dave", NAMESPACE_APPROVAL);
+    let approval = signed(&world.approval(keys), "dave", NAMESPACE_APPROVAL);
     world.memory.notes.insert(keys, vec![approval]);
     assert_eq!(world.code(keys), "ok");
 }
@@ -211,7 +194,7 @@ fn approvals_do_not_sign_a_trust_file() {
 #[test]
 fn other_forms_are_told_and_count_for_nothing() {
     let (mut world, step) = pending();
-    let good = of(&world, step);
+    let good = world.approval(step);
     let payload = String::from_utf8(good.payload()).unwrap();
     let seal = |payload: &str| {
         let signature = person("frank").sign(NAMESPACE_APPROVAL, &envelope_message(payload.as_bytes()));
@@ -247,7 +230,7 @@ proptest! {
     #[test]
     fn a_changed_approval_never_counts(place in any::<prop::sample::Index>(), bit in 0_u8..8) {
         let (mut world, step) = pending();
-        let good = signed(&of(&world, step), "frank", NAMESPACE_APPROVAL);
+        let good = signed(&world.approval(step), "frank", NAMESPACE_APPROVAL);
         let mut bytes = good;
         // The hint of whose key it is decides nothing.
         let text = String::from_utf8(bytes.clone()).unwrap();
@@ -287,7 +270,7 @@ fn one_more_stands_for_what_a_forge_has_signed() {
         ("frank", &["frank"], "W302"),
     ] {
         let step = world.put(world.introduction, author, "policies/limits.txt", "1");
-        let approval = of(&world, step);
+        let approval = world.approval(step);
         let notes = approvers.iter().map(|who| signed(&approval, who, NAMESPACE_APPROVAL)).collect();
         world.memory.notes.insert(step, notes);
         let judgement = world.judge(&Start::Introduction, step);

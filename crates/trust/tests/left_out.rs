@@ -11,24 +11,16 @@ use manifest::Digest;
 use memory::{World, at, config_map, path, person, policy, put_policy};
 use rollback_case::{Case, check};
 use trust::{
-    Approval, CommitId, CommitObject, Decision, Judgement, NAMESPACE_APPROVAL, NAMESPACE_ROLLBACK, SignatureCache,
-    Start, envelope, envelope_message, judge_with,
+    Approval, CommitId, Decision, Judgement, NAMESPACE_APPROVAL, NAMESPACE_ROLLBACK, SignatureCache, Start, envelope,
+    envelope_message, judge_with,
 };
 
 const ROOT: (&str, &str) = ("root: [alice, dave]", "root: [alice, dave, erin]");
 
 /// An approval of a step since another.
 fn said(world: &World, from: CommitId, step: CommitId, decision: Decision, skipped: &[CommitId]) -> Approval {
-    Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from,
-        to_tree: CommitObject::parse(step, world.memory.raw(&step)).unwrap().tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision,
-        skipped: skipped.iter().map(|id| world.memory.payload(id)).collect(),
-    }
+    let skipped = skipped.iter().map(|id| world.memory.payload(id)).collect();
+    Approval { from, decision, skipped, ..world.approval(step) }
 }
 
 /// Puts what these people say beside a commit.

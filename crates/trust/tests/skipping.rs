@@ -7,7 +7,7 @@ mod memory;
 
 use manifest::Digest;
 use memory::{World, at, path, person, policy, put_policy};
-use trust::{Approval, CommitId, CommitObject, Decision, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
+use trust::{Approval, CommitId, Decision, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
 
 /// A good commit, two that are refused, and one by bob that mends it: `left` is what is still different then.
 fn stuck(left: &str) -> (World, CommitId, Vec<CommitId>, CommitId) {
@@ -34,16 +34,7 @@ fn stuck_in(mut world: World, left: &str) -> (World, CommitId, Vec<CommitId>, Co
 }
 
 fn skip(world: &World, from: CommitId, skipped: Vec<Digest>, fix: CommitId) -> Approval {
-    Approval {
-        repo_id: world.root.repo_id.clone(),
-        git_ref: world.root.r#ref.clone(),
-        from,
-        to_tree: CommitObject::parse(fix, world.memory.raw(&fix)).unwrap().tree,
-        policy_version: 1,
-        expires: at(world.now + 3_600),
-        decision: Decision::Skip,
-        skipped,
-    }
+    Approval { from, decision: Decision::Skip, skipped, ..world.approval(fix) }
 }
 
 /// Puts what these people say beside a commit.
