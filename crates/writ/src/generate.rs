@@ -18,6 +18,8 @@ pub(crate) enum Document {
     Cli,
     /// The metrics.
     Metrics,
+    /// How differences are weighed: field classes and known mutators.
+    Differences,
 }
 
 /// Prints a document.
@@ -27,6 +29,7 @@ pub(crate) fn run(document: Document) -> anyhow::Result<Outcome> {
         Document::Codes => output::text(&codes()?)?,
         Document::Cli => output::text(&reference()?)?,
         Document::Metrics => output::text(&metrics()?)?,
+        Document::Differences => output::text(&differences()?)?,
     }
     Ok(Outcome::Fine)
 }
@@ -67,6 +70,31 @@ fn metrics() -> anyhow::Result<String> {
     for (name, entry) in ::controller::metrics_reference()? {
         let labels = if entry.labels.is_empty() { "–".to_owned() } else { entry.labels.join(", ") };
         writeln!(text, "| `{name}` | {} | {labels} | {} |", entry.kind, entry.help)?;
+    }
+    Ok(text)
+}
+
+fn differences() -> anyhow::Result<String> {
+    let mut text = String::from(
+        "# How differences are weighed\n\nWhat `writ diff` and every drift verdict go by. This page is generated: `cargo xtask \
+         generate`.\n\n## Field classes\n\nEach field that differs has a class, and each class a severity. Of several fields the \
+         gravest is named.\n\n| class | severity | why |\n|---|---|---|\n",
+    );
+    let mut classes = plan::FieldClass::ALL;
+    // The sort is stable: classes of one severity stay in the order of the table.
+    classes.sort_by_key(|class| std::cmp::Reverse(class.severity()));
+    for class in classes {
+        writeln!(text, "| `{class}` | {} | {} |", class.severity(), class.reason())?;
+    }
+    write!(
+        text,
+        "\n## Known mutators\n\nWhat changes objects in the course of ordinary operation, and is no drift (catalogue version {}). A \
+         line goes by the kind,\nthe path, the values and what the same commit declares, never by the name of a field manager: whoever \
+         edits an object chooses\nthat.\n\n| mutator | since version | what it does |\n|---|---|---|\n",
+        plan::CATALOGUE_VERSION,
+    )?;
+    for mutator in plan::catalogue() {
+        writeln!(text, "| `{}` | {} | {} |", mutator.name, mutator.since, mutator.reason)?;
     }
     Ok(text)
 }

@@ -35,7 +35,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Attacks every parser of bytes from outside with libFuzzer
     Fuzz(fuzz::Arguments),
-    /// Writes what is generated: docs/codes.md, docs/cli.md, docs/metrics.md, deploy/crds/writ.dev.yaml
+    /// Writes what is generated: docs/codes.md, docs/cli.md, docs/metrics.md, docs/differences.md, deploy/crds/writ.dev.yaml
     Generate(generate::Arguments),
     /// Fails on each forbidden dependency between crates, naming it
     Layers,

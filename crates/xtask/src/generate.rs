@@ -10,11 +10,12 @@ use crate::process::output;
 use crate::workspace::Workspace;
 
 /// What `writ generate WHAT` prints, and the file that keeps it.
-const GENERATED: [(&str, &str); 4] = [
+const GENERATED: [(&str, &str); 5] = [
     ("codes", "docs/codes.md"),
     ("crds", "deploy/crds/writ.dev.yaml"),
     ("cli", "docs/cli.md"),
     ("metrics", "docs/metrics.md"),
+    ("differences", "docs/differences.md"),
 ];
 
 /// A package, a file of it, and the file that keeps it: with the first root of the public Sigstore's repository trust in all
