@@ -13,6 +13,7 @@ use trust::{Seen, TrustFile, TrustRootSpec};
 use crate::{
     break_glass::GateOrder,
     code::ControllerCode,
+    order_basis::{Basis, Stands},
     order_room::{Full, Kept, in_namespace, no_room},
     resources::finding,
     state::{Key, State},
@@ -65,11 +66,22 @@ pub(crate) struct BreakGlassState {
     is_over: bool,
     /// Whether it could be good, by the trust of this digest.
     sifted: Option<(Digest, bool)>,
+    /// What it is judged by, or was the last time.
+    basis: Basis,
 }
 
 impl BreakGlassState {
     pub(crate) fn new(resource: Box<crd::BreakGlass>, first_seen: Timestamp, bytes: usize, since: Instant) -> Self {
-        Self { resource, answer: Answer::Pending, first_seen, bytes, since, is_over: false, sifted: None }
+        Self {
+            resource,
+            answer: Answer::Pending,
+            first_seen,
+            bytes,
+            since,
+            is_over: false,
+            sifted: None,
+            basis: Basis::default(),
+        }
     }
 
     /// Looks whether it could be good, by the trust in force. Verifies nothing.
@@ -196,6 +208,14 @@ impl Kept for BreakGlassState {
     fn metadata(&self) -> &ObjectMeta {
         &self.resource.metadata
     }
+
+    fn stands(&self) -> Stands {
+        match self.answer {
+            _ if self.is_over => Stands::Always,
+            Answer::Pending | Answer::Crowded(_) => self.basis.of_trust(),
+            _ => self.basis.of_heads(),
+        }
+    }
 }
 
 /// The orders about a source that are judged with its next head. One whose time is over needs no judgement.
@@ -263,7 +283,12 @@ impl State {
         if let Some((root, trust)) = self.trust_of(source) {
             sift(&mut self.break_glasses, source, &root.repo_id, &trust, now);
         }
-        judged_about(&self.break_glasses, source, now)
+        let (judged, basis) = (judged_about(&self.break_glasses, source, now), self.basis_of_source(source));
+        let about = self.break_glasses.iter_mut().filter(|(key, order)| order.is_about(key, source));
+        for (_, order) in about.filter(|(key, order)| order.is_fresh() || judged.iter().any(|one| one.key == **key)) {
+            order.basis = basis;
+        }
+        judged
     }
 
     /// The trust in force for a source.
@@ -277,6 +302,7 @@ impl State {
         let source = Key { namespace: key.namespace.clone(), name: order.resource.spec.source.clone() };
         if let Some((root, trust)) = self.trust_of(&source) {
             order.sift(key, &root.repo_id, &trust, now);
+            order.basis = self.basis_of_source(&source);
         }
     }
 }

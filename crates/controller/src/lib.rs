@@ -73,9 +73,11 @@ mod metrics;
 mod mirror_tests;
 mod mirrors;
 mod options;
+mod order_basis;
 mod order_intake;
 mod order_refusals;
 mod order_room;
+mod order_sightings;
 #[cfg(test)]
 mod order_tests;
 mod order_turns;

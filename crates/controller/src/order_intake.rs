@@ -4,22 +4,20 @@
 use std::{
     collections::{BTreeMap, HashSet},
     hash::{BuildHasher, Hash, Hasher, RandomState},
+    mem,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
-use cluster::{ObjectMeta, Sighting, Watch, WatchTarget, crd};
+use cluster::{ObjectMeta, Watch, WatchTarget, crd};
 use jiff::Timestamp;
 use plan::SyncRef;
 
 use crate::{
-    break_glass_orders::BreakGlassState,
-    code::ControllerCode,
-    order_room::{Full, Kept, room_for, slim, unspent},
-    resources::{finding, key_of},
-    rollback_orders::RollbackState,
+    order_basis::{Basis, Stands},
+    order_room::{Full, Kept, room_for, unspent},
     run::Target,
-    state::{Dirty, Key, State},
+    state::{Key, State},
 };
 
 /// How long after a list the next one is made at the earliest, when there is room: of 10,000 orders it is 30 MB.
@@ -30,7 +28,7 @@ const TARGET_AGAIN: Duration = Duration::from_secs(5);
 const MAX_JUDGED: usize = 100_000;
 
 /// Of strangers' names: nobody can make two of the same hash.
-static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+pub(crate) static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What is known of the orders of one kind that are not kept.
 #[derive(Debug, Default)]
@@ -43,23 +41,45 @@ pub(crate) struct Intake {
     full: BTreeMap<Option<String>, usize>,
     /// Orders about something that nobody obeyed.
     aimless: bool,
-    /// What was obeyed when the list began.
+    /// What was obeyed when the list began, and what all verdicts rested on.
     targets: u64,
+    basis: Basis,
     /// Objects that were judged before they gave way.
     judged: HashSet<u64>,
+    /// Whether some of them are to be judged again with another trust file, and with another head.
+    awaits_trust: bool,
+    awaits_head: bool,
+    /// Whether what the verdict about some of them rested on was another already when they gave way.
+    outdated: bool,
+}
+
+/// What is so in this turn.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    targets: u64,
+    basis: Basis,
+    now: Instant,
 }
 
 impl Intake {
     /// When an order that is seen now was seen first: of those of one list none came before another.
-    fn since(&self, now: Instant) -> Instant {
+    pub(crate) fn since(&self, now: Instant) -> Instant {
         self.listing.unwrap_or(now)
     }
 
-    fn begins(&mut self, targets: u64, now: Instant) {
+    fn begins(&mut self, Turn { targets, basis, now }: Turn) {
         self.full.clear();
-        self.aimless = false;
-        self.targets = targets;
+        (self.aimless, self.awaits_trust, self.awaits_head, self.outdated) = (false, false, false, false);
+        (self.targets, self.basis) = (targets, basis);
         (self.listing, self.listed) = (Some(now), Some(now));
+    }
+
+    fn awaits(&mut self, stands: Stands) {
+        match stands {
+            Stands::Always => {}
+            Stands::WithTrust(_) => self.awaits_trust = true,
+            Stands::WithHeads(_) => self.awaits_head = true,
+        }
     }
 
     fn has_no_room<T: Kept>(&mut self, orders: &BTreeMap<Key, T>, key: &Key, full: Full) {
@@ -73,61 +93,79 @@ impl Intake {
     }
 
     /// What becomes of an order that is not among these yet.
-    fn admit<T: Kept>(&mut self, orders: &BTreeMap<Key, T>, key: &Key, order: &T, is_obeyed: bool) -> Admission {
+    pub(crate) fn admit<T: Kept>(
+        &mut self,
+        orders: &BTreeMap<Key, T>,
+        key: &Key,
+        order: &T,
+        is_obeyed: bool,
+        basis: impl Fn(&Key, &T) -> Basis,
+    ) -> Admission {
         if !is_obeyed {
             self.aimless = true;
             return Admission::Aimless;
         }
-        match room_for(orders, key, order.bytes()) {
-            // It makes no other give way: or the same would come and go in turns, and others never came.
-            Ok(leaving) if !leaving.is_empty() && self.judged.contains(&identity(order.metadata())) => {
-                Admission::Judged
-            }
-            Ok(leaving) => {
-                for order in leaving.iter().filter_map(|key| orders.get(key)) {
-                    if order.spent().is_none() {
-                        self.has_no_room(orders, key, Full::All);
-                        continue;
-                    }
-                    if self.judged.len() >= MAX_JUDGED {
-                        self.judged.clear();
-                    }
-                    self.judged.insert(identity(order.metadata()));
-                }
-                Admission::Kept(leaving)
-            }
+        let leaving = match room_for(orders, key, order.bytes()) {
+            Ok(leaving) => leaving,
             Err(full) => {
                 self.has_no_room(orders, key, full);
-                Admission::Full(full)
+                return Admission::Full(full);
             }
+        };
+        // It makes no other give way: or the same would come and go in turns, and others never came.
+        let mut verdicts = basis(key, order).standing().into_iter();
+        let is_judged = |stands: &Stands| self.judged.contains(&identity(order.metadata(), *stands));
+        if let Some(stands) = verdicts.find(is_judged).filter(|_| !leaving.is_empty()) {
+            self.awaits(stands);
+            return Admission::Judged;
         }
+        for (key, order) in leaving.iter().filter_map(|key| Some((key, orders.get(key)?))) {
+            if order.spent().is_none() {
+                self.has_no_room(orders, key, Full::All);
+                continue;
+            }
+            let stands = order.stands();
+            if !basis(key, order).standing().contains(&stands) {
+                self.outdated = true;
+                continue;
+            }
+            if self.judged.len() >= MAX_JUDGED {
+                self.judged.clear();
+            }
+            self.judged.insert(identity(order.metadata(), stands));
+            self.awaits(stands);
+        }
+        Admission::Kept(leaving)
     }
 
     /// Whether to look again at those that are not kept.
-    fn is_due<T: Kept>(&self, orders: &BTreeMap<Key, T>, targets: u64, now: Instant) -> bool {
+    fn is_due<T: Kept>(&self, orders: &BTreeMap<Key, T>, Turn { targets, basis, now }: Turn) -> bool {
         let since = self.listed.map(|listed| now.saturating_duration_since(listed));
         let may = |pause: Duration| self.listing.is_none() && since.is_none_or(|since| since >= pause);
         let has_room = || self.full.iter().any(|(of, weight)| unspent(orders, of.as_deref()) < *weight);
-        (self.aimless && self.targets != targets && may(TARGET_AGAIN)) || (may(ROOM_AGAIN) && has_room())
+        let is_moved = (self.awaits_trust && self.basis.of_trust() != basis.of_trust())
+            || (self.awaits_head && self.basis.of_heads() != basis.of_heads());
+        (self.aimless && self.targets != targets && may(TARGET_AGAIN))
+            || (may(ROOM_AGAIN) && (self.outdated || is_moved || has_room()))
     }
 }
 
 /// What becomes of an order that is seen.
 #[derive(Debug, PartialEq, Eq)]
-enum Admission {
+pub(crate) enum Admission {
     /// It is kept, and these give way.
     Kept(Vec<Key>),
     /// It is not, since there is no room.
     Full(Full),
     /// Nobody obeys what it is about.
     Aimless,
-    /// It was judged before, and gave way to others: its status says what came of it.
+    /// It was judged before, gave way to others, and nothing that it was judged by is another: its status says what came of it.
     Judged,
 }
 
-/// An object, and what it orders.
-fn identity(metadata: &ObjectMeta) -> u64 {
-    KEYS.hash_one((&metadata.uid, metadata.generation))
+/// An object, what it orders, and what was said of it.
+fn identity(metadata: &ObjectMeta, stands: Stands) -> u64 {
+    KEYS.hash_one((&metadata.uid, metadata.generation, stands))
 }
 
 /// What is known of the orders that are not kept.
@@ -166,20 +204,21 @@ impl State {
             return;
         }
         let (now, targets) = (Instant::now(), self.targets());
-        if std::mem::replace(&mut self.intakes.targets, targets) != targets {
+        if mem::replace(&mut self.intakes.targets, targets) != targets {
             self.let_go_of_aimless();
         }
+        let turn = Turn { targets, basis: self.basis_of_all(), now };
         let known = &self.intakes.rollbacks;
-        if known.watch.is_none() || known.is_due(&self.rollbacks, targets, now) {
+        if known.watch.is_none() || known.is_due(&self.rollbacks, turn) {
             let watch = self.list_orders(crd::RollbackRequest::target());
             self.intakes.rollbacks.watch = Some(watch);
-            self.intakes.rollbacks.begins(targets, now);
+            self.intakes.rollbacks.begins(turn);
         }
         let known = &self.intakes.break_glasses;
-        if known.watch.is_none() || known.is_due(&self.break_glasses, targets, now) {
+        if known.watch.is_none() || known.is_due(&self.break_glasses, turn) {
             let watch = self.list_orders(crd::BreakGlass::target());
             self.intakes.break_glasses.watch = Some(watch);
-            self.intakes.break_glasses.begins(targets, now);
+            self.intakes.break_glasses.begins(turn);
         }
     }
 
@@ -199,11 +238,11 @@ impl State {
         hasher.finish()
     }
 
-    fn is_obeyed_sync(&self, sync: &SyncRef) -> bool {
+    pub(crate) fn is_obeyed_sync(&self, sync: &SyncRef) -> bool {
         self.syncs.get(sync).is_some_and(|state| !state.gone && state.obeyed.is_some())
     }
 
-    fn is_obeyed_source(&self, source: &Key) -> bool {
+    pub(crate) fn is_obeyed_source(&self, source: &Key) -> bool {
         self.sources.get(source).is_some_and(|source| source.obeyed.is_some())
     }
 
@@ -226,112 +265,11 @@ impl State {
             self.forget_break_glass(&key);
         }
     }
-
-    /// A watch saw a RollbackRequest.
-    pub(crate) fn rollback_seen(&mut self, seen: &Sighting) {
-        let key = key_of(&seen.reference);
-        let resource = match crd::RollbackRequest::read(seen.raw.json()) {
-            Ok(resource) => slim(resource),
-            Err(error) => return tracing::error!(request = %key, error = %error, "a RollbackRequest cannot be read"),
-        };
-        if let Some(known) = self.rollbacks.get_mut(&key)
-            && known.resource.metadata.uid == resource.metadata.uid
-            && known.resource.spec == resource.spec
-        {
-            // Our own status, most likely.
-            known.resource = resource;
-            return;
-        }
-        // Another state of it gives way.
-        self.forget_rollback(&key);
-        let (since, bytes) = (self.intakes.rollbacks.since(Instant::now()), seen.raw.json().len());
-        let mut order = RollbackState::new(resource, bytes, since);
-        let sync = order.about(&key);
-        let is_obeyed = self.is_obeyed_sync(&sync);
-        match self.intakes.rollbacks.admit(&self.rollbacks, &key, &order, is_obeyed) {
-            Admission::Kept(leaving) => {
-                for key in leaving {
-                    self.forget_rollback(&key);
-                }
-                self.rollbacks.insert(key.clone(), order);
-                self.dirty.insert(Dirty::Rollback(key));
-                return self.consider(&sync);
-            }
-            Admission::Judged => return,
-            Admission::Aimless => {}
-            Admission::Full(full) => order.has_no_room(&key, full),
-        }
-        if self.reporter.has_room() {
-            self.tell_rollback_request(&key, &order, Timestamp::now());
-        }
-    }
-
-    /// A watch saw a BreakGlass.
-    pub(crate) fn break_glass_seen(&mut self, seen: &Sighting) {
-        let key = key_of(&seen.reference);
-        let resource = match crd::BreakGlass::read(seen.raw.json()) {
-            Ok(resource) => slim(resource),
-            Err(error) => return tracing::error!(request = %key, error = %error, "a BreakGlass cannot be read"),
-        };
-        if let Some(known) = self.break_glasses.get_mut(&key)
-            && known.resource.metadata.uid == resource.metadata.uid
-            && known.resource.spec == resource.spec
-        {
-            // Our own status, most likely.
-            known.resource = resource;
-            return;
-        }
-        // Another state of it gives way.
-        self.forget_break_glass(&key);
-        let (now, bytes) = (Timestamp::now(), seen.raw.json().len());
-        let made = resource.metadata.creation_timestamp.as_ref().and_then(|made| made.0.to_string().parse().ok());
-        let first_seen = made.map_or(now, |made: Timestamp| made.min(now));
-        let since = self.intakes.break_glasses.since(Instant::now());
-        let mut order = BreakGlassState::new(resource, first_seen, bytes, since);
-        self.sift_order(&key, &mut order, now);
-        let is_obeyed = self.is_obeyed_source(&order.about(&key));
-        match self.intakes.break_glasses.admit(&self.break_glasses, &key, &order, is_obeyed) {
-            Admission::Kept(leaving) => {
-                for key in leaving {
-                    self.forget_break_glass(&key);
-                }
-                return self.take_break_glass(key, order, now);
-            }
-            Admission::Judged => return,
-            Admission::Aimless => {}
-            Admission::Full(full) => order.has_no_room(&key, full),
-        }
-        if self.reporter.has_room() {
-            self.tell_break_glass(&key, &order, now);
-        }
-    }
-
-    fn take_break_glass(&mut self, key: Key, order: BreakGlassState, now: Timestamp) {
-        let source = order.about(&key);
-        let may_count = match order.resource.spec.order(&key.namespace) {
-            Ok(order) => Ok(order.expired(now).is_none()),
-            Err(error) => Err(error.to_string()),
-        };
-        self.break_glasses.insert(key.clone(), order);
-        match may_count {
-            Ok(true) => {
-                if let Some(source) = self.sources.get_mut(&source) {
-                    source.hurry(Instant::now());
-                }
-            }
-            Ok(false) => self.end_break_glass(&key, now),
-            Err(error) => {
-                let name = format!("BreakGlass {key}");
-                let unread = finding(ControllerCode::A142, &name, &error, "a spec that can be read");
-                self.break_glass_refused(&key, unread, now);
-            }
-        }
-        self.dirty.insert(Dirty::BreakGlass(key));
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use manifest::Digest;
     use serde_json::json;
 
     use super::*;
@@ -340,6 +278,7 @@ mod tests {
         metadata: ObjectMeta,
         since: Instant,
         is_spent: bool,
+        stands: Stands,
     }
 
     impl Kept for Order {
@@ -358,6 +297,10 @@ mod tests {
         fn metadata(&self) -> &ObjectMeta {
             &self.metadata
         }
+
+        fn stands(&self) -> Stands {
+            self.stands
+        }
     }
 
     /// A cluster with objects in one namespace, on a clock of our own.
@@ -366,6 +309,9 @@ mod tests {
         objects: Vec<Key>,
         kept: BTreeMap<Key, Order>,
         judged: HashSet<Key>,
+        basis: Basis,
+        /// Whether a verdict stands until trust is another, or until there is another head.
+        stands: fn(Basis) -> Stands,
         now: Instant,
     }
 
@@ -374,14 +320,16 @@ mod tests {
             let key = |number| Key { namespace: "shop".to_owned(), name: format!("order-{number:05}") };
             let objects = (0..objects).map(key).collect();
             let (kept, judged, now) = (BTreeMap::new(), HashSet::new(), Instant::now());
-            Self { intake: Intake::default(), objects, kept, judged, now }
+            let (basis, stands) = (Basis::default(), Basis::of_heads as fn(Basis) -> Stands);
+            Self { intake: Intake::default(), objects, kept, judged, basis, stands, now }
         }
 
         fn see(&mut self, key: &Key, is_obeyed: bool) -> Admission {
             let metadata = json!({"uid": key.name, "generation": 1});
             let metadata = serde_json::from_value(metadata).unwrap();
-            let order = Order { metadata, since: self.intake.since(self.now), is_spent: false };
-            let admission = self.intake.admit(&self.kept, key, &order, is_obeyed);
+            let order = Order { metadata, since: self.intake.since(self.now), is_spent: false, stands: Stands::Always };
+            let basis = self.basis;
+            let admission = self.intake.admit(&self.kept, key, &order, is_obeyed, |_, _| basis);
             if let Admission::Kept(leaving) = &admission {
                 self.kept.retain(|key, _| !leaving.contains(key));
                 self.kept.insert(key.clone(), order);
@@ -389,8 +337,12 @@ mod tests {
             admission
         }
 
+        fn turn(&self, targets: u64, later: u64) -> Turn {
+            Turn { targets, basis: self.basis, now: self.now + Duration::from_secs(later) }
+        }
+
         fn list(&mut self, targets: u64) {
-            self.intake.begins(targets, self.now);
+            self.intake.begins(self.turn(targets, 0));
             for key in self.objects.clone() {
                 if !self.kept.contains_key(&key) {
                     self.see(&key, targets > 0);
@@ -405,10 +357,10 @@ mod tests {
                 self.now += Duration::from_secs(1);
                 let next = self.kept.iter_mut().filter(|(_, order)| !order.is_spent);
                 if let Some((key, order)) = next.min_by_key(|(key, order)| (order.since, key.name.clone())) {
-                    order.is_spent = true;
+                    (order.is_spent, order.stands) = (true, (self.stands)(self.basis));
                     self.judged.insert(key.clone());
                 }
-                let is_due = self.intake.is_due(&self.kept, 1, self.now);
+                let is_due = self.intake.is_due(&self.kept, self.turn(1, 0));
                 if is_due {
                     self.list(1);
                 }
@@ -430,15 +382,44 @@ mod tests {
         assert_eq!(world.run(3_600), 0);
     }
 
+    /// What an order lacked may be there with the next trust file or head: each comes to be judged once more, however many
+    /// gave way, and then it is quiet again. What no head changes is left alone until trust is another.
+    #[test]
+    fn what_gave_way_is_judged_again_when_what_it_was_judged_by_is_another() {
+        let commit = |text: &str| Some(text.repeat(40).parse().unwrap());
+        let trust = |text: &str| Some(Digest::of(text.as_bytes()));
+        let head = Basis::new(trust("one"), &[commit("a")]);
+        let moves = [Basis::new(trust("one"), &[commit("b")]), Basis::new(trust("two"), &[commit("b")])];
+        for (stands, again) in [
+            (Basis::of_heads as fn(Basis) -> Stands, [1_000; 2]),
+            (Basis::of_trust, [0, 1_000]),
+            (|_| Stands::Always, [0; 2]),
+        ] {
+            let mut world = World::new(1_000);
+            (world.basis, world.stands) = (head, stands);
+            world.list(1);
+            world.run(1_020);
+            for (basis, again) in moves.into_iter().zip(again) {
+                world.basis = basis;
+                world.judged.clear();
+                // As those that are kept are judged again after a while.
+                let outdated = world.kept.values_mut().filter(|order| !basis.standing().contains(&order.stands));
+                outdated.for_each(|order| order.is_spent = false);
+                world.run(3_600);
+                assert_eq!((world.judged.len(), world.run(3_600)), (again, 0));
+            }
+        }
+    }
+
     /// What nobody obeys takes no room, and is looked at as soon as somebody does.
     #[test]
     fn what_is_about_nothing_is_not_kept() {
         let mut world = World::new(300);
         world.list(0);
-        assert!(world.kept.is_empty() && !world.intake.is_due(&world.kept, 0, world.now + Duration::from_secs(3_600)));
+        assert!(world.kept.is_empty() && !world.intake.is_due(&world.kept, world.turn(0, 3_600)));
         let good = Key { namespace: "shop".to_owned(), name: "good".to_owned() };
         assert_eq!(world.see(&good, true), Admission::Kept(Vec::new()));
-        assert!(!world.intake.is_due(&world.kept, 1, world.now));
+        assert!(!world.intake.is_due(&world.kept, world.turn(1, 0)));
         assert_eq!(world.run(4), 0);
         assert_eq!(world.run(1), 1);
         assert_eq!(world.kept.len(), 204);
@@ -452,7 +433,7 @@ mod tests {
         let good = Key { namespace: "shop".to_owned(), name: "z-good".to_owned() };
         assert_eq!(world.see(&good, true), Admission::Full(Full::Namespace));
         world.objects.push(good.clone());
-        assert!(!world.intake.is_due(&world.kept, 1, world.now + Duration::from_secs(3_600)));
+        assert!(!world.intake.is_due(&world.kept, world.turn(1, 3_600)));
         world.run(61);
         assert!(world.kept.contains_key(&good) && !world.judged.contains(&good));
     }

@@ -10,7 +10,7 @@ use cluster::{
 use jiff::Timestamp;
 use plan::INSTANCE_LABEL;
 
-use crate::state::Key;
+use crate::{order_basis::Stands, state::Key};
 
 /// Most bytes of the orders of one kind, of 430 MiB that there are for everything.
 const ROOM: usize = 16 << 20;
@@ -33,6 +33,9 @@ pub(crate) trait Kept {
 
     /// Which object it is.
     fn metadata(&self) -> &ObjectMeta;
+
+    /// As long as what the verdict stands of one that may be forgotten.
+    fn stands(&self) -> Stands;
 }
 
 /// Why an order is not kept.
@@ -176,6 +179,10 @@ mod tests {
         }
 
         fn metadata(&self) -> &ObjectMeta {
+            unreachable!("nothing asks for it")
+        }
+
+        fn stands(&self) -> Stands {
             unreachable!("nothing asks for it")
         }
     }

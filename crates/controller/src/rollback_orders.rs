@@ -14,6 +14,7 @@ use trust::Seen;
 
 use crate::{
     code::ControllerCode,
+    order_basis::{Basis, Stands},
     order_room::{Full, Kept, in_namespace, no_room},
     order_turns::Choice,
     resources::finding,
@@ -50,11 +51,13 @@ pub(crate) struct RollbackState {
     due: Instant,
     /// Digest of the trust under which it never counts.
     void: Option<Digest>,
+    /// What it is judged by, or was the last time.
+    basis: Basis,
 }
 
 impl RollbackState {
     pub(crate) fn new(resource: Box<crd::RollbackRequest>, bytes: usize, since: Instant) -> Self {
-        Self { resource, answer: Answer::Pending, bytes, since, due: since, void: None }
+        Self { resource, answer: Answer::Pending, bytes, since, due: since, void: None, basis: Basis::default() }
     }
 
     /// It is not kept.
@@ -77,6 +80,11 @@ impl RollbackState {
         self.answer = Answer::Refused(Box::new(finding));
         self.due = now + AGAIN;
         self.void = void;
+    }
+
+    /// Its judgement begins.
+    pub(crate) const fn judged_by(&mut self, basis: Basis) {
+        self.basis = basis;
     }
 
     fn may_be_due(&self, now: Instant) -> bool {
@@ -141,6 +149,14 @@ impl Kept for RollbackState {
 
     fn metadata(&self) -> &ObjectMeta {
         &self.resource.metadata
+    }
+
+    fn stands(&self) -> Stands {
+        match self.answer {
+            Answer::Used => Stands::Always,
+            _ if self.void.is_some() => self.basis.of_trust(),
+            _ => self.basis.of_heads(),
+        }
     }
 }
 

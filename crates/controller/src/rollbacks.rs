@@ -114,7 +114,10 @@ impl State {
         let turn = rollback_orders::take_turn(&mut self.rollbacks, sync, &judging.trust, choice, moment);
         self.dirty.extend(turn.crowded.into_iter().map(Dirty::Rollback));
         let Some(key) = turn.next else { return false };
-        let now = Timestamp::now();
+        let (now, basis) = (Timestamp::now(), self.basis_of_sync(sync));
+        if let Some(request) = self.rollbacks.get_mut(&key) {
+            request.judged_by(basis);
+        }
         let job = self.rollback_job(sync, &key, now);
         if let Some(state) = self.syncs.get_mut(sync).filter(|_state| job.is_some()) {
             state.turns.order_begins(state.phase, moment);
