@@ -10,7 +10,7 @@ use plan::{ApprovedPlan, DesiredState, PlanOrigin, PruneTrailer, SyncRef, SyncSp
 use trust::{CommitId, KeylessRefresh};
 
 use crate::{
-    holds::Logged,
+    holds_read::Logged,
     removal::Dropped,
     resume::{ObeyedSource, ResumedSource, ResumedSync},
     rollback_gate::RollbackVerdict,

@@ -5,15 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit::{EntryKind, Hash, Log, LogError};
+use audit::{Hash, LogError};
 use jiff::Timestamp;
 use manifest::Finding;
 
 use crate::{
     entry_budget::EntryBudget,
-    event::Event,
+    holds_read::Reading,
     journal::hold_body,
-    logged_modes::{self, LoggedModes},
     state::{Held, Resume, State},
     windows::is_frozen,
 };
@@ -30,20 +29,11 @@ const MAX_FREE_OWNERS: usize = 6_000;
 /// What is held now, by owner (`kind namespace/name`).
 type Present = BTreeMap<String, Finding>;
 
-/// What the log said at the start.
-#[derive(Debug, Default)]
-pub(crate) struct Logged {
-    /// What is held, by owner: the digest of the body of its newest hold.
-    holds: BTreeMap<String, Hash>,
-    /// The modes of the TrustRoots.
-    pub(crate) modes: LoggedModes,
-}
-
 /// What the log says is held, and whether it was asked.
 #[derive(Debug)]
 pub(crate) struct Holds {
-    /// Until the log has answered, nothing is written.
-    read: Resume,
+    /// Until the log has answered, or cannot be read, nothing is written.
+    pub(crate) read: Reading,
     /// Whether what accepted commits declare was known once.
     begun: bool,
     owners: BTreeMap<String, Owner>,
@@ -119,11 +109,27 @@ impl Owner {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { read: Resume::Needed, begun: false, owners: BTreeMap::new(), entries: EntryBudget::default(), turn: 0 }
+        Self {
+            read: Reading::default(),
+            begun: false,
+            owners: BTreeMap::new(),
+            entries: EntryBudget::default(),
+            turn: 0,
+        }
     }
 }
 
 impl Holds {
+    /// What the log said at the start. What it was told since is newer.
+    pub(crate) fn resume(&mut self, logged: BTreeMap<String, Hash>) {
+        for (owner, digest) in logged {
+            let state = self.owners.entry(owner).or_insert_with(|| Owner::of_log(digest));
+            if !state.logged {
+                *state = Owner::of_log(digest);
+            }
+        }
+    }
+
     /// Has `write` write what began, and what ended, of each owner. What it cannot is still to be written the next time.
     /// `unknown`: owners of which nobody can tell yet whether they are held; what the log says of them stands.
     fn follow<E>(
@@ -182,43 +188,10 @@ fn namespace(owner: &str) -> &str {
 }
 
 impl State {
-    /// Asks the log, once after a start, what is held by it, and in which modes the TrustRoots were.
-    pub(crate) fn ask_holds(&mut self) {
-        if self.holds.read != Resume::Needed {
-            return;
-        }
-        self.holds.read = Resume::Running;
-        let log = self.journal.log().clone();
-        self.blocking(
-            move || Event::HoldsRead(logged(&log).map_err(|error| error.to_string())),
-            |why| Event::HoldsRead(Err(why)),
-        );
-    }
-
-    /// What was held before the start.
-    pub(crate) fn holds_read(&mut self, outcome: Result<Logged, String>, now: Timestamp) {
-        self.holds.read = Resume::Done;
-        let Logged { holds, modes } = match outcome {
-            Ok(logged) => logged,
-            Err(why) => {
-                tracing::error!(
-                    why,
-                    "what was held before the start cannot be read from the log; what is held now is logged again, and \
-                     nothing is done by TrustRoots that are gone"
-                );
-                return;
-            }
-        };
-        self.holds.owners = holds.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
-        self.modes.read(modes);
-        self.follow_modes(now);
-        self.resume_syncs();
-    }
-
     /// Writes what began or ended since the last turn.
     pub(crate) fn log_holds(&mut self, now: Timestamp) {
         // What an accepted commit declares may not be known yet.
-        if self.holds.read != Resume::Done || (!self.holds.begun && self.is_resuming()) {
+        if !self.holds.read.is_over() || (!self.holds.begun && self.is_resuming()) {
             return;
         }
         self.holds.begun = true;
@@ -264,33 +237,16 @@ fn lost(held: Option<&Held>) -> Option<&Finding> {
     held.filter(|held| held.revision.is_empty())?.findings.first()
 }
 
-/// What was held and not released, for all owners, and the newest modes: 100,000 entries are read in one pass, not once for
-/// each owner.
-pub(crate) fn logged(log: &Log) -> Result<Logged, LogError> {
-    let mut logged = Logged::default();
-    for found in log.entries(0..log.len()) {
-        let found = found?;
-        logged.modes.extend(logged_modes::of_entry(&found));
-        let Some(owner) = found.entry.subject.get("owner") else { continue };
-        match (found.entry.kind, found.entry.body_digest()) {
-            (EntryKind::Hold, Some(digest)) => drop(logged.holds.insert(owner.clone(), digest)),
-            (EntryKind::Release, _) => drop(logged.holds.remove(owner)),
-            _ => {}
-        }
-    }
-    Ok(logged)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use audit::LogKey;
+    use audit::{Log, LogKey};
     use plan::SyncRef;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{code::ControllerCode, journal::Journal, resources::finding};
+    use crate::{code::ControllerCode, holds_read::logged, journal::Journal, resources::finding};
 
     const WEB: &str = "Sync shop/web";
     const CONFIG: &str = "GitSource shop/config";
@@ -458,11 +414,19 @@ mod tests {
         journal.release(Timestamp::UNIX_EPOCH, CONFIG, 0).unwrap();
         let started = || {
             let holds = logged(journal.log()).unwrap().holds;
-            let owners = holds.into_iter().map(|(owner, digest)| (owner, Owner::of_log(digest))).collect();
-            Holds { owners, ..Holds::default() }
+            let mut started = Holds::default();
+            started.resume(holds);
+            started
         };
         assert!(turn(&mut started(), 0, &present(&[(WEB, "wait")])).is_empty());
         assert_eq!(turn(&mut started(), 0, &before), ["GitSource shop/config: spec.ref is set"]);
         assert_eq!(turn(&mut started(), 0, &present(&[])), ["Sync shop/web: released"]);
+        // It could not be read at first: what was written meanwhile stands, and what ended before is released.
+        let (mut late, holds) = (Holds::default(), logged(journal.log()).unwrap().holds);
+        let config = present(&[(CONFIG, "ref")]);
+        assert_eq!(turn(&mut late, 0, &config), ["GitSource shop/config: spec.ref is set"]);
+        late.resume(holds);
+        assert_eq!(turn(&mut late, 0, &config), ["Sync shop/web: released"]);
+        assert!(turn(&mut late, 0, &config).is_empty());
     }
 }

@@ -56,6 +56,7 @@ mod floor;
 mod freshness;
 mod heal_later;
 mod holds;
+mod holds_read;
 mod http;
 mod inventory;
 mod journal;

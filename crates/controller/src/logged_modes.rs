@@ -107,7 +107,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{holds, journal::Journal};
+    use crate::{holds_read, journal::Journal};
 
     const PROD: &str = "prod";
 
@@ -132,7 +132,7 @@ mod tests {
 
         /// The log is read.
         fn read(&mut self) {
-            self.modes.read(holds::logged(self.journal.log()).unwrap().modes);
+            self.modes.read(holds_read::logged(self.journal.log()).unwrap().modes);
         }
     }
 

@@ -138,6 +138,8 @@ pub(crate) struct Metrics {
     pub log_lost: Gauge,
     /// 1 while the newest entries are not covered by a checkpoint because it cannot be written.
     pub log_unpublished: Gauge,
+    /// 1 while what the log said before the start cannot be read.
+    pub log_unread: Gauge,
     /// Seconds from the decision to revert to the answer.
     pub revert_seconds: Histogram,
     /// Statuses and Events that wait for the API server.
@@ -171,6 +173,7 @@ impl Default for Metrics {
             log_full: Gauge::default(),
             log_lost: Gauge::default(),
             log_unpublished: Gauge::default(),
+            log_unread: Gauge::default(),
             // 1 ms to 8 s: a revert on a quiet loopback takes 3 ms, a struggling API server seconds.
             revert_seconds: Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.001, 2.0, 14)),
             reports_waiting: Gauge::default(),
@@ -235,6 +238,11 @@ impl Metrics {
             "log_unpublished",
             "1 while no checkpoint can be written for the newest entries",
             metrics.log_unpublished.clone(),
+        );
+        scope.register(
+            "log_unread",
+            "1 while what the log said before the start cannot be read",
+            metrics.log_unread.clone(),
         );
         scope.register(
             "revert_duration_seconds",

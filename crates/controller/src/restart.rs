@@ -303,7 +303,7 @@ impl State {
             // A GitSource that is gone keeps nothing from being healed.
             None => None,
         };
-        if !self.modes.is_read() && self.root_of(&source).is_none() {
+        if self.awaits_modes(sync) {
             // Whether anything is to be done by a TrustRoot that is not there, the log has to say first.
             return;
         }

@@ -49,7 +49,7 @@ impl State {
         });
         status.observed_generation = generation;
         let is_shown = status.conditions.iter().any(|condition| condition.kind == REFRESHED);
-        let verdicts = of_root(root.problem.as_ref(), self.upkeep.log_damage());
+        let verdicts = of_root(root.problem.as_ref(), self.upkeep.log_damage().or(self.log_unread()));
         let verdicts = verdicts.into_iter().chain(of_refresh(root.refresh.as_ref(), is_shown));
         set(&mut status.conditions, verdicts, generation, now);
         self.reporter.status(Status::Root(root.resource.clone(), Box::new(status)));
@@ -97,6 +97,7 @@ impl State {
     fn write_sync(&mut self, sync: &SyncRef, now: Timestamp) {
         let unfinished = self.unfinished_removal(sync);
         let unwatched = self.unwatched(sync).cloned();
+        let unread = self.log_unread().filter(|_| self.awaits_modes(sync)).cloned();
         let mode = self.drift_mode(sync);
         let Some(state) = self.syncs.get_mut(sync).filter(|state| !state.gone) else { return };
         let shown = state.resource.status.as_ref().and_then(|status| status.held_revision.as_ref());
@@ -135,8 +136,12 @@ impl State {
         self.metrics.unreverted.get_or_create(&labels).set(unreverted.len() as i64);
         let is_shown = status.conditions.iter().any(|condition| condition.kind == ENFORCED);
         let enforced = audit_mode::condition(state.enforcement.finding.as_ref(), is_shown);
-        let verdicts =
-            of_sync(state, self.log_problem.as_ref().or(unfinished.as_ref()), unwatched.as_ref(), unreverted);
+        let verdicts = of_sync(
+            state,
+            self.log_problem.as_ref().or(unfinished.as_ref()).or(unread.as_ref()),
+            unwatched.as_ref(),
+            unreverted,
+        );
         let verdicts = verdicts.into_iter().filter(|verdict| !still_held || !verdict.is_of_judgement()).chain(enforced);
         set(&mut status.conditions, verdicts, generation, now);
         self.reporter.status(Status::Sync(state.resource.clone(), Box::new(status)));
