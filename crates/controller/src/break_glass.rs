@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use trust::{
     BreakGlass, CommitId, FETCH_APPROVALS, History, Judgement, LetThrough, ObeyedOrder, PUSH_APPROVALS, Seen,
-    SignedOrder, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_break_glass, still_waived,
+    SignedOrder, SigningFormats, TrustCode, TrustRootSpec, Verifiers, Waivers, judge_break_glass, still_waived,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     journal::Journal,
     resources::finding,
     source_gate::{SourceJob, keyless},
+    source_state::SourceState,
     state::{Dirty, Key, State},
 };
 
@@ -152,8 +153,8 @@ impl Override {
         })
     }
 
-    /// W701.
-    pub(crate) fn finding(&self) -> Finding {
+    /// W701. `formats` are those of whoever may stand for something.
+    pub(crate) fn finding(&self, formats: &SigningFormats) -> Finding {
         let waived = self.steps.iter().take(TOLD).map(|step| format!("{}: {}", step.code, step.found));
         let signers = self.signers.join(", ");
         Finding {
@@ -166,7 +167,10 @@ impl Override {
                 waived.collect::<Vec<_>>().join("; ")
             ),
             needed: "all that it changed made anew, or approved, by those who may".to_owned(),
-            fix: format!("{FETCH_APPROVALS} && writ trust approve {} --key KEY_FILE && {PUSH_APPROVALS}", self.commit),
+            fix: formats.writ(
+                &format!("{FETCH_APPROVALS} && writ trust approve {}", self.commit),
+                &format!(" && {PUSH_APPROVALS}"),
+            ),
         }
     }
 }
@@ -202,11 +206,11 @@ impl Overrides {
     }
 
     /// What the condition of the GitSource says; nothing if it never said anything.
-    pub(crate) fn condition(&self, known: &[crd::Condition]) -> Option<Verdict> {
+    pub(crate) fn condition(&self, known: &[crd::Condition], formats: &SigningFormats) -> Option<Verdict> {
         let shown = known.iter().any(|condition| condition.kind == CONDITION);
         match self.active.last() {
             Some(order) => {
-                let finding = order.finding();
+                let finding = order.finding(formats);
                 let more = self.active.len().saturating_sub(1);
                 let rest = if more > 0 { format!(" (and {more} more)") } else { String::new() };
                 Some(Verdict::yes(CONDITION, finding.code.reason, format!("{finding}{rest}")))
@@ -323,7 +327,8 @@ impl State {
     /// A commit was let through, and is in the log.
     pub(crate) fn overridden(&mut self, key: &Key, by_order: Option<Box<Override>>, root: &TrustRootSpec) {
         let Some(order) = by_order else { return };
-        let finding = order.finding();
+        let formats = self.sources.get(key).map(SourceState::formats).unwrap_or_default();
+        let finding = order.finding(&formats);
         tracing::warn!(source = %key, commit = %order.commit, request = order.request, code = finding.code.code, reason = finding.code.reason, "{finding}");
         self.metrics.decided("override", finding.code.reason);
         self.announce_source(key, std::slice::from_ref(&finding));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use manifest::Finding;
 use plan::INSTANCE_LABEL;
-use trust::TrustCode;
+use trust::{SigningFormats, TrustCode};
 
 use crate::{
     announce::regarding,
@@ -14,14 +14,20 @@ use crate::{
     order_refusals::RefusedOrder,
     outbox::Status,
     resources::{finding, label},
+    source_state::SourceState,
     state::{Dirty, Key, Resume, State},
 };
 
 /// What the condition of an order says whose GitSource is there.
-fn ready(overrides: &Overrides, key: &Key, request: &BreakGlassState) -> Verdict {
+fn ready(
+    overrides: &Overrides,
+    formats: impl FnOnce() -> SigningFormats,
+    key: &Key,
+    request: &BreakGlassState,
+) -> Verdict {
     let commit = &request.resource.spec.commit;
     if let Some(order) = overrides.by(key, commit) {
-        return Verdict::yes(READY, TrustCode::W701.entry().reason, order.finding().to_string());
+        return Verdict::yes(READY, TrustCode::W701.entry().reason, order.finding(&formats()).to_string());
     }
     if overrides.is_over(key, commit) {
         let over = "all that it let through was made anew, or approved, by those who may";
@@ -120,7 +126,10 @@ impl State {
             return;
         }
         let ready = match self.overrides_about(key, request) {
-            Some(overrides) => ready(overrides, key, request),
+            Some(overrides) => {
+                let formats = || self.sources.get(&source).map(SourceState::formats).unwrap_or_default();
+                ready(overrides, formats, key, request)
+            }
             None => {
                 let (name, missing) = (format!("{KIND} {key}"), format!("GitSource {source} is not there"));
                 Verdict::refused(READY, &finding(ControllerCode::A141, &name, &missing, "an existing GitSource"))
@@ -161,7 +170,7 @@ mod tests {
         );
         let mut told = |answer| {
             request.answer = answer;
-            format!("{:?}", ready(&Overrides::default(), &key, &request))
+            format!("{:?}", ready(&Overrides::default(), SigningFormats::default, &key, &request))
         };
         assert!(told(Answer::Good).contains("NotNeeded"));
         let expired = told(Answer::Expired(end));

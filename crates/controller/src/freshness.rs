@@ -186,11 +186,12 @@ impl Pulse {
         asked: &Freshness,
         name: &str,
         head: Option<(CommitId, Timestamp)>,
+        trust: Option<&TrustFile>,
         now: Timestamp,
     ) -> Option<Finding> {
         let answer = || self.judge_answer(asked, name, now);
-        let heartbeat = || self.judge_heartbeat(asked, name, now);
-        let hidden = self.judge_hidden(asked, name);
+        let heartbeat = || self.judge_heartbeat(asked, name, trust, now);
+        let hidden = self.judge_hidden(asked, name, trust);
         hidden.or_else(answer).or_else(heartbeat).or_else(|| self.judge_head(asked, name, head, now))
     }
 
@@ -232,17 +233,23 @@ impl Pulse {
         Some(stale(name, found, format!("a verified head that was made within {text}"), fix))
     }
 
-    fn judge_hidden(&self, asked: &Freshness, name: &str) -> Option<Finding> {
+    fn judge_hidden(&self, asked: &Freshness, name: &str, trust: Option<&TrustFile>) -> Option<Finding> {
         let text = asked.max_heartbeat_age.as_ref()?;
         let Beat { heard, .. } = self.beat.as_ref().filter(|_| self.unshown >= UNSHOWN_POLLS)?;
         let found = format!(
             "the heartbeat of {} by {} names head {}, which the server does not show",
             heard.heartbeat.time, heard.principal, heard.heartbeat.head
         );
-        Some(stale_heartbeat(name, found, text))
+        Some(stale_heartbeat(name, found, text, trust))
     }
 
-    fn judge_heartbeat(&self, asked: &Freshness, name: &str, now: Timestamp) -> Option<Finding> {
+    fn judge_heartbeat(
+        &self,
+        asked: &Freshness,
+        name: &str,
+        trust: Option<&TrustFile>,
+        now: Timestamp,
+    ) -> Option<Finding> {
         let (text, age) = asked.max_heartbeat_age.as_ref().zip(asked.heartbeat_age())?;
         let found = match (&self.beat, &self.nothing) {
             (Some(Beat { heard, .. }), _) if is_older(heard.heartbeat.time, age, now) => {
@@ -255,7 +262,7 @@ impl Pulse {
                 is_older(self.since, age, now).then(|| format!("no heartbeat was read since {}", self.since))
             }
         }?;
-        Some(stale_heartbeat(name, found, text))
+        Some(stale_heartbeat(name, found, text, trust))
     }
 }
 
@@ -263,12 +270,10 @@ fn is_older(than: Timestamp, age: Duration, now: Timestamp) -> bool {
     now.duration_since(than) > age.try_into().unwrap_or_default()
 }
 
-fn stale_heartbeat(name: &str, found: String, age: &str) -> Finding {
-    let fix = format!(
-        "check what the server shows; or, if nobody sends heartbeats: writ trust heartbeat REV --key KEY_FILE && git push \
-         --force origin {}",
-        git::HEARTBEAT_REF
-    );
+fn stale_heartbeat(name: &str, found: String, age: &str, trust: Option<&TrustFile>) -> Finding {
+    let formats = trust.map(|file| file.formats(None)).unwrap_or_default();
+    let send = "check what the server shows; or, if nobody sends heartbeats: writ trust heartbeat REV";
+    let fix = formats.writ(send, &format!(" && git push --force origin {}", git::HEARTBEAT_REF));
     stale(name, found, format!("a heartbeat within {age}, of a head that is shown"), fix)
 }
 
@@ -288,7 +293,8 @@ impl State {
             let is_suspended = source.obeyed.as_ref().is_some_and(|spec| spec.suspend);
             let asked = asked.filter(|_| !is_suspended);
             let head = source.verified.as_ref().map(|verified| (verified.commit.id(), verified.made));
-            let stale = asked.as_ref().and_then(|asked| source.pulse.judge(asked, &key.to_string(), head, now));
+            let trust = source.verified.as_ref().map(|verified| &*verified.trust_file);
+            let stale = asked.as_ref().and_then(|asked| source.pulse.judge(asked, &key.to_string(), head, trust, now));
             let is_news = stale != source.pulse.stale;
             let is_changed = is_news || source.pulse.is_asked != asked.is_some();
             source.pulse.is_asked = asked.is_some();
@@ -338,7 +344,7 @@ mod tests {
     }
 
     fn found(pulse: &Pulse, asked: &Freshness, now: i64) -> Option<String> {
-        pulse.judge(asked, "shop/config", None, at(now)).map(|finding| finding.found)
+        pulse.judge(asked, "shop/config", None, None, at(now)).map(|finding| finding.found)
     }
 
     #[test]
@@ -361,7 +367,7 @@ mod tests {
         let asked = Freshness { max_head_age: Some("1h".into()), ..Freshness::default() };
         let found = |pulse: &Pulse, made: Option<i64>, now: i64| {
             let head = made.map(|second| (HEAD.parse().unwrap(), at(second)));
-            pulse.judge(&asked, "shop/config", head, at(now)).map(|finding| finding.found)
+            pulse.judge(&asked, "shop/config", head, None, at(now)).map(|finding| finding.found)
         };
         let mut pulse = Pulse::new(at(10_000));
         // It was verified before a restart, and the server has not been asked yet.
@@ -423,7 +429,7 @@ mod tests {
         let asked = Freshness { max_head_age: Some("1h".into()), max_answer_age: day(), ..heartbeats("15m") };
         let found = |pulse: &Pulse, now: i64| {
             let head = Some((HEAD.parse().unwrap(), at(0)));
-            pulse.judge(&asked, "shop/config", head, at(now)).unwrap().found
+            pulse.judge(&asked, "shop/config", head, None, at(now)).unwrap().found
         };
         pulse.answered(at(5_000));
         pulse.listened(beat(5_000, Shown::Yes));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit::{Hash, LogError};
+use audit::Hash;
 use jiff::Timestamp;
 use manifest::Finding;
 
@@ -241,7 +241,7 @@ fn lost(held: Option<&Held>) -> Option<&Finding> {
 mod tests {
     use std::sync::Arc;
 
-    use audit::{Log, LogKey};
+    use audit::{Log, LogError, LogKey};
     use plan::SyncRef;
     use tempfile::TempDir;
 

@@ -8,7 +8,7 @@ use std::{
 use cluster::crd;
 use jiff::Timestamp;
 use manifest::Finding;
-use trust::{AuthorizedCommit, CommitId, TrustMode};
+use trust::{AuthorizedCommit, CommitId, SigningFormats, TrustMode};
 
 use crate::{
     break_glass::Overrides,
@@ -99,6 +99,11 @@ impl SourceState {
             expired: None,
             mode: None,
         }
+    }
+
+    /// With what those sign who may stand for anything, by the trust file in force.
+    pub(crate) fn formats(&self) -> SigningFormats {
+        self.verified.as_ref().map(|verified| verified.trust_file.formats(None)).unwrap_or_default()
     }
 
     /// There is a new order about it: it is polled at once, or soon if it was lately.

@@ -88,7 +88,7 @@ impl State {
         if source.resume == Resume::Done {
             let active = source.overrides.active.len() as i64;
             self.metrics.break_glass_active.get_or_create(&OwnerLabels::source(key)).set(active.min(1));
-            let verdict = source.overrides.condition(&status.conditions);
+            let verdict = source.overrides.condition(&status.conditions, &source.formats());
             set(&mut status.conditions, verdict, generation, now);
         }
         self.reporter.status(Status::Source(source.resource.clone(), Box::new(status)));

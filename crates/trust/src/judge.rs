@@ -348,7 +348,7 @@ impl Judge<'_> {
             let taken = match alone.or_else(|refused| self.skip(&state, &chain, at, position, refused)) {
                 Ok(taken) => taken,
                 Err(refused) => {
-                    let refused = if reached { refused } else { self.accepted_before(refused, &state.commit) };
+                    let refused = if reached { refused } else { self.accepted_before(refused, &state) };
                     judgement.steps.push(*refused);
                     break;
                 }

@@ -121,27 +121,27 @@ pub(crate) fn mend_signature(
 }
 
 /// The same about a commit that was accepted before: signed again it would be another one, which nothing lets in its place.
-/// Root principals have it left out for a commit on top that takes back what it brought.
+/// Root principals have it left out for a commit on top that takes back what it brought; `formats` are theirs.
 pub(crate) fn accepted_before(
     step: StepVerdict,
     predecessor: &CommitId,
     is_merge: bool,
-    root: &TrustRootSpec,
+    (root, formats): (&TrustRootSpec, &SigningFormats),
 ) -> StepVerdict {
     let is_of_signature = |finding: &Finding| finding.code.code.starts_with("W2");
     let commit = step.commit;
     let verdict = step.verdict.map_err(|finding| match is_of_signature(&finding) {
         true => {
             let parent = if is_merge { " --mainline 1" } else { "" };
-            let revert = format!("git {SIGN} revert --no-edit --gpg-sign{parent} {commit}");
-            let skip = format!("writ trust approve HEAD --skip-from {predecessor} --key KEY_FILE");
-            let fix = format!(
-                "{revert} && {FETCH_APPROVALS} && {skip} && {} && {PUSH_APPROVALS} # as a root principal; others whom it takes approve it with the same \
+            let revert = format!("{} revert --no-edit --gpg-sign{parent} {commit}", formats.git());
+            let skip = format!("{revert} && {FETCH_APPROVALS} && writ trust approve HEAD --skip-from {predecessor}");
+            let then = format!(
+                " && {} && {PUSH_APPROVALS} # as a root principal; others whom it takes approve it with the same \
                  --skip-from, and W407 says what an admin does then. Or trust again what vouched for this one, if it is \
                  good: what was accepted cannot be signed anew",
                 push_head(root)
             );
-            Finding { fix, ..finding }
+            Finding { fix: formats.noted(formats.writ(&skip, &then)), ..finding }
         }
         false => finding,
     });

@@ -11,7 +11,7 @@ use manifest::{Digest, Finding, canonical_json};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
 
-use crate::{CommitId, TrustCode, approval::Withdrawn, detached::Keys, refusal::refuse};
+use crate::{CommitId, SigningFormats, TrustCode, approval::Withdrawn, detached::Keys, refusal::refuse};
 
 /// The namespace of signatures over rollbacks.
 pub const NAMESPACE_ROLLBACK: &str = "writ-rollback@1";
@@ -234,13 +234,14 @@ impl SignedOrder {
         refuse(self.kind.code(), &self.commit, found, needed.to_owned(), fix)
     }
 
-    /// Too few stand for it, or they may not: with why other signatures count for nothing.
-    pub(crate) fn unauthorised(&self, finding: Finding, signers: &Signers) -> Finding {
+    /// Too few stand for it, or they may not: with why other signatures count for nothing. `formats` are those of whoever may.
+    pub(crate) fn unauthorised(&self, finding: Finding, signers: &Signers, formats: &SigningFormats) -> Finding {
         let mut found = format!("to order it: {}", finding.found.replacen(" changed ", " signed for ", 1));
         for reason in signers.told() {
             found = format!("{found}; {reason}");
         }
-        let fix = format!("{} --add FILE --key KEY_FILE # by {}", self.kind.command(), finding.needed);
+        let add = format!("{} --add FILE", self.kind.command());
+        let fix = formats.writ(&add, &format!(" # by {}", finding.needed));
         Finding { found, fix, ..finding }
     }
 }

@@ -1,7 +1,9 @@
 //! With what those sign who may: a command that is printed for them asks for keys that they have.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use manifest::Finding;
+use manifest::{Finding, RepoPath};
 
 use crate::{
     NAMESPACE_TRUST, PrincipalKind, SignatureFormat, TrustFile,
@@ -29,8 +31,24 @@ impl TrustFile {
         self.signing_formats(Some(at), |name| self.counts_for_trust(name))
     }
 
+    /// The same of those in a role that a rule for one of these paths asks for.
+    pub(crate) fn formats_for<'a>(
+        &self,
+        paths: impl Iterator<Item = &'a RepoPath>,
+        at: Option<Timestamp>,
+    ) -> SigningFormats {
+        let rules: BTreeSet<&str> =
+            paths.flat_map(|path| self.rules_for(path)).map(|rule| rule.name.as_str()).collect();
+        let rules = self.rules.iter().filter(|rule| rules.contains(rule.name.as_str()));
+        let roles = rules.flat_map(|rule| &rule.any_of).filter_map(|item| self.roles.get(&item.role));
+        let able: BTreeSet<&str> = roles.flatten().map(String::as_str).collect();
+        let is_forge = |name: &str| self.principals.get(name).is_none_or(|one| one.kind == PrincipalKind::Forge);
+        self.signing_formats(at, |name| able.contains(name) && !is_forge(name))
+    }
+
     /// The same of all who may stand for anything.
-    pub(crate) fn formats(&self, at: Option<Timestamp>) -> SigningFormats {
+    #[must_use]
+    pub fn formats(&self, at: Option<Timestamp>) -> SigningFormats {
         let stands = |name: &str| self.principals.get(name).is_some_and(|one| one.kind != PrincipalKind::Forge);
         self.signing_formats(at, stands)
     }
@@ -180,6 +198,46 @@ fn of_whom(what: &str, names: &[String]) -> String {
 
 /// A remark behind a command, and behind what is remarked there already.
 pub(crate) fn remark(command: &str, remark: &str) -> String {
-    let mark = if command.contains(" # ") { ";" } else { " #" };
+    let mark = if has_remark(command) { ";" } else { " #" };
     format!("{command}{mark} {remark}")
+}
+
+/// Whether a shell takes the end of a command for a remark: a `#` begins one where a word may begin, outside of quotes.
+fn has_remark(command: &str) -> bool {
+    let (mut quote, mut is_escaped, mut begins_word) = (None, false, true);
+    for character in command.chars() {
+        let is_literal = std::mem::take(&mut is_escaped);
+        match (quote, character) {
+            _ if is_literal => {}
+            (Some(open), _) if character == open => quote = None,
+            (None | Some('"'), '\\') => is_escaped = true,
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '#') if begins_word => return true,
+            _ => {}
+        }
+        begins_word = !is_literal && quote.is_none() && (character.is_whitespace() || ";&|(".contains(character));
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::remark;
+
+    #[test]
+    fn a_remark_stands_behind_the_command_as_a_shell_reads_it() {
+        for (command, mark) in [
+            ("git push", " #"),
+            ("git push # as alice", ";"),
+            ("git rm -- 'a # b'", " #"),
+            ("git rm -- 'a # b' # as alice", ";"),
+            (r"git rm -- 'it'\''s # b'", " #"),
+            (r#"git -c x="$(a || echo \" # \")" push"#, " #"),
+            (r"git rm -- a\ #b", " #"),
+            ("git show HEAD#1", " #"),
+            ("true;#", ";"),
+        ] {
+            assert_eq!(remark(command, "or so"), format!("{command}{mark} or so"));
+        }
+    }
 }

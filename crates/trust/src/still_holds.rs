@@ -392,9 +392,9 @@ impl StillHolds<'_> {
         let by = if self.judged_by == *last { String::new() } else { format!(" --trust {}", self.judged_by) };
         let paths: Vec<String> = left.keys().take(TOLD).map(|path| manifest::shell_quote(path.as_str())).collect();
         let look = format!("git log -p {last} -- {}", paths.join(" "));
-        let vouch =
-            format!("{FETCH_APPROVALS} && writ trust approve {last} --vouch{by} --key KEY_FILE && {PUSH_APPROVALS}");
-        let fix = format!("{look} && {vouch} # if they are good as they are; otherwise change them by a commit");
+        let vouch = format!("{look} && {FETCH_APPROVALS} && writ trust approve {last} --vouch{by}");
+        let then = format!(" && {PUSH_APPROVALS} # if they are good as they are; otherwise change them by a commit");
+        let fix = self.policy.formats_for(left.keys().copied(), None).writ(&vouch, &then);
         refuse(TrustCode::W304, last, found, needed, fix)
     }
 }

@@ -3,13 +3,17 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![expect(dead_code, reason = "the modules of fixtures are shared")]
 
+mod break_glass_case;
 mod memory;
 mod support;
 
 use manifest::Digest;
 use memory::{Tree, World, at, code, config_map, path, person, policy, put_policy};
 use support::{Bench, gpg::Gpg};
-use trust::{CommitId, SignatureCache, Start, TrustFile, envelope, envelope_message, judge_with};
+use trust::{
+    BreakGlass, CommitId, NAMESPACE_BREAK_GLASS, Seen, SignatureCache, Start, TrustFile, Verifiers, envelope,
+    envelope_message, judge_break_glass, judge_with,
+};
 
 const FILE: &str = ".writ/keys/bob.asc";
 
@@ -193,6 +197,28 @@ fn merges_of_and_by_certificates_are_looked_at_as_those_of_keys() {
 
 const TWO: [(&str, &str); 2] =
     [("{role: security, threshold: 1}", "{role: security, threshold: 2}"), ("[alice, frank]", "[alice, bob, frank]")];
+
+/// Who may order it has an OpenPGP key, and is told how to sign with that.
+#[test]
+fn an_order_that_lacks_somebody_says_how_he_signs() {
+    let bench = Bench::new();
+    let bob = Bob::new(&bench);
+    let mut world = bob.world("", &[("root: [alice, dave]", "root: [alice, dave, bob]")]);
+    let head = world.put(world.introduction, "alice", "apps/web.yaml", &config_map("web", 2));
+    let order = break_glass_case::order(&world, head);
+    let signatures = [person("alice").sign(NAMESPACE_BREAK_GLASS, &order.payload())];
+    let asked = BreakGlass {
+        order: &order,
+        signatures: &signatures,
+        source: "shop/config",
+        accepted: &world.introduction,
+        head: &head,
+        seen: Seen { first: at(world.now), now: at(world.now) },
+    };
+    let refused = judge_break_glass(&world.memory, &world.root, &asked, Verifiers::default()).unwrap_err();
+    let by = "# by 1 more of bob, dave; or --openpgp FINGERPRINT (bob)";
+    assert_eq!(refused.fix, format!("writ break-glass --add FILE --key KEY_FILE {by}"));
+}
 
 /// The verdict on alice's change of a policy that takes two, with an approval that is signed like this.
 fn approved(bob: &Bob<'_>, edits: &[(&str, &str)], sign: impl FnOnce(&[u8]) -> String) -> (&'static str, String) {

@@ -6,7 +6,7 @@ use audit::{Durability, EntryKind, LogError, Receipt};
 use jiff::Timestamp;
 use plan::ApprovedPlan;
 use serde_json::{Value, json};
-use trust::{AuthorizedCommit, CommitId, TrustRootSpec};
+use trust::{AuthorizedCommit, CommitId, SigningFormats, TrustRootSpec};
 
 use super::{Journal, codes, count_suppressed, entry, plan_body, plan_entry};
 use crate::{
@@ -92,7 +92,7 @@ impl Journal {
             ("reason", &order.reason),
         ];
         let mut entry = entry(EntryKind::Override, now, subject);
-        entry.codes = codes([&order.finding()]);
+        entry.codes = codes([&order.finding(&SigningFormats::default())]);
         entry.counts.insert("steps".to_owned(), order.steps.len() as u64);
         let body = json!({ "override": order });
         self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)

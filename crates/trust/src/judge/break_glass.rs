@@ -146,7 +146,10 @@ pub fn judge_break_glass(
     let credit = Credit::by(None, signers.good.iter().cloned());
     match state.policy.authorise(&order.commit, &trust_file_path(), &credit) {
         Ok(()) => Ok(signers.good),
-        Err(finding) => Err(Finding { code: TrustCode::W702.entry(), ..order.unauthorised(finding, &signers) }),
+        Err(finding) => {
+            let finding = order.unauthorised(finding, &signers, &state.policy.root_formats(now));
+            Err(Finding { code: TrustCode::W702.entry(), ..finding })
+        }
     }
 }
 

@@ -288,8 +288,10 @@ impl Judge<'_> {
             Err(Some(finding)) => finding.found,
             Err(None) => "nobody is left who signed it".to_owned(),
         };
-        let again = format!("writ rollback {} --to {commit} --reason TEXT --key KEY_FILE", order.order.about);
-        let fix = format!("{again} > order.yaml && kubectl apply -f order.yaml # or change its folder by a commit");
+        let again = format!("writ rollback {} --to {commit} --reason TEXT", order.order.about);
+        let then = " > order.yaml && kubectl apply -f order.yaml # or change its folder by a commit";
+        let fix =
+            in_force.policy.formats_for(changes.iter().map(|change| &change.path), Some(self.now)).writ(&again, then);
         let needed = "signatures with keys in force of those who may order it".to_owned();
         Err(refuse(TrustCode::W304, commit, order.fallen(&signers, &lacks), needed, fix))
     }
@@ -314,7 +316,7 @@ impl Judge<'_> {
         if signers.good.is_empty() {
             let (found, needed) = ("nobody signed it".to_owned(), "a principal whose key is in force".to_owned());
             let nobody = refuse(TrustCode::W302, &order.commit, found, needed, String::new());
-            return Err(order.unauthorised(nobody, &signers));
+            return Err(order.unauthorised(nobody, &signers, &in_force.policy.formats(Some(self.now))));
         }
         Ok(Signed { object, in_force, signers })
     }
@@ -337,7 +339,10 @@ impl Judge<'_> {
         not_expired(policy, &self.seen_now(), commit, &changes)?;
         match authorised_by(policy, commit, &changes, &signers.good) {
             Ok(()) => {}
-            Err(Some(finding)) => return Err(order.unauthorised(finding, &signers)),
+            Err(Some(finding)) => {
+                let formats = policy.formats_for(changes.iter().map(|change| &change.path), Some(self.now));
+                return Err(order.unauthorised(finding, &signers, &formats));
+            }
             Err(None) => return Err(order.invalid("nobody signed it".to_owned(), "signatures of principals")),
         }
         // Last, since it looks at the whole history: only who may order it has that done.

@@ -75,9 +75,10 @@ impl Judge<'_> {
     }
 
     /// A refusal of a commit that was accepted before, with what mends that.
-    pub(super) fn accepted_before(&self, refused: Refused, predecessor: &CommitId) -> Refused {
+    pub(super) fn accepted_before(&self, refused: Refused, state: &State) -> Refused {
         let is_merge = read_commit(self.history, &refused.commit).is_ok_and(|object| object.parents.len() > 1);
-        Box::new(accepted_before(*refused, predecessor, is_merge, self.root))
+        let formats = state.policy.root_formats(self.now);
+        Box::new(accepted_before(*refused, &state.commit, is_merge, (self.root, &formats)))
     }
 
     /// What root principals name it by. An error stays with `Watched`, and makes the whole judgement none.

@@ -9,7 +9,7 @@ use testkit::{Finished, WritCommand, hermetic_command};
 
 use crate::{
     pasted::fix,
-    support::{World, paste, text},
+    support::{World, paste, text, writ},
 };
 
 /// A home of gpg. Its agent ends with it.
@@ -235,6 +235,59 @@ fn fixes_fit_whoever_signs() {
     let found = fix(&world, "W504");
     assert!(found.contains(" gpg --yes --armor --detach-sign --local-user FINGERPRINT "), "{found}");
     paste_as("openpgp", &greta, &found);
+}
+
+/// What holds no longer is vouched for, and left out, by root principals who have no SSH key.
+#[test]
+fn what_was_accepted_is_mended_with_openpgp() {
+    let (world, gpg, server) = (World::new(), Gpg::new(), tempfile::tempdir().unwrap());
+    world.repo.git(&["init", "--bare", "--quiet", text(server.path())]).unwrap();
+    world.repo.git(&["remote", "add", "origin", text(server.path())]).unwrap();
+    let greta = gpg.key("greta", "sign", "never");
+    let roles = ["--role", "root", "--role", "security", "--role", "sre"];
+    gpg.writ(&world, 0, &[&["add", "greta", "--openpgp", text(&gpg.certificate(&greta))], roles.as_slice()].concat());
+    sign_and_commit(&world, &gpg);
+    world.good("by bob");
+    for name in ["alice", "bob", "frank"] {
+        gpg.writ(&world, 0, &["remove", name]);
+    }
+    gpg.writ(&world, 0, &["revoke", "--key", &world.bob.fingerprint().unwrap()]);
+    gpg.writ(&world, 0, &["sign", "--openpgp", &greta]);
+    world.repo.set_time(jiff::Timestamp::now().as_second());
+    world.repo.commit_signed(&world.alice, "greta alone").unwrap();
+    let paste_as_greta = |fix: &str| {
+        let fix =
+            fix.replace("FINGERPRINT", &greta).replace("writ trust", &format!("{} trust", env!("CARGO_BIN_EXE_writ")));
+        let set_up = format!("export GNUPGHOME='{}'\ngit config user.signingkey {greta}", gpg.home().display());
+        paste(&world.repo.path(), &world.alice, &format!("{set_up}\n{fix}"));
+    };
+    let root = world.trust_root();
+    let verify = || writ(&["verify", "--repo", &world.path(), "--trust-root", text(&root)]);
+    let vouch = || {
+        let held = verify();
+        let fix = held.stderr.lines().find_map(|line| line.split_once("fix: ")).unwrap().1;
+        assert!(held.stderr.contains("W304") && fix.contains(" --vouch --openpgp FINGERPRINT && git push"), "{fix}");
+        paste_as_greta(fix);
+        assert_eq!(verify().code, Some(0));
+    };
+    vouch();
+    world.repo.write("apps/x.txt", "x").unwrap();
+    let accepted = world.repo.commit_signed(&world.stranger(), "by an authority that is gone").unwrap();
+    let vouched_for = |commit: &str| {
+        let text = std::fs::read_to_string(&root).unwrap();
+        let lines = text.lines().filter(|line| !line.contains("resumeFrom:"));
+        let lines: Vec<_> =
+            lines.map(|line| line.replace("spec:", &format!("spec:\n  resumeFrom: {commit}"))).collect();
+        std::fs::write(&root, lines.join("\n")).unwrap();
+    };
+    vouched_for(&accepted);
+    let leave_out = fix(&world, "W202");
+    assert!(leave_out.starts_with("git -c gpg.format=openpgp revert "), "{leave_out}");
+    assert!(leave_out.contains(" --openpgp FINGERPRINT && git push"), "{leave_out}");
+    paste_as_greta(&leave_out);
+    vouched_for(&world.repo.head().unwrap());
+    // Whoever vouches does so for one commit.
+    vouch();
 }
 
 #[test]
