@@ -10,7 +10,7 @@ use crate::{
     exit::{Outcome, UsageError},
     output::{self, Format},
     signing::SigningKey,
-    trust_tree::{EditArgs, WorkTree, concluded, repo_option},
+    trust_tree::{EditArgs, Told, WorkTree, concluded, repo_option},
 };
 
 /// Arguments of `writ trust sign`.
@@ -68,7 +68,12 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
     tree.replace(&path, signature.as_bytes())?;
     eprintln!("signed version {} as {principal}: {path}", file.version);
     let dropped = drop_others(&tree, &judges, now)?;
-    tree.report(&file, &tree.text, &[format!("signed as {principal}")], &dropped, format)
+    tree.report(
+        &file,
+        &tree.text,
+        Told { done: &[format!("signed as {principal}")], notes: &dropped, left: &[] },
+        format,
+    )
 }
 
 /// What a signature on the trust file is about.

@@ -75,8 +75,21 @@ struct Edited<'a> {
     version: u64,
     done: &'a [String],
     notes: &'a [String],
+    /// What is still wrong with the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<RefusedItem>,
     signatures: &'a Vouched,
     next: &'a [String],
+}
+
+/// What is told of an edit.
+pub(crate) struct Told<'a> {
+    /// What is done, in words.
+    pub(crate) done: &'a [String],
+    /// What else should be known.
+    pub(crate) notes: &'a [String],
+    /// What is still wrong with the file.
+    pub(crate) left: &'a [Finding],
 }
 
 #[derive(Serialize)]
@@ -114,13 +127,18 @@ fn refused(format: Format, findings: &[Finding]) -> anyhow::Result<()> {
     if format == Format::Human {
         return findings.iter().try_for_each(|finding| output::text(&output::refusal(finding)));
     }
-    let item = |finding: &Finding| RefusedItem {
-        code: finding.code.code,
-        reason: finding.code.reason,
-        message: finding.message(),
-        fix: finding.fix.clone(),
-    };
-    output::document(format, &Refused { schema: SCHEMA, refused: findings.iter().map(item).collect() })
+    output::document(format, &Refused { schema: SCHEMA, refused: findings.iter().map(RefusedItem::of).collect() })
+}
+
+impl RefusedItem {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            code: finding.code.code,
+            reason: finding.code.reason,
+            message: finding.message(),
+            fix: finding.fix.clone(),
+        }
+    }
 }
 
 impl WorkTree {
@@ -175,7 +193,6 @@ impl WorkTree {
             return Err(TrustEditError::Refused(findings).into());
         }
         self.write(&text, &files)?;
-        notes.extend(left.iter().map(|finding| format!("still to be mended: {finding}")));
         let unused = opened.pins().filter(|(_, pin)| file.pins().all(|(_, other)| other.file != pin.file));
         notes.extend(unused.map(|(_, pin)| {
             format!("no key needs {} any more: git rm -- {}", pin.file, shell_quote(pin.file.as_str()))
@@ -184,7 +201,7 @@ impl WorkTree {
             eprintln!("{line}");
         }
         eprintln!("wrote {}, version {}", self.dir.join(TRUST_FILE).display(), file.version);
-        self.report(&file, &text, &done, &notes, format)
+        self.report(&file, &text, Told { done: &done, notes: &notes, left: &left }, format)
     }
 
     /// Says that all of it is in the file already.
@@ -193,16 +210,16 @@ impl WorkTree {
         let mut file = edit.editor.file().clone();
         let findings = file.load_from(&self.certificates(&file, &BTreeMap::new())?);
         let notes = edit.notes.iter().cloned().chain(findings.iter().map(ToString::to_string));
-        self.report(&file, &self.text, &edit.done, &notes.collect::<Vec<_>>(), format)
+        let notes = notes.collect::<Vec<_>>();
+        self.report(&file, &self.text, Told { done: &edit.done, notes: &notes, left: &[] }, format)
     }
 
-    /// Prints who has signed the file and what is to be done next.
+    /// Prints who has signed the file and what is to be done next: nobody need sign a file that has to be edited once more.
     pub(crate) fn report(
         &self,
         file: &TrustFile,
         text: &str,
-        done: &[String],
-        notes: &[String],
+        Told { done, notes, left }: Told<'_>,
         format: Format,
     ) -> anyhow::Result<Outcome> {
         for note in notes {
@@ -211,17 +228,23 @@ impl WorkTree {
         let (files, now) = (self.signatures()?, Timestamp::now());
         let (before, bytes, earlier) = (self.before.as_ref(), text.as_bytes(), self.earlier(text)?);
         let vouched = Vouched::of(before, file, (bytes, &earlier), &files, now, self.verifiers());
-        let next = next_commands(&self.dir, self.before.as_ref(), file, &vouched, now);
+        let next = if left.is_empty() {
+            next_commands(&self.dir, self.before.as_ref(), file, &vouched, now)
+        } else {
+            Vec::new()
+        };
         if format == Format::Human {
             eprint!("{}", vouched.in_words());
+            left.iter().try_for_each(|finding| output::text(&output::refusal(finding)))?;
             output::text(&next.iter().map(|line| format!("{line}\n")).collect::<String>())?;
         } else {
             let version = file.version;
-            let edited =
-                Edited { schema: SCHEMA, file: TRUST_FILE, version, done, notes, signatures: &vouched, next: &next };
+            let left = left.iter().map(RefusedItem::of).collect();
+            let (schema, file) = (SCHEMA, TRUST_FILE);
+            let edited = Edited { schema, file, version, done, notes, left, signatures: &vouched, next: &next };
             output::document(format, &edited)?;
         }
-        Ok(Outcome::Fine)
+        Ok(if left.is_empty() { Outcome::Fine } else { Outcome::Finding })
     }
 
     /// What the trust file was before it was this text: in the commit, and in the work tree before the edit.

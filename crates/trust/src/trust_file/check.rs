@@ -33,8 +33,8 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
         }
         let below_writ = is_below_writ(rule);
         for item in &rule.any_of {
-            let mut note = |code, found: String, needed: &str| {
-                let finding = finding(code, item.place, found, needed, EDIT);
+            let mut note = |code, found: String, needed: &str, fix: &str| {
+                let finding = finding(code, item.place, found, needed, fix);
                 findings.push(Finding { rule: Some(rule.name.clone()), ..finding });
             };
             if !file.roles.contains_key(&item.role) {
@@ -42,6 +42,7 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
                     TrustCode::W502,
                     format!("rule {} names the role {}, which is not there", rule.name, item.role),
                     "a role",
+                    EDIT,
                 );
             } else if !file.can_reach(item, below_writ, at) {
                 let held = file.able(&item.role, below_writ, at);
@@ -49,7 +50,7 @@ pub(super) fn check(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
                     "rule {} needs {} of role {}, in which {held} can sign{when}",
                     rule.name, item.threshold, item.role
                 );
-                note(TrustCode::W506, found, "a threshold within reach");
+                note(TrustCode::W506, found, "a threshold within reach", &file.add_to(rule, item, at));
             }
         }
     }
@@ -89,8 +90,10 @@ fn self_lock(file: &TrustFile, at: Option<Timestamp>) -> Vec<Finding> {
             let reachable = rule.any_of.iter().any(|item| file.can_reach(item, true, at));
             if !reachable && locked.insert(rule.name.as_str()) {
                 let found = format!("rule {} covers {path} and no people in force can satisfy it", rule.name);
-                let finding =
-                    finding(TrustCode::W506, rule.place, found, "a role with enough people who can sign", EDIT);
+                let least = rule.any_of.iter().min_by_key(|item| file.lacks(rule, item, at));
+                let fix = least.map_or_else(|| EDIT.to_owned(), |item| file.add_to(rule, item, at));
+                let needed = "a role with enough people who can sign";
+                let finding = finding(TrustCode::W506, rule.place, found, needed, &fix);
                 findings.push(Finding { rule: Some(rule.name.clone()), ..finding });
             }
         }
@@ -115,6 +118,17 @@ impl TrustFile {
     pub(super) fn lacks(&self, rule: &Rule, item: &RoleThreshold, at: Option<Timestamp>) -> usize {
         let able = self.able(&item.role, is_below_writ(rule), at);
         usize::try_from(item.threshold).unwrap_or(usize::MAX).saturating_sub(able)
+    }
+
+    /// What brings an alternative of a rule within reach.
+    fn add_to(&self, rule: &Rule, item: &RoleThreshold, at: Option<Timestamp>) -> String {
+        let role = manifest::shell_quote(&item.role);
+        // Where only somebody beside the author is missing, one is enough.
+        let more = self.lacks(rule, item, at).max(1);
+        format!(
+            "writ trust add NAME --key PUBLIC_KEY --role {role} # {more} more; or lower the threshold of rule {}",
+            rule.name
+        )
     }
 
     fn counts(&self, name: &str, people: bool) -> bool {

@@ -321,6 +321,45 @@ fn what_would_lock_everybody_out_is_refused() {
     assert!(!lock.exists());
 }
 
+/// Two more are needed: the file with the first of them is kept, and nobody is asked to sign it yet.
+#[test]
+fn an_edit_that_leaves_a_threshold_out_of_reach_says_what_to_add() {
+    let world = World::new();
+    let lowered = file(&world);
+    let raised = lowered.replacen("{role: sre, threshold: 1}", "{role: sre, threshold: 4}", 1);
+    assert_ne!(lowered, raised);
+    world.repo.write(".writ/trust.yaml", &raised).unwrap();
+    let lint = trust(&world, 1, &["lint"]);
+    let fix = |text: &str| text.lines().find_map(|line| line.split_once("fix: ")).unwrap().1.to_owned();
+    let mut found = fix(&lint.stdout);
+    let more = found.split_once("# ").unwrap().1.split_once(' ').unwrap().0;
+    let (mut left, mut names): (u32, _) = (more.parse().unwrap(), 0..9);
+    while left > 0 {
+        assert!(found.contains(&format!(" --role sre # {left} more; or lower the threshold of rule ")), "{found}");
+        let name = format!("new{}", names.next().unwrap());
+        let command = found.replace("NAME", &name).replace("PUBLIC_KEY", &format!("'{}'", world.key(&name).public()));
+        left -= 1;
+        let words = command.split_once(" # ").unwrap().0.replacen(
+            "writ trust",
+            &format!("{} trust", env!("CARGO_BIN_EXE_writ")),
+            1,
+        );
+        let said = world.repo.path().join(".git/said");
+        let exit = if left == 0 { "0" } else { "1" };
+        let run = format!("code=0; {words} > '{}' || code=$?; test $code = {exit}", said.display());
+        paste(&world.repo.path(), &world.alice, &run);
+        let said = std::fs::read_to_string(said).unwrap();
+        assert!(file(&world).contains(&name), "{said}");
+        if left > 0 {
+            assert!(said.contains("W506") && !said.contains("git ") && !said.contains("trust sign"), "{said}");
+            found = fix(&said);
+        } else {
+            assert!(said.starts_with("writ trust sign ") && !said.contains("W506"), "{said}");
+        }
+    }
+    trust(&world, 0, &["lint"]);
+}
+
 #[test]
 fn signers_and_revocations_are_imported() {
     let world = World::new();
