@@ -23,6 +23,9 @@ const ONE_BY_ONE: u32 = 15;
 /// The same after a minute with more of them: with the one that counts it is 7,200 entries a day, of a log that is made for
 /// 100,000.
 const ONE_BY_ONE_IN_A_FLOOD: u32 = 4;
+// Beyond these, and beside what there is for a namespace, the first of each kind and code within a minute has an entry of its
+// own: junk of one code hides nothing else. Two kinds of orders are refused with some twenty codes, so it is forty a minute
+// at most, by somebody who can bring about each of them.
 /// Orders that are named of those that are counted, of each kind and code.
 const MAX_NAMED: usize = 8;
 
@@ -43,6 +46,8 @@ struct OfNamespace {
     minute: Option<i64>,
     /// In this minute: those that may still have an entry of their own.
     left: u32,
+    /// In this minute: the kinds and codes that had one.
+    told: BTreeSet<(&'static str, &'static str)>,
     counted: CountedRefusals,
     /// The minute of the first that is counted.
     since: i64,
@@ -77,9 +82,14 @@ impl OrderRefusals {
         if state.minute != Some(minute) {
             state.minute = Some(minute);
             state.left = if state.counted.is_empty() { ONE_BY_ONE } else { ONE_BY_ONE_IN_A_FLOOD };
+            state.told.clear();
         }
+        let is_first = state.told.insert((kind, code));
         if state.left > 0 && budget.take(&key.namespace, now) {
             state.left -= 1;
+            return true;
+        }
+        if is_first {
             return true;
         }
         if state.counted.is_empty() {
@@ -109,6 +119,7 @@ impl OrderRefusals {
             if state.minute != Some(minute) {
                 state.minute = Some(minute);
                 state.left = ONE_BY_ONE_IN_A_FLOOD;
+                state.told.clear();
             }
         }
         self.0.retain(|_, state| state.minute == Some(minute) || !state.counted.is_empty());
@@ -181,15 +192,18 @@ mod tests {
 
     #[test]
     fn each_refusal_is_in_the_log_by_itself_or_counted() {
-        // Junk, and a probe with a stolen key among it.
-        let names = |number: i64| {
-            if number == 400 { ("probe".to_owned(), "W304") } else { (format!("junk-{number:04}"), "W302") }
+        // Junk, and two probes with a stolen key among it.
+        let names = |number: i64| match number {
+            400 => ("probe".to_owned(), "W304"),
+            401 => ("another".to_owned(), "W304"),
+            _ => (format!("junk-{number:04}"), "W302"),
         };
         let (singles, counted) = flood(61, names);
-        assert_eq!((singles, counted.len()), (15 + 4, 1));
+        // The first of them has an entry of its own, however much else there is.
+        assert_eq!((singles, counted.len()), (15 + 1 + 4, 1));
         let of_code = &counted[0]["RollbackRequest"];
-        assert_eq!((of_code["W302"].count, of_code["W302"].orders.len()), (600 - 1 - 15, MAX_NAMED));
-        let probe = Counted { count: 1, orders: ["probe".to_owned()].into() };
+        assert_eq!((of_code["W302"].count, of_code["W302"].orders.len()), (600 - 2 - 15, MAX_NAMED));
+        let probe = Counted { count: 1, orders: ["another".to_owned()].into() };
         assert_eq!(of_code["W304"], probe);
     }
 
