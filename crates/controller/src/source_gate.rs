@@ -331,7 +331,7 @@ pub(crate) fn verdict(job: &SourceJob, history: &Attested<'_>, judged: Judged, n
     let good = break_glass::good(job, history, &judged.head, now);
     let judging = Judging { job, history, start, now, keyless: keyless(&job.root) };
     let head = Head { commit: judged.head, tag: judged.tag };
-    let judgement = judging.up_to(head, good.as_ref().map(GoodOrder::obeyed));
+    let judgement = judging.up_to(head, good.as_ref().map(GoodOrder::obeyed)).under(&job.root_name);
     let tally = Tally { commits: judgement.judged(), took: started.elapsed() };
     // Before anything of it is accepted: it must be possible to judge it again.
     for (commit, envelopes) in judgement.approvals() {

@@ -3,7 +3,7 @@
 use manifest::{CodeEntry, Finding, Subject};
 
 use crate::{
-    BadEntry, CommitId, CommitObject, HistoryError, SignatureFormat, StepVerdict, TrustCode, TrustRootSpec,
+    BadEntry, CommitId, CommitObject, HistoryError, Judgement, SignatureFormat, StepVerdict, TrustCode, TrustRootSpec,
     approval::{FETCH_APPROVALS, PUSH_APPROVALS},
     repair::{Place, SIGN, amend, git, in_place, push_head},
     signing_formats::SigningFormats,
@@ -148,12 +148,29 @@ pub(crate) fn accepted_before(
     StepVerdict { verdict, ..step }
 }
 
+/// What an admin types to change a TrustRoot. A spec does not say what it is called.
+const PATCH_ROOT: &str = "kubectl patch trustroot ";
+
 /// W407: what was accepted last is among what root principals had left out. Nobody but an admin takes acceptance back.
 pub(crate) fn floor_left_out(head: &CommitId, floor: &CommitId, by: &CommitId) -> Finding {
     let found = format!("commit {floor}, which was accepted last, is left out before commit {by}");
     let needed = format!("an admin who vouches for commit {by} (spec.resumeFrom of the TrustRoot)");
-    let fix = format!("kubectl patch trustroot NAME --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{by}\"}}}}'");
+    let fix = format!("{PATCH_ROOT}NAME --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{by}\"}}}}'");
     refuse(TrustCode::W407, head, found, needed, fix)
+}
+
+impl Judgement {
+    /// The same by a TrustRoot of this name: what an admin types about it has the name.
+    #[must_use]
+    pub fn under(mut self, root: &str) -> Self {
+        let named = format!("{PATCH_ROOT}{} ", manifest::shell_quote(root));
+        for finding in self.steps.iter_mut().filter_map(|step| step.verdict.as_mut().err()) {
+            if finding.code == TrustCode::W407.entry() {
+                finding.fix = finding.fix.replacen(&format!("{PATCH_ROOT}NAME "), &named, 1);
+            }
+        }
+        self
+    }
 }
 
 fn sign(options: &str, predecessor: Option<&CommitId>, place: Place) -> String {

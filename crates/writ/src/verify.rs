@@ -28,7 +28,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
             return Err(UsageError(message.to_owned()).into());
         }
     };
-    let root = read_trust_root(file)?;
+    let (name, root) = read_named_trust_root(file)?;
     if root.mode == TrustMode::Audit {
         eprintln!(
             "note: spec.mode of the trust root is Audit: the controller judges like this, and writes nothing to the cluster"
@@ -46,6 +46,10 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let keyless = keyless_by(args.trusted_root.as_deref(), &root)?;
     let (now, with) = (Timestamp::now(), Verifiers { known: None, keyless: Some(&keyless) });
     let (judgement, reasons) = trust::explain(&repository, &root, &start, head, now, path.as_ref(), with);
+    let judgement = match name {
+        Some(name) => judgement.under(&name),
+        None => judgement,
+    };
     if let Some(reason) = judgement.unreadable() {
         anyhow::bail!("no verdict on {}: {reason}; git fsck --full names what is broken", head.commit);
     }
@@ -91,6 +95,11 @@ fn resolve_head(repository: &git::Objects, revision: &str) -> anyhow::Result<Hea
 /// Reads the TrustRoot manifest that `--trust-root` names. The file may hold other documents too,
 /// as what `writ trust root` prints does.
 pub(crate) fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
+    read_named_trust_root(file).map(|(_name, spec)| spec)
+}
+
+/// The same with what it is called.
+fn read_named_trust_root(file: &Path) -> anyhow::Result<(Option<String>, TrustRootSpec)> {
     let bytes = input::bytes(file, MAX_MANIFEST_BYTES)?;
     let name = input::name(file);
     let cannot_use = || format!("cannot use the trust root {}", file.display());
@@ -103,11 +112,13 @@ pub(crate) fn read_trust_root(file: &Path) -> anyhow::Result<TrustRootSpec> {
     let [root] = roots.as_slice() else {
         anyhow::bail!("{} holds {} TrustRoots, not one", file.display(), roots.len());
     };
-    TrustRootSpec::from_manifest(&name, root)
+    let spec = TrustRootSpec::from_manifest(&name, root)
         .map_err(|errors| {
             anyhow::anyhow!("{}", errors.iter().map(|error| placed(root, error)).collect::<Vec<_>>().join("; "))
         })
-        .with_context(cannot_use)
+        .with_context(cannot_use)?;
+    let called = root.to_json().pointer("/metadata/name").and_then(serde_json::Value::as_str).map(str::to_owned);
+    Ok((called, spec))
 }
 
 /// What is wrong with a field, with its line in the file.

@@ -155,7 +155,7 @@ fn what_was_accepted_is_left_out() {
         assert_eq!(
             patch,
             format!(
-                "kubectl patch trustroot NAME --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{}\"}}}}'",
+                "kubectl patch trustroot root --type=merge -p '{{\"spec\":{{\"resumeFrom\":\"{}\"}}}}'",
                 head.trim()
             )
         );
