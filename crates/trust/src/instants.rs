@@ -15,16 +15,24 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 ///
 /// A commit above the floor (what was accepted before) is new, so *now* is when it was seen first, and a key that has
 /// ended cannot be used by setting back the clock. Below the floor, or without one, only the committer time is known,
-/// which never decreases along the mainline.
+/// which never decreases along the mainline. What a step brings along (the side commits of a merge)
+/// is on no such line: it is seen with the step, and no earlier.
 #[derive(Debug, Clone, Copy)]
 pub struct Instants {
     /// When it was made, as it says.
     pub committer: Timestamp,
-    /// When it was seen first, if it is above the floor.
+    /// When it was seen first: if it is above the floor, or, for what a step brings along, when the step was.
     pub first_sight: Option<Timestamp>,
 }
 
 impl Instants {
+    /// Those of a commit that a step at these instants brings along. It says of itself when it was made, and nothing follows it
+    /// that is older; but the step does, so it was not made after the step, nor seen before it.
+    pub(crate) fn of_brought(&self, committer: Timestamp) -> Self {
+        let newest = self.committer.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
+        Self { committer: committer.min(newest), first_sight: Some(self.latest()) }
+    }
+
     /// The later of the two.
     pub(crate) fn latest(&self) -> Timestamp {
         self.first_sight.map_or(self.committer, |first_sight| first_sight.max(self.committer))

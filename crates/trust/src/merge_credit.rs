@@ -14,7 +14,6 @@ use manifest::{Finding, RepoPath};
 use crate::{
     Change, CommitId, CommitObject, Entry, HistoryError, VerifiedCommit,
     declared_kinds::over_budget,
-    instants::Instants,
     refusal::unreadable,
     step::{Step, read_commit},
     verified::made_at,
@@ -109,7 +108,7 @@ impl<'a> MergeCredit<'a> {
             return Ok(known.clone());
         }
         let Some(object) = self.sides.get(commit) else { return Ok(None) };
-        let instants = Instants { committer: made_at(object)?, ..self.step.instants };
+        let instants = self.step.instants.of_brought(made_at(object)?);
         let verified = VerifiedCommit::verify(object, self.step.policy, &instants, self.step.verifier).ok();
         let signer = verified.map(|verified| verified.signer().principal.clone());
         self.signers.borrow_mut().insert(*commit, signer.clone());

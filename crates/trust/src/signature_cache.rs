@@ -29,7 +29,7 @@ use crate::{
 
 /// Counts up whenever verification accepts less than before: what an older verifier found good is verified anew, and what
 /// was accepted is judged anew (see [`trust_digest`](crate::trust_digest)).
-pub const VERIFIER_VERSION: u32 = 3;
+pub const VERIFIER_VERSION: u32 = 4;
 
 /// How many signatures a generation has; two are kept, so a range of 10,000 commits is remembered whole. At 90 bytes each
 /// (a digest and a pointer in a table that may be half empty) both are 2.3 MB; of security keys, whose counter makes every

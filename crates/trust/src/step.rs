@@ -193,7 +193,7 @@ impl Step<'_> {
     /// One that a merge brings along: its signer must be one whose word counts for each of its paths. Whether enough
     /// stand for what comes of it is asked of the merge.
     fn side_commit(&self, object: &CommitObject) -> Result<(), Finding> {
-        let instants = Instants { committer: made_at(object)?, ..self.instants };
+        let instants = self.instants.of_brought(made_at(object)?);
         let verified = VerifiedCommit::verify(object, self.policy, &instants, self.verifier).map_err(|finding| {
             let formats = self.policy.formats(None);
             let finding = mend_signature(finding, &formats, object, object.parents.first(), Place::Below);

@@ -407,3 +407,18 @@ fn a_revocation_of_certificates_is_never_taken_back() {
     let findings = file(2, "{ca: ssh-ca, serial: 6}").against_predecessor(&before);
     assert_eq!(findings.iter().map(|one| one.code.code).collect::<Vec<_>>(), ["W505"]);
 }
+
+/// What is signed with a certificate on a side branch is in time as of the merge.
+#[test]
+fn a_certificate_that_ended_before_the_merge_gives_no_credit() {
+    let history = ("history: {ancestry: firstParent}", "history: {ancestry: firstParent, mergeCredit: transitive}");
+    for (merged, wanted) in [(BASE + 3_000, "ok"), (BASE + 86_000, "W302")] {
+        let mut world = World::with(&certified(1, &[history]));
+        let base = world.introduction;
+        let side = put(&mut world, |payload| sign(&fields(), "ca", NAMESPACE_GIT, payload));
+        let main = world.memory.store(&[base], world.memory.tree(&base), Some(&person("frank")), BASE + 120);
+        let tree = world.memory.tree(&side);
+        let merge = world.memory.store(&[main, side], tree, Some(&person("frank")), merged);
+        assert_eq!(world.code(merge), wanted, "{merged}");
+    }
+}

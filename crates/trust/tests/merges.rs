@@ -5,7 +5,7 @@
 
 mod memory;
 
-use memory::{Tree, World, path, person, policy};
+use memory::{BASE, Tree, World, code, path, person, policy};
 use trust::{CommitId, Start};
 
 /// Where side signers stand for what a merge takes over, and only signed commits come along.
@@ -51,6 +51,41 @@ fn who_made_a_change_stands_for_it_when_it_is_merged_as_it_is() {
     let main = world.put(base, "frank", "policies/p.txt", "frank's");
     let clean = merge(&mut world, &[main, side], "alice", |tree| text(tree, "apps/x.txt", "bob's"));
     assert_eq!(world.code(clean), "W302");
+}
+
+/// Attack 15, by a side branch: nothing follows its commits that is older, so what they say of their time is not believed beyond
+/// the merge.
+#[test]
+fn a_side_commit_is_seen_with_its_merge() {
+    const DAY: i64 = 86_400;
+    let bob = format!("{{ssh: \"{}\"", person("bob").public());
+    let cases = [
+        // A key that ended after a day: the side commit is of before, the merge as well, or the merge is not.
+        ("notAfter: 2026-01-02", 60, 3_600, "ok", "ok"),
+        ("notAfter: 2026-01-02", 60, DAY + 600, "W204", "W302"),
+        // One that begins then: a commit is not made after what it is merged by.
+        ("notBefore: 2026-01-02", DAY + 600, DAY + 700, "ok", "ok"),
+        ("notBefore: 2026-01-02", DAY + 600, 3_600, "W204", "W302"),
+    ];
+    for (window, made, merged, all_signed, credit) in cases {
+        for (ancestry, wanted) in [("allSigned", all_signed), ("firstParent", credit)] {
+            let history = format!("history: {{ancestry: {ancestry}, mergeCredit: transitive}}");
+            let edits = [("history: {ancestry: firstParent}", history.as_str()), (&bob, &format!("{bob}, {window}"))];
+            let mut world = World::with(&policy(1, &edits));
+            let base = world.introduction;
+            let mut tree = world.memory.tree(&base);
+            let main = world.memory.store(&[base], tree.clone(), Some(&person("frank")), BASE + 120);
+            text(&mut tree, "apps/x.txt", "bob's");
+            let side = world.memory.store(&[base], tree.clone(), Some(&person("bob")), BASE + made);
+            let merge = world.memory.store(&[main, side], tree, Some(&person("alice")), BASE + merged);
+            world.now = BASE + merged;
+            // The same above the floor and without one.
+            for start in [Start::Introduction, Start::Accepted(main)] {
+                let judgement = world.judge(&start, merge);
+                assert_eq!(code(&judgement), wanted, "{window} {made} {merged} {ancestry} {start:?}");
+            }
+        }
+    }
 }
 
 /// Attack 5.

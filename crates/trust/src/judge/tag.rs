@@ -16,6 +16,7 @@ use crate::{
     refusal::{refuse, unreadable},
     repair::sign_tag,
     step::read_commit,
+    verified::made_at,
     verified_signature::Signed,
 };
 
@@ -87,7 +88,9 @@ impl Judge<'_> {
     ) -> Result<(), Finding> {
         let policy = &*state.policy;
         let made = self.tagged_at(tag, state)?;
-        let instants = Instants { committer: made, first_sight: above.then_some(self.now) };
+        // Nothing follows a tag, but it was not made before what it names.
+        let first_sight = Some(if above { self.now } else { state.made });
+        let instants = Instants { committer: made, first_sight };
         let signer = verdict.signer.insert(self.signer_of(tag, policy, &instants)?);
         policy.authorise_tag(tag, &self.root.r#ref, author, &signer.principal)
     }
@@ -98,7 +101,7 @@ impl Judge<'_> {
         let known = accepted.filter(|commit| commit.id == state.commit).and_then(AuthorizedCommit::signer);
         known.map(|signer| signer.principal.clone()).or_else(|| {
             let object = read_commit(self.history, &state.commit).ok()?;
-            let instants = Instants { committer: state.made, first_sight: None };
+            let instants = Instants { committer: made_at(&object).ok()?, first_sight: None };
             let verified = VerifiedCommit::verify(&object, &state.policy, &instants, self.verifier).ok()?;
             Some(verified.signer().principal.clone())
         })
