@@ -177,9 +177,9 @@ manifest::codes! {
         },
         /// Committer time goes back or lies in the future.
         W406 = "CommitterTime" {
-            meaning: "The committer time is earlier than that of the commit before it, or lies in the future.",
+            meaning: "The committer time is earlier than that of a commit before it, by more than five minutes, or lies as much in the future.",
             action: "Set the clock of the machine that commits, then commit again: `git commit --amend --no-edit --gpg-sign --date=now`.",
-            example: "W406 CommitterTime: commit 3f1c2a9d0b7e: 2019-01-01T00:00:00Z, before its predecessor; needed: not before 2026-07-02T09:00:00Z",
+            example: "W406 CommitterTime: commit 3f1c2a9d0b7e: 2019-01-01T00:00:00Z, before what it follows; needed: not before 2026-07-02T09:00:00Z",
         },
         /// What was accepted before is lost.
         W407 = "AcceptedStateLost" {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::{CommitObject, PrincipalKey};
 
-/// By how much clocks of committers may differ: 5 minutes, what Kerberos allows as well.
+/// By how much clocks of committers may differ: 5 minutes, what Kerberos allows as well. They do not add up: a commit is at most
+/// this much older than the latest of all that it follows.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// How long after `expires` of the trust file other paths than `.writ/` may still change: a week to have it renewed.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -15,7 +16,7 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 ///
 /// A commit above the floor (what was accepted before) is new, so *now* is when it was seen first, and a key that has
 /// ended cannot be used by setting back the clock. Below the floor, or without one, only the committer time is known,
-/// which never decreases along the mainline. What a step brings along (the side commits of a merge)
+/// which never decreases along the mainline, but for the skew of clocks. What a step brings along (the side commits of a merge)
 /// is on no such line: it is seen with the step, and no earlier.
 #[derive(Debug, Clone, Copy)]
 pub struct Instants {

@@ -60,7 +60,7 @@ pub enum Start {
     /// As [`Start::Introduction`], with this commit as the floor: it must be on the way to the head, or to an introduction
     /// after it, and nothing before it is given out as accepted or listed. For a revision that is known to have been accepted, but not proven.
     Above(CommitId),
-    /// From a commit that the caller takes as accepted; it is the floor.
+    /// From a commit that the caller takes as accepted; it is the floor. Of the times before it nothing is known but its own.
     Accepted(CommitId),
     /// From a commit proven to have been accepted; it is the floor. If trust has changed since (the trust digest
     /// differs), everything from the introduction is judged again, as for [`Start::Above`].
@@ -222,6 +222,7 @@ pub(crate) fn judge_and_tell(
 /// What is in force at an accepted commit.
 struct State {
     commit: CommitId,
+    /// The latest committer time on the line up to it.
     made: Timestamp,
     policy: Rc<TrustFile>,
     /// What [`trust_digest`] makes of it.
@@ -444,13 +445,14 @@ impl Judge<'_> {
             Some(brought) => (&brought.file, trust_digest(self.root, &brought.file, verifier.basis())),
             None => (&*state.policy, state.digest),
         };
-        let authorized = AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest)
+        let latest = made.max(state.made);
+        let authorized = AuthorizedCommit::authorize(verified, &Grounds::Step(&step), self.root, next, digest, latest)
             .map_err(|finding| refused(unwaived(finding, &order)))?;
         // One that was let through before is no news.
         let waived = step.waived.take().filter(|_| !self.waivers.before.contains_key(&id));
         let policy = step.brought.take().map_or_else(|| Rc::clone(&state.policy), |brought| Rc::new(brought.file));
         let approvals = step.approved.take().map(|approvals| approvals.counted).unwrap_or_default();
-        let good = (State { commit: id, made, policy, digest }, authorized);
+        let good = (State { commit: id, made: latest, policy, digest }, authorized);
         Ok(Taken { good, skipped: skipped.to_vec(), waived, approvals })
     }
 

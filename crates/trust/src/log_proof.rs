@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use manifest::{Digest, canonical_json};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -22,6 +23,8 @@ const MAX_ENTRY_BYTES: usize = 16 * 1024;
 const MAX_CHECKPOINT_BYTES: usize = 96 * 1024;
 /// Longest inclusion proof: a log of 2^63 entries.
 const MAX_PROOF_HASHES: usize = 63;
+/// The field of the subject with the latest committer time.
+const LATEST: &str = "latestCommitTime";
 /// Signature type of plain Ed25519 in a signed note.
 const ED25519_NOTE: u8 = 1;
 
@@ -49,7 +52,7 @@ pub struct LogProof {
 /// The parts of an `advance` entry that [`AuthorizedCommit::resume`] reads back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFields {
-    /// `repoId`, `commit`, `tree`, `payloadSha256` and, if known, `principal`, `key` and `ca`.
+    /// `repoId`, `commit`, `tree`, `payloadSha256` and, if known, `latestCommitTime`, `principal`, `key` and `ca`.
     pub subject: BTreeMap<String, String>,
     /// `policyVersion`.
     pub counts: BTreeMap<String, u64>,
@@ -223,6 +226,7 @@ impl AuthorizedCommit {
             ("tree".to_owned(), self.tree.to_string()),
             ("payloadSha256".to_owned(), self.payload_sha256.to_string()),
         ]);
+        subject.extend(self.latest.map(|latest| (LATEST.to_owned(), latest.to_string())));
         if let Some(signer) = &self.signer {
             subject.insert("principal".to_owned(), signer.principal.clone());
             subject.insert("key".to_owned(), signer.key.to_string());
@@ -280,7 +284,9 @@ impl Leaf {
             (None, None) if !self.subject.contains_key("ca") => None,
             _ => return Err("it names a principal, a key or an authority without the others".to_owned()),
         };
+        let latest = self.subject.get(LATEST).map(|latest| latest.parse::<Timestamp>()).transpose();
         Ok(AuthorizedCommit {
+            latest: latest.map_err(|_form| wrong(LATEST))?,
             id: text("commit")?.parse().map_err(|_form| wrong("commit"))?,
             tree: text("tree")?.parse().map_err(|_form| wrong("tree"))?,
             payload_sha256: text("payloadSha256")?.parse::<Digest>().map_err(|_form| wrong("payloadSha256"))?,

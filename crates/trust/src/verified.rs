@@ -28,6 +28,8 @@ pub struct AuthorizedCommit {
     pub(crate) payload_sha256: Digest,
     pub(crate) trust_digest: Digest,
     pub(crate) policy_version: u64,
+    /// The latest committer time of the accepted commits up to it; `None` if it was resumed from an entry that does not say.
+    pub(crate) latest: Option<Timestamp>,
     pub(crate) signer: Option<Signer>,
 }
 
@@ -79,7 +81,7 @@ impl VerifiedCommit {
 
 impl AuthorizedCommit {
     /// Authorises a verified commit. `policy` is the trust file that is in force *after* it, `trust_digest` what [`trust_digest`]
-    /// makes of it.
+    /// makes of it, `latest` the latest committer time up to it.
     ///
     /// # Errors
     /// What the TrustRoot or the policy before the commit refuses: W106, W202, W3xx.
@@ -89,6 +91,7 @@ impl AuthorizedCommit {
         root: &TrustRootSpec,
         policy: &TrustFile,
         trust_digest: Digest,
+        latest: Timestamp,
     ) -> Result<Self, Finding> {
         match grounds {
             Grounds::Introduction => introduced(&verified, root)?,
@@ -100,6 +103,7 @@ impl AuthorizedCommit {
             payload_sha256: verified.payload_sha256,
             trust_digest,
             policy_version: policy.version,
+            latest: Some(latest),
             signer: Some(verified.signer),
         })
     }

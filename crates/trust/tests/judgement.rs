@@ -223,6 +223,27 @@ fn time_goes_forward_and_keys_end() {
     assert_eq!(world.code(in_time), "W401");
 }
 
+/// Attack 15 in small steps: each is within the skew of the one before it.
+#[test]
+fn the_skew_of_clocks_does_not_add_up() {
+    let mut world = World::new();
+    let tree = world.memory.tree(&world.introduction);
+    let mut back = |parent, time| world.memory.store(&[parent], tree.clone(), Some(&person("bob")), BASE + time);
+    let newest = back(world.introduction, 1_000);
+    let within = back(newest, 701);
+    let beyond = back(within, 402);
+    let again = back(within, 700);
+    assert_eq!(world.code(again), "ok");
+    let judged = world.judge(&Start::Introduction, beyond);
+    assert_eq!(code(&judged), "W406");
+    assert_eq!(judged.refusal().unwrap().needed, "not before 2026-01-01T00:16:40Z");
+    for floor in [newest, within] {
+        let start = Start::Resumed(world.judge(&Start::Introduction, floor).accepted().unwrap().clone());
+        assert_eq!(code(&world.judge(&start, beyond)), "W406");
+        assert_eq!(code(&world.judge(&start, again)), "ok");
+    }
+}
+
 /// Attack 25: what was accepted is judged again when trust changes.
 #[test]
 fn a_changed_root_has_everything_judged_again() {

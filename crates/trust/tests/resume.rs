@@ -7,10 +7,10 @@ mod memory;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use memory::World;
+use memory::{BASE, World, code, person};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
-use trust::{AuthorizedCommit, LogKey, LogProof, ResumeError, Start};
+use trust::{AuthorizedCommit, CommitId, LogKey, LogProof, ResumeError, Start};
 
 const ORIGIN: &str = "writ.test/log";
 
@@ -61,7 +61,12 @@ fn checkpoint(origin: &str, size: usize, root: [u8; 32], name: &str, pair: &Ed25
 
 /// The entry that accepts the introduction of a world.
 fn entry(world: &World, kind: &str) -> Vec<u8> {
-    let judgement = world.judge(&Start::Introduction, world.introduction);
+    entry_of(world, world.introduction, kind)
+}
+
+/// The entry that accepts a commit.
+fn entry_of(world: &World, commit: CommitId, kind: &str) -> Vec<u8> {
+    let judgement = world.judge(&Start::Introduction, commit);
     let fields = judgement.accepted().unwrap().log_fields(&world.root);
     let value = serde_json::json!({
         "schema": "writ.dev/audit/v1alpha1", "kind": kind, "time": "2026-01-01T00:00:00Z", "codes": [],
@@ -83,6 +88,29 @@ fn proof(entry: Vec<u8>, index: usize, size: usize) -> LogProof {
 
 fn key() -> LogKey {
     LogKey::parse(&vkey(ORIGIN, &pair(1))).unwrap()
+}
+
+/// How late it was on the line up to a commit is proven with it; an entry that does not say so knows the commit's own time.
+#[test]
+fn the_time_comes_back_as_well() {
+    let mut world = World::new();
+    let tree = world.memory.tree(&world.introduction);
+    let mut put = |parent, time| world.memory.store(&[parent], tree.clone(), Some(&person("bob")), BASE + time);
+    let newest = put(world.introduction, 1_000);
+    let floor = put(newest, 800);
+    let head = put(floor, 600);
+    let with = entry_of(&world, floor, "advance");
+    let field = r#","latestCommitTime":"2026-01-01T00:16:40Z""#;
+    let text = String::from_utf8(with.clone()).unwrap();
+    assert!(text.contains(field), "{text}");
+    let without = text.replace(field, "").into_bytes();
+    for (entry, wanted) in [(with, "W406"), (without, "ok")] {
+        let resumed = AuthorizedCommit::resume(&proof(entry, 2, 5), &key(), &world.root).unwrap();
+        assert_eq!(code(&world.judge(&Start::Resumed(resumed), head)), wanted);
+    }
+    let malformed = text.replace("2026-01-01T00:16:40Z", "noon").into_bytes();
+    let resumed = AuthorizedCommit::resume(&proof(malformed, 2, 5), &key(), &world.root);
+    assert!(matches!(resumed, Err(ResumeError::Entry(_))), "{resumed:?}");
 }
 
 #[test]

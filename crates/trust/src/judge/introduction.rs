@@ -47,7 +47,7 @@ impl Judge<'_> {
         let verified = VerifiedCommit::verify(&object, &policy, &instants, self.verifier).map_err(refused)?;
         let signer = verified.signer().clone();
         let digest = trust_digest(self.root, &policy, self.verifier.basis());
-        AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy, digest)
+        AuthorizedCommit::authorize(verified, &Grounds::Introduction, self.root, &policy, digest, made)
             .map(|authorized| (State { commit: id, made, policy: Rc::new(policy), digest }, authorized))
             .map_err(|finding| refusal_of(&object, Some(signer), finding))
     }

@@ -35,12 +35,15 @@ impl Judge<'_> {
         if !findings.is_empty() {
             return Err(refused(joined(findings)));
         }
-        let made = made_at(&object).map_err(refused)?;
+        let own = made_at(&object).map_err(refused)?;
+        // As an older entry of the log, and who accepts a commit by its id alone, knows no other.
+        let made = proven.and_then(|proven| proven.latest).map_or(own, |latest| latest.max(own));
         let digest = trust_digest(self.root, &policy, self.verifier.basis());
         Ok(State { commit: *id, made, policy: Rc::new(policy), digest })
     }
 
-    /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks.
+    /// W406: the committer time may not decrease along the mainline nor lie in the future, but for the skew of clocks. The skew
+    /// counts from the latest of all before it: from its predecessor alone it would add up, five minutes a step.
     pub(super) fn time(&self, state: &State, object: &CommitObject, place: Place) -> Result<Timestamp, Finding> {
         let made = made_at(object)?;
         let earliest = state.made.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
@@ -49,7 +52,7 @@ impl Judge<'_> {
             return Ok(made);
         }
         let (relation, needed) = if made < earliest {
-            ("before its predecessor", format!("not before {}", state.made))
+            ("before what it follows", format!("not before {}", state.made))
         } else {
             ("in the future", format!("not after {}", self.now))
         };
