@@ -14,6 +14,7 @@
 //! | which forms of a value are the same | `server_form` |
 //! | what the server puts where nothing is declared | `defaults` |
 //! | who changes fields in ordinary operation | `catalogue` |
+//! | who changed an object, and how that is known | `actor` |
 //! | how much a field matters | `field_class` |
 //! | what is there beyond the declaration | `surplus` |
 //! | in which order | `order` |
@@ -22,6 +23,7 @@
 //! | what a Sync can say | `sync` |
 //! | when revisions may advance | `window`, `cron` |
 
+mod actor;
 mod catalogue;
 mod code;
 mod compare;
@@ -46,6 +48,9 @@ mod surplus;
 mod sync;
 mod window;
 
+pub use actor::{
+    Actor, ActorClass, Attribution, Confidence, Level, MAX_ACTOR_GROUPS, MAX_ACTOR_TEXT, MAX_ACTORS, actor_text,
+};
 pub use catalogue::{Alone, CATALOGUE_VERSION, DeclaredSet, Mutator, Site, catalogue, explanation};
 pub use code::PlanCode;
 pub use compare::{FieldDiff, MAX_DIFFERENCES, MAX_SHOWN_CHARACTERS, Visibility, declared_differences, differences};
