@@ -19,6 +19,7 @@
 //! | what is written down | `journal`, `refusals` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | whether a server may be hiding something | `freshness` |
+//! | who made a request | `stamp` |
 //! | what is only told, in mode Audit | `audit_mode` |
 //! | when what is good may advance | `windows` |
 //! | what forges say in between | `webhook` |
@@ -121,6 +122,8 @@ mod source_state;
 mod source_tests;
 mod source_turns;
 mod sources;
+#[cfg_attr(not(test), expect(dead_code, reason = "requests of people are not obeyed yet"))]
+mod stamp;
 mod state;
 mod status;
 mod sync_gate;
