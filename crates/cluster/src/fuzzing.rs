@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use manifest::{ClusterId, GroupKind};
 
-use crate::{ApiFailure, Sighting, request, watch::parse};
+use crate::{ApiFailure, Claims, Sighting, request, watch::parse};
 
 /// The object in one line of a watch; `None` if the line is refused or tells of none.
 #[must_use]
@@ -16,4 +16,10 @@ pub fn watch_line(line: &[u8]) -> Option<Sighting> {
 #[must_use]
 pub fn api_failure(status: u16, body: &[u8]) -> ApiFailure {
     request::parse_failure(status, &HeaderMap::new(), body)
+}
+
+/// What the managedFields of an object say.
+#[must_use]
+pub fn managed_fields(object: &[u8], field: &str) -> Option<Claims> {
+    Some(crate::claims(object, &[field.parse().ok()?]))
 }

@@ -9,6 +9,8 @@
 //! | what is remembered of a live object | `record` |
 //! | how changes in the cluster are seen | `watch` |
 //! | how an approved plan reaches the cluster | `apply` |
+//! | who the server's bookkeeping says wrote a field | `managed_fields` |
+//! | how the API server comes to ask us | `webhook_configuration` |
 //! | which commands grant what was denied | `permission` |
 //! | how a Sync keeps its inventory | `applyset` |
 //! | what is reported | `status`, `events` |
@@ -31,6 +33,7 @@ mod faults;
 pub mod fuzzing;
 mod labelled;
 mod lease;
+mod managed_fields;
 mod permission;
 mod read;
 mod record;
@@ -38,6 +41,7 @@ mod request;
 mod status;
 mod text;
 mod watch;
+mod webhook_configuration;
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -48,8 +52,10 @@ pub use connect::{Access, Cluster, ConnectError};
 pub use discovery::{Discovery, Resource};
 pub use events::{EventWriter, Note, Regarding, Severity};
 pub use lease::{Lease, LeaseError};
+pub use managed_fields::{Claim, Claims, claims};
 pub use read::SecretData;
-pub use record::{AppliedByWrit, FIELD_MANAGER, RawObject, Sighting};
+pub use record::{AdmittedObject, AppliedByWrit, FIELD_MANAGER, RawObject, Sighting};
 pub use request::{ApiCause, ApiFailure, Identity, RequestError};
 pub use status::{StatusError, StatusWriter, Written};
 pub use watch::{Watch, WatchEvent, WatchTarget, Watched};
+pub use webhook_configuration::{Endpoint, Pointed, WebhookKind};

@@ -100,6 +100,32 @@ impl Sighting {
     }
 }
 
+/// An object that the API server asks about before it stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdmittedObject {
+    /// Its UID.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// The controller it says it belongs to.
+    pub instance: Option<String>,
+    /// As [`Sighting::content`]: the same as that of the watch event that tells of it.
+    pub content: u128,
+}
+
+impl AdmittedObject {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the bytes are not an object with a name and a UID.
+    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let ObjectFields { meta, content } = ObjectFields::read(json)?;
+        Ok(Self { uid: meta.uid, name: meta.name, namespace: meta.namespace, instance: meta.instance, content })
+    }
+}
+
 /// What of `metadata` is kept.
 #[derive(Debug, Default)]
 struct Meta {
