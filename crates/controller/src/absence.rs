@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use manifest::ObjectRef;
 use plan::{Absence, DesiredObject, DriftReport, PlanCode, SyncRef};
 
-use crate::{drift::Telling, state::State};
+use crate::{drift_telling::Telling, state::State};
 
 /// Reverts of objects that were not there, which have not been answered: at most one per object.
 #[derive(Debug, Default)]

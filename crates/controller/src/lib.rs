@@ -8,7 +8,7 @@
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
-//! | how drift is noticed and put back | `watches`, `live`, `drift`, `absence` |
+//! | how drift is noticed and put back | `watches`, `live`, `drift`, `drift_telling`, `absence` |
 //! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns`, `order_room`, `pace` |
 //! | what lets a commit through that those who made it may not make | `break_glass`, `break_glass_orders`, `break_glass_status` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
@@ -48,6 +48,7 @@ mod code;
 mod conditions;
 mod dirty;
 mod drift;
+mod drift_telling;
 mod entry_budget;
 mod event;
 mod expected;
