@@ -16,6 +16,7 @@
 //! | who changes fields in ordinary operation | `catalogue` |
 //! | who changed an object, and how that is known | `actor` |
 //! | how much a field matters | `field_class` |
+//! | what was known of drift, as the log tells it | `history` |
 //! | what is there beyond the declaration | `surplus` |
 //! | in which order | `order` |
 //! | how much may be deleted | `guard` |
@@ -39,6 +40,7 @@ mod drift_report;
 mod field_class;
 mod guard;
 mod hindrance;
+mod history;
 mod lint;
 mod live;
 mod order;
@@ -69,6 +71,10 @@ pub use desired_object::{Adoption, DesiredObject, Pruning};
 pub use drift_report::Absence;
 pub use field_class::{FieldClass, Severity, classify};
 pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
+pub use history::{
+    Cause, DriftChange, DriftFact, DriftId, DriftState, EntryView, FactError, Group, MAX_CLOSED, MAX_OPEN, Record,
+    Records, Seen, facts, is_told_by_body,
+};
 pub use lint::lint;
 pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Manager, Presence};
 pub use order::Wave;
