@@ -18,7 +18,10 @@ use trust::TrustRootSpec;
 pub use condition::{Condition, ConditionStatus, set_condition};
 pub use definition::{CrdError, crds, crds_yaml};
 pub use git_source::{GitSourceSpec, LocalName};
-pub use requests::{BreakGlassSpec, DetachedSignature, OrderError, PauseRequestSpec, RollbackRequestSpec, Target};
+pub use requests::{
+    BreakGlassSpec, DetachedSignature, DriftAction, DriftRequestSpec, OrderError, PauseRequestSpec, RequestedBy,
+    RollbackRequestSpec, Target,
+};
 pub use status::{GitSourceStatus, HeldRevision, LogAnchor, OverrideStatus, RolledBack, SyncStatus, TrustRootStatus};
 
 use crate::Resource;
@@ -124,6 +127,8 @@ pub type GitSource = Custom<GitSourceSpec>;
 pub type Sync = Custom<SyncSpec>;
 /// Stops reverts for a bounded time.
 pub type PauseRequest = Custom<PauseRequestSpec>;
+/// Says what is to be done about a drift.
+pub type DriftRequest = Custom<DriftRequestSpec>;
 /// Orders an earlier revision.
 pub type RollbackRequest = Custom<RollbackRequestSpec>;
 /// Waives authorisation for a bounded time.
@@ -143,5 +148,6 @@ custom!(TrustRootSpec, TrustRootStatus, "TrustRoot", "trustroots", Cluster);
 custom!(GitSourceSpec, GitSourceStatus, "GitSource", "gitsources", Namespaced);
 custom!(SyncSpec, SyncStatus, "Sync", "syncs", Namespaced);
 custom!(PauseRequestSpec, OverrideStatus, "PauseRequest", "pauserequests", Namespaced);
+custom!(DriftRequestSpec, OverrideStatus, "DriftRequest", "driftrequests", Namespaced);
 custom!(RollbackRequestSpec, OverrideStatus, "RollbackRequest", "rollbackrequests", Namespaced);
 custom!(BreakGlassSpec, OverrideStatus, "BreakGlass", "breakglasses", Namespaced);

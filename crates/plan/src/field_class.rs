@@ -3,11 +3,13 @@
 use std::fmt;
 
 use manifest::GroupKind;
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// How much a drift of a field matters. From [`Severity::High`] on a field is of high risk: it is put back however often it
 /// is written, and people are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Severity {
     /// Ordinary work that leaves a trace.
     Info,

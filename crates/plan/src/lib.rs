@@ -81,7 +81,7 @@ pub use order::Wave;
 pub use orders::{Obedience, Order, OrderMode, judge_order};
 pub use surplus::{MAX_SURPLUS, surplus};
 pub use sync::{
-    Advance, AdvanceMode, ApplySetId, DeletionPolicy, Drift, DriftIgnore, DriftMode, HealthCheck, SourceRef, SyncRef,
-    SyncSpec, Window, WindowKind,
+    Advance, AdvanceMode, ApplySetId, DeletionPolicy, Drift, DriftIgnore, DriftMode, DriftRule, HealthCheck, SourceRef,
+    SyncRef, SyncSpec, Window, WindowKind,
 };
 pub use window::{Closed, MAX_WINDOWS, WindowError, Windows};

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::Severity;
+
 /// Which Sync: namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SyncRef {
@@ -138,11 +140,11 @@ pub enum AdvanceMode {
     Manual,
 }
 
-/// A time that comes again and again, in which revisions may advance or may not.
+/// A time that comes again and again, in which revisions may advance, or drift be reverted, or may not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Window {
-    /// `Allow`: if there is any of this kind, revisions advance only within one. `Deny`: within it none advances, whatever is allowed.
+    /// `Allow`: if there is any of this kind, nothing is done but within one. `Deny`: within it nothing is, whatever is allowed.
     pub kind: WindowKind,
     /// When it begins, as `crontab(5)` has it: minute, hour, day of month, month, day of week.
     pub schedule: String,
@@ -156,9 +158,9 @@ pub struct Window {
 /// What a window is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WindowKind {
-    /// Revisions may advance within it.
+    /// It is done within it.
     Allow,
-    /// No revision advances within it.
+    /// It is not done within it.
     Deny,
 }
 
@@ -168,9 +170,35 @@ pub enum WindowKind {
 pub struct Drift {
     /// Revert, report, or neither.
     pub mode: DriftMode,
+    /// When drift may be reverted; without windows always. What they hold is told, and reverted when they let it. Not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Vec<Window>>,
+    /// Another mode for some drift: the first rule that fits counts, those of signed `policies/` before these. Not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<DriftRule>>,
     /// Live changes that are left alone. Not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<Vec<DriftIgnore>>,
+}
+
+/// Another mode for the drift that it fits: all that it names has to fit, and what it does not name fits all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DriftRule {
+    /// Which objects, as `Kind.group namespace/name` with `*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Which fields, with all below them, such as `spec.template.spec.containers[*].image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<String>>,
+    /// Of which severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severities: Option<Vec<Severity>>,
+    /// What is done about it.
+    pub mode: DriftMode,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What is done about drift.
@@ -190,9 +218,9 @@ pub enum DriftMode {
 pub struct DriftIgnore {
     /// Which objects, as `Kind.group namespace/name` with `*`.
     pub target: String,
-    /// Which fields.
+    /// Which fields, with all below them, such as `spec.template.spec.containers[*].image`.
     pub paths: Vec<String>,
-    /// Which field managers.
+    /// Only what these field managers changed, by what they call themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managers: Option<Vec<String>>,
     /// Why.
@@ -218,6 +246,8 @@ impl SyncSpec {
         if let Some(advance) = &self.advance {
             check(advance.mode == AdvanceMode::Manual, "spec.advance.mode: Manual");
         }
+        check(self.drift.windows.is_some(), "spec.drift.windows");
+        check(self.drift.rules.is_some(), "spec.drift.rules");
         check(self.drift.ignore.is_some(), "spec.drift.ignore");
         fields
     }
@@ -283,12 +313,20 @@ mod tests {
     fn names_every_field_that_is_not_supported_yet() {
         let all = spec(
             r#"{"sourceRef":{"name":"a"},"wait":true,"dependsOn":[{"name":"b"}],"healthChecks":[],
-                "advance":{"mode":"Manual"},"drift":{"mode":"Off","ignore":[]}}"#,
+                "advance":{"mode":"Manual"},"drift":{"mode":"Off","windows":[],"rules":[],"ignore":[]}}"#,
         )
         .unwrap();
         assert_eq!(
             all.unsupported(),
-            ["spec.wait", "spec.dependsOn", "spec.healthChecks", "spec.advance.mode: Manual", "spec.drift.ignore"]
+            [
+                "spec.wait",
+                "spec.dependsOn",
+                "spec.healthChecks",
+                "spec.advance.mode: Manual",
+                "spec.drift.windows",
+                "spec.drift.rules",
+                "spec.drift.ignore"
+            ]
         );
     }
 

@@ -192,7 +192,7 @@ fn first_sync(args: &TrustRootArgs) -> anyhow::Result<SyncSpec> {
     // Read as a manifest would be, so that whatever the schema defaults to is what is written.
     let mut spec: SyncSpec = serde_json::from_value(serde_json::json!({
         "sourceRef": SourceRef { name: args.source.clone(), namespace: None },
-        "drift": Drift { mode: args.drift.into(), ignore: None },
+        "drift": Drift { mode: args.drift.into(), windows: None, rules: None, ignore: None },
     }))?;
     spec.path = path;
     spec.service_account_name.clone_from(&args.service_account);

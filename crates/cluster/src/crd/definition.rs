@@ -9,7 +9,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 use trust::TrustRootSpec;
 
-use super::{BreakGlassSpec, CustomSpec, GROUP, GitSourceSpec, PauseRequestSpec, RollbackRequestSpec, VERSION};
+use super::{
+    BreakGlassSpec, CustomSpec, DriftRequestSpec, GROUP, GitSourceSpec, PauseRequestSpec, RollbackRequestSpec, VERSION,
+};
 
 /// A definition cannot be written as YAML.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,13 @@ struct Rule {
 const IMMUTABLE: Rule = Rule {
     rule: "self == oldSelf",
     message: "spec is signed and cannot be changed; make another object, of another name",
+    field: "",
+};
+
+/// What says who asked does not change either.
+const STAMPED: Rule = Rule {
+    rule: "self == oldSelf",
+    message: "spec says who asked for what and cannot be changed; make another object, of another name",
     field: "",
 };
 
@@ -149,6 +158,16 @@ const SYNC: Definition = Definition {
             field: ".advance.mode",
         },
         Rule {
+            rule: "!has(self.drift.windows)",
+            message: "spec.drift.windows is not supported yet",
+            field: ".drift.windows",
+        },
+        Rule {
+            rule: "!has(self.drift.rules)",
+            message: "spec.drift.rules is not supported yet",
+            field: ".drift.rules",
+        },
+        Rule {
             rule: "!has(self.drift.ignore)",
             message: "spec.drift.ignore is not supported yet",
             field: ".drift.ignore",
@@ -172,6 +191,27 @@ const SYNC: Definition = Definition {
         ("/advance/properties/windows/items/properties/duration", "maxLength", "32"),
         ("/advance/properties/windows/items/properties/duration", "pattern", r#""^([0-9]+(s|m|h))+$""#),
         ("/advance/properties/windows/items/properties/timeZone", "maxLength", "64"),
+        ("/drift/properties/windows", "maxItems", "32"),
+        ("/drift/properties/windows/items/properties/schedule", "maxLength", "128"),
+        ("/drift/properties/windows/items/properties/duration", "maxLength", "32"),
+        ("/drift/properties/windows/items/properties/duration", "pattern", r#""^([0-9]+(s|m|h))+$""#),
+        ("/drift/properties/windows/items/properties/timeZone", "maxLength", "64"),
+        ("/drift/properties/rules", "maxItems", "64"),
+        ("/drift/properties/rules/items/properties/target", "maxLength", "512"),
+        ("/drift/properties/rules/items/properties/paths", "minItems", "1"),
+        ("/drift/properties/rules/items/properties/paths", "maxItems", "64"),
+        ("/drift/properties/rules/items/properties/reason", "maxLength", "1024"),
+        ("/drift/properties/ignore", "maxItems", "64"),
+        ("/drift/properties/ignore/items/properties/target", "maxLength", "512"),
+        ("/drift/properties/ignore/items/properties/paths", "minItems", "1"),
+        ("/drift/properties/ignore/items/properties/paths", "maxItems", "64"),
+        ("/drift/properties/ignore/items/properties/reason", "maxLength", "1024"),
+        ("/drift/properties/rules/items/properties/severities", "minItems", "1"),
+        ("/drift/properties/rules/items/properties/severities", "maxItems", "5"),
+        ("/drift/properties/ignore/items/properties/reason", "minLength", "1"),
+        ("/drift/properties/ignore/items/properties/managers", "minItems", "1"),
+        ("/drift/properties/ignore/items/properties/managers", "maxItems", "16"),
+        ("/drift/properties/ignore/items/properties/expires", "maxLength", "64"),
     ],
 };
 
@@ -187,7 +227,30 @@ const PAUSE_REQUEST: Definition = Definition {
         AGE,
     ],
     // `reason` is required, so this refuses each of them.
-    rules: &[Rule { rule: "!has(self.reason)", message: "PauseRequest is not supported yet", field: ".reason" }],
+    rules: &[
+        Rule { rule: "!has(self.reason)", message: "PauseRequest is not supported yet", field: ".reason" },
+        STAMPED,
+    ],
+    keywords: &[],
+};
+
+const DRIFT_REQUEST: Definition = Definition {
+    singular: "driftrequest",
+    short: "driftreq",
+    summary: "Says of one drift that it is to be reverted now, or that somebody knows of it.",
+    labels: &[],
+    columns: &[
+        Column("Sync", "string", ".spec.sync", Width::Always),
+        Column("Drift", "string", ".spec.drift", Width::Always),
+        Column("Action", "string", ".spec.action", Width::Always),
+        READY,
+        AGE,
+    ],
+    // As above.
+    rules: &[
+        Rule { rule: "!has(self.reason)", message: "DriftRequest is not supported yet", field: ".reason" },
+        STAMPED,
+    ],
     keywords: &[],
 };
 
@@ -229,6 +292,7 @@ pub fn crds() -> Vec<Value> {
         definition::<GitSourceSpec>(&GIT_SOURCE),
         definition::<SyncSpec>(&SYNC),
         definition::<PauseRequestSpec>(&PAUSE_REQUEST),
+        definition::<DriftRequestSpec>(&DRIFT_REQUEST),
         definition::<RollbackRequestSpec>(&ROLLBACK_REQUEST),
         definition::<BreakGlassSpec>(&BREAK_GLASS),
     ]
@@ -355,104 +419,5 @@ fn scrub(schema: &mut Value) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec_of(kind: &str) -> Value {
-        let crds = crds();
-        let crd = crds.iter().find(|crd| crd["spec"]["names"]["kind"] == kind).unwrap();
-        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
-    }
-
-    fn check_fields(kind: &str, fields: &[&str]) {
-        let spec = spec_of(kind);
-        let mut found: Vec<_> = spec["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-        let mut wanted = fields.to_vec();
-        found.sort_unstable();
-        wanted.sort_unstable();
-        assert_eq!(found, wanted, "{kind}");
-    }
-
-    #[test]
-    fn every_field_of_the_design_is_in_the_schema() {
-        check_fields(
-            "TrustRoot",
-            &[
-                "repoId",
-                "ref",
-                "introduction",
-                "rootKeys",
-                "minPolicyVersion",
-                "mode",
-                "limits",
-                "resumeFrom",
-                "orders",
-                "bootstrap",
-                // Beyond the design: the trust root of keyless signatures, and how old what is shown may be.
-                "keyless",
-                "freshness",
-            ],
-        );
-        check_fields(
-            "GitSource",
-            &["url", "ref", "interval", "secretRef", "trustRootRef", "policyFrom", "allowedNamespaces", "suspend"],
-        );
-        check_fields(
-            "Sync",
-            &[
-                "sourceRef",
-                "path",
-                "targetNamespace",
-                "serviceAccountName",
-                "prune",
-                "pruneLimit",
-                "deletionPolicy",
-                "wait",
-                "timeout",
-                "dependsOn",
-                "healthChecks",
-                "advance",
-                "drift",
-            ],
-        );
-    }
-
-    #[test]
-    fn every_keyword_lands_on_a_property_that_exists() {
-        for (kind, extra) in [("TrustRoot", &TRUST_ROOT), ("GitSource", &GIT_SOURCE), ("Sync", &SYNC)] {
-            let spec = spec_of(kind);
-            for (pointer, keyword, value) in extra.keywords {
-                let value: Value = serde_json::from_str(value).unwrap();
-                assert_eq!(spec.pointer(&format!("/properties{pointer}/{keyword}")), Some(&value), "{kind} {pointer}");
-            }
-        }
-    }
-
-    #[test]
-    fn defaults_and_required_fields_are_those_of_the_type() {
-        let sync = spec_of("Sync");
-        assert_eq!(sync["properties"]["prune"]["default"], true);
-        assert_eq!(sync["properties"]["pruneLimit"]["default"], 30);
-        assert_eq!(sync["properties"]["deletionPolicy"]["enum"], json!(["Orphan", "Delete"]));
-        assert_eq!(sync["required"], json!(["drift", "sourceRef"]));
-        assert_eq!(sync["properties"]["drift"]["required"], json!(["mode"]));
-        assert_eq!(spec_of("GitSource")["properties"]["interval"]["default"], "1m");
-    }
-
-    #[test]
-    fn a_sync_is_an_applyset_parent() {
-        let crds = crds();
-        let sync = crds.iter().find(|crd| crd["metadata"]["name"] == "syncs.writ.dev").unwrap();
-        assert_eq!(sync["metadata"]["labels"]["applyset.kubernetes.io/is-parent-type"], "true");
-    }
-
-    #[test]
-    fn the_schema_has_nothing_structural_schemas_lack() {
-        let text = serde_json::to_string(&crds()).unwrap();
-        for keyword in
-            ["nullable", "$ref", "\"anyOf\"", "\"oneOf\"", "uint", "\"additionalProperties\":false", "\"default\":null"]
-        {
-            assert!(!text.contains(keyword), "{keyword}");
-        }
-    }
-}
+#[path = "definition_tests.rs"]
+mod tests;

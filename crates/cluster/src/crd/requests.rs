@@ -1,5 +1,5 @@
-//! PauseRequest, RollbackRequest, BreakGlass: the kinds exist with their whole schema; PauseRequest is refused as not
-//! supported yet.
+//! PauseRequest, DriftRequest, RollbackRequest, BreakGlass: the kinds exist with their whole schema; the first two are refused as
+//! not supported yet.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -23,6 +23,58 @@ pub struct PauseRequestSpec {
     /// Why.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
+    /// Who made it: written by writ's webhook. Without it the request has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<RequestedBy>,
+}
+
+/// Spec of a DriftRequest: says of one drift what is to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DriftRequestSpec {
+    /// The Sync of the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub sync: String,
+    /// The drift, by the id that `writ drift ls` prints.
+    #[schemars(length(min = 1, max = 128))]
+    pub drift: String,
+    /// What is to be done about it.
+    pub action: DriftAction,
+    /// Why.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// Who made it: written by writ's webhook. Without it the request has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<RequestedBy>,
+}
+
+/// What is to be done about a drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftAction {
+    /// It is reverted now, whatever flagged it.
+    Revert,
+    /// Somebody knows of it: it is told as such, and stays.
+    Acknowledge,
+}
+
+/// Who made a request, as the API server told writ's webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequestedBy {
+    /// Name of the user.
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: String,
+    /// Its UID, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub uid: Option<String>,
+    /// Its groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(max = 1024)))]
+    pub groups: Vec<String>,
+    /// What shows that the webhook wrote this: a keyed digest over all of the request.
+    #[schemars(length(min = 1, max = 128))]
+    pub mac: String,
 }
 
 /// An object.

@@ -90,12 +90,16 @@ fn what_is_not_supported_is_refused_by_name() {
         ("Sync", sync(), "/dependsOn", json!([{"name": "base"}]), "spec.dependsOn"),
         ("Sync", sync(), "/healthChecks", json!([]), "spec.healthChecks"),
         ("Sync", sync(), "/advance", json!({"mode": "Manual"}), "spec.advance.mode: Manual"),
+        ("Sync", sync(), "/drift/windows", json!([]), "spec.drift.windows"),
+        ("Sync", sync(), "/drift/rules", json!([]), "spec.drift.rules"),
         ("Sync", sync(), "/drift/ignore", json!([]), "spec.drift.ignore"),
     ] {
         check(kind, &spec, pointer, value, &format!("{name} is not supported yet"));
     }
     let spec = json!({"sync": "web", "until": "2030-01-01T00:00:00Z"});
     check("PauseRequest", &spec, "/reason", json!("because"), "PauseRequest is not supported yet");
+    let spec = json!({"sync": "web", "drift": "d1", "action": "Revert"});
+    check("DriftRequest", &spec, "/reason", json!("because"), "DriftRequest is not supported yet");
 }
 
 /// What the schema leaves to writ is in `plan`: whether a schedule is one, and how long a duration.

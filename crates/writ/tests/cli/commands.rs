@@ -49,7 +49,7 @@ fn generated_documents_do_not_depend_on_the_environment() {
     }
     let crds = expect(0, &["crds"]).stdout;
     assert_eq!(crds, expect(0, &["generate", "crds"]).stdout);
-    for kind in ["TrustRoot", "GitSource", "Sync", "PauseRequest", "RollbackRequest", "BreakGlass"] {
+    for kind in ["TrustRoot", "GitSource", "Sync", "PauseRequest", "DriftRequest", "RollbackRequest", "BreakGlass"] {
         assert!(crds.contains(&format!("kind: {kind}\n")), "{kind}");
     }
 }
