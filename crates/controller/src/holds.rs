@@ -30,7 +30,7 @@ const MAX_FREE_OWNERS: usize = 6_000;
 type Present = BTreeMap<String, Finding>;
 
 /// What the log says is held, and whether it was asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Holds {
     /// Until the log has answered, or cannot be read, nothing is written.
     pub(crate) read: Reading,
@@ -104,18 +104,6 @@ impl Owner {
         self.logged = self.seen.is_some();
         self.unwritten = 0;
         self.left = self.left.saturating_sub(1);
-    }
-}
-
-impl Default for Holds {
-    fn default() -> Self {
-        Self {
-            read: Reading::default(),
-            begun: false,
-            owners: BTreeMap::new(),
-            entries: EntryBudget::default(),
-            turn: 0,
-        }
     }
 }
 

@@ -239,11 +239,7 @@ impl Metrics {
             "1 while no checkpoint can be written for the newest entries",
             metrics.log_unpublished.clone(),
         );
-        scope.register(
-            "log_unread",
-            "1 while what the log said before the start cannot be read",
-            metrics.log_unread.clone(),
-        );
+        scope.register("log_unread", "1 while what the log said cannot be read", metrics.log_unread.clone());
         scope.register(
             "revert_duration_seconds",
             "From the decision to revert to the API server's answer",
