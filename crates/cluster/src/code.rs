@@ -81,5 +81,11 @@ manifest::codes! {
             action: "Mend what the message names: a permission of writ's own ServiceAccount, a CustomResourceDefinition that is gone, an API server that does not answer.",
             example: "A113 WatchFailing: Deployment.apps: 403 Forbidden: cannot watch resource deployments; needed: an open watch. Fix: grant list and watch on deployments.apps to writ",
         },
+        /// The API server does not ask us who changes what.
+        A114 = "WebhookNotCalled" {
+            meaning: "The ValidatingWebhookConfiguration by which the API server tells who changes objects is not there, or does not come to writ. Nothing is blocked and drift is reverted all the same; until it is mended it is not observed who did it, and what is said of that says so.",
+            action: "Apply deploy/webhooks.yaml, with the instance of this controller in its names and selectors, and let writ get and patch it (deploy/rbac.yaml); or start writ without --admission-listen.",
+            example: "A114 WebhookNotCalled: ValidatingWebhookConfiguration writ-observe: 404 NotFound; needed: a configuration that comes to writ. Fix: kubectl apply -f deploy/webhooks.yaml",
+        },
     }
 }

@@ -53,7 +53,7 @@ impl State {
         if let (Ok(Done::Configured { sighting }), Some(object)) = (result, object) {
             let replaced = self.live.expected(reference).is_some_and(|before| *before.uid != *sighting.uid);
             let absence = if replaced { Absence::Replaced } else { Absence::Stripped };
-            report = DriftReport::of_absence(object, absence);
+            report = DriftReport { by: report.by, ..DriftReport::of_absence(object, absence) };
             if telling == Telling::Aloud
                 && let Err(error) = self.journal.turned_out(now, &sync, &report)
             {

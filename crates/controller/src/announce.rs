@@ -6,6 +6,7 @@ use manifest::Finding;
 use plan::{DriftReport, SyncRef};
 
 use crate::{
+    attribution::with_author,
     outbox::Announcement,
     source_events,
     state::{Held, Key, State},
@@ -27,8 +28,10 @@ impl State {
 
     /// Tells a Sync's owners what drifted, and what was done about it.
     pub(crate) fn announce_drift(&self, sync: &SyncRef, reports: &[DriftReport], done: &str) {
-        let findings: Vec<Finding> = reports.iter().map(|report| report.finding.clone()).collect();
-        self.announce_about(sync, &findings, "Drift", Some(done));
+        for report in reports.iter().take(MAX_ANNOUNCED) {
+            let words = with_author(done, &report.by);
+            self.announce_about(sync, std::slice::from_ref(&report.finding), "Drift", Some(&words));
+        }
     }
 
     /// Tells a Sync's owners that drift could not be reverted.

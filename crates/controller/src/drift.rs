@@ -13,6 +13,7 @@ use plan::{
 
 use crate::{
     apply::declared_of,
+    attribution::Change,
     drift_telling::Telling,
     event::AppliedPlan,
     fault::FaultPoint,
@@ -74,7 +75,10 @@ impl State {
             self.heal_within(&reference);
         }
         let declared = object.map(declared_of);
-        let sight = self.live.observe(&reference, Observation::from(seen), declared.as_ref());
+        let seen = Observation::from(seen);
+        let change = Change::from(&seen);
+        let sight = self.live.observe(&reference, seen, declared.as_ref());
+        self.note_author(&reference, &change, sight, now);
         self.remember_added(&reference);
         match (sight, owner) {
             // Before the first full list everything is looked at in one go.
@@ -91,7 +95,7 @@ impl State {
         &mut self,
         target: &WatchTarget,
         reference: &ObjectRef,
-        resource_version: &str,
+        (uid, resource_version): (&str, &str),
         now: Timestamp,
     ) {
         let owner = self.live.owner_of(reference).cloned();
@@ -101,6 +105,9 @@ impl State {
             return;
         }
         let sight = self.live.vanish(reference, resource_version);
+        if sight != Sight::Past {
+            self.attributions.gone(reference, uid, now);
+        }
         let Some(sync) = owner else { return };
         if sight == Sight::Drifted {
             self.heal(&sync, std::slice::from_ref(reference), Occasion::Seen, now);
@@ -157,7 +164,7 @@ impl State {
             findings: &[],
             verdict: &verdict,
         });
-        match decision {
+        match self.attributed(sync, decision) {
             Decision::Revert(plan) => {
                 self.look_again(sync, plan.waiting(), occasion, now);
                 let fought = self.fought(&accepted, &plan, occasion);

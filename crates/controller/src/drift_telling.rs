@@ -8,6 +8,7 @@ use manifest::ObjectRef;
 use plan::{ApprovedPlan, DriftMode, DriftReport, Live, LiveStates as _, SyncRef};
 
 use crate::{
+    attribution::with_author,
     drift::Occasion,
     revert_counts::{Logging, MAX_COUNTED_OBJECTS},
     state::{Dirty, State},
@@ -109,14 +110,14 @@ impl State {
             let finding = &report.finding;
             self.metrics.decided("revert", finding.code.reason);
             if telling == Telling::Aloud {
-                tracing::warn!(sync = %sync, object = %report.reference, code = finding.code.code, reason = finding.code.reason, "drift is reverted: {finding}");
+                tracing::warn!(sync = %sync, object = %report.reference, code = finding.code.code, reason = finding.code.reason, "{}", with_author(&format!("drift is reverted: {finding}"), &report.by));
             }
         }
         if telling == Telling::Aloud {
             self.announce_drift(sync, reports, "put back");
         }
         if let (Some(state), Some(report)) = (self.syncs.get_mut(sync), reports.last()) {
-            state.last_drift = Some((now, report.finding.to_string()));
+            state.last_drift = Some((now, with_author(&report.finding.to_string(), &report.by)));
         }
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
@@ -143,7 +144,7 @@ impl State {
             return self.not_recorded(sync, fresh.iter().map(|report| &report.reference), &error);
         }
         for report in &told {
-            tracing::warn!(sync = %sync, object = %report.reference, code = report.finding.code.code, "drift is reported: {}", report.finding);
+            tracing::warn!(sync = %sync, object = %report.reference, code = report.finding.code.code, "{}", with_author(&format!("drift is reported: {}", report.finding), &report.by));
         }
         for report in &fresh {
             self.metrics.decided("flag", report.finding.code.reason);
@@ -153,7 +154,7 @@ impl State {
         }
         if let Some(state) = self.syncs.get_mut(sync) {
             for report in fresh {
-                state.last_drift = Some((now, report.finding.to_string()));
+                state.last_drift = Some((now, with_author(&report.finding.to_string(), &report.by)));
                 state.flagged.insert(report.reference, report.finding);
             }
         }
@@ -164,6 +165,7 @@ impl State {
     /// Nothing is to be done about these objects: they are as declared, or not looked at.
     pub(crate) fn unflag(&mut self, sync: &SyncRef, objects: &[ObjectRef]) {
         for object in objects {
+            self.attributions.settled(object);
             // A fight is not over when the object is as declared for once.
             if !self.fights.is_fought(object) {
                 self.clear_revert_failure(sync, object);

@@ -339,7 +339,8 @@ fn plan_body(plan: &ApprovedPlan) -> Value {
             let size: usize = change.differences.iter().map(difference_bytes).sum();
             let shown = if size <= budget { change.differences.as_slice() } else { &[] };
             budget -= shown.iter().map(difference_bytes).sum::<usize>();
-            json!({
+            let report = plan.reports().iter().find(|report| report.reference == change.reference);
+            let mut json = json!({
                 "object": change.reference.to_string(),
                 "action": change.action.name(),
                 "wave": change.wave.name(),
@@ -347,7 +348,11 @@ fn plan_body(plan: &ApprovedPlan) -> Value {
                 "sha256": if change.sensitive { None } else { change.digest },
                 "differences": shown.iter().map(difference_json).collect::<Vec<_>>(),
                 "fields": change.differences.len(),
-            })
+            });
+            if let Some(report) = report.filter(|report| !report.by.is_empty()) {
+                json["by"] = json!(report.by);
+            }
+            json
         })
         .collect();
     json!({ "changes": changes })

@@ -19,7 +19,7 @@
 //! | what is written down | `journal`, `refusals` |
 //! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | whether a server may be hiding something | `freshness` |
-//! | who made a request | `stamp` |
+//! | who changed an object, and who made a request | `attribution`, `admission`, `stamp` |
 //! | what is only told, in mode Audit | `audit_mode` |
 //! | when what is good may advance | `windows` |
 //! | what forges say in between | `webhook` |
@@ -27,10 +27,11 @@
 //! | what goes on while the loop waits | `beside` |
 //!
 //! Tasks: one watch per kind (in `cluster`), one blocking task per running gate, one task per plan
-//! that is applied, one for each trust root that is fetched, one reporter; a thread of its own for probes, metrics and the Lease, and one for webhooks. All of them send `Event`s over one bounded
+//! that is applied, one for each trust root that is fetched, one reporter; a thread of its own for probes, metrics and the Lease, one for webhooks, and one for what the API server asks. All of them send `Event`s over one bounded
 //! channel; none of them holds state.
 
 mod absence;
+mod admission;
 mod announce;
 mod apply;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod approval_tests;
 #[cfg(test)]
 mod archive_tests;
 mod archives;
+mod attribution;
 mod audit_mode;
 mod beside;
 mod break_glass;
@@ -123,7 +125,6 @@ mod source_state;
 mod source_tests;
 mod source_turns;
 mod sources;
-#[cfg_attr(not(test), expect(dead_code, reason = "requests of people are not obeyed yet"))]
 mod stamp;
 mod state;
 mod status;
@@ -137,6 +138,7 @@ mod watches;
 mod webhook;
 mod windows;
 
+pub use admission::AdmissionError;
 pub use code::ControllerCode;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};
 pub use metrics::{MetricEntry, metrics_reference};

@@ -25,6 +25,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address of webhooks; `None`: none are taken.
     pub webhook_listen: Option<SocketAddr>,
+    /// Address that the API server asks at who changes what; `None`: nobody is looked for.
+    pub admission_listen: Option<SocketAddr>,
     /// Kubeconfig, or the ServiceAccount of the pod.
     pub kubeconfig: Option<PathBuf>,
     /// How the fetch child is started.

@@ -16,7 +16,9 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
     absence::Absences,
+    admission::{Admission, AdmissionError, Observations},
     archives::Archives,
+    attribution::Attributions,
     beside::{Beside, Duties},
     event::Event,
     expected::{ExpectedError, ExpectedStore},
@@ -39,6 +41,7 @@ use crate::{
     revert_counts::RevertCounts,
     revert_failures::RevertFailures,
     schedule::Jitter,
+    stamp::Stamp,
     state::State,
     upkeep::Upkeep,
     webhook::{Webhooks, WebhooksError},
@@ -95,6 +98,9 @@ pub enum ControllerError {
     /// Webhooks cannot be taken.
     #[error("cannot take webhooks")]
     Webhooks(#[from] WebhooksError),
+    /// The API server cannot ask us.
+    #[error("cannot take admission reviews")]
+    Admission(#[from] AdmissionError),
     /// The thread for probes, metrics and the Lease cannot be started.
     #[error("cannot start the thread for probes, metrics and the Lease")]
     Thread(#[source] std::io::Error),
@@ -106,7 +112,7 @@ pub enum ControllerError {
 /// What keeps it from starting, or from going on: a Lease that was taken by another instance.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
     let options = Arc::new(options);
-    let (journal, digest_key) = open_log(&options)?;
+    let (journal, keys) = open_log(&options)?;
     let (expected, loaded) = ExpectedStore::open(&options.state_dir.join("expected"))?;
     let cluster = connect(&options).await?;
     lease(cluster.clone(), &options).acquire(Timestamp::now()).await.map_err(ControllerError::Lease)?;
@@ -127,17 +133,18 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     tracing::info!(%address, instance = options.instance.as_str(), cluster = cluster.id().as_str(), "started");
     let (events, mut inbox) = mpsc::channel(EVENT_QUEUE);
     let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str(), metrics.clone());
-    let mut state = new_state(options, cluster, (journal, digest_key), metrics, expected, events, reporter);
+    let mut state = new_state(options, cluster, (journal, keys), metrics, expected, events, reporter);
     for (object, expected) in loaded.objects {
         state.live.remember(&object, expected);
     }
     let webhooks = take_webhooks(&state)?;
+    let admission = take_reviews(&mut state)?;
     let result = tokio::select! {
         biased;
         Ok(lost) = &mut beside.lost => Err(ControllerError::Lease(lost)),
         () = drive(&mut state, &mut inbox, &probes, started, stop) => Ok(()),
     };
-    drop(webhooks);
+    drop((webhooks, admission));
     stop_gracefully(state, inbox, reports).await;
     result
 }
@@ -150,7 +157,24 @@ fn take_webhooks(state: &State) -> Result<Option<Webhooks>, WebhooksError> {
     Ok(Some(webhooks))
 }
 
-fn open_log(options: &Options) -> Result<(Journal, DigestKey), ControllerError> {
+/// The thread that the API server asks, if it is to.
+fn take_reviews(state: &mut State) -> Result<Option<Admission>, AdmissionError> {
+    let Some(address) = state.options.admission_listen else { return Ok(None) };
+    let observations = Arc::new(Observations::default());
+    let names = (state.options.namespace.as_str(), state.options.instance.as_str());
+    let admission = Admission::start(address, state.cluster.clone(), names, state.stamp.clone(), observations.clone())?;
+    state.attributions.look(observations);
+    tracing::info!(address = %admission.address, "admission reviews are taken");
+    Ok(Some(admission))
+}
+
+/// What is derived from the text of the log's key.
+struct Keys {
+    digest: DigestKey,
+    stamp: Stamp,
+}
+
+fn open_log(options: &Options) -> Result<(Journal, Keys), ControllerError> {
     let directory = |source| ControllerError::StateDir { path: options.state_dir.clone(), source };
     std::fs::create_dir_all(&options.state_dir).map_err(directory)?;
     let path = options.log_key.clone();
@@ -159,9 +183,10 @@ fn open_log(options: &Options) -> Result<(Journal, DigestKey), ControllerError> 
     let key =
         audit::LogKey::parse(text.trim()).map_err(|source| ControllerError::LogKey { path, source: source.into() })?;
     let public_key = key.public().to_string();
-    let digest_key = DigestKey::derive(text.trim().as_bytes(), DIGEST_PURPOSE);
+    let secret = text.trim().as_bytes();
+    let keys = Keys { digest: DigestKey::derive(secret, DIGEST_PURPOSE), stamp: Stamp::derive(secret) };
     let log = Log::open(&options.state_dir.join("log"), key, &options.log_origin)?;
-    Ok((Journal::new(Arc::new(log), &public_key), digest_key))
+    Ok((Journal::new(Arc::new(log), &public_key), keys))
 }
 
 /// Takes the place of this instance; not taken yet.
@@ -178,7 +203,7 @@ pub(crate) async fn connect(options: &Options) -> Result<Cluster, ControllerErro
 fn new_state(
     options: Arc<Options>,
     cluster: Cluster,
-    (journal, digest_key): (Journal, DigestKey),
+    (journal, keys): (Journal, Keys),
     metrics: Arc<Metrics>,
     expected: ExpectedStore,
     events: mpsc::Sender<Event>,
@@ -189,7 +214,9 @@ fn new_state(
         options,
         cluster,
         journal,
-        digest_key,
+        digest_key: keys.digest,
+        attributions: Attributions::default(),
+        stamp: keys.stamp,
         expected: Arc::new(expected),
         metrics,
         events,

@@ -17,6 +17,7 @@ use trust::{CommitId, SignatureCache, TrustRootSpec};
 use crate::{
     absence::Absences,
     archives::Archives,
+    attribution::Attributions,
     audit_mode::Enforcement,
     break_glass_orders::BreakGlassState,
     event::Event,
@@ -49,6 +50,7 @@ use crate::{
     schedule::Jitter,
     source_state::SourceState,
     source_turns::Turns,
+    stamp::Stamp,
     upkeep::Upkeep,
     webhook::Hooks,
 };
@@ -383,6 +385,10 @@ pub(crate) struct State {
     pub journal: Journal,
     /// For the digests of sensitive objects.
     pub(crate) digest_key: DigestKey,
+    /// Who changed what.
+    pub(crate) attributions: Attributions,
+    /// For the stamps on requests.
+    pub(crate) stamp: Stamp,
     /// `expected/`, written on a thread of its own.
     pub(crate) expected: Arc<ExpectedStore>,
     /// Metrics.
@@ -467,34 +473,4 @@ pub(crate) struct State {
     pub(crate) modes: Modes,
     /// The log takes no more entries.
     pub log_problem: Option<Finding>,
-}
-
-impl State {
-    /// The source that a Sync names, whether it is there or not.
-    #[must_use]
-    pub(crate) fn source_key(&self, sync: &SyncRef) -> Option<Key> {
-        let spec = self.syncs.get(sync)?.obeyed.as_ref()?;
-        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
-        Some(Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() })
-    }
-
-    /// The source a Sync uses.
-    #[must_use]
-    pub(crate) fn source_of(&self, sync: &SyncRef) -> Option<(&Key, &SourceState)> {
-        self.sources.get_key_value(&self.source_key(sync)?)
-    }
-
-    /// The Syncs that use a source.
-    #[must_use]
-    pub(crate) fn syncs_of(&self, source: &Key) -> Vec<SyncRef> {
-        let uses = |sync: &&SyncRef| self.source_of(sync).is_some_and(|(key, _)| key == source);
-        self.syncs.keys().filter(uses).cloned().collect()
-    }
-
-    /// The TrustRoot of a source, if it can be used.
-    #[must_use]
-    pub(crate) fn root_of(&self, source: &Key) -> Option<Arc<TrustRootSpec>> {
-        let spec = self.sources.get(source)?.obeyed.as_ref()?;
-        self.roots.get(&spec.trust_root_ref.name)?.spec.clone()
-    }
 }

@@ -33,8 +33,8 @@ impl State {
         }
         match event {
             WatchEvent::Applied(seen) => self.object_seen(&target, seen, now),
-            WatchEvent::Deleted { reference, resource_version, .. } => {
-                self.object_gone(&target, &reference, &resource_version, now);
+            WatchEvent::Deleted { reference, uid, resource_version } => {
+                self.object_gone(&target, &reference, (&uid, &resource_version), now);
             }
             WatchEvent::Gap => {
                 self.live.lost(&target.resource.group_kind());

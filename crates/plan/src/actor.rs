@@ -178,7 +178,7 @@ impl fmt::Display for Attribution {
             [one] if one.confidence != Confidence::OneOf => one.fmt(f)?,
             several => {
                 f.write_str(if several.iter().all(|actor| actor.level == Level::Claimed) {
-                    "claimed by one of the managers "
+                    "claimed by the managers "
                 } else {
                     "by one of "
                 })?;
@@ -276,7 +276,7 @@ mod tests {
                 "claimed by manager kubectl-edit; not observed",
             ),
             (vec![actor(Observed, OneOf, "ana"), actor(Observed, OneOf, "ben")], None, "by one of ana, ben (observed)"),
-            (vec![actor(Claimed, OneOf, "a"), actor(Claimed, OneOf, "b")], None, "claimed by one of the managers a, b"),
+            (vec![actor(Claimed, OneOf, "a"), actor(Claimed, OneOf, "b")], None, "claimed by the managers a, b"),
             (vec![], Some("no webhook"), "who is unknown: no webhook"),
             (vec![], None, "who is unknown"),
         ] {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use manifest::{Digest, Finding, ObjectRef};
 use trust::CommitId;
 
-use crate::{FieldDiff, SyncRef, Wave};
+use crate::{Attribution, FieldDiff, SyncRef, Wave};
 
 /// Who may win when fields are owned by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +161,8 @@ pub struct DriftReport {
     pub reference: ObjectRef,
     /// Every declared field that differs, masked; empty if the object is gone.
     pub differences: Vec<FieldDiff>,
+    /// Who did it, as far as that is looked for: what is decided does not depend on it.
+    pub by: Attribution,
 }
 
 /// One object that has to wait.
@@ -249,6 +251,11 @@ impl ApprovedPlan {
     #[must_use]
     pub fn reports(&self) -> &[DriftReport] {
         &self.reports
+    }
+
+    /// Says of each report who did it. Nothing that is done is another for it.
+    pub fn attribute(&mut self, who: impl FnMut(&mut DriftReport)) {
+        self.reports.iter_mut().for_each(who);
     }
 
     /// What is not touched yet.

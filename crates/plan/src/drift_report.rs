@@ -3,7 +3,8 @@
 use manifest::{FieldPath, Finding, ObjectRef, Segment, Subject, counted, shell_quote};
 
 use crate::{
-    DesiredObject, DriftReport, DriftSeen, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PRUNE_ANNOTATION, PlanCode,
+    Attribution, DesiredObject, DriftReport, DriftSeen, FieldDiff, INSTANCE_LABEL, PART_OF_LABEL, PRUNE_ANNOTATION,
+    PlanCode,
 };
 
 /// How an object came to be missing.
@@ -156,5 +157,6 @@ fn report(
         },
         reference: object.reference.clone(),
         differences: differences.to_vec(),
+        by: Attribution::default(),
     }
 }

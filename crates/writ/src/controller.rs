@@ -57,6 +57,10 @@ pub(crate) struct ControllerArgs {
     /// Address of webhooks, `POST /hooks/NAMESPACE/NAME` of a GitSource; default: none are taken.
     #[arg(long, env = "WRIT_WEBHOOK_LISTEN", hide_env_values = true)]
     pub(crate) webhook_listen: Option<SocketAddr>,
+    /// Address of admission reviews (TLS), by which the API server tells who changes objects and has requests stamped
+    /// (deploy/webhooks.yaml); default: none are taken, and nobody is looked for.
+    #[arg(long, env = "WRIT_ADMISSION_LISTEN", hide_env_values = true)]
+    pub(crate) admission_listen: Option<SocketAddr>,
     /// Kubeconfig; default: the ServiceAccount of the Pod.
     #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -136,6 +140,7 @@ fn options(args: ControllerArgs) -> anyhow::Result<Options> {
         identity: args.identity,
         listen: args.listen,
         webhook_listen: args.webhook_listen,
+        admission_listen: args.admission_listen,
         kubeconfig: args.kubeconfig,
         fetch_child: FetchChild::same_binary().context("cannot find this program, which fetches run as well")?,
         version: env!("CARGO_PKG_VERSION"),

@@ -94,9 +94,13 @@ impl Journal {
 }
 
 fn report_json(report: &DriftReport) -> Value {
-    json!({
+    let mut json = json!({
         "object": report.reference.to_string(),
         "code": report.finding.code.code,
         "differences": report.differences.iter().map(difference_json).collect::<Vec<_>>(),
-    })
+    });
+    if !report.by.is_empty() {
+        json["by"] = json!(report.by);
+    }
+    json
 }
