@@ -5,6 +5,7 @@
 //! |---|---|
 //! | does a signed commit reach the cluster, and nothing else | `main_path` |
 //! | what happens to a hand edit | `drift` |
+//! | who did it, and how that is known | `attribution` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | which known attack is stopped by what | `attacks` |
 //! | what is released by a signed tag | `tags` |
@@ -27,6 +28,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
 mod attacks;
+mod attribution;
 mod audit_mode;
 mod bad_input;
 mod drift;

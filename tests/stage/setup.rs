@@ -31,6 +31,7 @@ pub(crate) struct Setup<'a> {
     webhooks: Option<&'static str>,
     ids: &'static str,
     tag: Option<&'static str>,
+    admission: Option<u16>,
 }
 
 impl Setup<'static> {
@@ -57,6 +58,7 @@ impl<'a> Setup<'a> {
             webhooks: None,
             ids: "sha1",
             tag: None,
+            admission: None,
         }
     }
 
@@ -109,6 +111,12 @@ impl<'a> Setup<'a> {
         self
     }
 
+    /// writ is asked by the API server at this port, from before it runs.
+    pub(crate) fn admission(mut self, port: u16) -> Self {
+        self.admission = Some(port);
+        self
+    }
+
     /// The trust file tracks this tag; security signs it at the first commit.
     pub(crate) fn tag(mut self, name: &'static str) -> Self {
         self.tag = Some(name);
@@ -140,6 +148,9 @@ impl<'a> Setup<'a> {
             repo.push(&git.remote(REPOSITORY), &format!("refs/tags/{tag}"), Push::FastForward)?;
         }
         let (command, arguments) = self.command(&namespace)?;
+        if let Some(port) = self.admission {
+            tenant.install_webhooks(port)?;
+        }
         credentials(&tenant, &git, self.webhooks)?;
         trust_root(&tenant, &git, &repo, &introduction, &self, command.directory())?;
         let mut names = names(&tenant, &git, &people, command.directory(), &repo.path())?;
@@ -212,6 +223,9 @@ impl<'a> Setup<'a> {
         let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
         if self.webhooks.is_some() {
             arguments.extend(["--webhook-listen", "127.0.0.1:0"].map(str::to_owned));
+        }
+        if let Some(port) = self.admission {
+            arguments.extend(["--admission-listen".to_owned(), format!("127.0.0.1:{port}")]);
         }
         Ok((command.args(arguments.iter().cloned()), arguments))
     }

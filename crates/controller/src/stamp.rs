@@ -58,7 +58,6 @@ pub(crate) struct Stamped<'a> {
 }
 
 /// Why nobody stands for a request.
-#[cfg_attr(not(test), expect(dead_code, reason = "requests of people are not obeyed yet"))]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StampError {
     /// There is no stamp.

@@ -127,6 +127,39 @@ impl<'a> Tenant<'a> {
         TENANT_SERVICE_ACCOUNT
     }
 
+    /// The webhooks of `deploy/` for the writ of this test, which listens on the loopback; asked about this namespace alone. And
+    /// what lets writ point them at itself.
+    pub fn install_webhooks(&self, port: u16) -> Result<()> {
+        let name = &self.namespace;
+        let configurations = deploy_file("webhooks.yaml")?
+            .replace("writ-observe", &format!("{name}-observe"))
+            .replace("writ-stamp", &format!("{name}-stamp"))
+            .replace("writ.dev/instance: writ\n", &format!("writ.dev/instance: {name}\n"))
+            .replace(
+                "service: {name: writ-admission, namespace: writ-system, port: 8443}",
+                &format!("url: \"https://127.0.0.1:{port}\""),
+            )
+            .replace(
+                "namespaceSelector: {}",
+                &format!("namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}"),
+            );
+        self.plane.apply(&configurations).context("cannot install the webhooks")?;
+        let role = format!("{name}-webhooks");
+        let rule = |kind: &str, suffix: &str| {
+            format!(
+                "  - {{apiGroups: [admissionregistration.k8s.io], resources: [{kind}webhookconfigurations], resourceNames: \
+                 [{name}-{suffix}], verbs: [get, patch]}}\n"
+            )
+        };
+        let rules = rule("validating", "observe") + &rule("mutating", "stamp");
+        self.plane.apply(&format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {role}\nrules:\n{rules}"
+        ))?;
+        let account = format!("--serviceaccount={WRIT_NAMESPACE}:{WRIT_SERVICE_ACCOUNT}");
+        let role_flag = format!("--clusterrole={role}");
+        self.plane.kubectl(&["create", "clusterrolebinding", &role, &role_flag, &account]).map(drop)
+    }
+
     /// Runs `kubectl` in the namespace, as cluster admin: the test's own hands.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut all = vec!["--namespace", self.namespace.as_str()];
