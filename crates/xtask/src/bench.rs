@@ -11,6 +11,7 @@ mod commit;
 mod drift;
 mod ground;
 mod manifests;
+mod memory;
 mod probe;
 mod reference;
 mod report;
@@ -44,12 +45,14 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Bench {
-    /// From a hand edit to the probe's sight of the declared state
+    /// From a hand edit to the probe's sight of the declared state, by kind of drift
     Drift,
     /// 2,000 new objects, the pass without changes, memory
     Apply,
     /// One changed line among 1,000 and 5,000 manifests, from push to the probe's sight
     Commit,
+    /// Resident memory at 1,000 and 10,000 objects
+    Memory,
     /// Signatures of commits, against `git verify-commit` and against the maths library; needs no control plane
     Verify,
 }
@@ -93,6 +96,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Bench::Drift => drift::run(workspace, &plane()?, arguments.rounds)?,
         Bench::Apply => apply::run(workspace, &plane()?, arguments.rounds)?,
         Bench::Commit => commit::run(workspace, &plane()?, arguments.rounds)?,
+        Bench::Memory => memory::run(workspace, &plane()?)?,
         Bench::Verify => verify::run(usize::try_from(arguments.commits)?, arguments.rounds)?,
     };
     println!("{}", report.table());

@@ -137,6 +137,12 @@ impl Api {
         body(request.send(bytes).with_context(|| format!("PATCH {path}"))?, path)
     }
 
+    pub(super) fn delete(&self, path: &str) -> Result<()> {
+        let url = format!("{}{path}", self.server);
+        let response = self.known(self.agent.delete(url)).call();
+        body(response.with_context(|| format!("DELETE {path}"))?, path).map(drop)
+    }
+
     /// A request that says who asks.
     fn known<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
         let request = request.header("authorization", &self.authorization);

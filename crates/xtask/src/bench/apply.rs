@@ -11,7 +11,7 @@ use super::{
     Side,
     api::Access,
     ground::Ground,
-    manifests::Kind,
+    manifests::{INSTANCE_LABEL, Kind},
     order,
     probe::Probe,
     reference::{Job, Reference},
@@ -177,7 +177,7 @@ fn mark(body: &mut Value, namespace: &str) -> Result<()> {
     let metadata = body.get_mut("metadata").and_then(Value::as_object_mut).context("metadata")?;
     metadata.insert("namespace".to_owned(), namespace.into());
     let labels = metadata.get_mut("labels").and_then(Value::as_object_mut).context("labels")?;
-    labels.insert("writ.dev/instance".to_owned(), namespace.into());
+    labels.insert(INSTANCE_LABEL.to_owned(), namespace.into());
     labels
         .insert("applyset.kubernetes.io/part-of".to_owned(), json!("applyset-reference-of-the-bench-no-set-at-all-v1"));
     Ok(())

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 /// Bytes of text in a ConfigMap: together with the rest about 2 kB.
 const CONFIG_BYTES: usize = 1_800;
+/// The label by which writ watches what it manages.
+pub(super) const INSTANCE_LABEL: &str = "writ.dev/instance";
 
 /// What is measured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What is true, seen by a watch of its own.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::api::{Access, Api};
+use super::manifests::INSTANCE_LABEL;
 
 /// How long anything may take that a bench waits for; what takes longer makes the run void.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
@@ -14,6 +16,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// One line of a watch, as far as benches ask.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
     pub(super) object: Object,
 }
 
@@ -31,6 +35,8 @@ pub(super) struct Metadata {
     #[serde(default)]
     pub(super) name: String,
     pub(super) resource_version: String,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +44,18 @@ pub(super) struct Spec {
     pub(super) replicas: Option<u32>,
 }
 
+impl Line {
+    pub(super) fn is_deletion(&self) -> bool {
+        self.kind == "DELETED"
+    }
+}
+
 impl Object {
+    /// Whether it is as every object of the benches of drift is declared: no replicas, and watched by its label.
+    pub(super) fn is_declared(&self) -> bool {
+        self.spec.replicas == Some(0) && self.metadata.labels.contains_key(INSTANCE_LABEL)
+    }
+
     pub(super) fn version(&self) -> Result<u64> {
         self.metadata.resource_version.parse().context("a resourceVersion that is no number")
     }
@@ -51,6 +68,10 @@ pub(super) struct Seen {
     pub(super) name: String,
     pub(super) version: u64,
     pub(super) replicas: Option<u32>,
+    /// It is there, and as declared.
+    pub(super) declared: bool,
+    /// It is deleted.
+    pub(super) gone: bool,
 }
 
 /// Watches collections of one namespace from now on, a thread and a connection each.
@@ -64,8 +85,7 @@ impl Probe {
         let (sender, seen) = mpsc::channel();
         for collection in collections {
             let api = Api::new(access)?;
-            let list: Line = listed(&api, collection)?;
-            let from = list.object.metadata.resource_version;
+            let from = listed(&api, collection)?.metadata.resource_version;
             let path = format!("{collection}?watch=true&resourceVersion={from}");
             let (sender, lines) = (sender.clone(), api.watch(&path)?);
             std::thread::Builder::new()
@@ -90,26 +110,51 @@ impl Probe {
         }
     }
 
+    /// How much was seen since the last sight that was asked for; none of it is asked for again.
+    pub(super) fn seen_meanwhile(&self) -> Result<usize> {
+        self.seen.try_iter().try_fold(0, |count, seen| seen.map(|_| count + 1))
+    }
+
     /// The first sight of `name` later than `version` with so many replicas.
     pub(super) fn wait(&self, name: &str, version: u64, replicas: u32) -> Result<Instant> {
+        let what = format!("{name} with {replicas} replicas");
+        let seen = self.wait_for(&what, |seen| {
+            seen.name == name && seen.version > version && !seen.gone && seen.replicas == Some(replicas)
+        })?;
+        Ok(seen.at)
+    }
+
+    /// The first sight of `name` later than `version` as it is declared.
+    pub(super) fn wait_declared(&self, name: &str, version: u64) -> Result<Instant> {
+        let what = format!("{name} as declared");
+        let seen = self.wait_for(&what, |seen| seen.name == name && seen.version > version && seen.declared)?;
+        Ok(seen.at)
+    }
+
+    /// The next deletion of `name`; its version.
+    pub(super) fn wait_gone(&self, name: &str) -> Result<u64> {
+        let what = format!("the deletion of {name}");
+        Ok(self.wait_for(&what, |seen| seen.name == name && seen.gone)?.version)
+    }
+
+    fn wait_for(&self, what: &str, is_it: impl Fn(&Seen) -> bool) -> Result<Seen> {
         let started = Instant::now();
         loop {
             let seen = self.next()?;
-            if seen.name == name && seen.version > version && seen.replicas == Some(replicas) {
-                return Ok(seen.at);
+            if is_it(&seen) {
+                return Ok(seen);
             }
             if started.elapsed() > PATIENCE {
-                bail!("{name} was not seen with {replicas} replicas within {} s", PATIENCE.as_secs());
+                bail!("{what} was not seen within {} s", PATIENCE.as_secs());
             }
         }
     }
 }
 
 /// The state of a collection from which a watch misses nothing.
-fn listed(api: &Api, collection: &str) -> Result<Line> {
+fn listed(api: &Api, collection: &str) -> Result<Object> {
     let list = api.get(&format!("{collection}?limit=1"))?;
-    let object: Object = serde_json::from_str(&list).with_context(|| format!("{collection} is not a list"))?;
-    Ok(Line { object })
+    serde_json::from_str(&list).with_context(|| format!("{collection} is not a list"))
 }
 
 fn follow(mut lines: impl std::io::BufRead, sender: &Sender<Result<Seen>>) -> Result<()> {
@@ -120,9 +165,10 @@ fn follow(mut lines: impl std::io::BufRead, sender: &Sender<Result<Seen>>) -> Re
             bail!("the server ended the probe's watch");
         }
         let at = Instant::now();
-        let Line { object } = serde_json::from_str(&line).with_context(|| format!("not an event: {line}"))?;
-        let version = object.version()?;
-        let seen = Seen { at, name: object.metadata.name, version, replicas: object.spec.replicas };
+        let line: Line = serde_json::from_str(&line).with_context(|| format!("not an event: {line}"))?;
+        let (version, gone) = (line.object.version()?, line.is_deletion());
+        let (declared, replicas) = (!gone && line.object.is_declared(), line.object.spec.replicas);
+        let seen = Seen { at, name: line.object.metadata.name, version, replicas, declared, gone };
         if sender.send(Ok(seen)).is_err() {
             return Ok(());
         }

@@ -22,7 +22,8 @@ const QUERY: &str = "fieldManager=writ&fieldValidation=Strict&force=true";
 /// What a bare loop does.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Job {
-    /// Watches a collection; an event whose replicas are not 0 is answered with one forced apply of the known body.
+    /// Watches a collection; an event of an object that is not there, or not as declared, is answered with one forced apply of
+    /// the known body.
     Revert { access: Access, collection: String, bodies: BTreeMap<String, String> },
     /// Applies all bodies in order, so many in flight, once per demand.
     Apply { access: Access, bodies: Vec<(String, String)>, in_flight: usize },
@@ -140,11 +141,12 @@ fn revert(access: &Access, collection: &str, bodies: &BTreeMap<String, String>) 
         if lines.read_line(&mut line).context("the watch broke")? == 0 {
             bail!("the server ended the watch");
         }
-        let Line { object } = serde_json::from_str(&line).with_context(|| format!("not an event: {line}"))?;
-        if object.spec.replicas != Some(0)
-            && let Some(body) = bodies.get(&object.metadata.name)
+        let event: Line = serde_json::from_str(&line).with_context(|| format!("not an event: {line}"))?;
+        let name = &event.object.metadata.name;
+        if (event.is_deletion() || !event.object.is_declared())
+            && let Some(body) = bodies.get(name)
         {
-            api.patch(&format!("{collection}/{}?{QUERY}", object.metadata.name), Patch::Apply, body)?;
+            api.patch(&format!("{collection}/{name}?{QUERY}"), Patch::Apply, body)?;
         }
     }
 }
