@@ -1,5 +1,7 @@
 //! An API server that answers from a script: for faults that a real one does not have on demand.
 
+mod proof;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
@@ -287,6 +289,9 @@ fn word(event: &WatchEvent) -> String {
         WatchEvent::Gap => "gap".into(),
         WatchEvent::Failing(finding) => format!("failing {}", finding.found),
         WatchEvent::Restored => "restored".to_owned(),
+        WatchEvent::Listed(sighting) => format!("listed@{}", sighting.resource_version),
+        WatchEvent::Proved { resource_version } => format!("proved@{resource_version}"),
+        WatchEvent::Unproved(why) => format!("unproved {why}"),
     }
 }
 

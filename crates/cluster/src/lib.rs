@@ -57,5 +57,5 @@ pub use read::SecretData;
 pub use record::{AdmittedObject, AppliedByWrit, FIELD_MANAGER, RawObject, Sighting};
 pub use request::{ApiCause, ApiFailure, Identity, RequestError};
 pub use status::{StatusError, StatusWriter, Written};
-pub use watch::{Watch, WatchEvent, WatchTarget, Watched};
+pub use watch::{Proof, Watch, WatchEvent, WatchTarget, Watched};
 pub use webhook_configuration::{Endpoint, Pointed, WebhookKind};

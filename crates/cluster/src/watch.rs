@@ -6,12 +6,21 @@
 
 mod lines;
 mod open;
+mod proof;
 mod task;
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use manifest::{Finding, ObjectRef};
 use tokio::{sync::mpsc, task::JoinHandle};
+
+pub use proof::Proof;
 
 use crate::{Cluster, Resource, Sighting};
 
@@ -76,6 +85,15 @@ pub enum WatchEvent {
     Failing(Finding),
     /// It works again.
     Restored,
+    /// A proof found this object. The stream may have told of something newer meanwhile.
+    Listed(Sighting),
+    /// A proof has found all that is there.
+    Proved {
+        /// As of this version.
+        resource_version: String,
+    },
+    /// A proof could not be completed.
+    Unproved(String),
 }
 
 /// An event, and the watch it is from.
@@ -92,9 +110,39 @@ pub struct Watched {
 pub struct Watch {
     task: JoinHandle<()>,
     target: Arc<WatchTarget>,
+    pulse: Arc<Pulse>,
+}
+
+/// When anything came over a watch last: a line, a page, or a bookmark of which nobody else is told.
+#[derive(Debug)]
+struct Pulse {
+    opened: Instant,
+    /// Milliseconds since then.
+    last: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { opened: Instant::now(), last: AtomicU64::new(0) })
+    }
+
+    fn beat(&self) {
+        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(since, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
 }
 
 impl Watch {
+    /// When something was heard last, if only a bookmark; when it was opened, if nothing ever was.
+    #[must_use]
+    pub fn heard(&self) -> Instant {
+        self.pulse.last()
+    }
+
     /// What is watched.
     #[must_use]
     pub fn target(&self) -> &WatchTarget {
@@ -122,7 +170,8 @@ impl Cluster {
         T: From<Watched> + Send + 'static,
     {
         let target = Arc::new(target);
-        let task = tokio::spawn(task::run(self.clone(), target.clone(), sender));
-        Watch { task, target }
+        let pulse = Pulse::new();
+        let task = tokio::spawn(task::run(self.clone(), target.clone(), sender, pulse.clone()));
+        Watch { task, target, pulse }
     }
 }

@@ -8,7 +8,7 @@
 //! | when a repository is asked, and what its head is worth | `sources`, `source_gate`, `source_run`, `source_remote`, `source_turns` |
 //! | who works in which mirror, and when one goes | `mirrors` |
 //! | how a verified revision becomes applied objects | `sync_gate`, `rollout`, `apply` |
-//! | how drift is noticed and put back | `watches`, `live`, `drift`, `drift_telling`, `absence` |
+//! | how drift is noticed and put back | `watches`, `proof`, `live`, `drift`, `drift_telling`, `absence` |
 //! | who may take a Sync back to an earlier revision, and for how long | `rollbacks`, `rollback_gate`, `rollback_orders`, `order_turns`, `order_room`, `pace` |
 //! | what lets a commit through that those who made it may not make | `break_glass`, `break_glass_orders`, `break_glass_status` |
 //! | what happens when a Sync is gone, and what commits say about pruning | `removal`, `prune_trailer` |
@@ -90,6 +90,7 @@ mod outbox;
 mod pace;
 #[cfg(test)]
 mod partial_advance_tests;
+mod proof;
 mod prune_trailer;
 mod refusals;
 mod refuse;
@@ -134,6 +135,7 @@ mod sync_tests;
 mod tasks;
 mod trust_expiry;
 mod upkeep;
+mod watch_metrics;
 mod watches;
 mod webhook;
 mod windows;

@@ -279,6 +279,13 @@ impl LiveTable {
         self.objects.values().filter(|entry| entry.owner.is_some() && entry.seen.is_some()).filter(is_added_to).count()
     }
 
+    /// Objects of a kind that are there, and of which this holds.
+    #[must_use]
+    pub(crate) fn present_of(&self, kind: &GroupKind, which: impl Fn(&ObjectRef) -> bool) -> Vec<ObjectRef> {
+        let there = self.objects.iter().filter(|(_, entry)| entry.seen.is_some()).map(|(reference, _)| reference);
+        there.filter(|reference| reference.group_kind == *kind && which(reference)).cloned().collect()
+    }
+
     /// Every object that is there.
     #[must_use]
     pub(crate) fn present(&self) -> HashSet<ObjectRef> {

@@ -364,3 +364,16 @@ fn the_list_of_additions_is_bounded() {
     assert_eq!((added.paths.len(), added.more), (20, 30));
     assert!(Explained::new(&vec![String::new(); plan::MAX_SURPLUS]).is_none());
 }
+
+#[test]
+fn a_list_that_began_before_an_answer_undoes_nothing() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.answer("12", &as_served()), Sight::Settled);
+    // As of version 10 it was edited, or not there.
+    assert_eq!(fixture.observe("10", &edited()), Sight::Past);
+    assert_eq!(fixture.table.vanish(&reference(), "10"), Sight::Past);
+    assert_eq!(fixture.drift(), (Vec::new(), DriftSeen::Event));
+    assert_eq!(fixture.table.present_of(&fixture.kind, |_| true), [reference()]);
+    assert_eq!(fixture.table.vanish(&reference(), "13"), Sight::Drifted);
+    assert!(fixture.table.present_of(&fixture.kind, |_| true).is_empty());
+}

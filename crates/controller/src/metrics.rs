@@ -22,6 +22,7 @@ use crate::{
     source_gate::SourceOutcome,
     source_metrics::SourceMetrics,
     state::{Held, Key},
+    watch_metrics::WatchMetrics,
 };
 
 pub use reference::{MetricEntry, metrics_reference};
@@ -128,6 +129,8 @@ pub(crate) struct Metrics {
     pub sources: SourceMetrics,
     /// What is counted of the trust roots of keyless signatures.
     pub(crate) keyless: KeylessMetrics,
+    /// What is counted of the watches of managed kinds.
+    pub(crate) watches: WatchMetrics,
     /// Objects without an expected record: compared by declared fields only.
     pub unexpected: Gauge,
     /// Objects to which others added something.
@@ -168,6 +171,7 @@ impl Default for Metrics {
             polled_at: Family::default(),
             sources: SourceMetrics::default(),
             keyless: KeylessMetrics::default(),
+            watches: WatchMetrics::default(),
             unexpected: Gauge::default(),
             added: Gauge::default(),
             log_full: Gauge::default(),
@@ -222,6 +226,7 @@ impl Metrics {
         );
         metrics.sources.register(scope);
         metrics.keyless.register(scope);
+        metrics.watches.register(scope);
         scope.register(
             "objects_without_expected_record",
             "Objects compared by declared fields only",

@@ -381,6 +381,7 @@ impl State {
         self.run_sources(now);
         self.resume_syncs();
         self.heal_due(now);
+        self.prove_watches();
         self.ask_kinds();
         self.upkeep();
         self.ask_removals();

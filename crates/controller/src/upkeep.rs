@@ -9,6 +9,7 @@ use manifest::{Finding, Subject};
 use crate::{
     code::ControllerCode,
     event::Event,
+    proof::Proofs,
     report::chain,
     state::{Dirty, Key, Resume, State},
 };
@@ -30,6 +31,8 @@ pub(crate) struct Upkeep {
     asking_room: bool,
     /// Objects with our label that no accepted revision declared.
     unclaimed: usize,
+    /// Lists beside the watches.
+    pub(crate) proofs: Proofs,
 }
 
 /// The checkpoint that outsiders are shown.

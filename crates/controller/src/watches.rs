@@ -32,11 +32,19 @@ impl State {
             return;
         }
         match event {
-            WatchEvent::Applied(seen) => self.object_seen(&target, seen, now),
+            WatchEvent::Applied(seen) => {
+                self.upkeep.proofs.streamed(&seen.reference, Some(&seen.resource_version));
+                self.object_seen(&target, seen, now);
+            }
             WatchEvent::Deleted { reference, uid, resource_version } => {
+                self.upkeep.proofs.streamed(&reference, None);
                 self.object_gone(&target, &reference, (&uid, &resource_version), now);
             }
+            WatchEvent::Listed(seen) => self.listed(&target, seen, now),
+            WatchEvent::Proved { resource_version } => self.proved(&target, &resource_version, now),
+            WatchEvent::Unproved(why) => self.unproved(&target, &why),
             WatchEvent::Gap => {
+                self.upkeep.proofs.stop(&target);
                 self.live.lost(&target.resource.group_kind());
                 self.synced.remove(&target);
                 self.relisting.insert(target, HashSet::new());
@@ -119,6 +127,7 @@ impl State {
 
     /// The object is there, whatever a list says that is under way.
     pub(crate) fn mention(&mut self, reference: &ObjectRef) {
+        self.upkeep.proofs.mention(reference);
         let lists = self.relisting.iter_mut();
         for (_, mentioned) in
             lists.filter(|(target, _)| target.labels.is_some() && is_of(target, &reference.group_kind))

@@ -103,6 +103,8 @@ pub(super) async fn ready(cluster: &Cluster, resource: &Resource, seen: &Sightin
                 },
                 WatchEvent::Deleted { .. } => return Err("it was deleted".to_owned()),
                 WatchEvent::Failing(finding) => last = finding.found,
+                // Nobody asks for a proof of this watch.
+                WatchEvent::Listed(_) | WatchEvent::Proved { .. } | WatchEvent::Unproved(_) => {}
                 WatchEvent::Synced | WatchEvent::Gap | WatchEvent::Restored => {}
             }
         }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    WatchEvent, WatchTarget, Watched,
+    Pulse, WatchEvent, WatchTarget, Watched,
     lines::Lines,
     open::{self, Parsed},
 };
@@ -62,6 +62,7 @@ struct State<T> {
     cluster: Cluster,
     target: Arc<WatchTarget>,
     sender: mpsc::Sender<T>,
+    pulse: Arc<Pulse>,
     listing: Listing,
     /// Where to go on; `None` until the first list is complete, and after a gap.
     version: Option<String>,
@@ -79,11 +80,17 @@ struct State<T> {
     expired: bool,
 }
 
-pub(super) async fn run<T: From<Watched> + Send>(cluster: Cluster, target: Arc<WatchTarget>, sender: mpsc::Sender<T>) {
+pub(super) async fn run<T: From<Watched> + Send>(
+    cluster: Cluster,
+    target: Arc<WatchTarget>,
+    sender: mpsc::Sender<T>,
+    pulse: Arc<Pulse>,
+) {
     let mut state = State {
         cluster,
         target,
         sender,
+        pulse,
         listing: Listing::Streaming,
         version: None,
         torn: false,
@@ -209,6 +216,7 @@ impl<T: From<Watched> + Send> State<T> {
                 Ok(page) => page,
                 Err(error) => return describe(&error),
             };
+            self.pulse.beat();
             for item in page.items {
                 match self.sighting(item.get().as_bytes()) {
                     Ok(sighting) => {
@@ -282,6 +290,7 @@ impl<T: From<Watched> + Send> State<T> {
                 Ok(Ok(Some(line))) => line,
             };
             silent = false;
+            self.pulse.beat();
             let understood = self.interpret(line);
             // A list works when it is complete.
             if understood.is_ok() && self.version.is_some() && self.works().await.is_err() {
