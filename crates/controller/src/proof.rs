@@ -201,7 +201,9 @@ impl State {
             if self.live.is_in_flight(&reference) {
                 continue;
             }
-            self.object_gone(target, &reference, version, now);
+            let Live::Present(known) = self.live.live(&reference) else { continue };
+            let uid = known.uid.to_owned();
+            self.object_gone(target, &reference, (&uid, version), now);
             if self.version_of(&reference).is_none() {
                 self.upkeep.proofs.suspect(target, &reference, None, moment);
             }

@@ -188,7 +188,7 @@ mod tests {
             *changed.pointer_mut(pointer).unwrap() = value;
             assert_eq!(stamp.verify(&request(&changed)), Err(StampError::Forged), "{pointer}");
         }
-        let mut more = spec.clone();
+        let mut more = spec;
         more["extra"] = json!(1);
         assert_eq!(stamp.verify(&request(&more)), Err(StampError::Forged));
     }
