@@ -306,6 +306,17 @@ impl TrustFile {
         self.rules_that(|rule| rule.paths.iter().any(|pattern| pattern.matches_ref(git_ref)))
     }
 
+    /// What a rule leaves open that the one it replaces had limited, of `kinds` and `namespaces`: an override replaces these as
+    /// well.
+    #[must_use]
+    pub fn left_open(&self, rule: &Rule) -> Vec<&'static str> {
+        let replaced = self.rules.iter().find(|other| rule.replaces.as_ref() == Some(&other.name));
+        let Some(replaced) = replaced else { return Vec::new() };
+        let kinds = (!replaced.kinds.is_empty() && rule.kinds.is_empty()).then_some("kinds");
+        let namespaces = (!replaced.namespaces.is_empty() && rule.namespaces.is_empty()).then_some("namespaces");
+        kinds.into_iter().chain(namespaces).collect()
+    }
+
     fn rules_that(&self, cover: impl Fn(&Rule) -> bool) -> Vec<&Rule> {
         let covering: Vec<&Rule> = self.rules.iter().filter(|rule| cover(rule)).collect();
         let replaced = |rule: &Rule| covering.iter().any(|other| other.replaces.as_deref() == Some(&rule.name));

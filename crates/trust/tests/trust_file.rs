@@ -369,6 +369,39 @@ fn mistaken(text: &str, how: u8, at: &prop::sample::Index, to: &prop::sample::In
     lines.concat()
 }
 
+/// A number has one spelling.
+#[test]
+fn numbers_are_written_as_everybody_reads_them() {
+    let parse = |from: &str, to: &str| TrustFile::parse(policy(1, &[(from, to)]).as_bytes());
+    for version in ["version: 1 # first", "version:   1", "\"version\": 1", "version: 1\r"] {
+        assert_eq!(parse("version: 1", version).map(|file| file.version), Ok(1), "{version}");
+    }
+    for version in ["1.0", "0o1", "0x1", "+1", "1e0", "01"] {
+        let mistakes = parse("version: 1", &format!("version: {version}")).unwrap_err();
+        assert_eq!(mistakes[0].code.code, "W502", "{version}");
+        let mistakes = parse("threshold: 2}", &format!("threshold: {}}}", version.replace('1', "2"))).unwrap_err();
+        assert_eq!((mistakes[0].code.code, mistakes[0].needed.as_str()), ("W502", "2"), "{version}");
+    }
+}
+
+/// An override replaces kinds and namespaces as well: what it leaves open of them is told.
+#[test]
+fn an_override_that_drops_limits_is_told() {
+    let open = |limits: &str| {
+        let rule = format!(
+            "namespaces: [shop]}}\n  - {{name: images, paths: [\"apps/*/image.yaml\"], override: apps, anyOf: [{{role: bots, \
+             threshold: 1}}]{limits}}}\nhistory"
+        );
+        let edits = [("\"namespaced\"]}\nhistory", &*format!("\"namespaced\"], {rule}"))];
+        let file = TrustFile::parse(policy(1, &edits).as_bytes()).unwrap();
+        file.rules.iter().map(|rule| file.left_open(rule)).collect::<Vec<_>>().concat()
+    };
+    assert_eq!(open(""), ["kinds", "namespaces"]);
+    assert_eq!(open(", namespaces: [shop]"), ["kinds"]);
+    assert_eq!(open(", kinds: [\"!/Secret\"]"), ["namespaces"]);
+    assert!(open(", kinds: [\"apps/*\"], namespaces: [\"*\"]").is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 

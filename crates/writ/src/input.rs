@@ -15,11 +15,20 @@ pub(crate) const MAX_NOTE_BYTES: usize = 96 << 10;
 /// # Errors
 /// When it cannot be read or is larger than `limit` bytes.
 pub(crate) fn bytes(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let bytes = beginning(file, limit)?;
+    anyhow::ensure!(bytes.len() <= limit, "{} is larger than {limit} bytes", file.display());
+    Ok(bytes)
+}
+
+/// Reads a file, of one that is too large as much as shows it.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn beginning(file: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", file.display());
     let mut bytes = Vec::new();
     let opened = File::open(file).with_context(cannot)?;
     opened.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(cannot)?;
-    anyhow::ensure!(bytes.len() <= limit, "{} is larger than {limit} bytes", file.display());
     Ok(bytes)
 }
 

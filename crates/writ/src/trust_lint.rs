@@ -12,6 +12,7 @@ use crate::{
     cli::TrustLintArgs,
     exit::Outcome,
     input, output,
+    trust_show::opened,
     trust_tree::certificates,
     verify::{open, read_trust_root, resolve},
 };
@@ -20,8 +21,8 @@ use crate::{
 pub(crate) fn run(args: &TrustLintArgs) -> anyhow::Result<Outcome> {
     let path = args.repo.join(TRUST_FILE);
     let path = args.file.as_ref().unwrap_or(&path);
-    // One byte more than is allowed: what is too large is a finding like any other.
-    let bytes = input::bytes(path, MAX_TRUST_FILE_BYTES + 1)?;
+    // What is too large is a finding like any other.
+    let bytes = input::beginning(path, MAX_TRUST_FILE_BYTES)?;
     let mut findings = Vec::new();
     match TrustFile::parse(&bytes) {
         Err(mistakes) => findings = mistakes,
@@ -76,9 +77,16 @@ fn against(args: &TrustLintArgs, revision: &str, file: &TrustFile) -> anyhow::Re
 fn warnings(file: &TrustFile, now: Timestamp) -> Vec<String> {
     let mut words = Vec::new();
     let soon = now.checked_add(EXPIRY_GRACE * 4).unwrap_or(Timestamp::MAX);
-    if file.expires <= soon {
+    if file.expires <= now {
+        words.push(format!(
+            "it expired {}; {} only .writ/ may change",
+            file.expires,
+            if file.expires.checked_add(EXPIRY_GRACE).is_ok_and(|end| end < now) { "by now" } else { "a week later" }
+        ));
+    } else if file.expires <= soon {
         words.push(format!("it expires {}; a week later only .writ/ may change", file.expires));
     }
+    words.extend(file.rules.iter().filter_map(|rule| opened(file, rule)));
     words.extend(file.ailing_certificates(now, soon));
     if file.history.ref_binding == RefBinding::None {
         words.push(

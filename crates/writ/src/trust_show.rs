@@ -77,6 +77,9 @@ struct ShownRule {
     namespaces: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     r#override: Option<String>,
+    /// What of `kinds` and `namespaces` it leaves open although the rule that it overrides does not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_open: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +123,11 @@ pub(crate) fn show(args: &TrustShowArgs) -> anyhow::Result<Outcome> {
         rules.add_row([&rule.name, &rule.paths.join("\n"), &any_of, &rule.kinds, &rule.namespaces]);
     }
     let _ok = writeln!(text, "{rules}");
+    for rule in &file.rules {
+        if let Some(word) = opened(&file, rule) {
+            let _ok = writeln!(text, "note: {word}");
+        }
+    }
     let ShownHistory { ancestry, ref_binding, merge_credit, partial_advance, dual_signed } = shown.history;
     let _ok = writeln!(
         text,
@@ -158,8 +166,11 @@ pub(crate) fn who(args: &TrustWhoArgs) -> anyhow::Result<Outcome> {
     if who.rules.is_empty() {
         let _ok = writeln!(text, "nobody may change {}: no rule covers it", who.path);
     }
-    for rule in &who.rules {
-        let _ok = writeln!(text, "rule {}: {}", rule.name, rule.any_of.join(", or "));
+    for (rule, shown) in rules.iter().zip(&who.rules) {
+        let _ok = writeln!(text, "rule {}: {}", shown.name, shown.any_of.join(", or "));
+        if let Some(word) = opened(&file, rule) {
+            let _ok = writeln!(text, "note: {word}");
+        }
     }
     if !who.alone.is_empty() {
         let _ok = writeln!(text, "alone: {}", who.alone.join(", "));
@@ -268,6 +279,13 @@ fn shown_key(file: &TrustFile, key: KeyFingerprint, from: Option<Timestamp>, unt
     text
 }
 
+/// That an override drops what limits the rule that it replaces, if it does.
+pub(crate) fn opened(file: &TrustFile, rule: &Rule) -> Option<String> {
+    let (left_open, replaced) = (file.left_open(rule), rule.replaces.as_ref()?);
+    let what = (!left_open.is_empty()).then(|| left_open.join(" and "))?;
+    Some(format!("rule {} overrides {replaced} and has no {what}: those of {replaced} do not hold there", rule.name))
+}
+
 fn shown_rule(file: &TrustFile, rule: &Rule) -> ShownRule {
     let any_of = rule.any_of.iter().map(|item| {
         let members = file.roles.get(&item.role).into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
@@ -281,6 +299,7 @@ fn shown_rule(file: &TrustFile, rule: &Rule) -> ShownRule {
         kinds: rule.kinds.to_string(),
         namespaces: rule.namespaces.to_string(),
         r#override: rule.replaces.clone(),
+        left_open: file.left_open(rule),
     }
 }
 

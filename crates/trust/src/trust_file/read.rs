@@ -24,7 +24,7 @@ const START: Position = Position { line: 1, column: 1 };
 
 /// Reads the form of a trust file.
 pub(super) fn read(bytes: &[u8]) -> Result<TrustFile, Vec<Finding>> {
-    let mut reader = Reader::new();
+    let mut reader = Reader::of(bytes);
     if bytes.len() > MAX_TRUST_FILE_BYTES {
         reader.wrong(START, format!("{} bytes", bytes.len()), &format!("at most {MAX_TRUST_FILE_BYTES} bytes"));
         return Err(reader.into_findings());

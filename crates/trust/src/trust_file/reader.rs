@@ -3,11 +3,13 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use manifest::{Finding, Key, Node, NodeValue, Position, Subject};
 
-use super::{MAX_ITEMS, trust_file_path};
+use super::{MAX_ITEMS, MAX_TRUST_FILE_BYTES, trust_file_path};
 use crate::TrustCode;
 
 /// Collects the mistakes of one file.
 pub(super) struct Reader {
+    /// The lines of the file, by which it is told how a number is written.
+    lines: Vec<String>,
     findings: Vec<Finding>,
 }
 
@@ -24,8 +26,11 @@ pub(super) fn finding(code: TrustCode, at: Position, found: String, needed: &str
 }
 
 impl Reader {
-    pub(super) const fn new() -> Self {
-        Self { findings: Vec::new() }
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        // One that is too large, or no text, is refused before anything is read of it.
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_TRUST_FILE_BYTES);
+        let lines = text.unwrap_or_default().trim_start_matches('\u{feff}').split('\n').map(str::to_owned);
+        Self { lines: lines.collect(), findings: Vec::new() }
     }
 
     pub(super) fn into_findings(self) -> Vec<Finding> {
@@ -153,10 +158,27 @@ impl Reader {
             NodeValue::Int(value) => u64::try_from(value).ok().filter(|value| (1..=max).contains(value)),
             _ => None,
         };
+        if let Some(value) = value
+            && !self.is_written(value, node.position)
+        {
+            self.wrong(node.position, format!("{what} is {value} in another spelling"), &format!("{value}"));
+            return None;
+        }
         if value.is_none() {
             self.wrong(node.position, format!("{what} is {}", shown(node)), &format!("a whole number from 1 to {max}"));
         }
         value
+    }
+
+    /// Whether a number is written at a place as everybody reads it, not as `1.0` or `0o1`.
+    fn is_written(&self, value: u64, at: Position) -> bool {
+        let index = |from_one: u32| usize::try_from(from_one).ok()?.checked_sub(1);
+        let ends = |c: &char| c.is_whitespace() || matches!(c, ',' | '}' | ']');
+        let written = || {
+            let (line, column) = (self.lines.get(index(at.line)?)?, index(at.column)?);
+            Some(line.chars().skip(column).take_while(|c| !ends(c)).collect::<String>())
+        };
+        written().is_some_and(|written| written == value.to_string())
     }
 
     /// True or false.

@@ -324,6 +324,45 @@ fn a_trust_file_is_linted_shown_and_asked() {
     let who = expect(0, &["trust", "who", "apps/x.yaml", "--repo", &path]);
     assert_eq!(who.stdout, "rule apps: 1 of sre (bob)\nalone: bob\n");
     let nobody = expect(1, &["trust", "who", "README", "--repo", &path, "-o", "json"]);
+/// What an override leaves open is told by whoever is asked about the file, and that a file has ended.
+fn overridden_and_expired(world: &World) {
+    let path = world.path();
+    let file = world.repo.path().join(".writ/trust.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let apps = text.lines().find(|line| line.contains("name: apps")).unwrap();
+    let limited = format!("{}, kinds: [\"namespaced\"]}}", apps.strip_suffix('}').unwrap());
+    let images =
+        "  - {name: images, override: apps, paths: [\"apps/*/image.yaml\"], anyOf: [{role: sre, threshold: 1}]}";
+    let open = text.replace(apps, &format!("{limited}\n{images}"));
+    std::fs::write(&file, &open).unwrap();
+    let note = "note: rule images overrides apps and has no kinds: those of apps do not hold there\n";
+    let linted = expect(0, &["trust", "lint", "--repo", &path]);
+    assert!(linted.stderr.contains(note), "{}", linted.stderr);
+    world.repo.git(&["add", ".writ"]).unwrap();
+    world.repo.git(&["commit", "--quiet", "-m", "images"]).unwrap();
+    let asked = expect(0, &["trust", "who", "apps/web/image.yaml", "--repo", &path]);
+    assert!(asked.stdout.contains(note), "{}", asked.stdout);
+    let shown = expect(0, &["trust", "show", "--repo", &path]);
+    assert!(shown.stdout.contains(note), "{}", shown.stdout);
+    let shown = expect(0, &["trust", "show", "--repo", &path, "-o", "json"]);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let rules = shown["rules"].as_array().unwrap();
+    let open: Vec<_> = rules.iter().filter_map(|rule| Some((rule["name"].as_str()?, rule.get("leftOpen")?))).collect();
+    assert_eq!(open, [("images", &serde_json::json!(["kinds"]))]);
+    world.repo.git(&["reset", "--quiet", "--hard", "HEAD~1"]).unwrap();
+    let expires = text.lines().find(|line| line.starts_with("expires: ")).unwrap();
+    std::fs::write(&file, text.replace(expires, "expires: 2020-10-01T00:00:00Z")).unwrap();
+    let linted = expect(0, &["trust", "lint", "--repo", &path]);
+    let note = "note: it expired 2020-10-01T00:00:00Z; by now only .writ/ may change\n";
+    assert!(linted.stderr.contains(note), "{}", linted.stderr);
+    // One that is too large is a finding like any other, with the limit as it is.
+    std::fs::write(&file, format!("{text}#{}", "#".repeat(1_000_000))).unwrap();
+    let large = expect(1, &["trust", "lint", "--repo", &path]);
+    assert!(large.stdout.contains(".writ/trust.yaml:1:1") && large.stdout.contains("W502"), "{}", large.stdout);
+    assert!(large.stdout.contains("at most 262144 bytes"), "{}", large.stdout);
+    std::fs::write(&file, text).unwrap();
+}
+
     assert!(nobody.stdout.contains("\"rules\":[]"), "{}", nobody.stdout);
     let shown = expect(0, &["trust", "show", "--repo", &path, "-o", "json"]);
     let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
@@ -339,6 +378,7 @@ fn a_trust_file_is_linted_shown_and_asked() {
         refused.stdout
     );
     std::fs::write(&file, text.replace("reason", "grounds").replace("version: 1", "version: 3")).unwrap();
+    overridden_and_expired(&world);
     let refused = expect(1, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
     assert!(refused.stdout.contains("W503"), "{}", refused.stdout);
     // For another repository or ref, and revoked since a commit that is not there.
