@@ -398,10 +398,21 @@ fn what_lies_beside_a_commit_is_found() {
     let found = open(&repo).attestations(&id(last), &tree.parse().unwrap()).unwrap();
     assert_eq!(found.len(), 3);
     assert_eq!(found[2], b"{\"n\":\"file\"}");
-    // A note that is too large is no answer.
-    let large = repo.path().join("large");
-    std::fs::write(&large, "x".repeat(300 * 1024)).unwrap();
-    repo.git(&["notes", "--ref", "writ-approvals", "add", "-f", "-F", large.to_str().unwrap(), last]).unwrap();
-    let refused = open(&repo).attestations(&id(last), &tree.parse().unwrap());
+    // Junk pushes nothing out of a note, and the note as a whole nothing out of the files.
+    let about = |content: String| {
+        let file = repo.path().join("content");
+        std::fs::write(&file, content).unwrap();
+        repo.git(&["notes", "--ref", "writ-approvals", "add", "-f", "-F", file.to_str().unwrap(), last]).unwrap();
+        open(&repo).attestations(&id(last), &tree.parse().unwrap())
+    };
+    let junk: String = (0..5_000).map(|number| format!("{{\"x\":{number}}}\n")).collect();
+    let found = about(format!("{junk}{{\"n\":\"good\"}}")).unwrap();
+    assert_eq!(found.len(), 5_002);
+    assert!(found.contains(&b"{\"n\":\"good\"}".to_vec()));
+    let large = "x".repeat(300 * 1024);
+    assert_eq!(about(large.clone()).unwrap(), [b"{\"n\":\"file\"}".to_vec()]);
+    // Where nothing else is, one that is too large is no answer.
+    repo.git(&["update-ref", "-d", "refs/writ/approvals"]).unwrap();
+    let refused = about(large);
     assert!(matches!(refused, Err(HistoryError::Limit { .. })), "{refused:?}");
 }

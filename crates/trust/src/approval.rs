@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     CommitId, CommitObject, History, KeyFingerprint, TreeId, TrustFile, TrustRootSpec,
     detached::Keys,
-    envelope::{EnvelopeError, MAX_ENVELOPES, open},
+    envelope::{EnvelopeError, MAX_ENVELOPES, Opened, open},
     instants::Instants,
     signature_cache::Verifier,
     signed_by::SignedBy,
@@ -30,6 +30,8 @@ pub const FETCH_APPROVALS: &str = "git fetch origin 'refs/notes/writ-approvals*:
 pub const PUSH_APPROVALS: &str = "git push origin refs/notes/writ-approvals";
 /// Most commits that are left out at once: a day's pushes by a team whose branch went wrong.
 pub const MAX_SKIPPED: usize = 64;
+/// Most that one key says of one step: an approval, a vouch and what is left out before it, twice.
+const MAX_OF_ONE: usize = 4;
 /// How many reasons are told in one message.
 const TOLD: usize = 5;
 
@@ -192,8 +194,10 @@ pub(crate) struct Approvals {
     pub(crate) withdrawn: Vec<(Approval, String)>,
     /// Principals who signed something that does not count for this step.
     pub(crate) other: BTreeSet<String>,
-    /// Why the rest does not count.
+    /// Why the rest does not count: first what is not looked at or is said of something else, then what is no approval.
     pub(crate) reasons: Vec<String>,
+    /// Reasons that are not kept.
+    more: usize,
 }
 
 impl Approvals {
@@ -201,26 +205,36 @@ impl Approvals {
     pub(crate) fn of(history: &dyn History, step: &Bound<'_>) -> Self {
         let mut approvals = Self::default();
         match history.attestations(&step.object.id, &step.object.tree) {
-            Ok(texts) => {
-                for text in texts.iter().take(MAX_ENVELOPES) {
-                    approvals.add(text, step);
-                }
-                if texts.len() > MAX_ENVELOPES {
-                    approvals.reasons.push(format!("only the first {MAX_ENVELOPES} of {} are looked at", texts.len()));
-                }
-            }
+            Ok(texts) => approvals.read(&texts, step),
             Err(error) => approvals.reasons.push(error.to_string()),
         }
         approvals
     }
 
-    fn add(&mut self, text: &[u8], step: &Bound<'_>) {
-        let read = open(text).map_err(ApprovalError::from);
-        let read = read.and_then(|opened| Approval::of_statement(&opened.payload).map(|approval| (opened, approval)));
-        let (opened, approval) = match read {
-            Ok(read) => read,
-            Err(error) => return self.reasons.push(error.to_string()),
-        };
+    /// Whoever may push can put anything here, in front of what is good as well: how much of it there is, is limited where it is
+    /// read, and [`MAX_ENVELOPES`] are those that count.
+    fn read(&mut self, texts: &[Vec<u8>], step: &Bound<'_>) {
+        let mut junk = Vec::new();
+        for (at, text) in texts.iter().enumerate() {
+            if self.counted.len() == MAX_ENVELOPES {
+                let left = texts.len().saturating_sub(at);
+                self.reasons
+                    .insert(0, format!("only the first {MAX_ENVELOPES} that count are looked at, {left} are left"));
+                break;
+            }
+            let read = open(text).map_err(ApprovalError::from);
+            match read.and_then(|opened| Ok((Approval::of_statement(&opened.payload)?, opened))) {
+                Ok((approval, opened)) => self.add(text, &approval, &opened, step),
+                Err(error) if junk.len() < MAX_ENVELOPES => junk.push(error.to_string()),
+                Err(_like_those) => self.more = self.more.saturating_add(1),
+            }
+        }
+        self.more = self.more.saturating_add(self.reasons.len().saturating_sub(MAX_ENVELOPES));
+        self.reasons.truncate(MAX_ENVELOPES);
+        self.reasons.append(&mut junk);
+    }
+
+    fn add(&mut self, text: &[u8], approval: &Approval, opened: &Opened, step: &Bound<'_>) {
         let keys = Keys { policy: step.policy, instants: step.instants, verifier: step.verifier };
         let mut counts = false;
         for signer in opened.signers(keys, NAMESPACE_APPROVAL) {
@@ -239,9 +253,14 @@ impl Approvals {
                         // Once for each key of a principal: what counts is kept for ever, and there is an end of it; and one
                         // key may be revoked while another is good.
                         Ok(()) => {
-                            self.said(&approval).insert(principal.clone());
-                            let said =
-                                (approval.decision, approval.skipped.clone(), principal, signed.lasting().copied());
+                            let key = signed.lasting().copied();
+                            let said = (approval.decision, approval.skipped.clone(), principal.clone(), key);
+                            if !self.counted_by.contains(&said) && self.has_said_enough(&principal, key.as_ref()) {
+                                let found = format!("more than {MAX_OF_ONE} approvals by one key of {principal}");
+                                self.reasons.push(found);
+                                continue;
+                            }
+                            self.said(approval).insert(principal);
                             counts |= self.counted_by.insert(said);
                         }
                         Err(reason) => {
@@ -257,6 +276,12 @@ impl Approvals {
         }
     }
 
+    /// Whether a key has signed as much of one step as counts.
+    fn has_said_enough(&self, principal: &str, key: Option<&KeyFingerprint>) -> bool {
+        let of_it = self.counted_by.iter().filter(|(_, _, who, with)| who == principal && with.as_ref() == key);
+        of_it.count() >= MAX_OF_ONE
+    }
+
     /// Those who say the same.
     fn said(&mut self, approval: &Approval) -> &mut BTreeSet<String> {
         match approval.decision {
@@ -269,7 +294,8 @@ impl Approvals {
     /// The reasons for a message, the first few of many; empty if there is none.
     pub(crate) fn told(&self) -> String {
         let mut told: Vec<String> = self.reasons.iter().take(TOLD).cloned().collect();
-        if let Some(more) = self.reasons.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        let more = self.reasons.len().saturating_sub(TOLD).saturating_add(self.more);
+        if more > 0 {
             told.push(format!("and {more} more"));
         }
         told.join("; ")

@@ -14,7 +14,7 @@ use crate::{BUNDLE_TYPE, detached::Keys, signed_by::SignedBy, verified_signature
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// Most bytes of one envelope: a statement of about 800 bytes and eight signatures of RSA keys, in base64 twice.
 pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
-/// Most envelopes about one thing that are looked at: four from each of a team of sixteen.
+/// Most envelopes about one thing that count: four from each of a team of sixteen.
 pub const MAX_ENVELOPES: usize = 64;
 /// Most signatures of one envelope.
 const MAX_ENVELOPE_SIGNATURES: usize = 8;

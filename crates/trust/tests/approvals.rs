@@ -6,9 +6,10 @@
 mod memory;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use manifest::Digest;
 use memory::{World, at, code, path, person, policy, put_policy};
 use proptest::prelude::*;
-use trust::{Approval, CommitId, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
+use trust::{Approval, CommitId, Decision, MAX_ENVELOPES, NAMESPACE_APPROVAL, Start, envelope, envelope_message};
 
 const TWO: [(&str, &str); 1] = [("{role: security, threshold: 1}", "{role: security, threshold: 2}")];
 
@@ -218,11 +219,40 @@ fn other_forms_are_told_and_count_for_nothing() {
         assert_eq!(finding.code.code, "W303", "{form}");
         assert!(finding.found.contains(reason), "{}", finding.found);
     }
-    // More than are looked at.
-    let mut many = vec![b"{}".to_vec(); MAX_ENVELOPES];
-    many.push(sealed.into_bytes());
-    world.memory.notes.insert(step, many);
-    assert_eq!(world.code(step), "W303");
+}
+
+/// Anybody who may push can put anything in front of what is good: junk, what is said of something else, what nobody signed who
+/// is known, and what one who is known says over and over.
+#[test]
+fn nothing_in_front_of_a_good_approval_hides_it() {
+    let (mut world, step) = pending();
+    let approval = world.approval(step);
+    let good = signed(&approval, "frank", NAMESPACE_APPROVAL);
+    let many = |one: &dyn Fn(usize) -> Vec<u8>| (0..2 * MAX_ENVELOPES).map(one).collect::<Vec<_>>();
+    let later = |number: usize| at(world.now + 3_600 + i64::try_from(number).unwrap());
+    let junk = many(&|number| format!("{{\"x\":{number}}}").into_bytes());
+    let elsewhere = many(&|number| {
+        let approval = Approval { git_ref: format!("refs/heads/{number}"), ..approval.clone() };
+        signed(&approval, "frank", NAMESPACE_APPROVAL)
+    });
+    let unknown =
+        many(&|number| signed(&Approval { expires: later(number), ..approval.clone() }, "mallory", NAMESPACE_APPROVAL));
+    let again = many(&|number| {
+        let skipped = vec![Digest::of(&number.to_be_bytes())];
+        let approval = Approval { decision: Decision::Skip, skipped, ..approval.clone() };
+        signed(&approval, "relbot", NAMESPACE_APPROVAL)
+    });
+    for before in [junk, elsewhere, unknown, again] {
+        world.memory.notes.insert(step, before.clone());
+        let judgement = world.judge(&Start::Introduction, step);
+        assert_ne!(code(&judgement), "ok");
+        assert!(judgement.refusal().unwrap().found.ends_with(" more"), "{judgement:?}");
+        world.memory.notes.insert(step, [before, vec![good.clone()]].concat());
+        let judgement = world.judge(&Start::Introduction, step);
+        assert_eq!(code(&judgement), "ok");
+        // What is kept is only what counts.
+        assert!(judgement.approvals()[0].1.len() <= 5 && judgement.approvals()[0].1.contains(&good));
+    }
 }
 
 proptest! {

@@ -128,7 +128,7 @@ fn the_authority_of_the_signer_comes_back() {
     let world = World::new();
     let text = String::from_utf8(entry(&world, "advance")).unwrap();
     let resume = |text: String| AuthorizedCommit::resume(&proof(text.into_bytes(), 0, 3), &key(), &world.root);
-    let ca = memory::person("ca").fingerprint();
+    let ca = person("ca").fingerprint();
     let with = |ca: &str| text.replace("\"subject\":{", &format!("\"subject\":{{\"ca\":\"{ca}\","));
     let resumed = resume(with(&ca.to_string())).unwrap();
     assert_eq!(resumed.signer().unwrap().ca.as_deref(), Some(&ca));

@@ -20,6 +20,7 @@ use crate::{
     output,
     signing::{SigningKey, trust_file},
     statement::{Signed, sign, signed_elsewhere},
+    trust_tree::repo_option,
     trusted_root::TrustedRoot,
     verify::{open, resolve},
 };
@@ -113,6 +114,7 @@ pub(crate) fn run(args: &TrustApproveArgs) -> anyhow::Result<Outcome> {
         output::text(&format!("{line}\n"))?;
     } else {
         append(&args.repo, &commit, &line)?;
+        is_read(args, &commit, &object, &line)?;
         let what = match approval.decision {
             Decision::Approve => "approved",
             Decision::Vouch => "vouched for the tree of",
@@ -173,6 +175,21 @@ fn expires(args: &TrustApproveArgs) -> anyhow::Result<Timestamp> {
             text.parse().map_err(|error| UsageError(format!("--expires {text:?} is no RFC 3339 time: {error}")).into())
         }
     }
+}
+
+/// Whether the cluster will read the line that was put beside the commit: a note that others made too large is not read.
+fn is_read(args: &TrustApproveArgs, commit: &CommitId, object: &CommitObject, line: &str) -> anyhow::Result<()> {
+    let why = match open(&args.repo)?.attestations(commit, &object.tree) {
+        Ok(lines) if lines.iter().any(|read| read == line.as_bytes()) => return Ok(()),
+        Ok(_others) => format!("the note about {commit} cannot be read"),
+        Err(error) => error.to_string(),
+    };
+    let repo = repo_option(&args.repo).replacen(" --repo", " -C", 1);
+    bail!(
+        "the approval is in the note about {commit}, and does not count there: {why}. Look at it, then take it away and have those \
+         who approved approve again: git{repo} notes --ref writ-approvals show {commit} && git{repo} notes --ref \
+         writ-approvals remove {commit}"
+    )
 }
 
 /// Appends a line to the commit's note.

@@ -243,6 +243,17 @@ fn a_second_principal_approves() {
     expect(0, &["trust", "approve", &commit, "--repo", &path, "--key", &key, "--expires", "2026-01-01T00:00:00Z"]);
     let refused = world.verify(1, &[]);
     assert_eq!(refused["steps"][0]["code"], "W307", "{refused}");
+    // A note that others filled with junk is read to its end; one that they made too large is not read, which is told.
+    let fill = |line: &str, count: usize| {
+        let junk = world.file("junk", &line.repeat(count));
+        world.repo.git(&["notes", "--ref", "writ-approvals", "add", "-f", "-F", &junk, &commit]).unwrap();
+    };
+    fill("{\"x\":1}\n", 70);
+    expect(0, &["trust", "approve", &commit, "--repo", &path, "--key", &key]);
+    world.verify(0, &[]);
+    fill("{\"x\":1}\n", 40_000);
+    let unread = expect(2, &["trust", "approve", &commit, "--repo", &path, "--key", &key]);
+    assert!(unread.stderr.contains("does not count there") && unread.stdout.is_empty(), "{}", unread.stderr);
 }
 
 /// Each approves in a clone of their own what the other one made: the fix brings the first approval along with the second.
@@ -313,17 +324,6 @@ fn a_refused_commit_is_left_out() {
     assert_eq!(steps.iter().map(|step| step["commit"].as_str().unwrap()).collect::<Vec<_>>(), [&good, &fix]);
 }
 
-#[test]
-fn a_trust_file_is_linted_shown_and_asked() {
-    let world = World::with_two_for_policies();
-    let path = world.path();
-    let fine = expect(0, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
-    assert!(fine.stdout.is_empty(), "{}", fine.stdout);
-    let who = expect(0, &["trust", "who", "policies/x.yaml", "--repo", &path]);
-    assert_eq!(who.stdout, "rule policies: 2 of security (alice, frank)\n");
-    let who = expect(0, &["trust", "who", "apps/x.yaml", "--repo", &path]);
-    assert_eq!(who.stdout, "rule apps: 1 of sre (bob)\nalone: bob\n");
-    let nobody = expect(1, &["trust", "who", "README", "--repo", &path, "-o", "json"]);
 /// What an override leaves open is told by whoever is asked about the file, and that a file has ended.
 fn overridden_and_expired(world: &World) {
     let path = world.path();
@@ -363,10 +363,22 @@ fn overridden_and_expired(world: &World) {
     std::fs::write(&file, text).unwrap();
 }
 
+#[test]
+fn a_trust_file_is_linted_shown_and_asked() {
+    let world = World::with_two_for_policies();
+    let path = world.path();
+    let fine = expect(0, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
+    assert!(fine.stdout.is_empty(), "{}", fine.stdout);
+    let who = expect(0, &["trust", "who", "policies/x.yaml", "--repo", &path]);
+    assert_eq!(who.stdout, "rule policies: 2 of security (alice, frank)\n");
+    let who = expect(0, &["trust", "who", "apps/x.yaml", "--repo", &path]);
+    assert_eq!(who.stdout, "rule apps: 1 of sre (bob)\nalone: bob\n");
+    let nobody = expect(1, &["trust", "who", "README", "--repo", &path, "-o", "json"]);
     assert!(nobody.stdout.contains("\"rules\":[]"), "{}", nobody.stdout);
     let shown = expect(0, &["trust", "show", "--repo", &path, "-o", "json"]);
     let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(shown["rules"][1]["anyOf"][0], "2 of security (alice, frank)");
+    overridden_and_expired(&world);
     // What the cluster would refuse is said here, with its place.
     let file = world.repo.path().join(".writ/trust.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -378,7 +390,6 @@ fn overridden_and_expired(world: &World) {
         refused.stdout
     );
     std::fs::write(&file, text.replace("reason", "grounds").replace("version: 1", "version: 3")).unwrap();
-    overridden_and_expired(&world);
     let refused = expect(1, &["trust", "lint", "--repo", &path, "--against", "HEAD"]);
     assert!(refused.stdout.contains("W503"), "{}", refused.stdout);
     // For another repository or ref, and revoked since a commit that is not there.
