@@ -120,6 +120,21 @@ impl KindPatterns {
         }
     }
 
+    /// True if a positive item lets through this kind although its objects may be in no namespace: `cluster`, or one that names
+    /// its group or the kind, or part of them. `*/*` does not.
+    #[must_use]
+    pub(crate) fn names_clusterwide(&self, kind: &GroupKind) -> bool {
+        self.items.iter().any(|item| {
+            !item.negated
+                && match &item.what {
+                    What::Scope(scope) => *scope == Scope::Cluster,
+                    What::Kind { group, kind: name } => {
+                        !(group.is_any() && name.is_any()) && item.matches(kind, None) == Some(true)
+                    }
+                }
+        })
+    }
+
     /// True if a positive item names the group of this kind, or part of it, and matches it: `*.writ.dev/*` names
     /// `writ.dev` kinds, `*/*` and `cluster` do not.
     #[must_use]

@@ -47,6 +47,12 @@ impl NamespacePatterns {
         Self { items }
     }
 
+    /// True if the rule says nothing about namespaces.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Whether an object may be in this namespace.
     #[must_use]
     pub fn allow(&self, namespace: &str) -> bool {
@@ -61,8 +67,12 @@ impl NamespacePatterns {
 
 /// The namespace that an object is about: the one it is in, or is. `None` if it has none, or gets it later.
 pub(crate) fn namespace_of<'a>(kind: &GroupKind, namespace: Option<&'a str>, name: &'a str) -> Option<&'a str> {
-    let is_namespace = kind.group.is_empty() && kind.kind == "Namespace";
-    if is_namespace { Some(name) } else { namespace }
+    if is_namespace(kind) { Some(name) } else { namespace }
+}
+
+/// Whether objects of this kind are namespaces.
+pub(crate) fn is_namespace(kind: &GroupKind) -> bool {
+    kind.group.is_empty() && kind.kind == "Namespace"
 }
 
 impl fmt::Display for NamespacePatterns {

@@ -9,7 +9,7 @@ use crate::{
     CommitId, Credit, KindVerdict, PrincipalKind, Rule, TagObject, TrustCode, TrustFile,
     approval::{FETCH_APPROVALS, PUSH_APPROVALS},
     commit_object::Refused,
-    namespaces::namespace_of,
+    namespaces::{is_namespace, namespace_of},
     refusal::refuse,
     signing_formats::remark,
     trust_file::{RoleThreshold, trust_file_path},
@@ -277,7 +277,7 @@ impl TrustFile {
     }
 
     /// Whether an object may be declared in a file, by every rule that holds for the file: its kind, and the namespace
-    /// that it is in or is. writ's own kinds, and the definitions of them, need a rule that names them; orders that people
+    /// that it is in or is; a rule for some namespaces lets through what is in none only if its kinds name it. writ's own kinds, and the definitions of them, need a rule that names them; orders that people
     /// sign outside of Git have no place there at all.
     ///
     /// # Errors
@@ -300,6 +300,13 @@ impl TrustFile {
             let fix = format!("move the object to a path whose rule allows {kind}, or have rule {} changed", rule.name);
             Finding { rule: Some(rule.name.clone()), ..refuse(TrustCode::W305, commit, found, needed, fix) }
         };
+        let unknown_scope = |rule: &Rule, limits: &dyn std::fmt::Display| {
+            let found = format!("{path} declares {kind} {name}, whose scope is not known");
+            let needed = format!("a built-in kind, or its CustomResourceDefinition in the same tree, for `{limits}`");
+            let refused = refuse_kind(rule, found, needed);
+            let fix = format!("commit the CustomResourceDefinition of {kind} with it, or {}", refused.fix);
+            Finding { fix, ..refused }
+        };
         for rule in &rules {
             match rule.kinds.judge(kind, scope) {
                 KindVerdict::Allowed => {}
@@ -307,16 +314,7 @@ impl TrustFile {
                     let found = format!("{path} declares {kind} {name}");
                     return Err(refuse_kind(rule, found, format!("a kind that `{}` allows", rule.kinds)));
                 }
-                KindVerdict::UnknownScope => {
-                    let found = format!("{path} declares {kind} {name}, whose scope is not known");
-                    let needed = format!(
-                        "a built-in kind, or its CustomResourceDefinition in the same tree, for `{}`",
-                        rule.kinds
-                    );
-                    let refused = refuse_kind(rule, found, needed);
-                    let fix = format!("commit the CustomResourceDefinition of {kind} with it, or {}", refused.fix);
-                    return Err(Finding { fix, ..refused });
-                }
+                KindVerdict::UnknownScope => return Err(unknown_scope(rule, &rule.kinds)),
             }
             if let Some(namespace) = namespace_of(kind, namespace, name).filter(|one| !rule.namespaces.allow(one)) {
                 let found = format!("{path} declares {kind} {name} for the namespace {namespace}");
@@ -324,6 +322,16 @@ impl TrustFile {
                 let fix =
                     format!("move it to a path whose rule allows {namespace}, or have rule {} changed", rule.name);
                 return Err(Finding { fix, ..refuse_kind(rule, found, needed) });
+            }
+            match is_clusterwide(rule, kind, scope) {
+                Some(false) => {}
+                Some(true) => {
+                    let found = format!("{path} declares {kind} {name}, which is in no namespace");
+                    let named = format!("{}/{}", kind.group, kind.kind);
+                    let needed = format!("a namespace that `{}` allows, or {named} in kinds", rule.namespaces);
+                    return Err(refuse_kind(rule, found, needed));
+                }
+                None => return Err(unknown_scope(rule, &rule.namespaces)),
             }
         }
         if is_own(kind, name) && !rules.iter().any(|rule| rule.kinds.names(kind)) {
@@ -353,8 +361,17 @@ impl TrustFile {
 
     /// True if the verdict about objects in this file may depend on the scope of their kind.
     pub(crate) fn limits_kinds(&self, path: &RepoPath) -> bool {
-        self.rules_for(path).iter().any(|rule| !rule.kinds.is_empty())
+        self.rules_for(path).iter().any(|rule| !rule.kinds.is_empty() || !rule.namespaces.is_empty())
     }
+}
+
+/// Whether an object of this kind is in none of the namespaces that a rule allows because it is in no namespace at all, and
+/// the kinds of the rule do not name it; `None` if that depends on a scope which is not known. A Namespace is about itself.
+fn is_clusterwide(rule: &Rule, kind: &GroupKind, scope: Option<Scope>) -> Option<bool> {
+    if rule.namespaces.is_empty() || is_namespace(kind) || rule.kinds.names_clusterwide(kind) {
+        return Some(false);
+    }
+    scope.map(|scope| scope == Scope::Cluster)
 }
 
 /// writ's own kinds, and the CustomResourceDefinitions that define them.

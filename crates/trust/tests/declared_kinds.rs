@@ -29,6 +29,39 @@ fn what_is_declared_for_a_namespace_outside_the_rule_is_refused() {
     assert_eq!(of("", "ConfigMap", "a"), "ok");
 }
 
+/// What is in no namespace is in none of those that a rule allows; only kinds that name it let it through.
+#[test]
+fn a_rule_for_namespaces_lets_through_what_is_in_none_only_by_name() {
+    let binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: x}\n";
+    let hidden = binding.replace("name: x", "name: x, namespace: shop");
+    let unknown = "apiVersion: x.io/v1\nkind: Gadget\nmetadata: {name: x, namespace: shop}\n";
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    let judged = |kinds: &str, text: &str| {
+        let rule = format!("{kinds}namespaces: [\"shop\"]");
+        let mut world = World::with(&policy(1, &[("kinds: [\"!ClusterRole*\", \"namespaced\"]", &rule)]));
+        let step = world.put(world.introduction, "bob", "apps/x.yaml", text);
+        let judgement = world.judge(&Start::Introduction, step);
+        judgement.refusal().map_or("ok", |finding| {
+            assert!(finding.code.code == "W305" && finding.rule.as_deref() == Some("apps"), "{finding}");
+            if finding.found.contains("not known") { "unknown" } else { "refused" }
+        })
+    };
+    let named = "kinds: [\"namespaced\", \"rbac.authorization.k8s.io/ClusterRoleBinding\", \"x.io/*\"], ";
+    for (kinds, of_binding, of_unknown) in [
+        ("", "refused", "unknown"),
+        ("kinds: [\"!Secret\"], ", "refused", "unknown"),
+        ("kinds: [\"*/*\"], ", "refused", "unknown"),
+        ("kinds: [\"namespaced\", \"cluster\"], ", "ok", "unknown"),
+        (named, "ok", "ok"),
+    ] {
+        assert_eq!(judged(kinds, binding), of_binding, "{kinds}");
+        assert_eq!(judged(kinds, &hidden), of_binding, "{kinds}");
+        assert_eq!(judged(kinds, unknown), of_unknown, "{kinds}");
+    }
+    assert_eq!(judged("", namespace), "ok");
+    assert_eq!(judged("", &config_map("x", 1)), "ok");
+}
+
 /// A file whose objects are all withdrawn and others declared is judged in the time that its objects take, not their
 /// square: this test would run for many minutes. Above the limit nothing is compared at all.
 #[test]
