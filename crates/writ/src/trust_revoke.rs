@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
-use manifest::Digest;
+use manifest::{Digest, Finding, shell_quote};
 use trust::{
     CommitId, CommitObject, History as _, KeyFingerprint, MAX_REVOCATIONS_BYTES, NewRevocation, Revocations, Revoked,
+    RevokedItem, TrustCode, TrustEditError, TrustFile,
 };
 
 use crate::{
     exit::{Outcome, UsageError},
     input, output,
-    trust_tree::{Edit, EditArgs, WorkTree, concluded},
+    trust_tree::{Edit, EditArgs, WorkTree, concluded, repo_option},
     verify::resolve,
 };
 
@@ -65,12 +66,24 @@ pub(crate) fn run(args: &TrustRevokeArgs) -> anyhow::Result<Outcome> {
 
 fn revoke(args: &TrustRevokeArgs) -> anyhow::Result<Outcome> {
     let tree = WorkTree::open(&args.common)?;
-    let mut edit = tree.edit()?;
-    let after = after(args, &tree)?;
+    let edit = tree.edit()?;
+    let file = edit.editor.opened().clone();
+    edited(args, &tree, edit).map_err(|error| match error.downcast::<TrustEditError>() {
+        Ok(TrustEditError::Refused(findings)) => {
+            let mended = findings.into_iter().map(|finding| needs_another_first(finding, args, &file));
+            TrustEditError::Refused(mended.collect()).into()
+        }
+        Ok(other) => other.into(),
+        Err(other) => other,
+    })
+}
+
+fn edited(args: &TrustRevokeArgs, tree: &WorkTree, mut edit: Edit) -> anyhow::Result<Outcome> {
+    let after = after(args, tree)?;
     let mut what: Vec<Revoked> = args.key.iter().map(|key| Revoked::from(*key)).collect();
     what.extend(args.payload.iter().map(|payload| Revoked::Payload(*payload)));
     for revision in &args.commit {
-        what.push(Revoked::Payload(payload_of(&tree, revision)?));
+        what.push(Revoked::Payload(payload_of(tree, revision)?));
     }
     for key in &args.key {
         if edit.editor.file().holder_of(key).is_none() {
@@ -92,6 +105,25 @@ fn revoke(args: &TrustRevokeArgs) -> anyhow::Result<Outcome> {
     tree.finish(edit, args.common.output)
 }
 
+/// Where too few are left: who may sign besides comes first, and both edits are one version.
+fn needs_another_first(finding: Finding, args: &TrustRevokeArgs, file: &TrustFile) -> Finding {
+    let rule = file.rules.iter().find(|rule| finding.rule.as_ref() == Some(&rule.name));
+    let Some(role) = rule.and_then(|rule| rule.any_of.first()).map(|item| shell_quote(&item.role)) else {
+        return finding;
+    };
+    if finding.code != TrustCode::W506.entry() || args.key.is_empty() {
+        return finding;
+    }
+    let repo = repo_option(&args.common.repo);
+    let keys: String = args.key.iter().map(|key| format!(" --key {key}")).collect();
+    let reason = args.reason.as_ref().map_or_else(String::new, |why| format!(" --reason {}", shell_quote(why)));
+    let fix = format!(
+        "writ trust add NAME --key PUBLIC_KEY --role {role}{repo} && writ trust revoke{keys}{reason}{repo} # in this order: both \
+         are one version; NAME may be who had the key"
+    );
+    Finding { fix, ..finding }
+}
+
 /// All that a revocation file revokes and the trust file does not yet.
 pub(crate) fn revoke_all(edit: &mut Edit, bytes: &[u8], reason: Option<&str>) -> anyhow::Result<()> {
     let imported = edit.editor.file().import_revocations(&Revocations::parse(bytes)?);
@@ -100,12 +132,7 @@ pub(crate) fn revoke_all(edit: &mut Edit, bytes: &[u8], reason: Option<&str>) ->
     let new: Vec<NewRevocation> = new.collect();
     edit.editor.revoke(&new)?;
     edit.done.extend(new.iter().map(|one| format!("revoked {}", one.what)));
-    edit.notes.extend(
-        imported
-            .without_words
-            .iter()
-            .map(|item| output::printable(&format!("{item} is left out: nothing of it could sign under this file"))),
-    );
+    edit.notes.extend(imported.without_words.iter().map(|item| output::printable(&left_out(item))));
     edit.notes.extend(imported.may_be_certified.iter().map(|item| {
         output::printable(&format!(
             "{item} is NOT revoked: an authority of this file may have certified it, and keys are named by SHA-256 here; \
@@ -113,6 +140,21 @@ pub(crate) fn revoke_all(edit: &mut Edit, bytes: &[u8], reason: Option<&str>) ->
         ))
     }));
     Ok(())
+}
+
+/// Why an item of a revocation file is not taken.
+fn left_out(item: &RevokedItem) -> String {
+    match item {
+        // What certificates are called says nothing without who issued them.
+        RevokedItem::Serials { .. } | RevokedItem::KeyId { .. } => {
+            format!(
+                "{item} is NOT revoked: the file has no such authority yet; import it again after the authority is there"
+            )
+        }
+        RevokedItem::Key(_) | RevokedItem::KeySha1(_) => {
+            format!("{item} is left out: nothing of it could sign under this file")
+        }
+    }
 }
 
 /// The commit that soft revocations name, which must be behind the one that brings them.

@@ -360,6 +360,48 @@ fn an_edit_that_leaves_a_threshold_out_of_reach_says_what_to_add() {
     trust(&world, 0, &["lint"]);
 }
 
+/// The key of the only one who has a role: what is printed works in its order, as one version.
+#[test]
+fn a_stolen_key_of_the_only_one_is_revoked_as_printed() {
+    let world = World::new();
+    let bob = world.bob.fingerprint().unwrap();
+    let refused = trust(&world, 1, &["revoke", "--key", &bob, "--reason", "it's stolen"]);
+    assert!(refused.stdout.contains("W506"), "{}", refused.stdout);
+    let fix = refused.stdout.lines().find_map(|line| line.split_once("fix: ")).unwrap().1;
+    assert!(fix.starts_with("writ trust add NAME --key PUBLIC_KEY --role sre"), "{fix}");
+    let carol = world.key("carol");
+    let script = fix
+        .replace("writ trust", &format!("{} trust", env!("CARGO_BIN_EXE_writ")))
+        .replace("NAME", "carol")
+        .replace("PUBLIC_KEY", &format!("'{}'", carol.public()));
+    paste(&world.repo.path(), &world.alice, &script);
+    let file = file(&world);
+    assert!(file.contains("version: 2\n") && file.contains(&bob) && file.contains("it's stolen"), "{file}");
+}
+
+/// What is said of an authority that the file does not have yet is not lost silently.
+#[test]
+fn revoked_certificates_of_an_authority_that_is_not_there_are_told() {
+    let world = World::new();
+    let (ca, list) = (world.key("office"), world.file("revoked", ""));
+    let spec = world.file("spec", "serial: 7\n");
+    let certified_by = public(&ca);
+    let mut make = hermetic_command("ssh-keygen", Path::new("/"));
+    let made = make.args(["-q", "-k", "-f", &list, "-s", &certified_by, &spec]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let imported = trust(&world, 0, &["import", &list]);
+    assert!(imported.stderr.contains("is NOT revoked"), "{}", imported.stderr);
+    assert!(imported.stderr.contains("import it again after the authority is there"), "{}", imported.stderr);
+    let line = format!(
+        "principals:\n  office: {{kind: ca, key: \"{}\", principals: [\"*@example.com\"], maxValidity: 24h}}\n",
+        ca.public()
+    );
+    world.repo.write(".writ/trust.yaml", &file(&world).replacen("principals:\n", &line, 1)).unwrap();
+    let again = trust(&world, 0, &["import", &list]);
+    assert!(again.stderr.contains("revoked") && !again.stderr.contains("NOT revoked"), "{}", again.stderr);
+    assert!(file(&world).contains("serial: "), "{}", file(&world));
+}
+
 #[test]
 fn signers_and_revocations_are_imported() {
     let world = World::new();
