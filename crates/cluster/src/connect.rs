@@ -96,9 +96,9 @@ impl ConnectError {
             code: code.entry(),
             subject: Subject::Named("API server".to_owned()),
             rule: None,
-            found: chain(self),
-            needed: needed.to_owned(),
-            fix: fix.to_owned(),
+            found: chain(self).into(),
+            needed: needed.into(),
+            fix: fix.into(),
         }
     }
 }

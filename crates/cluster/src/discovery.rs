@@ -172,9 +172,9 @@ impl Discovery {
             code: ClusterCode::A103.entry(),
             subject: Subject::Object { reference: reference.clone(), field: None },
             rule: None,
-            found: format!("the cluster does not serve {api_version} {}", kind.kind),
-            needed: "a kind that the cluster serves, or a CustomResourceDefinition for it".to_owned(),
-            fix,
+            found: format!("the cluster does not serve {api_version} {}", kind.kind).into(),
+            needed: "a kind that the cluster serves, or a CustomResourceDefinition for it".into(),
+            fix: fix.into(),
         }
     }
 }

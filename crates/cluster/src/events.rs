@@ -74,9 +74,9 @@ impl Note {
         let mut text = tell(finding);
         if text.len() > MAX_NOTE {
             let mut short = finding.clone();
-            short.found = cut(&short.found, text.len() - MAX_NOTE);
+            short.found = cut(&short.found, text.len() - MAX_NOTE).into();
             text = tell(&short);
-            short.needed = cut(&short.needed, text.len().saturating_sub(MAX_NOTE));
+            short.needed = cut(&short.needed, text.len().saturating_sub(MAX_NOTE)).into();
             text = tell(&short);
         }
         Self { severity: Severity::Warning, reason: finding.code.reason, action, text }
@@ -210,9 +210,9 @@ mod tests {
             code: ClusterCode::A101.entry(),
             subject: Subject::Named("ConfigMap shop/a".into()),
             rule: Some("shop".into()),
-            found: "é".repeat(found),
-            needed: "n".repeat(needed),
-            fix: format!("{}!", "f".repeat(fix)),
+            found: "é".repeat(found).into(),
+            needed: "n".repeat(needed).into(),
+            fix: format!("{}!", "f".repeat(fix)).into(),
         }
     }
 

@@ -214,7 +214,7 @@ async fn denied(words: &str, own: Option<&str>) -> (&'static str, String) {
     );
     let (cluster, _) = cluster([Answer::Json(403, json!({"reason": "Forbidden", "message": words})), who]).await;
     let finding = apply(&cluster, false).await.0.unwrap_err().finding;
-    (finding.code.code, finding.fix)
+    (finding.code.code, finding.fix.into())
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,9 +79,9 @@ impl LeaseError {
             code: code.entry(),
             subject: Subject::Named(format!("Lease {namespace}/{name}")),
             rule: None,
-            found,
-            needed: "one instance of writ".to_owned(),
-            fix,
+            found: found.into(),
+            needed: "one instance of writ".into(),
+            fix: fix.into(),
         }
     }
 }

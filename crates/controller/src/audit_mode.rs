@@ -76,7 +76,7 @@ fn audited(owner: &str, root: &str, proposal: Option<&Proposal>) -> Finding {
         fix: format!(
             "kubectl patch trustroot {} --type=merge -p '{{\"spec\":{{\"mode\":\"Enforce\"}}}}' # by a platform admin, once all that is told is as it should be",
             shell_quote(root)
-        ),
+        ).into(),
         ..finding(
             ControllerCode::A145,
             owner,

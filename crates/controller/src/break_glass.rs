@@ -124,7 +124,7 @@ impl Override {
                 commit: step.commit,
                 predecessor: step.predecessor,
                 code: step.finding.code.code.to_owned(),
-                found: step.finding.found.clone(),
+                found: step.finding.found.to_string(),
             })
             .collect();
         let GoodOrder { obeyed, signers } = good;
@@ -165,12 +165,15 @@ impl Override {
                 "let through by {signers} ({}) although {}",
                 self.reason,
                 waived.collect::<Vec<_>>().join("; ")
-            ),
-            needed: "all that it changed made anew, or approved, by those who may".to_owned(),
-            fix: formats.writ(
-                &format!("{FETCH_APPROVALS} && writ trust approve {}", self.commit),
-                &format!(" && {PUSH_APPROVALS}"),
-            ),
+            )
+            .into(),
+            needed: "all that it changed made anew, or approved, by those who may".into(),
+            fix: formats
+                .writ(
+                    &format!("{FETCH_APPROVALS} && writ trust approve {}", self.commit),
+                    &format!(" && {PUSH_APPROVALS}"),
+                )
+                .into(),
         }
     }
 }

@@ -182,7 +182,7 @@ impl BreakGlassState {
             Err(_unread) => finding(ControllerCode::A142, &format!("BreakGlass {key}"), &found, needed),
         };
         let namespace = shell_quote(&key.namespace);
-        finding.fix = format!("kubectl -n {namespace} get breakglasses # then delete those that are not needed");
+        finding.fix = format!("kubectl -n {namespace} get breakglasses # then delete those that are not needed").into();
         finding
     }
 }

@@ -304,7 +304,7 @@ fn policy_compliant(held: Option<&Held>, is_good: bool) -> Verdict {
 
 fn stalled(problem: Option<&Finding>) -> Verdict {
     match problem {
-        Some(finding) => Verdict::yes("Stalled", finding.code.reason, &finding.fix),
+        Some(finding) => Verdict::yes("Stalled", finding.code.reason, finding.fix.as_str()),
         None => Verdict::no("Stalled", "Progressing", ""),
     }
 }
@@ -318,7 +318,7 @@ pub(crate) fn held_revision(held: &Held) -> HeldRevision {
         code: first.map_or("", |finding| finding.code.code).to_owned(),
         reason: first.map_or("", |finding| finding.code.reason).to_owned(),
         message: first.map(|finding| cut(finding.message())).unwrap_or_default(),
-        fix: first.map(|finding| cut(finding.fix.clone())).unwrap_or_default(),
+        fix: first.map(|finding| cut(finding.fix.to_string())).unwrap_or_default(),
         signer: held.signer.clone().map(cut),
         since: held.since.to_string(),
     }

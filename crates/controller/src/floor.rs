@@ -131,9 +131,9 @@ fn accepted_state_lost(owner: Owner<'_>, found: String, fix: String) -> Finding 
         code: TrustCode::W407.entry(),
         subject: Subject::Named(owner.name.to_owned()),
         rule: None,
-        found,
-        needed: "the log that recorded it, or an admin who vouches for a revision".to_owned(),
-        fix,
+        found: found.into(),
+        needed: "the log that recorded it, or an admin who vouches for a revision".into(),
+        fix: fix.into(),
     }
 }
 
@@ -143,8 +143,8 @@ pub(crate) fn unreadable(commit: &CommitId, error: &HistoryError) -> Finding {
         code: TrustCode::W403.entry(),
         subject: Subject::Commit(commit.to_string()),
         rule: None,
-        found: error.to_string(),
-        needed: "a mirror from which every file can be read".to_owned(),
-        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".to_owned(),
+        found: error.to_string().into(),
+        needed: "a mirror from which every file can be read".into(),
+        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".into(),
     }
 }

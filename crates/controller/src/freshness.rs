@@ -279,7 +279,14 @@ fn stale_heartbeat(name: &str, found: String, age: &str, trust: Option<&TrustFil
 
 fn stale(name: &str, found: String, needed: String, fix: String) -> Finding {
     let subject = Subject::Named(format!("GitSource {name}"));
-    Finding { code: TrustCode::W405.entry(), subject, rule: None, found, needed, fix }
+    Finding {
+        code: TrustCode::W405.entry(),
+        subject,
+        rule: None,
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
+    }
 }
 
 impl State {
@@ -344,7 +351,7 @@ mod tests {
     }
 
     fn found(pulse: &Pulse, asked: &Freshness, now: i64) -> Option<String> {
-        pulse.judge(asked, "shop/config", None, None, at(now)).map(|finding| finding.found)
+        pulse.judge(asked, "shop/config", None, None, at(now)).map(|finding| finding.found.to_string())
     }
 
     #[test]
@@ -367,7 +374,7 @@ mod tests {
         let asked = Freshness { max_head_age: Some("1h".into()), ..Freshness::default() };
         let found = |pulse: &Pulse, made: Option<i64>, now: i64| {
             let head = made.map(|second| (HEAD.parse().unwrap(), at(second)));
-            pulse.judge(&asked, "shop/config", head, None, at(now)).map(|finding| finding.found)
+            pulse.judge(&asked, "shop/config", head, None, at(now)).map(|finding| finding.found.to_string())
         };
         let mut pulse = Pulse::new(at(10_000));
         // It was verified before a restart, and the server has not been asked yet.

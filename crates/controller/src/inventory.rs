@@ -126,9 +126,9 @@ fn edited(sync: &SyncRef) -> Finding {
         code: PlanCode::D101.entry(),
         subject: Subject::Named(format!("Sync {sync}")),
         rule: None,
-        found: "its ApplySet label or annotations were edited".to_owned(),
-        needed: "what writ wrote: other tools find the Sync's objects by them".to_owned(),
-        fix: "none, they are put back".to_owned(),
+        found: "its ApplySet label or annotations were edited".into(),
+        needed: "what writ wrote: other tools find the Sync's objects by them".into(),
+        fix: "none, they are put back".into(),
     }
 }
 

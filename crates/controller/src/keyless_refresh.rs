@@ -159,9 +159,9 @@ fn failed(name: &str, repository: &TufRepository, at: Option<Timestamp>, error: 
         code: ControllerCode::A144.entry(),
         subject: Subject::Named(format!("TrustRoot {name}")),
         rule: None,
-        found,
-        needed: "a trust root that is known to be the newest".to_owned(),
-        fix,
+        found: found.into(),
+        needed: "a trust root that is known to be the newest".into(),
+        fix: fix.into(),
     }
 }
 

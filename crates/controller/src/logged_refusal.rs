@@ -27,7 +27,14 @@ struct LoggedFinding {
 impl LoggedFinding {
     fn finding(self) -> Option<Finding> {
         let Self { code, subject, rule, found, needed, fix } = self;
-        Some(Finding { code: entry_of(&code)?, subject: Subject::Named(subject), rule, found, needed, fix })
+        Some(Finding {
+            code: entry_of(&code)?,
+            subject: Subject::Named(subject),
+            rule,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
+        })
     }
 }
 

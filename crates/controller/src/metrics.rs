@@ -351,8 +351,8 @@ mod tests {
             subject: Subject::Named("x".into()),
             rule: None,
             found: "a secret sentence".into(),
-            needed: String::new(),
-            fix: String::new(),
+            needed: manifest::Words::default(),
+            fix: manifest::Words::default(),
         };
         Held {
             revision: revision.into(),

@@ -177,7 +177,7 @@ impl RenderCache {
             total = total.saturating_add(bytes.len());
             if total > MAX_SET_BYTES && verified.is_some() {
                 let found = format!("more than {MAX_SET_BYTES} bytes");
-                return Err(vec![Finding { found, ..too_much(job, total, "bytes", MAX_SET_BYTES) }]);
+                return Err(vec![Finding { found: found.into(), ..too_much(job, total, "bytes", MAX_SET_BYTES) }]);
             }
             if memchr::memmem::find(&bytes, DEFINITION).is_some() {
                 definitions.push((*path, *blob));
@@ -385,9 +385,9 @@ fn too_much(job: &SyncJob, count: usize, what: &str, limit: usize) -> Finding {
         code: ManifestCode::M102.entry(),
         subject: Subject::Named(format!("Sync {}", job.sync)),
         rule: None,
-        found: format!("{count} {what}"),
-        needed: format!("at most {limit}"),
-        fix: "split the path into several Syncs".to_owned(),
+        found: format!("{count} {what}").into(),
+        needed: format!("at most {limit}").into(),
+        fix: "split the path into several Syncs".into(),
     }
 }
 

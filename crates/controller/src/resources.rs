@@ -317,7 +317,7 @@ impl State {
             let found =
                 format!("spec.sourceRef.namespace is {namespace}; sources of other namespaces are not supported yet");
             let finding = finding(ControllerCode::A142, &name, &found, "a GitSource of the Sync's own namespace");
-            return Err(Box::new(Finding { fix: "remove spec.sourceRef.namespace".to_owned(), ..finding }));
+            return Err(Box::new(Finding { fix: "remove spec.sourceRef.namespace".into(), ..finding }));
         }
         let key = Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() };
         let (state, needed, look) = match self.sources.get(&key).map(|source| &source.obeyed) {
@@ -327,7 +327,7 @@ impl State {
         };
         let finding = finding(ControllerCode::A141, &name, &format!("GitSource {key} is {state}"), needed);
         Err(Box::new(Finding {
-            fix: format!("kubectl -n {namespace} {look} # then mend it, or spec.sourceRef"),
+            fix: format!("kubectl -n {namespace} {look} # then mend it, or spec.sourceRef").into(),
             ..finding
         }))
     }
@@ -338,7 +338,7 @@ impl State {
             let found = format!("TrustRoot {root} is not there or cannot be used");
             let finding = finding(ControllerCode::A141, &name, &found, "an existing TrustRoot");
             return Err(Finding {
-                fix: format!("kubectl describe trustroot {root} # then apply or mend it"),
+                fix: format!("kubectl describe trustroot {root} # then apply or mend it").into(),
                 ..finding
             });
         };
@@ -439,7 +439,7 @@ fn last_writer(metadata: &cluster::ObjectMeta) -> Option<String> {
 fn unsupported(owner: &str, field: &str) -> Finding {
     let mut finding =
         finding(ControllerCode::A142, owner, &format!("{field} is not supported yet"), "a spec without it");
-    finding.fix = format!("remove {field}");
+    finding.fix = format!("remove {field}").into();
     finding
 }
 
@@ -449,9 +449,9 @@ pub(crate) fn finding(code: ControllerCode, owner: &str, found: &str, needed: &s
         code: code.entry(),
         subject: Subject::Named(owner.to_owned()),
         rule: None,
-        found: found.to_owned(),
-        needed: needed.to_owned(),
-        fix: "mend the spec, or create what it names".to_owned(),
+        found: found.into(),
+        needed: needed.into(),
+        fix: "mend the spec, or create what it names".into(),
     }
 }
 #[cfg(test)]

@@ -82,9 +82,10 @@ async fn nothing_is_marked(cluster: &Cluster, instance: &InstanceId, owner: Owne
             rule: None,
             found: format!(
                 "the log is empty, and whether objects of this controller are there cannot be told: {error}"
-            ),
-            needed: "a list of every kind that the cluster serves".to_owned(),
-            fix: "check the API server and its APIServices; it is asked again".to_owned(),
+            )
+            .into(),
+            needed: "a list of every kind that the cluster serves".into(),
+            fix: "check the API server and its APIServices; it is asked again".into(),
         }),
     }
 }

@@ -479,8 +479,8 @@ fn unreadable(why: &str) -> Finding {
         code: TrustCode::W407.entry(),
         subject: Subject::Named("audit log".to_owned()),
         rule: None,
-        found: why.to_owned(),
-        needed: "a log that proves what was accepted".to_owned(),
-        fix: "writ audit verify STATE/log --key KEY_FILE # then restore the state volume".to_owned(),
+        found: why.into(),
+        needed: "a log that proves what was accepted".into(),
+        fix: "writ audit verify STATE/log --key KEY_FILE # then restore the state volume".into(),
     }
 }

@@ -153,8 +153,8 @@ mod tests {
             subject: Subject::Named("x".into()),
             rule: None,
             found: found.into(),
-            needed: String::new(),
-            fix: String::new(),
+            needed: manifest::Words::default(),
+            fix: manifest::Words::default(),
         }
     }
 

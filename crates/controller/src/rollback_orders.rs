@@ -122,7 +122,8 @@ impl RollbackState {
             Err(_unread) => finding(ControllerCode::A142, &format!("RollbackRequest {key}"), &found, needed),
         };
         let namespace = shell_quote(&key.namespace);
-        finding.fix = format!("kubectl -n {namespace} get rollbackrequests # then delete those that are not needed");
+        finding.fix =
+            format!("kubectl -n {namespace} get rollbackrequests # then delete those that are not needed").into();
         finding
     }
 }

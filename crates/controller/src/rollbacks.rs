@@ -383,7 +383,7 @@ impl State {
         };
         let stalled = match &request.answer {
             Answer::Refused(finding) | Answer::Crowded(finding) => {
-                Verdict::yes("Stalled", finding.code.reason, &finding.fix)
+                Verdict::yes("Stalled", finding.code.reason, finding.fix.as_str())
             }
             Answer::Pending | Answer::Used => Verdict::no("Stalled", "Progressing", ""),
         };

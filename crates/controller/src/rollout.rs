@@ -396,7 +396,8 @@ impl State {
             self.options.namespace,
             self.options.identity,
             shell_quote(&self.options.state_dir.to_string_lossy())
-        );
+        )
+        .into();
         let syncs: Vec<SyncRef> = self.syncs.keys().cloned().collect();
         // Once, until it takes entries again: which file it is this time is no news.
         if self.log_problem.is_none() {

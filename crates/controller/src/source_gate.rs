@@ -291,8 +291,8 @@ pub(crate) fn not_fetched(error: &GitError, root: &TrustRootSpec) -> Finding {
     let is_tighter = root.limits.as_ref().is_some_and(|limits| limits.repository_bytes.is_some());
     match error {
         GitError::Exchange { source: ExchangeError::MirrorBytes { .. }, .. } if is_tighter => Finding {
-            needed: format!("{} (limits.repositoryBytes of the TrustRoot)", finding.needed),
-            fix: format!("{}; or have limits.repositoryBytes of the TrustRoot raised", finding.fix),
+            needed: format!("{} (limits.repositoryBytes of the TrustRoot)", finding.needed).into(),
+            fix: format!("{}; or have limits.repositoryBytes of the TrustRoot raised", finding.fix).into(),
             ..finding
         },
         _ => finding,

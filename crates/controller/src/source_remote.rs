@@ -84,7 +84,7 @@ pub(crate) async fn remote(
     if spec.r#ref != tracked {
         let found = format!("spec.ref is {}, the TrustRoot tracks {tracked}", spec.r#ref);
         let finding = finding(ControllerCode::A142, &owner, &found, "the ref of the TrustRoot");
-        return (SecretToken::Unread, Err(Finding { fix: format!("set spec.ref to {tracked}"), ..finding }));
+        return (SecretToken::Unread, Err(Finding { fix: format!("set spec.ref to {tracked}").into(), ..finding }));
     }
     let (webhook, options) = secret(cluster, key, spec, &owner).await;
     let remote = options.and_then(|mut options| {
@@ -116,7 +116,7 @@ async fn secret(
     let options = options.map_err(|(what, needed)| {
         let found = format!("Secret {}/{} {what}", key.namespace, secret.name);
         let fix = format!("kubectl -n {} describe secret {} # then apply or mend it", key.namespace, secret.name);
-        Finding { fix, ..finding(ControllerCode::A141, owner, &found, needed) }
+        Finding { fix: fix.into(), ..finding(ControllerCode::A141, owner, &found, needed) }
     });
     (webhook, options)
 }

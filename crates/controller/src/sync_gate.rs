@@ -229,9 +229,10 @@ fn own_ground(reference: &ObjectRef, file: &RepoPath) -> Finding {
         rule: None,
         found: format!(
             "{file} declares an object in writ's own namespace, or one that gives rights to its ServiceAccount"
-        ),
-        needed: "a rule for the path whose kinds name it by its group".to_owned(),
-        fix: format!("have \"{}/{}\" added to kinds of a rule for {file}", kind.group, kind.kind),
+        )
+        .into(),
+        needed: "a rule for the path whose kinds name it by its group".into(),
+        fix: format!("have \"{}/{}\" added to kinds of a rule for {file}", kind.group, kind.kind).into(),
     }
 }
 
@@ -268,8 +269,8 @@ pub(crate) fn unreadable(commit: &AuthorizedCommit, why: &str) -> Finding {
         code: trust::TrustCode::W403.entry(),
         subject: manifest::Subject::Commit(commit.id().to_string()),
         rule: None,
-        found: why.to_owned(),
-        needed: "a mirror from which every file can be read".to_owned(),
-        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".to_owned(),
+        found: why.into(),
+        needed: "a mirror from which every file can be read".into(),
+        fix: "remove what is over the limit; a damaged mirror is fetched again when its folder is removed".into(),
     }
 }

@@ -25,9 +25,9 @@ fn expired(file: &TrustFile, name: &str, now: Timestamp) -> Option<Finding> {
         code: TrustCode::W508.entry(),
         subject: Subject::Named(format!("GitSource {name}")),
         rule: None,
-        found: format!("the trust file in force, version {}, expired {expires}", file.version),
-        needed: format!("one that has not expired; {only} only .writ/ may change"),
-        fix: "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".to_owned(),
+        found: format!("the trust file in force, version {}, expired {expires}", file.version).into(),
+        needed: format!("one that has not expired; {only} only .writ/ may change").into(),
+        fix: "renew expires in .writ/trust.yaml, raise version, have it signed, and commit it alone".into(),
     })
 }
 
@@ -74,7 +74,7 @@ mod tests {
         let file = TrustFile::parse(world.repo.read(".writ/trust.yaml").unwrap().as_bytes()).unwrap();
         let told = |seconds: i64| {
             let now = Timestamp::from_second(file.expires.as_second() + seconds).unwrap();
-            expired(&file, "shop/config", now).map(|finding| (finding.code.code, finding.needed))
+            expired(&file, "shop/config", now).map(|finding| (finding.code.code, finding.needed.to_string()))
         };
         assert_eq!(told(0), None);
         let end = file.expires + EXPIRY_GRACE;

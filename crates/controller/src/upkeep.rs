@@ -196,9 +196,9 @@ fn log_damage(lost: u64, fault: Option<&LogError>) -> Option<Finding> {
         code: ControllerCode::A140.entry(),
         subject: Subject::Named("audit log".to_owned()),
         rule: None,
-        found,
-        needed: "a state volume that keeps what is written to it".to_owned(),
-        fix: "writ audit verify STATE/log --key KEY_FILE # and check the state volume".to_owned(),
+        found: found.into(),
+        needed: "a state volume that keeps what is written to it".into(),
+        fix: "writ audit verify STATE/log --key KEY_FILE # and check the state volume".into(),
     })
 }
 

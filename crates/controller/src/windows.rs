@@ -62,7 +62,7 @@ pub(crate) fn windows_of(sync: &SyncRef, spec: &SyncSpec) -> Result<Windows, Fin
         let fields: Vec<String> = errors.iter().map(|error| format!("{FIELD}{}", error.field())).collect();
         let needed = "windows that can be read; until then no revision advances, and drift is mended all the same";
         Finding {
-            fix: format!("mend {}", fields.join(", ")),
+            fix: format!("mend {}", fields.join(", ")).into(),
             ..finding(ControllerCode::A146, &format!("Sync {sync}"), &said.join("; "), needed)
         }
     })
@@ -80,7 +80,7 @@ fn outside(sync: &SyncRef, closed: &Closed) -> Finding {
         ),
     };
     let needed = format!("a time at which {FIELD} lets revisions advance");
-    Finding { fix, ..finding(ControllerCode::A149, &format!("Sync {sync}"), &found, &needed) }
+    Finding { fix: fix.into(), ..finding(ControllerCode::A149, &format!("Sync {sync}"), &found, &needed) }
 }
 
 /// Whether a plan orders nothing that is not accepted: the roll-out of that goes on, or a commit leaves all as it is.

@@ -52,7 +52,14 @@ impl GitError {
             Self::Child { url, source } => (url.clone(), source.to_string(), source.advice()),
             Self::Mirror(error) => (error.place(), error.found(), error.advice()),
         };
-        Finding { code: self.code().entry(), subject: Subject::Named(subject), rule: None, found, needed, fix }
+        Finding {
+            code: self.code().entry(),
+            subject: Subject::Named(subject),
+            rule: None,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
+        }
     }
 }
 

@@ -40,9 +40,9 @@ fn finding(file: &RepoPath, code: ManifestCode, at: Position, found: String, nee
         code: code.entry(),
         subject: Subject::Path { path: file.clone(), line: Some(at.line), column: Some(at.column) },
         rule: None,
-        found,
-        needed: needed.to_owned(),
-        fix: fix.to_owned(),
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
     }
 }
 

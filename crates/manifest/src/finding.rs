@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{CodeEntry, ObjectRef, RepoPath};
+use crate::{CodeEntry, ObjectRef, RepoPath, Words, printable};
 
 /// What a finding is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,7 @@ pub enum Subject {
 }
 
 impl fmt::Display for Subject {
+    /// On one line, whatever its names hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Commit(id) => write!(f, "commit {}", id.get(..12).unwrap_or(id)),
@@ -44,16 +45,16 @@ impl fmt::Display for Subject {
                 Ok(())
             }
             Self::Object { reference, field } => {
-                write!(f, "{reference}")?;
-                field.as_ref().map_or(Ok(()), |field| write!(f, " {field}"))
+                f.write_str(&printable(&reference.to_string()))?;
+                field.as_ref().map_or(Ok(()), |field| write!(f, " {}", printable(field)))
             }
-            Self::Named(name) => f.write_str(name),
+            Self::Named(name) => f.write_str(&printable(name)),
         }
     }
 }
 
 /// One refused or reported thing: code, subject, rule, what was found, what would be needed and
-/// the command or edit that fixes it. Never holds a secret value.
+/// the command or edit that fixes it. Never holds a secret value. What it tells is one line, whatever others wrote into it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
     /// The register entry of its code.
@@ -63,18 +64,18 @@ pub struct Finding {
     /// The rule that decided, by name (a trust rule, a policy, a guard), where there is one.
     pub rule: Option<String>,
     /// What was found.
-    pub found: String,
+    pub found: Words,
     /// What would have been needed.
-    pub needed: String,
+    pub needed: Words,
     /// A command or an edit that mends it.
-    pub fix: String,
+    pub fix: Words,
 }
 
 impl Finding {
     /// The sentence without code and fix: `<subject>: <found>; needed: <needed> (rule "<rule>")`.
     #[must_use]
     pub fn message(&self) -> String {
-        let rule = self.rule.as_ref().map_or_else(String::new, |rule| format!(" (rule \"{rule}\")"));
+        let rule = self.rule.as_ref().map_or_else(String::new, |rule| format!(" (rule \"{}\")", printable(rule)));
         format!("{}: {}; needed: {}{rule}", self.subject, self.found, self.needed)
     }
 }

@@ -27,6 +27,7 @@ mod scalar;
 mod sensitive;
 mod shell;
 mod text_form;
+mod words;
 mod yaml;
 mod yaml_edit;
 
@@ -54,5 +55,6 @@ pub use repo_path::{MAX_PATH_BYTES, MAX_PATH_SEGMENTS, RepoPath, RepoPathError};
 pub use sensitive::Sensitive;
 pub use shell::shell_quote;
 pub use text_form::{WriteYamlError, from_document, to_yaml};
+pub use words::{Words, is_unprintable, printable};
 pub use yaml::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES, parse_yaml};
 pub use yaml_edit::{YamlEdit, YamlEditError, edit_yaml};

@@ -117,9 +117,9 @@ fn duplicate(first: &Rendered, second: &Rendered) -> Finding {
         code: ManifestCode::M115.entry(),
         subject: Subject::Object { reference: first.object.reference.clone(), field: None },
         rule: None,
-        found: format!("declared at {}", places.join(" and ")),
-        needed: "one declaration".to_owned(),
-        fix: "remove one of the places named".to_owned(),
+        found: format!("declared at {}", places.join(" and ")).into(),
+        needed: "one declaration".into(),
+        fix: "remove one of the places named".into(),
     }
 }
 
@@ -153,9 +153,9 @@ fn limit(found: String, needed: &str, fix: &str) -> Finding {
         code: ManifestCode::M102.entry(),
         subject: Subject::Named("the rendered set".to_owned()),
         rule: None,
-        found,
-        needed: needed.to_owned(),
-        fix: fix.to_owned(),
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
     }
 }
 
@@ -227,9 +227,9 @@ fn unsupported(file: &RepoPath) -> Option<Finding> {
         code: ManifestCode::M122.entry(),
         subject: Subject::Path { path: file.clone(), line: None, column: None },
         rule: None,
-        found: what.to_owned(),
-        needed: "plain YAML".to_owned(),
-        fix: format!("commit what `{command}` prints under the Sync's path instead"),
+        found: what.into(),
+        needed: "plain YAML".into(),
+        fix: format!("commit what `{command}` prints under the Sync's path instead").into(),
     })
 }
 

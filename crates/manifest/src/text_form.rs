@@ -111,9 +111,9 @@ pub fn from_document<T: DeserializeOwned>(file: &RepoPath, root: &Node) -> Resul
             column: at.map(|position| position.column),
         },
         rule: None,
-        found,
-        needed: "a file of the documented form".to_owned(),
-        fix: "mend the field named".to_owned(),
+        found: found.into(),
+        needed: "a file of the documented form".into(),
+        fix: "mend the field named".into(),
     };
     serde_path_to_error::deserialize(root.to_json()).map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
         let mut path = field_path(error.path());

@@ -83,14 +83,17 @@ impl Context<'_> {
                 column: at.map(|position| position.column),
             },
             rule: None,
-            found,
-            needed: needed.to_owned(),
-            fix: fix.to_owned(),
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
         }
     }
 
     fn limit(&self, at: Option<Position>, found: String, needed: String) -> Finding {
-        Finding { needed, ..self.finding(ManifestCode::M102, at, found, "", "split the file into smaller ones") }
+        Finding {
+            needed: needed.into(),
+            ..self.finding(ManifestCode::M102, at, found, "", "split the file into smaller ones")
+        }
     }
 }
 
@@ -272,7 +275,7 @@ impl Composer<'_, '_> {
         if depth > MAX_DEPTH {
             let needed = format!("at most {MAX_DEPTH} levels");
             let finding = self.context.limit(Some(position), "values nested too deeply".to_owned(), needed);
-            return Err(Finding { fix: "nest the value less deeply".to_owned(), ..finding });
+            return Err(Finding { fix: "nest the value less deeply".into(), ..finding });
         }
         *self.nodes_left = self.nodes_left.checked_sub(1).ok_or_else(|| {
             self.context.limit(Some(position), "too many values".to_owned(), format!("at most {MAX_NODES} in a file"))

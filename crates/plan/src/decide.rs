@@ -145,12 +145,13 @@ fn roll_out(inputs: &Inputs<'_>, candidate: &DesiredState, rollout: Rollout<'_>)
 /// What the prune guard says of a rollback: the signed order has no place for a count.
 fn by_commit(finding: &Finding) -> Finding {
     Finding {
-        found: finding.found.replacen("the commit", "the rollback", 1),
+        found: finding.found.replacen("the commit", "the rollback", 1).into(),
         needed: finding
             .needed
             .replacen("the trailer", "a signed commit that restores the folder, with the trailer", 1)
-            .replacen(" in the commit message", "", 1),
-        fix: "restore the folder by a signed commit with that trailer".to_owned(),
+            .replacen(" in the commit message", "", 1)
+            .into(),
+        fix: "restore the folder by a signed commit with that trailer".into(),
         ..finding.clone()
     }
 }
@@ -262,9 +263,9 @@ fn service_account(inputs: &Inputs<'_>) -> Option<Finding> {
         code: PlanCode::A123.entry(),
         subject: Subject::Named(format!("Sync {}", inputs.sync)),
         rule: None,
-        found: "spec.serviceAccountName is not set".to_owned(),
-        needed: format!("a ServiceAccount of namespace {}", inputs.sync.namespace),
-        fix: "set spec.serviceAccountName in the Sync's manifest".to_owned(),
+        found: "spec.serviceAccountName is not set".into(),
+        needed: format!("a ServiceAccount of namespace {}", inputs.sync.namespace).into(),
+        fix: "set spec.serviceAccountName in the Sync's manifest".into(),
     })
 }
 
@@ -294,9 +295,9 @@ fn ownership(inputs: &Inputs<'_>, object: &DesiredObject) -> Option<Finding> {
         code: code.entry(),
         subject: Subject::Object { reference: object.reference.clone(), field: None },
         rule: None,
-        found,
-        needed: needed.to_owned(),
-        fix,
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
     })
 }
 

@@ -246,9 +246,9 @@ fn declared_twice(first: &DesiredObject, second: &DesiredObject) -> Finding {
         code: ManifestCode::M115.entry(),
         subject: Subject::Object { reference: second.reference.clone(), field: None },
         rule: None,
-        found: format!("declared at {} and {}", place(first), place(second)),
-        needed: "one declaration".to_owned(),
-        fix: "remove one of the two places named".to_owned(),
+        found: format!("declared at {} and {}", place(first), place(second)).into(),
+        needed: "one declaration".into(),
+        fix: "remove one of the two places named".into(),
     }
 }
 
@@ -257,8 +257,8 @@ fn of_another_sync(sync: &SyncRef, object: &DesiredObject) -> Finding {
         code: PlanCode::A129.entry(),
         subject: Subject::Object { reference: object.reference.clone(), field: None },
         rule: None,
-        found: format!("it was prepared for {}", object.part_of().as_str()),
-        needed: format!("an object prepared for Sync {sync}"),
-        fix: "report this message; it is a defect of writ".to_owned(),
+        found: format!("it was prepared for {}", object.part_of().as_str()).into(),
+        needed: format!("an object prepared for Sync {sync}").into(),
+        fix: "report this message; it is a defect of writ".into(),
     }
 }

@@ -138,9 +138,9 @@ fn unknown_annotation_name(rendered: &Rendered, name: &str) -> Finding {
             field: Some(format!("metadata.annotations[{name:?}]")),
         },
         rule: None,
-        found: format!("writ does not know the annotation {name}"),
-        needed: format!("{ADOPT_ANNOTATION} or {PRUNE_ANNOTATION}, or an annotation that is not in writ's name"),
-        fix: "correct its name, or remove it".to_owned(),
+        found: format!("writ does not know the annotation {name}").into(),
+        needed: format!("{ADOPT_ANNOTATION} or {PRUNE_ANNOTATION}, or an annotation that is not in writ's name").into(),
+        fix: "correct its name, or remove it".into(),
     }
 }
 
@@ -153,9 +153,9 @@ fn unknown_annotation(rendered: &Rendered, name: &str, found: &Value, known: &st
             field: Some(format!("metadata.annotations[{name:?}]")),
         },
         rule: None,
-        found: format!("the annotation {name} has the value {found}"),
-        needed: format!("{known:?}, or no annotation"),
-        fix: format!("set {name}: {known}, or remove it"),
+        found: format!("the annotation {name} has the value {found}").into(),
+        needed: format!("{known:?}, or no annotation").into(),
+        fix: format!("set {name}: {known}, or remove it").into(),
     }
 }
 
@@ -168,9 +168,9 @@ fn not_labelled(rendered: &Rendered, place: &str) -> Finding {
             field: Some(place.to_owned()),
         },
         rule: None,
-        found: format!("{place} is not a mapping, so the labels of the Sync cannot be set"),
-        needed: "a mapping".to_owned(),
-        fix: format!("write {place} as a mapping"),
+        found: format!("{place} is not a mapping, so the labels of the Sync cannot be set").into(),
+        needed: "a mapping".into(),
+        fix: format!("write {place} as a mapping").into(),
     }
 }
 

@@ -252,9 +252,9 @@ impl<'a> Draft<'a> {
             code: PlanCode::A129.entry(),
             subject: Subject::Named(format!("Sync {}", inputs.sync)),
             rule: Some("plan lint".to_owned()),
-            found: text,
-            needed: "a plan that obeys every rule".to_owned(),
-            fix: "report this message; it is a defect of writ".to_owned(),
+            found: text.into(),
+            needed: "a plan that obeys every rule".into(),
+            fix: "report this message; it is a defect of writ".into(),
         };
         refuse(inputs, state, self.broken.into_iter().map(finding).collect())
     }

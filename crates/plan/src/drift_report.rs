@@ -62,8 +62,8 @@ impl DriftReport {
         let mut report = seen.clone();
         report.finding.code = PlanCode::D107.entry();
         report.finding.found =
-            format!("{}, was put back {times} times within a minute and is written again", seen.finding.found);
-        report.finding.fix = stop(object);
+            format!("{}, was put back {times} times within a minute and is written again", seen.finding.found).into();
+        report.finding.fix = stop(object).into();
         report
     }
 }
@@ -151,9 +151,9 @@ fn report(
             code: code.entry(),
             subject: Subject::Object { reference: object.reference.clone(), field },
             rule: None,
-            found,
-            needed,
-            fix,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
         },
         reference: object.reference.clone(),
         differences: differences.to_vec(),

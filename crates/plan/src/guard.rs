@@ -47,12 +47,13 @@ pub(crate) fn check<'a>(
         code: PlanCode::A120.entry(),
         subject: Subject::Named(format!("Sync {sync}")),
         rule: Some("pruneLimit".to_owned()),
-        found: format!("{found}{said}"),
-        needed: format!("the trailer `Writ-Prune: {count}` in the commit message"),
+        found: format!("{found}{said}").into(),
+        needed: format!("the trailer `Writ-Prune: {count}` in the commit message").into(),
         fix: format!(
             "git commit --allow-empty --gpg-sign -m 'Prune {}' --trailer 'Writ-Prune: {count}' # or restore the files",
             counted(count, "object")
-        ),
+        )
+        .into(),
     })
 }
 
@@ -70,7 +71,7 @@ mod tests {
     use manifest::ClusterId;
 
     fn guard(applied: usize, kinds: &[&str], trailer: Option<u64>) -> Option<String> {
-        held(applied, kinds, trailer).map(|finding| finding.found)
+        held(applied, kinds, trailer).map(|finding| finding.found.into())
     }
 
     fn held(applied: usize, kinds: &[&str], trailer: Option<u64>) -> Option<Finding> {

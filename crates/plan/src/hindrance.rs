@@ -66,9 +66,9 @@ impl Hindrance {
             code: PlanCode::A126.entry(),
             subject: Subject::Object { reference: reference.clone(), field: None },
             rule: None,
-            found,
-            needed: needed.to_owned(),
-            fix,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
         }
     }
 }

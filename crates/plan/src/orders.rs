@@ -64,9 +64,9 @@ pub fn judge_order(
         code: PlanCode::A125.entry(),
         subject: Subject::Named(format!("{} {}/{}", order.kind, order.namespace, order.name)),
         rule: Some("orders: Signed".to_owned()),
-        found: format!("its spec{by} has sha256 {}", order.digest),
-        needed: wanted.map_or_else(|| source.to_owned(), |digest| format!("{source}: sha256 {digest}")),
-        fix: "commit the change, signed, to the repository, or put the object back to what is declared".to_owned(),
+        found: format!("its spec{by} has sha256 {}", order.digest).into(),
+        needed: wanted.map_or_else(|| source.to_owned(), |digest| format!("{source}: sha256 {digest}")).into(),
+        fix: "commit the change, signed, to the repository, or put the object back to what is declared".into(),
     }))
 }
 

@@ -83,7 +83,14 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     fn finding(&mut self, code: PolicyCode, position: Position, found: String, needed: String, fix: String) {
-        self.findings.push(Finding { code: code.entry(), subject: self.at(position), rule: None, found, needed, fix });
+        self.findings.push(Finding {
+            code: code.entry(),
+            subject: self.at(position),
+            rule: None,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
+        });
     }
 
     fn at(&self, position: Position) -> Subject {

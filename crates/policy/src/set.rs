@@ -150,11 +150,11 @@ impl Budget<'_> {
             rule: Some(policy.to_owned()),
             found: format!(
                 "judging all objects costs more than {MAX_SET_STEPS} steps, {spent} of them for {policy}, and ends at {reference}"
-            ),
-            needed: format!("at most {MAX_SET_STEPS} for all objects and policies"),
+            ).into(),
+            needed: format!("at most {MAX_SET_STEPS} for all objects and policies").into(),
             fix: format!(
                 "nest fewer loops and match simpler patterns in the policy {policy}, let its resourceRules select fewer objects, or divide the path of the Sync"
-            ),
+            ).into(),
         }
     }
 }
@@ -224,9 +224,9 @@ impl AdmissionPolicy {
             code: code.entry(),
             subject: Subject::Object { reference: rendered.object.reference.clone(), field: None },
             rule: Some(self.name.clone()),
-            found,
-            needed,
-            fix,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
         }
     }
 }
@@ -292,8 +292,9 @@ fn unlisted(first: Finding) -> Finding {
             "more is refused than the {} findings that are listed, first {}",
             MAX_FINDINGS - 1,
             first.subject
-        ),
-        fix: "mend what is listed, then see what is left".to_owned(),
+        )
+        .into(),
+        fix: "mend what is listed, then see what is left".into(),
         ..first
     }
 }
@@ -322,9 +323,9 @@ fn not_in_force(file: &RepoPath, found: &str, needed: &str, fix: String) -> Find
         code: PolicyCode::W803.entry(),
         subject: Subject::Path { path: file.clone(), line: None, column: None },
         rule: None,
-        found: found.to_owned(),
-        needed: needed.to_owned(),
-        fix,
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
     }
 }
 
@@ -368,11 +369,11 @@ impl Loaded {
                     code: PolicyCode::W803.entry(),
                     subject: place.clone(),
                     rule: None,
-                    found: format!("{version} {kind} is not a policy that is supported yet"),
+                    found: format!("{version} {kind} is not a policy that is supported yet").into(),
                     needed:
                         "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy or ValidatingAdmissionPolicyBinding"
-                            .to_owned(),
-                    fix: "move it out of policies/".to_owned(),
+                            .into(),
+                    fix: "move it out of policies/".into(),
                 });
                 None
             }
@@ -382,9 +383,9 @@ impl Loaded {
                 code: PolicyCode::W802.entry(),
                 subject: place,
                 rule: None,
-                found: format!("{name} is declared twice"),
-                needed: "one policy or binding of a name".to_owned(),
-                fix: format!("remove or rename one {name}"),
+                found: format!("{name} is declared twice").into(),
+                needed: "one policy or binding of a name".into(),
+                fix: format!("remove or rename one {name}").into(),
             });
         }
     }
@@ -395,9 +396,9 @@ impl Loaded {
                 code: PolicyCode::W802.entry(),
                 subject: binding.place.clone(),
                 rule: Some(binding.name.clone()),
-                found: format!("the binding names the policy {}, which is not there", binding.policy),
-                needed: "a policy of that name under policies/".to_owned(),
-                fix: format!("add the policy {}, or remove the binding", binding.policy),
+                found: format!("the binding names the policy {}, which is not there", binding.policy).into(),
+                needed: "a policy of that name under policies/".into(),
+                fix: format!("add the policy {}, or remove the binding", binding.policy).into(),
             });
         }
         for policy in self.policies.values() {
@@ -406,9 +407,9 @@ impl Loaded {
                     code: PolicyCode::W802.entry(),
                     subject: Subject::Path { path: policy.file.clone(), line: None, column: None },
                     rule: Some(policy.name.clone()),
-                    found: format!("the policy {} has no binding: it would judge nothing", policy.name),
-                    needed: "a ValidatingAdmissionPolicyBinding with validationActions [Deny]".to_owned(),
-                    fix: format!("add a binding with policyName: {}", policy.name),
+                    found: format!("the policy {} has no binding: it would judge nothing", policy.name).into(),
+                    needed: "a ValidatingAdmissionPolicyBinding with validationActions [Deny]".into(),
+                    fix: format!("add a binding with policyName: {}", policy.name).into(),
                 });
             }
         }
@@ -453,9 +454,9 @@ fn broken(what: &str, why: &str) -> Finding {
         code: PolicyCode::W802.entry(),
         subject: Subject::Named("policies/".to_owned()),
         rule: None,
-        found: format!("{what}: {why}"),
-        needed: "a policy set that loads".to_owned(),
-        fix: "mend or remove the policy that was changed last".to_owned(),
+        found: format!("{what}: {why}").into(),
+        needed: "a policy set that loads".into(),
+        fix: "mend or remove the policy that was changed last".into(),
     }
 }
 

@@ -83,9 +83,9 @@ impl CommitObject {
             code: refused.code.entry(),
             subject: Subject::Commit(id.to_string()),
             rule: None,
-            found: refused.found,
-            needed: refused.needed,
-            fix: remake(refused.code, &id),
+            found: refused.found.into(),
+            needed: refused.needed.into(),
+            fix: remake(refused.code, &id).into(),
         })
     }
 
@@ -146,9 +146,9 @@ impl CommitObject {
             code: TrustCode::W301.entry(),
             subject: Subject::Commit(self.id.to_string()),
             rule: None,
-            found: "no signature".to_owned(),
-            needed: needed.to_owned(),
-            fix: resign(self),
+            found: "no signature".into(),
+            needed: needed.into(),
+            fix: resign(self).into(),
         })
     }
 }

@@ -153,7 +153,7 @@ impl Gate<'_> {
         }
         let fix = "commit the changed files in several commits, each with fewer objects".to_owned();
         let what = "objects in the changed files, before and after the step";
-        Err(Finding { fix, ..over_budget(self.commit, what, MAX_STEP_OBJECTS) })
+        Err(Finding { fix: fix.into(), ..over_budget(self.commit, what, MAX_STEP_OBJECTS) })
     }
 
     fn read(&mut self, commit: &CommitId, path: &RepoPath) -> Result<Vec<u8>, Finding> {

@@ -48,7 +48,7 @@ impl Uncounted {
 impl From<Finding> for Uncounted {
     fn from(finding: Finding) -> Self {
         let Finding { code, found, needed, .. } = finding;
-        Self { code, found, needed, fix: None }
+        Self { code, found: found.into(), needed: needed.into(), fix: None }
     }
 }
 

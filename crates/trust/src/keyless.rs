@@ -138,7 +138,14 @@ impl KeylessError {
             Self::Armor(reason) => format!("{self}: {reason}"),
             _ => self.to_string(),
         };
-        Finding { code: self.code().entry(), subject, rule: None, found, needed: self.needed().to_owned(), fix }
+        Finding {
+            code: self.code().entry(),
+            subject,
+            rule: None,
+            found: found.into(),
+            needed: self.needed().into(),
+            fix: fix.into(),
+        }
     }
 
     const fn needed(&self) -> &'static str {

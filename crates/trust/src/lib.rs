@@ -41,6 +41,7 @@ mod refusal;
 mod repair;
 mod root;
 mod rules;
+mod shown;
 mod signature_cache;
 mod signature_only;
 mod signed_by;

@@ -22,7 +22,14 @@ pub(crate) fn refuse_by(
     needed: String,
     fix: String,
 ) -> Finding {
-    Finding { code, subject: Subject::Commit(commit.to_string()), rule: None, found, needed, fix }
+    Finding {
+        code,
+        subject: Subject::Commit(commit.to_string()),
+        rule: None,
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
+    }
 }
 
 /// What an error of the object database is for the commit that was being judged.
@@ -117,7 +124,7 @@ pub(crate) fn mend_signature(
         sign(again, predecessor, place)
     };
     let fix = if again.is_empty() { formats.noted(fix) } else { fix };
-    Finding { fix, ..finding }
+    Finding { fix: fix.into(), ..finding }
 }
 
 /// The same about a commit that was accepted before: signed again it would be another one, which nothing lets in its place.
@@ -141,7 +148,7 @@ pub(crate) fn accepted_before(
                  good: what was accepted cannot be signed anew",
                 push_head(root)
             );
-            Finding { fix: formats.noted(formats.writ(&skip, &then)), ..finding }
+            Finding { fix: formats.noted(formats.writ(&skip, &then)).into(), ..finding }
         }
         false => finding,
     });

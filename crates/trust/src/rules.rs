@@ -11,6 +11,7 @@ use crate::{
     commit_object::Refused,
     namespaces::{is_namespace, namespace_of},
     refusal::refuse,
+    shown::shown,
     signing_formats::remark,
     trust_file::{RoleThreshold, trust_file_path},
 };
@@ -89,7 +90,7 @@ impl TrustFile {
             let needed = format!("a rule whose paths have git:{git_ref}, such as git:refs/tags/**");
             let fix = "have such a rule added to .writ/trust.yaml by a commit of its own".to_owned();
             let finding = tag.refuse(Refused::new(TrustCode::W302, found, needed));
-            return Err(Finding { fix, ..finding });
+            return Err(Finding { fix: fix.into(), ..finding });
         }
         rules.into_iter().try_for_each(|rule| self.satisfied_by_tag(tag, rule, git_ref, &credit, signer))
     }
@@ -134,7 +135,7 @@ impl TrustFile {
         let finding = tag.refuse(Refused::new(code, found, needed));
         let fix =
             format!("{} # as one of {could}, or have rule {} changed by a commit of its own", finding.fix, rule.name);
-        Err(Finding { rule: Some(rule.name.clone()), fix, ..finding })
+        Err(Finding { rule: Some(rule.name.clone()), fix: fix.into(), ..finding })
     }
 
     /// Whether one of these may have a part in changing a path: every rule names one of them, or leaves open who makes the
@@ -246,7 +247,7 @@ impl TrustFile {
         let found = format!("the signature of {principal} does not count: {principal} is {why}");
         let (code, needed) = (TrustCode::W302.entry(), format!("that of one of {}", named(&able)));
         let fix = remark(fix, &format!("as one of {}", named(&able)));
-        Err(Finding { code, subject, rule: None, found, needed, fix })
+        Err(Finding { code, subject, rule: None, found: found.into(), needed: needed.into(), fix: fix.into() })
     }
 
     pub(crate) fn is_machine(&self, principal: &str) -> bool {
@@ -289,45 +290,48 @@ impl TrustFile {
         object: &DeclaredObject<'_>,
     ) -> Result<(), Finding> {
         let DeclaredObject { kind, namespace, name, scope } = *object;
+        let told = kind.to_string();
+        let told = shown(&told);
+        let declares = format!("{path} declares {told} {}", shown(name));
         if is_signed_order(kind) {
-            let found = format!("{path} declares {kind} {name}, which is never obeyed from a repository");
+            let found = format!("{declares}, which is never obeyed from a repository");
             let needed = "an order that people sign, and that is applied to the cluster by hand".to_owned();
             let fix = format!("git rm -- {} # or move the document out of the repository", shell_quote(path.as_str()));
             return Err(refuse(TrustCode::W305, commit, found, needed, fix));
         }
         let rules = self.rules_for(path);
         let refuse_kind = |rule: &Rule, found: String, needed: String| {
-            let fix = format!("move the object to a path whose rule allows {kind}, or have rule {} changed", rule.name);
+            let fix = format!("move the object to a path whose rule allows {told}, or have rule {} changed", rule.name);
             Finding { rule: Some(rule.name.clone()), ..refuse(TrustCode::W305, commit, found, needed, fix) }
         };
         let unknown_scope = |rule: &Rule, limits: &dyn std::fmt::Display| {
-            let found = format!("{path} declares {kind} {name}, whose scope is not known");
+            let found = format!("{declares}, whose scope is not known");
             let needed = format!("a built-in kind, or its CustomResourceDefinition in the same tree, for `{limits}`");
             let refused = refuse_kind(rule, found, needed);
-            let fix = format!("commit the CustomResourceDefinition of {kind} with it, or {}", refused.fix);
-            Finding { fix, ..refused }
+            let fix = format!("commit the CustomResourceDefinition of {told} with it, or {}", refused.fix);
+            Finding { fix: fix.into(), ..refused }
         };
         for rule in &rules {
             match rule.kinds.judge(kind, scope) {
                 KindVerdict::Allowed => {}
                 KindVerdict::Refused => {
-                    let found = format!("{path} declares {kind} {name}");
-                    return Err(refuse_kind(rule, found, format!("a kind that `{}` allows", rule.kinds)));
+                    return Err(refuse_kind(rule, declares.clone(), format!("a kind that `{}` allows", rule.kinds)));
                 }
                 KindVerdict::UnknownScope => return Err(unknown_scope(rule, &rule.kinds)),
             }
             if let Some(namespace) = namespace_of(kind, namespace, name).filter(|one| !rule.namespaces.allow(one)) {
-                let found = format!("{path} declares {kind} {name} for the namespace {namespace}");
+                let namespace = shown(namespace);
+                let found = format!("{declares} for the namespace {namespace}");
                 let needed = format!("a namespace that `{}` allows", rule.namespaces);
                 let fix =
                     format!("move it to a path whose rule allows {namespace}, or have rule {} changed", rule.name);
-                return Err(Finding { fix, ..refuse_kind(rule, found, needed) });
+                return Err(Finding { fix: fix.into(), ..refuse_kind(rule, found, needed) });
             }
             match is_clusterwide(rule, kind, scope) {
                 Some(false) => {}
                 Some(true) => {
-                    let found = format!("{path} declares {kind} {name}, which is in no namespace");
-                    let named = format!("{}/{}", kind.group, kind.kind);
+                    let found = format!("{declares}, which is in no namespace");
+                    let named = format!("{}/{}", shown(&kind.group), shown(&kind.kind));
                     let needed = format!("a namespace that `{}` allows, or {named} in kinds", rule.namespaces);
                     return Err(refuse_kind(rule, found, needed));
                 }
@@ -335,9 +339,10 @@ impl TrustFile {
             }
         }
         if is_own(kind, name) && !rules.iter().any(|rule| rule.kinds.names(kind)) {
-            let found = format!("{path} declares {kind} {name}, which belongs to writ itself");
+            let found = format!("{declares}, which belongs to writ itself");
             let needed = "a rule for the path whose kinds name it by its group".to_owned();
-            let fix = format!("have \"{}/{}\" added to kinds of a rule for the path", kind.group, kind.kind);
+            let fix =
+                format!("have \"{}/{}\" added to kinds of a rule for the path", shown(&kind.group), shown(&kind.kind));
             return Err(refuse(TrustCode::W305, commit, found, needed, fix));
         }
         Ok(())

@@ -91,7 +91,7 @@ pub fn verify_signature_only(commit: &CommitObject, known: &KnownSigners) -> Res
 
 fn refuse(commit: &CommitObject, code: TrustCode, found: String, needed: &str, fix: String) -> Finding {
     let (code, subject) = (code.entry(), Subject::Commit(commit.id.to_string()));
-    Finding { code, subject, rule: None, found, needed: needed.to_owned(), fix }
+    Finding { code, subject, rule: None, found: found.into(), needed: needed.into(), fix: fix.into() }
 }
 
 fn committer_time(commit: &CommitObject) -> Result<Timestamp, Finding> {
@@ -108,7 +108,7 @@ fn by_certificates(commit: &CommitObject, certificates: &Keyring) -> Result<Sign
             return finding;
         }
         let add = "if its holder may sign, add what gpg --armor --export prints for it to the certificates";
-        Finding { fix: format!("{} # {add}", resign_openpgp_with(commit)), ..finding }
+        Finding { fix: format!("{} # {add}", resign_openpgp_with(commit)).into(), ..finding }
     })?;
     let fingerprint = signature.certificate();
     let name = certificates.certificate(&fingerprint).and_then(|one| one.user_id());

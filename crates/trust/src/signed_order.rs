@@ -242,7 +242,7 @@ impl SignedOrder {
         }
         let add = format!("{} --add FILE", self.kind.command());
         let fix = formats.writ(&add, &format!(" # by {}", finding.needed));
-        Finding { found, fix, ..finding }
+        Finding { found: found.into(), fix: fix.into(), ..finding }
     }
 }
 

@@ -179,7 +179,7 @@ impl SigningFormats {
         }
         let fix = finding.fix.replace(&made, &git(options(format)));
         let fix = if format.is_none() { self.noted(fix) } else { fix };
-        Finding { fix, ..finding }
+        Finding { fix: fix.into(), ..finding }
     }
 }
 

@@ -161,7 +161,7 @@ impl Step<'_> {
             Err(_) => alone.code,
         };
         let found = format!("{}; {}", finding.found, approvals.told());
-        Err(Finding { code, found, ..finding })
+        Err(Finding { code, found: found.into(), ..finding })
     }
 
     /// The commits a merge brings along: always read strictly; with `allSigned` each is judged by the policy of the
@@ -181,7 +181,7 @@ impl Step<'_> {
             payload_in_force(&object, self.policy)?;
             if self.policy.history.ancestry == Ancestry::AllSigned {
                 let side = self.side_commit(&object).map_err(|finding| Finding {
-                    needed: format!("{} (history.ancestry is allSigned)", finding.needed),
+                    needed: format!("{} (history.ancestry is allSigned)", finding.needed).into(),
                     ..finding
                 });
                 self.waive(side)?;
@@ -197,7 +197,7 @@ impl Step<'_> {
         let verified = VerifiedCommit::verify(object, self.policy, &instants, self.verifier).map_err(|finding| {
             let formats = self.policy.formats(None);
             let finding = mend_signature(finding, &formats, object, object.parents.first(), Place::Below);
-            Finding { fix: format!("on the side branch: {}", finding.fix), ..finding }
+            Finding { fix: format!("on the side branch: {}", finding.fix).into(), ..finding }
         })?;
         let changes = changes(self.history, object.parents.first(), &object.id, Place::Below)?;
         let signer = Credit::of_author(&verified.signer().principal);
@@ -295,7 +295,7 @@ impl Sealed<'_> {
                 found = format!("{found}; {reason}");
             }
             let fix = sign_trust_file(&judge.root_formats(instants.latest()), commit, place);
-            Finding { code: TrustCode::W504.entry(), found, fix, ..finding }
+            Finding { code: TrustCode::W504.entry(), found: found.into(), fix: fix.into(), ..finding }
         })?;
         Ok(signed.good)
     }
@@ -417,13 +417,13 @@ pub(crate) fn joined(findings: Vec<Finding>) -> Finding {
             code: TrustCode::W502.entry(),
             subject: manifest::Subject::Path { path: trust_file_path(), line: None, column: None },
             rule: None,
-            found: "refused".to_owned(),
-            needed: "a trust file that parses".to_owned(),
-            fix: "edit .writ/trust.yaml".to_owned(),
+            found: "refused".into(),
+            needed: "a trust file that parses".into(),
+            fix: "edit .writ/trust.yaml".into(),
         };
     };
     let found = findings.fold(first.found.clone(), |text, next| {
-        format!("{text}; also {} {}: {}", next.code.code, next.subject, next.found)
+        format!("{text}; also {} {}: {}", next.code.code, next.subject, next.found).into()
     });
     Finding { found, ..first }
 }

@@ -100,7 +100,14 @@ impl TagObject {
         let Uncounted { code, found, needed, fix } = refused;
         let again = self.sign_again(code);
         let fix = fix.map_or_else(|| again.clone(), |with| format!("{again} # {with}"));
-        Finding { code, subject: Subject::Named(format!("tag {}", self.id)), rule: None, found, needed, fix }
+        Finding {
+            code,
+            subject: Subject::Named(format!("tag {}", self.id)),
+            rule: None,
+            found: found.into(),
+            needed: needed.into(),
+            fix: fix.into(),
+        }
     }
 
     fn sign_again(&self, code: &'static CodeEntry) -> String {
@@ -120,9 +127,9 @@ pub(crate) fn finding(id: &TagId, refused: Refused, fix: String) -> Finding {
         code: refused.code.entry(),
         subject: Subject::Named(format!("tag {id}")),
         rule: None,
-        found: refused.found,
-        needed: refused.needed,
-        fix,
+        found: refused.found.into(),
+        needed: refused.needed.into(),
+        fix: fix.into(),
     }
 }
 

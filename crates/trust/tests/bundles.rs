@@ -195,7 +195,7 @@ fn an_account_signs_orders() {
         let with = Verifiers { known: None, keyless: Some(&GOOD) };
         match rollback_signers(&world.memory, &world.root, &rollback, with) {
             Ok(signers) => signers.into_iter().collect::<Vec<_>>().join(" "),
-            Err(finding) => finding.found,
+            Err(finding) => finding.found.into(),
         }
     };
     let payload = order.payload();

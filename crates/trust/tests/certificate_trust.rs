@@ -74,7 +74,7 @@ fn verdict(edits: &[(&str, &str)], change: impl FnOnce(&mut Fields)) -> Result<S
     let commit = put(&mut world, |payload| sign(&fields, "ca", NAMESPACE_GIT, payload));
     let judgement = world.judge(&Start::Introduction, commit);
     match judgement.refusal() {
-        Some(finding) => Err((finding.code.code, finding.found.clone())),
+        Some(finding) => Err((finding.code.code, finding.found.to_string())),
         None => {
             let signer = judgement.accepted().unwrap().signer().unwrap().clone();
             Ok(format!("{} {} {}", signer.principal, signer.key, signer.ca.unwrap()))
@@ -375,7 +375,7 @@ fn a_revocation_of_certificates_works_backwards() {
         let step = world.push(commit, Some("alice"), |tree| put_policy(tree, &text, &["alice", "dave"]));
         let judgement = world.judge(&Start::Introduction, step);
         assert_eq!(memory::code(&judgement), "ok");
-        judgement.broken().map_or_else(|| "holds".to_owned(), |finding| finding.found.clone())
+        judgement.broken().map_or_else(|| "holds".to_owned(), |finding| finding.found.to_string())
     };
     let names = [
         ("serial: 5", "certificate 5"),

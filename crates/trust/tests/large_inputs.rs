@@ -18,7 +18,7 @@ use trust::{
 fn mistake(text: &str) -> (&'static str, String, String) {
     let findings = TrustFile::parse(text.as_bytes()).unwrap_err();
     assert_eq!(findings.len(), 1, "{findings:?}");
-    (findings[0].code.code, findings[0].found.clone(), findings[0].needed.clone())
+    (findings[0].code.code, findings[0].found.to_string(), findings[0].needed.to_string())
 }
 
 /// The usual trust file, with so many more people who may do what bob may.
@@ -44,7 +44,7 @@ fn a_trust_file_of_ten_megabytes_is_refused_by_its_size() {
     let mut world = World::new();
     let step = world.push(world.introduction, Some("alice"), |tree| put_policy(tree, &large, &["alice", "dave"]));
     let judgement = world.judge(&Start::Introduction, step);
-    assert_eq!((code(&judgement), &judgement.refusal().unwrap().found), ("W502", &size.0));
+    assert_eq!((code(&judgement), judgement.refusal().unwrap().found.as_str()), ("W502", size.0.as_str()));
 }
 
 #[test]

@@ -248,7 +248,10 @@ fn a_history_without_end_is_refused_and_the_fix_is_one_that_helps() {
     ] {
         let judgement = judge(&Endless(&world), &world.root, &start, &head, at(BASE + 3_600));
         let finding = judgement.refusal().unwrap();
-        assert_eq!((finding.code.code, &finding.found), ("W403", &format!("more than {MAX_STEPS} {away}")));
+        assert_eq!(
+            (finding.code.code, finding.found.as_str()),
+            ("W403", format!("more than {MAX_STEPS} {away}").as_str())
+        );
         assert!(finding.fix.starts_with(fix), "{}", finding.fix);
         assert_eq!((judgement.steps.len(), judgement.steps[0].commit), (1, head));
     }

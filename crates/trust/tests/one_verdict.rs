@@ -18,7 +18,7 @@ const MORE: (&str, &str) = ("security: [alice, frank]", "security: [alice, frank
 fn commit(text: &str, who: &str) -> String {
     let mut world = World::with(text);
     let step = world.put(world.introduction, who, "policies/limits.txt", "1");
-    world.judge(&Start::Introduction, step).refusal().unwrap().found.clone()
+    world.judge(&Start::Introduction, step).refusal().unwrap().found.to_string()
 }
 
 /// The same over a tag.
@@ -26,7 +26,7 @@ fn tag(text: &str, who: &str) -> String {
     let mut world = World::with(&text.replace("ref: refs/heads/main", "ref: refs/tags/v1"));
     world.root.r#ref = "refs/tags/v1".to_owned();
     let head = world.memory.tag("v1", world.introduction, who, world.now);
-    judge(&world.memory, &world.root, &Start::Introduction, head, at(world.now)).refusal().unwrap().found.clone()
+    judge(&world.memory, &world.root, &Start::Introduction, head, at(world.now)).refusal().unwrap().found.to_string()
 }
 
 /// The same over an approval of alice's change, as the last of the reasons.

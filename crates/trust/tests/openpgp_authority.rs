@@ -225,7 +225,7 @@ fn approved(bob: &Bob<'_>, edits: &[(&str, &str)], sign: impl FnOnce(&[u8]) -> S
     let mut world = bob.world("", &[&TWO, edits].concat());
     let step = approve(&mut world, sign);
     let judgement = world.judge(&Start::Introduction, step);
-    (code(&judgement), judgement.refusal().map_or_else(String::new, |finding| finding.found.clone()))
+    (code(&judgement), judgement.refusal().map_or_else(String::new, |finding| finding.found.to_string()))
 }
 
 /// Alice's change of a policy, and bob's approval beside it.
@@ -378,7 +378,7 @@ fn windows_of_pinned_certificates() {
     assert_eq!(judged(", notAfter: 2026-01-01T00:00:59Z"), "W204");
     let wrong = |more: &str| {
         let findings = TrustFile::parse(bob.policy(1, more, &[]).as_bytes()).unwrap_err();
-        findings.iter().map(|finding| finding.found.clone()).collect::<Vec<_>>().join("; ")
+        findings.iter().map(|finding| finding.found.to_string()).collect::<Vec<_>>().join("; ")
     };
     assert!(wrong(", notBefore: 2026-01-02, notAfter: 2026-01-01").contains("ends before it begins"));
     assert!(wrong(", userPresence: required").contains("userPresence is set for a key of type openpgp"));

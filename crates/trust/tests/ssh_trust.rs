@@ -87,7 +87,7 @@ fn fields_about_the_user_are_for_security_keys() {
         let crypto = format!("revoked: []\ncrypto: {{allow: [{names}]}}\n");
         match TrustFile::parse(policy(1, &[(&bob, &sk), ("revoked: []\n", &crypto)]).as_bytes()) {
             Ok(_) => "ok".to_owned(),
-            Err(findings) => findings.iter().map(|one| one.found.clone()).collect(),
+            Err(findings) => findings.iter().map(|one| one.found.to_string()).collect(),
         }
     };
     assert_eq!(allow("ed25519, sk-ed25519"), "ok");

@@ -29,7 +29,7 @@ pub(crate) fn report(result: &anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Finding) => ExitCode::from(FINDING),
         Err(error) => {
-            eprintln!("error: {}", crate::output::printable(&format!("{error:#}")));
+            eprintln!("error: {}", crate::output::printable_lines(&format!("{error:#}")));
             ExitCode::from(if error.is::<UsageError>() { USAGE } else { NO_VERDICT })
         }
     }

@@ -242,14 +242,17 @@ fn removed(root: &TrustRootSpec, old: Option<CommitId>) -> bool {
         code: TrustCode::W401.entry(),
         subject: Subject::Named(name.clone()),
         rule: None,
-        found: format!("the push removes it, at {verified}"),
-        needed: format!("a descendant of {verified}"),
+        found: format!("the push removes it, at {verified}").into(),
+        needed: format!("a descendant of {verified}").into(),
         fix: match trust::tag_name(name) {
-            Some(_) => format!("git push origin {} # leave the tag, or move it on", shell_quote(&format!("+{name}"))),
+            Some(_) => {
+                format!("git push origin {} # leave the tag, or move it on", shell_quote(&format!("+{name}"))).into()
+            }
             None => format!(
                 "git push origin {} # leave the ref, and put commits on top",
                 shell_quote(&format!("HEAD:{name}"))
-            ),
+            )
+            .into(),
         },
     };
     eprint!("{}", output::refusal(&finding));

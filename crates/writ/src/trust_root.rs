@@ -154,9 +154,9 @@ fn trust_file(repository: &Objects, commit: &CommitId) -> anyhow::Result<TrustFi
         code: TrustCode::W501.entry(),
         subject: Subject::Commit(commit.to_string()),
         rule: None,
-        found: format!("there is no {TRUST_FILE}"),
-        needed: "a trust file, signed by root principals".to_owned(),
-        fix: "writ trust init --repo-id NAME --root PRINCIPAL=KEY.pub, then run the commands that it prints".to_owned(),
+        found: format!("there is no {TRUST_FILE}").into(),
+        needed: "a trust file, signed by root principals".into(),
+        fix: "writ trust init --repo-id NAME --root PRINCIPAL=KEY.pub, then run the commands that it prints".into(),
     };
     let bytes = repository.read(commit, &path)?.ok_or_else(|| Refused::from(missing()))?;
     Ok(TrustFile::parse(&bytes).map_err(Refused)?)

@@ -137,7 +137,7 @@ pub(crate) fn show(args: &TrustShowArgs) -> anyhow::Result<Outcome> {
     for revoked in &shown.revoked {
         let _ok = writeln!(text, "revoked: {revoked}");
     }
-    output::text(&output::printable(&text))?;
+    output::text(&output::printable_lines(&text))?;
     Ok(Outcome::Fine)
 }
 
@@ -175,7 +175,7 @@ pub(crate) fn who(args: &TrustWhoArgs) -> anyhow::Result<Outcome> {
     if !who.alone.is_empty() {
         let _ok = writeln!(text, "alone: {}", who.alone.join(", "));
     }
-    output::text(&output::printable(&text))?;
+    output::text(&output::printable_lines(&text))?;
     Ok(outcome)
 }
 

@@ -136,7 +136,7 @@ impl RefusedItem {
             code: finding.code.code,
             reason: finding.code.reason,
             message: finding.message(),
-            fix: finding.fix.clone(),
+            fix: finding.fix.to_string(),
         }
     }
 }

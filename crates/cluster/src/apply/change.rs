@@ -101,9 +101,9 @@ impl Context<'_> {
                 code: ClusterCode::A106.entry(),
                 subject: Subject::Object { reference: change.reference.clone(), field: None },
                 rule: None,
-                found: found.to_owned(),
-                needed: needed.to_owned(),
-                fix: "none, it is tried again".to_owned(),
+                found: found.into(),
+                needed: needed.into(),
+                fix: "none, it is tried again".into(),
             },
             retry: Retry::Later,
         }

@@ -102,7 +102,7 @@ pub(super) async fn ready(cluster: &Cluster, resource: &Resource, seen: &Sightin
                     Err(words) => last = words,
                 },
                 WatchEvent::Deleted { .. } => return Err("it was deleted".to_owned()),
-                WatchEvent::Failing(finding) => last = finding.found,
+                WatchEvent::Failing(finding) => last = finding.found.into(),
                 // Nobody asks for a proof of this watch.
                 WatchEvent::Listed(_) | WatchEvent::Proved { .. } | WatchEvent::Unproved(_) => {}
                 WatchEvent::Synced | WatchEvent::Gap | WatchEvent::Restored => {}

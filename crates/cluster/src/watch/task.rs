@@ -188,9 +188,9 @@ impl<T: From<Watched> + Send> State<T> {
             code: ClusterCode::A113.entry(),
             subject: Subject::Named(self.target.resource.group_kind().to_string()),
             rule: None,
-            found: reason,
-            needed: format!("an open watch on {resource}"),
-            fix: format!("check that {resource} exists and that writ's ServiceAccount may list and watch it"),
+            found: reason.into(),
+            needed: format!("an open watch on {resource}").into(),
+            fix: format!("check that {resource} exists and that writ's ServiceAccount may list and watch it").into(),
         }
     }
 

@@ -51,9 +51,9 @@ pub(super) fn load_policies(objects: &Objects, commit: &CommitId) -> Result<Poli
                     code: policy::PolicyCode::W802.entry(),
                     subject: Subject::Named(JUDGING.join("/ and ") + "/"),
                     rule: None,
-                    found: format!("up to {path} the files there have {bytes} bytes"),
-                    needed: format!("at most {MAX_POLICY_BYTES}"),
-                    fix: "remove policies that are not needed".to_owned(),
+                    found: format!("up to {path} the files there have {bytes} bytes").into(),
+                    needed: format!("at most {MAX_POLICY_BYTES}").into(),
+                    fix: "remove policies that are not needed".into(),
                 }]);
             }
             files.insert(path, file);

@@ -107,7 +107,7 @@ impl Judge<'_> {
 /// A refusal, with why the order that would waive it no longer stands.
 pub(super) fn unwaived(finding: Finding, order: &Result<bool, String>) -> Finding {
     match order {
-        Err(why) if is_waivable(&finding) => Finding { found: format!("{}; {why}", finding.found), ..finding },
+        Err(why) if is_waivable(&finding) => Finding { found: format!("{}; {why}", finding.found).into(), ..finding },
         _ => finding,
     }
 }

@@ -65,7 +65,7 @@ impl Judge<'_> {
             return over_budget(&self.head.commit, "steps from the last accepted commit", MAX_STEPS);
         }
         let fix = "name a later introduction in the TrustRoot: writ trust root REV prints it".to_owned();
-        Finding { fix, ..over_budget(&self.head.commit, "steps from the introduction", MAX_STEPS) }
+        Finding { fix: fix.into(), ..over_budget(&self.head.commit, "steps from the introduction", MAX_STEPS) }
     }
 
     /// The floor is not on the chain that leads from a commit to the head.

@@ -286,7 +286,7 @@ impl Judge<'_> {
         let lacks = match authorised_by(&policy, commit, &changes, &signers.good) {
             Ok(()) => return Ok(()),
             Err(Some(finding)) => finding.found,
-            Err(None) => "nobody is left who signed it".to_owned(),
+            Err(None) => "nobody is left who signed it".into(),
         };
         let again = format!("writ rollback {} --to {commit} --reason TEXT", order.order.about);
         let then = " > order.yaml && kubectl apply -f order.yaml # or change its folder by a commit";

@@ -211,7 +211,14 @@ impl OpenPgpError {
             Some(source) => format!("{self}: {source}"),
             None => self.to_string(),
         };
-        Finding { code: self.code().entry(), subject, rule: None, found, needed: self.needed(), fix }
+        Finding {
+            code: self.code().entry(),
+            subject,
+            rule: None,
+            found: found.into(),
+            needed: self.needed().into(),
+            fix: fix.into(),
+        }
     }
 
     fn needed(&self) -> String {

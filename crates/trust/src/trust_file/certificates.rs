@@ -80,12 +80,14 @@ fn refuse(pin: &PinnedCertificate, found: String) -> Finding {
         code: TrustCode::W502.entry(),
         subject: Subject::Path { path: pin.file.clone(), line: None, column: None },
         rule: None,
-        found,
-        needed: format!("the certificate {} with sha256 {}, as .writ/trust.yaml pins", pin.fingerprint, pin.sha256),
+        found: found.into(),
+        needed: format!("the certificate {} with sha256 {}, as .writ/trust.yaml pins", pin.fingerprint, pin.sha256)
+            .into(),
         fix: format!(
             "gpg --armor --export {} > {file} && sha256sum {file} # put that into .writ/trust.yaml and have it signed",
             pin.fingerprint
-        ),
+        )
+        .into(),
     }
 }
 
@@ -140,7 +142,11 @@ impl TrustFile {
                     let Position { line, column } = pin.place;
                     let path = trust_file_path();
                     let subject = Subject::Path { path, line: Some(line), column: Some(column) };
-                    findings.push(Finding { subject, found: format!("{} is {}", pin.file, finding.found), ..finding });
+                    findings.push(Finding {
+                        subject,
+                        found: format!("{} is {}", pin.file, finding.found).into(),
+                        ..finding
+                    });
                 }
             }
         }

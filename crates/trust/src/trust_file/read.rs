@@ -48,7 +48,7 @@ fn as_trust_finding(finding: Finding) -> Finding {
         other => other,
     };
     let found = format!("{} ({} {})", finding.found, finding.code.code, finding.code.reason);
-    Finding { code: TrustCode::W502.entry(), subject, found, ..finding }
+    Finding { code: TrustCode::W502.entry(), subject, found: found.into(), ..finding }
 }
 
 fn read_root(reader: &mut Reader, root: &Node, digest: Digest) -> Option<TrustFile> {

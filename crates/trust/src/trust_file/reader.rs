@@ -19,9 +19,9 @@ pub(super) fn finding(code: TrustCode, at: Position, found: String, needed: &str
         code: code.entry(),
         subject: Subject::Path { path: trust_file_path(), line: Some(at.line), column: Some(at.column) },
         rule: None,
-        found,
-        needed: needed.to_owned(),
-        fix: fix.to_owned(),
+        found: found.into(),
+        needed: needed.into(),
+        fix: fix.into(),
     }
 }
 

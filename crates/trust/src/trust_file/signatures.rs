@@ -61,13 +61,14 @@ impl SignatureFile {
             code: TrustCode::W502.entry(),
             subject: Subject::Path { path: path.clone(), line: None, column: None },
             rule: None,
-            found,
-            needed,
+            found: found.into(),
+            needed: needed.into(),
             fix: in_place(
                 &format!("git rm -- {} && {}", manifest::shell_quote(path.as_str()), amend()),
                 commit,
                 Place::Below,
-            ),
+            )
+            .into(),
         };
         let folder = signatures_folder();
         let paths = history.list(commit, &folder).map_err(|error| unreadable(commit, &error))?;

@@ -6,7 +6,7 @@ use std::fmt::{Error, Write as _};
 use manifest::counted;
 
 use super::Verification;
-use crate::output::printable;
+use crate::output::printable_lines;
 
 /// The commands, and a line that is none.
 pub(super) fn report(verification: &Verification) -> Result<String, Error> {
@@ -32,7 +32,7 @@ pub(super) fn report(verification: &Verification) -> Result<String, Error> {
 
 /// What follows the second `::`.
 fn data(text: &str) -> String {
-    printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    printable_lines(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// The value of a property.

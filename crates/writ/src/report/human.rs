@@ -81,9 +81,9 @@ impl Step {
             None => writeln!(text, "{} {id}  {who}", output::paint("accepted", Paint::Good))?,
             Some(refusal) => {
                 writeln!(text, "{} {id}  {}, {who}", output::paint("refused ", Paint::Bad), refusal.title())?;
-                writeln!(text, "  {}", printable(refusal.message))?;
+                writeln!(text, "  {}", refusal.message)?;
                 if !refusal.fix.is_empty() {
-                    writeln!(text, "  fix: {}", printable(refusal.fix))?;
+                    writeln!(text, "  fix: {}", refusal.fix)?;
                 }
             }
         }
@@ -115,6 +115,13 @@ refused  030303030303  W502 TrustFileInvalid, no valid signature
 refused: 3 commits judged
 ";
         assert_eq!(sample().human().unwrap(), expected);
-        assert!(!hostile().human().unwrap().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn nobody_adds_a_line() {
+        let text = hostile().human().unwrap();
+        let starts: Vec<String> = text.lines().map(|line| line.chars().take(8).collect()).collect();
+        assert_eq!(starts, ["refused ", "  a\\u{1b", "  fix: a", "accepted", "refused:"], "{text}");
+        assert!(!text.chars().any(|character| character != '\n' && manifest::is_unprintable(character)), "{text:?}");
     }
 }

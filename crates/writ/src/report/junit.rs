@@ -3,7 +3,7 @@
 use std::fmt::{Error, Write as _};
 
 use super::{Refusal, Verification};
-use crate::output::printable;
+use crate::output::printable_lines;
 
 /// The document.
 pub(super) fn report(verification: &Verification) -> Result<String, Error> {
@@ -42,7 +42,7 @@ fn failure(text: &mut String, refusal: &Refusal<'_>) -> Result<(), Error> {
 
 /// Text for content and attributes. What XML 1.0 cannot hold at all is spelled out.
 fn escaped(text: &str) -> String {
-    printable(text).chars().fold(String::with_capacity(text.len()), |mut safe, character| {
+    printable_lines(text).chars().fold(String::with_capacity(text.len()), |mut safe, character| {
         match character {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),

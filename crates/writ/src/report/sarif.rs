@@ -7,7 +7,7 @@ use manifest::CodeEntry;
 use serde_json::{Value, json};
 
 use super::{Place, Refusal, Verification, short};
-use crate::output::printable;
+use crate::output::printable_lines;
 
 /// Where the register of codes is read.
 const REGISTER: &str = "https://writ.dev/docs/codes.md";
@@ -59,7 +59,7 @@ fn result(refusal: &Refusal<'_>, index: Option<usize>) -> Value {
         "ruleId": refusal.entry.code,
         "ruleIndex": index,
         "level": "error",
-        "message": {"text": printable(&refusal.text())},
+        "message": {"text": printable_lines(&refusal.text())},
         "locations": [location],
         "partialFingerprints": {"commit/v1": id},
     })
