@@ -17,6 +17,7 @@ use crate::{
     drift_telling::Telling,
     event::AppliedPlan,
     fault::FaultPoint,
+    fights::{Turn, fields},
     live::{Observation, Sight},
     revert_counts::REVERTS_PER_MINUTE,
     state::{Phase, Resume, State},
@@ -171,11 +172,11 @@ impl State {
                 if fought.is_empty() {
                     return self.revert(sync, plan, occasion, now);
                 }
-                for report in &fought {
-                    self.put_off(sync, report, now);
+                for (report, turn) in &fought {
+                    self.put_off(sync, report, *turn, now);
                 }
                 // The others do not wait for them.
-                let is_fought = |object: &ObjectRef| fought.iter().any(|report| report.reference == *object);
+                let is_fought = |object: &ObjectRef| fought.iter().any(|(report, _)| report.reference == *object);
                 let others: Vec<ObjectRef> = objects.iter().filter(|object| !is_fought(object)).cloned().collect();
                 self.heal(sync, &others, occasion, now);
             }
@@ -197,13 +198,16 @@ impl State {
         }
     }
 
-    /// Whether the object is written again after each revert and has its time for the next one.
+    /// Whether the object is written again after each revert and has its time for the next one, which is soon enough for
+    /// what differs now.
     fn is_fought_later(&self, object: &ObjectRef) -> bool {
-        self.fights.is_fought(object) && self.heal_later.contains_key(object)
+        let Some(then) = self.heal_later.get(object).filter(|_| self.fights.is_fought(object)) else { return false };
+        let drift = if let Live::Present(live) = self.live.live(object) { live.drift } else { &[] };
+        !self.fights.is_pressing(object, &fields(object, drift), *then, Instant::now())
     }
 
     /// What of a plan of reverts has to wait, because it is written again after each.
-    fn fought(&mut self, accepted: &DesiredState, plan: &ApprovedPlan, occasion: Occasion) -> Vec<DriftReport> {
+    fn fought(&mut self, accepted: &DesiredState, plan: &ApprovedPlan, occasion: Occasion) -> Vec<(DriftReport, Turn)> {
         if occasion == Occasion::Again {
             // It has waited.
             return Vec::new();
@@ -212,8 +216,10 @@ impl State {
         let mut fought = Vec::new();
         for report in plan.reports() {
             let Some(object) = accepted.get(&report.reference) else { continue };
-            if self.fights.is_one_too_many(&report.reference, object.digest, now) {
-                fought.push(DriftReport::of_fight(object, report, REVERTS_PER_MINUTE));
+            let fields = fields(&report.reference, &report.differences);
+            match self.fights.turn(&report.reference, object.digest, &fields, now) {
+                Turn::Now => {}
+                turn => fought.push((DriftReport::of_fight(object, report, REVERTS_PER_MINUTE), turn)),
             }
         }
         fought
@@ -230,7 +236,8 @@ impl State {
         let moment = Instant::now();
         for change in plan.changes() {
             if let Some(declared) = change.digest {
-                self.fights.reverted(&change.reference, declared, moment);
+                let report = plan.reports().iter().find(|report| report.reference == change.reference);
+                self.fights.reverted(&change.reference, declared, report, moment);
             }
         }
         if telling == Telling::Aloud {
@@ -256,7 +263,7 @@ impl State {
             DriftMode::Flag => return self.flag(sync, std::slice::from_ref(&report), now),
             DriftMode::Revert => {}
         }
-        self.put_off(sync, &report, now);
+        self.put_off(sync, &report, Turn::Later, now);
     }
 
     /// A revert was carried out, or not.

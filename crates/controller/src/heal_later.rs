@@ -9,6 +9,7 @@ use plan::{DriftReport, SyncRef, Waiting};
 
 use crate::{
     drift::Occasion,
+    fights::Turn,
     revert_failures::News,
     state::{Dirty, Phase, State},
 };
@@ -36,8 +37,8 @@ impl State {
         }
     }
 
-    /// What somebody else writes again is reverted later, and later each time. That is told once.
-    pub(crate) fn put_off(&mut self, sync: &SyncRef, report: &DriftReport, now: Timestamp) {
+    /// What somebody else writes again is reverted later, and later each time unless it is grave. That is told once.
+    pub(crate) fn put_off(&mut self, sync: &SyncRef, report: &DriftReport, turn: Turn, now: Timestamp) {
         let (object, finding) = (&report.reference, &report.finding);
         let is_new = self.revert_failures.news(sync, object, finding) == News::New;
         if is_new && let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(report), 0) {
@@ -53,6 +54,9 @@ impl State {
             }
         }
         self.heal_again(sync, object);
+        if let Turn::At(at) = turn {
+            self.heal_later.insert(object.clone(), at);
+        }
     }
 
     /// What was decided about objects could not be recorded: it is decided again later.
