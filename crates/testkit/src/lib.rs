@@ -11,6 +11,7 @@ pub mod measured {
     pub use trust;
 }
 
+mod alert_sink;
 mod authority;
 mod control_plane;
 mod git_server;
@@ -20,6 +21,7 @@ mod keys;
 mod metrics;
 mod ports;
 mod process;
+mod prometheus;
 mod scratch;
 mod serving;
 mod signed_repo;
@@ -30,6 +32,7 @@ mod tuf;
 mod wait;
 mod writ_process;
 
+pub use alert_sink::{Alert, AlertSink};
 pub use authority::{Authority, Issued};
 pub use control_plane::{Component, ControlPlane, PROGRAMS_VARIABLE, Profile};
 pub use git_server::{Fault, GitRequest, GitServer};
@@ -38,6 +41,7 @@ pub use keyless::{Account, Blob, Flaw, Sigstore, joined_trusted_roots};
 pub use keys::{KeyType, Keys, SigningKey, allowed_signers};
 pub use metrics::{Metrics, RequestFilter, RequestTotals, Sample};
 pub use process::{Server, hermetic_command, run, spawn};
+pub use prometheus::{Alerting, PrometheusRules};
 pub use scratch::Scratch;
 pub use signed_repo::{Credentials, Merge, Push, RawEntry, Remote, SignedRepo, Signing};
 pub use ssh_server::{SshCommand, SshFault, SshServer};

@@ -17,11 +17,14 @@ pub(crate) struct Tool {
 const GIT: Tool = Tool { program: "git", package: "git" };
 const SSH_KEYGEN: Tool = Tool { program: "ssh-keygen", package: "openssh-client" };
 const GPG: Tool = Tool { program: "gpg", package: "gnupg" };
+const PROMETHEUS: Tool = Tool { program: "prometheus", package: "prometheus" };
+const PROMTOOL: Tool = Tool { program: "promtool", package: "prometheus" };
+const ALERTMANAGER: Tool = Tool { program: "prometheus-alertmanager", package: "prometheus-alertmanager" };
 
 /// What the demo starts: real Git repositories and servers, real signatures.
 pub(crate) const DEMO_TOOLS: [Tool; 2] = [GIT, SSH_KEYGEN];
-/// What the tests start: the same, and signatures of OpenPGP.
-pub(crate) const TEST_TOOLS: [Tool; 3] = [GIT, SSH_KEYGEN, GPG];
+/// What the tests start: the same, signatures of OpenPGP, and who judges and sends alerts.
+pub(crate) const TEST_TOOLS: [Tool; 6] = [GIT, SSH_KEYGEN, GPG, PROMETHEUS, PROMTOOL, ALERTMANAGER];
 
 /// Makes sure that every tool is there. Where this process is root and `apt-get` is there, the missing packages are installed;
 /// elsewhere it is an error with one line per missing tool.

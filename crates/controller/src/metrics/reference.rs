@@ -96,8 +96,20 @@ mod tests {
                 assert!(known[metrics[0]].labels.iter().any(|known| known == label), "{name}: {label}");
             }
             assert!(rule.contains("severity: critical") || rule.contains("severity: warning"), "{name}");
-            assert!(rule.contains(&format!("docs/alerts.md#{}", name.to_lowercase())), "{name}");
-            assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+            let (section, page) =
+                (format!("docs/alerts.md#{}\n", name.to_lowercase()), format!("docs/runbooks/{name}.md"));
+            if rule.contains(&format!("runbook: {section}")) {
+                assert!(runbook.contains(&format!("\n## {name}\n")), "{name}");
+                continue;
+            }
+            assert!(
+                rule.contains(&format!("runbook: {page}\n")) && runbook.contains(&format!("(runbooks/{name}.md)")),
+                "{name}"
+            );
+            let page = std::fs::read_to_string(format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            let headings: Vec<_> = page.lines().filter(|line| line.starts_with('#')).collect();
+            let title = format!("# {name}");
+            assert_eq!(headings, [&title, "## Meaning", "## Impact", "## Diagnosis", "## Mitigation"], "{name}");
         }
         let refused = alerts.split("- alert: ").find(|rule| rule.starts_with("WritRevisionRefused")).unwrap();
         let named = ["$labels.commit", "$labels.code", "$labels.reason", "severity: critical"];
