@@ -89,7 +89,7 @@ manifest::codes! {
         },
         /// Something writes it again after each of our writes.
         D107 = "Fought" {
-            meaning: "The object was put back as often as writ does at once within a minute, and something writes it again each time: an autoscaler or controller that owns a declared field, or a second tool that applies the same object. From then on writ puts it back ever more seldom (5 s, doubling to 5 min) until it stays as declared for half a minute.",
+            meaning: "The object was put back as often as writ does at once within a minute, and something writes it again each time: an autoscaler or controller that owns a declared field, or a second tool that applies the same object. From then on writ puts the fields that were written so often back ever more seldom (5 s, doubling to 5 min) until the object stays as declared for half a minute; fields of high severity, and fields that were not written so often, once a second.",
             action: "Find the other writer in the object's managedFields. Leave the field to it by taking it out of the manifest, or stop it, or set drift.mode to Flag.",
             example: "D107 Fought: Deployment.apps shop/web spec.replicas: it is 7, was put back 10 times within a minute and is written again; needed: 3. Fix: kubectl -n shop get Deployment.apps web -o yaml --show-managed-fields # find what writes it and stop that, or leave the field out of apps/web.yaml:1, or set drift.mode to Flag",
         },
