@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use serde_json::Value;
 
-use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, any_kind};
+use crate::stage::{Owner, SYNC, Setup, Stage, Story, Test, View, any_kind, tells};
 
 const LABEL_INSTANCE: &str = "writ.dev/instance";
 
@@ -31,7 +31,7 @@ enum Edited {
 fn told(stage: &mut Stage<'_>, story: &mut Story, code: &str, reason: &str) -> Test {
     stage.wait("the drift is told by an event", |view| {
         let events = view.events("Sync", SYNC)?;
-        ensure!(events.iter().any(|event| event["reason"] == reason), "events: {events:?}");
+        ensure!(events.iter().any(|event| tells(event, reason)), "events: {events:?}");
         Ok(())
     })?;
     story.events(stage, Owner::Sync, reason)?;

@@ -16,7 +16,7 @@ use testkit::{Finished, GitServer, Metrics, Push, SignedRepo, SigningKey, Tenant
 pub(crate) use names::Names;
 pub(crate) use proxy::Proxy;
 pub(crate) use setup::{Setup, any_kind, config_map, deployment, people_and_roles, team};
-pub(crate) use story::{Owner, Story};
+pub(crate) use story::{Owner, Story, tells};
 pub(crate) use view::View;
 
 /// The outcome of a test.

@@ -56,10 +56,14 @@ impl Owner {
     }
 }
 
-/// Whether an Event is of this reason; the Events of refused commits say so first, and then the reason of the code.
-fn tells(event: &Value, reason: &str) -> bool {
+/// Events whose own reason says what was done; that of the code stands in the note.
+const OF_CODES: [&str; 4] = ["CommitRefused", "DriftContested", "DriftDetected", "DriftReverted"];
+
+/// Whether an Event is of this reason; the Events of refused commits and of drift say so first, and then the reason of the code.
+pub(crate) fn tells(event: &Value, reason: &str) -> bool {
     let note = event["note"].as_str().unwrap_or_default();
-    event["reason"] == reason || event["reason"] == "CommitRefused" && note.contains(&format!(" {reason}: "))
+    event["reason"] == reason
+        || OF_CODES.iter().any(|told| event["reason"] == *told) && note.contains(&format!(" {reason}: "))
 }
 
 /// A story in the making.
@@ -225,7 +229,12 @@ fn shown(entry: &Value) -> Result<String> {
     let mut text = format!("{} {}", entry["kind"].as_str().unwrap_or_default(), entry["codes"]);
     for part in ["subject", "counts", "digests"] {
         for (name, value) in entry[part].as_object().into_iter().flatten() {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = match (name.as_str(), value.as_str()) {
+                // A hash over cluster and namespace.
+                ("drift", Some(_)) => "<drift id>".to_owned(),
+                (_, Some(text)) => text.to_owned(),
+                (_, None) => value.to_string(),
+            };
             write!(text, "\n  {name}: {value}")?;
         }
     }
@@ -277,6 +286,15 @@ fn described(status: &Value, stage: &Stage<'_>) -> String {
     for name in ["objects", "drifted"] {
         if let Some(count) = status[name].as_u64() {
             writeln!(text, "{name}: {count}").unwrap();
+        }
+    }
+    if let Some(drift) = status["drift"].as_object() {
+        writeln!(text, "drift: {} open, {} contested, {} paused", drift["open"], drift["contested"], drift["paused"])
+            .unwrap();
+        for record in drift["records"].as_array().into_iter().flatten() {
+            let field = |name: &str| record[name].as_str().unwrap_or_default();
+            let names = ["severity", "state", "code", "object", "field", "since"].map(field);
+            writeln!(text, "  <drift id> {}", names.join(" ").trim_end()).unwrap();
         }
     }
     let mut conditions: Vec<&Value> = status["conditions"].as_array().into_iter().flatten().collect();

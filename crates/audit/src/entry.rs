@@ -53,11 +53,13 @@ pub enum EntryKind {
     Override,
     /// Something a person must look at.
     Alert,
+    /// Somebody knows of a drift.
+    Acknowledge,
 }
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Boot,
         Self::Advance,
         Self::Refuse,
@@ -70,6 +72,7 @@ impl EntryKind {
         Self::Rollback,
         Self::Override,
         Self::Alert,
+        Self::Acknowledge,
     ];
 
     /// The kind as it stands in the JSON.
@@ -88,6 +91,7 @@ impl EntryKind {
             Self::Rollback => "rollback",
             Self::Override => "override",
             Self::Alert => "alert",
+            Self::Acknowledge => "acknowledge",
         }
     }
 

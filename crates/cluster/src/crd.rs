@@ -22,7 +22,10 @@ pub use requests::{
     BreakGlassSpec, DetachedSignature, DriftAction, DriftRequestSpec, OrderError, PauseRequestSpec, RequestedBy,
     RollbackRequestSpec, Target,
 };
-pub use status::{GitSourceStatus, HeldRevision, LogAnchor, OverrideStatus, RolledBack, SyncStatus, TrustRootStatus};
+pub use status::{
+    DriftStatus, GitSourceStatus, HeldRevision, LogAnchor, OpenDrift, OverrideStatus, RolledBack, SyncStatus,
+    TrustRootStatus,
+};
 
 use crate::Resource;
 

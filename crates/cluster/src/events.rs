@@ -63,6 +63,8 @@ pub struct Note {
     pub action: &'static str,
     /// For people. Never holds a secret value.
     pub text: String,
+    /// The other object that it is about: of one reason about one of these there is one series, whatever the words.
+    pub related: Option<Box<Regarding>>,
 }
 
 impl Note {
@@ -79,13 +81,20 @@ impl Note {
             short.needed = cut(&short.needed, text.len().saturating_sub(MAX_NOTE)).into();
             text = tell(&short);
         }
-        Self { severity: Severity::Warning, reason: finding.code.reason, action, text }
+        Self { severity: Severity::Warning, reason: finding.code.reason, action, text, related: None }
     }
 }
 
 /// `text` without this many bytes, as far as something of it is left.
 fn cut(text: &str, excess: usize) -> String {
     shorten(text, text.len().saturating_sub(excess).max(MIN_PART))
+}
+
+/// What tells one series about an object from the next, for the same reason.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Words(String),
+    Of(Regarding),
 }
 
 #[derive(Debug)]
@@ -101,7 +110,7 @@ struct Series {
 #[derive(Debug)]
 pub struct EventWriter {
     instance: String,
-    series: BTreeMap<(Regarding, &'static str, String), Series>,
+    series: BTreeMap<(Regarding, &'static str, Told), Series>,
     sequence: u64,
 }
 
@@ -124,7 +133,8 @@ impl EventWriter {
         now: Timestamp,
     ) -> Result<(), RequestError> {
         let text = shorten(&note.text, MAX_NOTE);
-        let key = (regarding.clone(), note.reason, text.clone());
+        let told = note.related.clone().map_or_else(|| Told::Words(text.clone()), |related| Told::Of(*related));
+        let key = (regarding.clone(), note.reason, told);
         self.series.retain(|_, series| elapsed(series.last, now) < SERIES_WINDOW);
         if let Some(series) = self.series.get_mut(&key) {
             series.count = series.count.saturating_add(1);
@@ -164,7 +174,7 @@ impl EventWriter {
         let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
         // Unique over restarts: time and a running number.
         let name = format!("{}.{:x}.{:x}", shorten(&regarding.name, 200), now.as_microsecond(), self.sequence);
-        let body = json!({
+        let mut body = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
@@ -175,19 +185,26 @@ impl EventWriter {
             "reason": note.reason,
             "action": note.action,
             "note": text,
-            "regarding": {
-                "apiVersion": regarding.api_version,
-                "kind": regarding.kind,
-                "namespace": regarding.namespace,
-                "name": regarding.name,
-                "uid": regarding.uid,
-            },
+            "regarding": reference(regarding),
         });
+        if let (Some(related), Some(fields)) = (&note.related, body.as_object_mut()) {
+            fields.insert("related".to_owned(), reference(related));
+        }
         let call = Call::new(Method::POST, collection(&namespace))
             .body("application/json", body.to_string().into_bytes().into());
         cluster.send(&call).await?;
         Ok(Series { name, namespace, count: 1, last: now, written: now })
     }
+}
+
+fn reference(object: &Regarding) -> serde_json::Value {
+    json!({
+        "apiVersion": object.api_version,
+        "kind": object.kind,
+        "namespace": object.namespace,
+        "name": object.name,
+        "uid": object.uid,
+    })
 }
 
 fn collection(namespace: &str) -> String {

@@ -3,10 +3,9 @@
 use cluster::{Note, Regarding, crd};
 use jiff::Timestamp;
 use manifest::Finding;
-use plan::{DriftReport, SyncRef};
+use plan::SyncRef;
 
 use crate::{
-    attribution::with_author,
     outbox::Announcement,
     source_events,
     state::{Held, Key, State},
@@ -24,19 +23,6 @@ impl State {
     /// Tells a Sync's owners which commit is held, whose it is, and why.
     pub(crate) fn announce_held_sync(&self, sync: &SyncRef, held: &Held) {
         self.announce_about(sync, &held.findings, "Reconcile", held.words().as_deref());
-    }
-
-    /// Tells a Sync's owners what drifted, and what was done about it.
-    pub(crate) fn announce_drift(&self, sync: &SyncRef, reports: &[DriftReport], done: &str) {
-        for report in reports.iter().take(MAX_ANNOUNCED) {
-            let words = with_author(done, &report.by);
-            self.announce_about(sync, std::slice::from_ref(&report.finding), "Drift", Some(&words));
-        }
-    }
-
-    /// Tells a Sync's owners that drift could not be reverted.
-    pub(crate) fn announce_revert_failure(&self, sync: &SyncRef, finding: &Finding) {
-        self.announce_about(sync, std::slice::from_ref(finding), "Revert", None);
     }
 
     /// Tells a GitSource's owners what was found.

@@ -212,7 +212,10 @@ impl State {
         tracing::info!(sync = %sync, "its TrustRoot is in mode Enforce: what is judged is done again");
         let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, state.resource.metadata.uid.clone());
         let text = "the TrustRoot is in mode Enforce: what is judged is done again".to_owned();
-        self.tell(&regarding, [Note { severity: Severity::Normal, reason: ENFORCED, action: "Reconcile", text }]);
+        self.tell(
+            &regarding,
+            [Note { severity: Severity::Normal, reason: ENFORCED, action: "Reconcile", text, related: None }],
+        );
     }
 
     /// Nothing speaks against a candidate, and it is not applied: what would be done is told, once.

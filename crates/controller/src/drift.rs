@@ -20,6 +20,7 @@ use crate::{
     fights::{Turn, fields},
     live::{Observation, Sight},
     revert_counts::REVERTS_PER_MINUTE,
+    revert_failures::News,
     state::{Phase, Resume, State},
 };
 
@@ -278,7 +279,11 @@ impl State {
         for (reference, failure) in &report.failures {
             let finding = &failure.finding;
             tracing::warn!(sync = %sync, object = %reference, code = finding.code.code, "the revert failed: {finding}");
-            self.note_revert_failure(sync, reference, finding);
+            if self.note_revert_failure(sync, reference, finding) == News::New
+                && let Err(error) = self.journal.revert_failed(Timestamp::now(), sync, reference, finding)
+            {
+                self.log_failed(&error);
+            }
             self.heal_again(sync, reference);
         }
         for object in &plan.objects {

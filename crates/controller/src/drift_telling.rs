@@ -10,6 +10,7 @@ use plan::{ApprovedPlan, DriftMode, DriftReport, Live, LiveStates as _, SyncRef}
 use crate::{
     attribution::with_author,
     drift::Occasion,
+    drift_events::{DRIFT_DETECTED, DRIFT_REVERTED},
     revert_counts::{Logging, MAX_COUNTED_OBJECTS},
     state::{Dirty, State},
 };
@@ -51,8 +52,8 @@ impl State {
         {
             return Ok((receipt, telling));
         }
-        let suppressed = taken.iter().map(|(_, before)| before).sum();
-        let receipt = match self.journal.revert(now, plan, suppressed) {
+        let accepted = self.syncs.get(plan.sync()).and_then(|state| state.accepted.clone());
+        let receipt = match self.journal.revert(now, plan, accepted.as_deref(), &taken) {
             Ok(receipt) => receipt,
             Err(error) => {
                 self.reverts.put_back(taken);
@@ -114,7 +115,7 @@ impl State {
             }
         }
         if telling == Telling::Aloud {
-            self.announce_drift(sync, reports, "put back");
+            self.announce_drift(sync, reports, (DRIFT_REVERTED, "put back"));
         }
         if let (Some(state), Some(report)) = (self.syncs.get_mut(sync), reports.last()) {
             state.last_drift = Some((now, with_author(&report.finding.to_string(), &report.by)));
@@ -125,6 +126,7 @@ impl State {
     /// Tells people of drift that is left alone.
     pub(crate) fn flag(&mut self, sync: &SyncRef, reports: &[DriftReport], now: Timestamp) {
         let Some(state) = self.syncs.get(sync) else { return };
+        let accepted = state.accepted.clone();
         let fresh: Vec<DriftReport> = reports
             .iter()
             .filter(|report| state.flagged.get(&report.reference) != Some(&report.finding))
@@ -136,9 +138,8 @@ impl State {
         let taken = self.take_counts(fresh.iter().map(|report| &report.reference), now);
         let is_told = |report: &&DriftReport| taken.iter().any(|(object, _)| *object == report.reference);
         let told: Vec<DriftReport> = fresh.iter().filter(is_told).cloned().collect();
-        let suppressed = taken.iter().map(|(_, before)| before).sum();
         if !told.is_empty()
-            && let Err(error) = self.journal.flag(now, sync, &told, suppressed)
+            && let Err(error) = self.journal.flag(now, sync, &told, accepted.as_deref(), &taken)
         {
             self.reverts.put_back(taken);
             return self.not_recorded(sync, fresh.iter().map(|report| &report.reference), &error);
@@ -158,7 +159,7 @@ impl State {
                 state.flagged.insert(report.reference, report.finding);
             }
         }
-        self.announce_drift(sync, &told, self.left_alone(sync));
+        self.announce_drift(sync, &told, (DRIFT_DETECTED, self.left_alone(sync)));
         self.dirty.insert(Dirty::Sync(sync.clone()));
     }
 
@@ -184,5 +185,7 @@ impl State {
         if state.mend(&there) || state.flagged.len() != before {
             self.dirty.insert(Dirty::Sync(sync.clone()));
         }
+        let at_rest: Vec<ObjectRef> = there.into_iter().filter(|object| !self.fights.is_fought(object)).collect();
+        self.drift_over(sync, &at_rest, Timestamp::now());
     }
 }

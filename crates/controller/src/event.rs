@@ -152,6 +152,8 @@ pub(crate) enum Event {
         /// Error of the log; `None` if the task ended without an answer.
         result: Result<(), Option<LogError>>,
     },
+    /// What is known of drift was kept, of so many entries, or not.
+    DriftKept(Result<u64, String>),
     /// The state volume was asked for room after the log could not be written.
     LogRoom {
         /// Why there is none.

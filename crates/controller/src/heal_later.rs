@@ -41,7 +41,10 @@ impl State {
     pub(crate) fn put_off(&mut self, sync: &SyncRef, report: &DriftReport, turn: Turn, now: Timestamp) {
         let (object, finding) = (&report.reference, &report.finding);
         let is_new = self.revert_failures.news(sync, object, finding) == News::New;
-        if is_new && let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(report), 0) {
+        let accepted = self.syncs.get(sync).and_then(|state| state.accepted.clone());
+        if is_new
+            && let Err(error) = self.journal.flag(now, sync, std::slice::from_ref(report), accepted.as_deref(), &[])
+        {
             // Not told: the next attempt is news.
             return self.not_recorded(sync, [object], &error);
         }
@@ -125,6 +128,7 @@ impl State {
         for object in over {
             if let Some(sync) = self.live.owner_of(&object).cloned() {
                 self.clear_revert_failure(&sync, &object);
+                self.drift_over(&sync, &[object], Timestamp::now());
             }
         }
     }

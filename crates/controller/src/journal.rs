@@ -6,16 +6,21 @@
 mod drift;
 mod orders;
 
-use std::{collections::BTreeMap, sync::Arc};
+pub(crate) use drift::Over;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use audit::{Durability, Entry, EntryKind, Log, LogError, Receipt};
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
-use plan::{ApprovedPlan, PlanOrigin, SyncRef, VerdictInputs};
+use plan::{ApprovedPlan, DriftFact, PlanOrigin, SyncRef, VerdictInputs};
 use serde_json::{Value, json};
 use trust::{AuthorizedCommit, TrustMode, TrustRootSpec};
 
-use crate::{logged_modes, refusals::Refused, released::Released, removal::Dropped};
+use crate::{drift_history, logged_modes, refusals::Refused, released::Released, removal::Dropped};
 
 /// The most bytes of differences in one body: half of what the log takes, the other half for 10,000
 /// objects by name and digest at 400 bytes each. Beyond it fields are counted, not listed.
@@ -34,6 +39,8 @@ pub(crate) const SUPERSEDED: &str = "superseded";
 pub(crate) struct Journal {
     log: Arc<Log>,
     public_key: Arc<str>,
+    /// What its entries said of drift, and nobody took yet.
+    told: Arc<Mutex<Vec<DriftFact>>>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -83,7 +90,7 @@ impl Journal {
     /// A journal over an open log with this public key.
     #[must_use]
     pub(crate) fn new(log: Arc<Log>, public_key: &str) -> Self {
-        Self { log, public_key: Arc::from(public_key) }
+        Self { log, public_key: Arc::from(public_key), told: Arc::default() }
     }
 
     /// The log's public key in its text form.
@@ -104,7 +111,7 @@ impl Journal {
     /// When the log cannot be written.
     pub(crate) fn boot(&self, now: Timestamp, instance: &str, version: &str) -> Result<Receipt, LogError> {
         let entry = entry(EntryKind::Boot, now, [("instance", instance), ("version", version)]);
-        self.log.append(&entry, None, None, Durability::Synced)
+        self.append(&entry, None, None, Durability::Synced)
     }
 
     /// The source gate accepted a head.
@@ -126,7 +133,7 @@ impl Journal {
             entry.digests.insert("trustRoot".to_owned(), digest(root));
             entry.digests.insert("trustRootBefore".to_owned(), digest(before));
         }
-        self.log.append(&entry, Some(&manifest::canonical_json(accepted.obeyed)), None, Durability::Synced)
+        self.append(&entry, Some(&manifest::canonical_json(accepted.obeyed)), None, Durability::Synced)
     }
 
     /// These Syncs were removed by accepted commits, and what they applied is not gone yet: the newest
@@ -138,7 +145,7 @@ impl Journal {
         let mut entry = entry(EntryKind::Prune, now, [("removals", "unfinished")]);
         entry.counts.insert("syncs".to_owned(), removals.len() as u64);
         let body = json!({ "removals": removals.iter().collect::<Vec<_>>() });
-        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
+        self.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
     }
 
     /// The sync gate accepted a revision, or a Sync was removed, and this plan is about to be applied.
@@ -178,7 +185,7 @@ impl Journal {
             describe_inputs(&mut entry, inputs);
         }
         let body = json!({ "findings": refusal.findings.iter().take(MAX_LOGGED_FINDINGS).map(finding_json).collect::<Vec<_>>() });
-        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
+        self.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
     }
 
     /// What came of a roll-out.
@@ -201,7 +208,7 @@ impl Journal {
         let body =
             json!({ "failures": failures.iter().take(MAX_LOGGED_FINDINGS).map(finding_json).collect::<Vec<_>>() });
         let body = (!failures.is_empty()).then(|| manifest::canonical_json(&body));
-        self.log.append(&entry, body.as_deref(), None, Durability::Grouped)
+        self.append(&entry, body.as_deref(), None, Durability::Grouped)
     }
 
     /// Orders of `owner` (`kind namespace/name`) are not obeyed, or nothing of it advances, for this reason.
@@ -218,7 +225,7 @@ impl Journal {
         let mut entry = entry(EntryKind::Hold, now, [("owner", owner)]);
         entry.codes = codes([finding]);
         count_suppressed(&mut entry, suppressed);
-        self.log.append(&entry, Some(&hold_body(finding)), None, Durability::Grouped)
+        self.append(&entry, Some(&hold_body(finding)), None, Durability::Grouped)
     }
 
     /// That ended.
@@ -228,7 +235,7 @@ impl Journal {
     pub(crate) fn release(&self, now: Timestamp, owner: &str, suppressed: u64) -> Result<Receipt, LogError> {
         let mut entry = entry(EntryKind::Release, now, [("owner", owner)]);
         count_suppressed(&mut entry, suppressed);
-        self.log.append(&entry, None, None, Durability::Grouped)
+        self.append(&entry, None, None, Durability::Grouped)
     }
 
     /// A TrustRoot is in another mode than the log has.
@@ -237,7 +244,7 @@ impl Journal {
     /// When the log cannot be written.
     pub(crate) fn mode(&self, now: Timestamp, root: &str, mode: TrustMode) -> Result<Receipt, LogError> {
         let subject = [("trustRoot", root), ("mode", logged_modes::name(mode))];
-        self.log.append(&entry(EntryKind::Alert, now, subject), None, None, Durability::Grouped)
+        self.append(&entry(EntryKind::Alert, now, subject), None, None, Durability::Grouped)
     }
 
     /// Trust or policy moved on between a verdict and its entry: nothing was sent. On disk when this
@@ -248,7 +255,7 @@ impl Journal {
     pub(crate) fn superseded(&self, now: Timestamp, sync: &SyncRef, revision: &str) -> Result<Receipt, LogError> {
         let name = sync.to_string();
         let subject = [("sync", name.as_str()), ("commit", revision), ("result", SUPERSEDED)];
-        self.log.append(&entry(EntryKind::Hold, now, subject), None, None, Durability::Synced)
+        self.append(&entry(EntryKind::Hold, now, subject), None, None, Durability::Synced)
     }
 
     /// A Sync is gone from the cluster: one of its name that comes later begins anew.
@@ -258,7 +265,28 @@ impl Journal {
     pub(crate) fn ended(&self, now: Timestamp, sync: &SyncRef) -> Result<Receipt, LogError> {
         let name = sync.to_string();
         let entry = entry(EntryKind::Outcome, now, [("sync", name.as_str()), ("result", ENDED)]);
-        self.log.append(&entry, None, None, Durability::Grouped)
+        self.append(&entry, None, None, Durability::Grouped)
+    }
+
+    /// Writes an entry. What it says of drift is what a later process reads in it.
+    fn append(
+        &self,
+        entry: &Entry,
+        body: Option<&[u8]>,
+        plan: Option<[u8; 32]>,
+        durability: Durability,
+    ) -> Result<Receipt, LogError> {
+        let receipt = self.log.append(entry, body, plan, durability)?;
+        match plan::facts(&drift_history::view(receipt.index(), entry), body) {
+            Ok(facts) => self.told.lock().unwrap_or_else(PoisonError::into_inner).extend(facts),
+            Err(error) => tracing::error!(%error, "an entry about drift that was just written cannot be read"),
+        }
+        Ok(receipt)
+    }
+
+    /// What entries said of drift since it was asked last.
+    pub(crate) fn take_told(&self) -> Vec<DriftFact> {
+        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn append_plan(
@@ -268,7 +296,7 @@ impl Journal {
         plan: &ApprovedPlan,
         durability: Durability,
     ) -> Result<Receipt, LogError> {
-        self.log.append(entry, Some(&manifest::canonical_json(body)), Some(*plan.digest().as_bytes()), durability)
+        self.append(entry, Some(&manifest::canonical_json(body)), Some(*plan.digest().as_bytes()), durability)
     }
 }
 
@@ -349,8 +377,9 @@ fn plan_body(plan: &ApprovedPlan) -> Value {
                 "differences": shown.iter().map(difference_json).collect::<Vec<_>>(),
                 "fields": change.differences.len(),
             });
-            if let Some(report) = report.filter(|report| !report.by.is_empty()) {
-                json["by"] = json!(report.by);
+            if let (Some(report), Some(fields)) = (report.filter(|report| !report.by.is_empty()), json.as_object_mut())
+            {
+                fields.insert("by".to_owned(), json!(report.by));
             }
             json
         })

@@ -17,7 +17,8 @@
 //! | which kinds the cluster serves | `kinds` |
 //! | what a Sync says about its objects | `inventory` |
 //! | what is written down | `journal`, `refusals` |
-//! | what people are told | `status`, `conditions`, `source_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | what people are told | `status`, `conditions`, `source_events`, `drift_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
+//! | what is known of drift, and where it is kept | `drift_history`, `drift_snapshot`, `drift_status`, `drift_metrics` |
 //! | whether a server may be hiding something | `freshness` |
 //! | who changed an object, and who made a request | `attribution`, `admission`, `stamp` |
 //! | what is only told, in mode Audit | `audit_mode` |
@@ -50,6 +51,11 @@ mod code;
 mod conditions;
 mod dirty;
 mod drift;
+mod drift_events;
+mod drift_history;
+mod drift_metrics;
+mod drift_snapshot;
+mod drift_status;
 mod drift_telling;
 mod entry_budget;
 mod event;
@@ -65,6 +71,7 @@ mod http;
 mod inventory;
 mod journal;
 mod kept;
+mod key;
 mod keyless_metrics;
 mod keyless_refresh;
 mod kinds;
@@ -142,6 +149,7 @@ mod windows;
 
 pub use admission::AdmissionError;
 pub use code::ControllerCode;
+pub use drift_snapshot::DriftHistoryError;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};
 pub use metrics::{MetricEntry, metrics_reference};
 pub use options::{DEFAULT_INSTANCE, Options};

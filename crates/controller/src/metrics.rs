@@ -18,6 +18,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    drift_metrics::DriftMetrics,
     keyless_metrics::KeylessMetrics,
     source_gate::SourceOutcome,
     source_metrics::SourceMetrics,
@@ -129,6 +130,8 @@ pub(crate) struct Metrics {
     pub sources: SourceMetrics,
     /// What is counted of the trust roots of keyless signatures.
     pub(crate) keyless: KeylessMetrics,
+    /// What is counted of drift.
+    pub(crate) drift: DriftMetrics,
     /// What is counted of the watches of managed kinds.
     pub(crate) watches: WatchMetrics,
     /// Objects without an expected record: compared by declared fields only.
@@ -171,6 +174,7 @@ impl Default for Metrics {
             polled_at: Family::default(),
             sources: SourceMetrics::default(),
             keyless: KeylessMetrics::default(),
+            drift: DriftMetrics::default(),
             watches: WatchMetrics::default(),
             unexpected: Gauge::default(),
             added: Gauge::default(),
@@ -226,6 +230,7 @@ impl Metrics {
         );
         metrics.sources.register(scope);
         metrics.keyless.register(scope);
+        metrics.drift.register(scope);
         metrics.watches.register(scope);
         scope.register(
             "objects_without_expected_record",
@@ -306,6 +311,9 @@ impl Metrics {
             if !keep {
                 for family in [&self.held, &self.drifted, &self.unreverted, &self.objects, &self.polled_at] {
                     family.remove(owner);
+                }
+                if owner.kind == "Sync" {
+                    self.drift.forget(&format!("{}/{}", owner.namespace, owner.name));
                 }
                 if owner.kind == "GitSource" {
                     self.sources.forget(&Key { namespace: owner.namespace.clone(), name: owner.name.clone() });

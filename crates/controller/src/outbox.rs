@@ -289,7 +289,13 @@ mod tests {
                 name: "web".into(),
                 uid: None,
             },
-            note: Note { severity: Severity::Warning, reason: "Edited", action: "Drift", text: text.into() },
+            note: Note {
+                severity: Severity::Warning,
+                reason: "Edited",
+                action: "Drift",
+                text: text.into(),
+                related: None,
+            },
             at: Timestamp::UNIX_EPOCH,
         }
     }

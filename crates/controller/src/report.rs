@@ -337,8 +337,13 @@ mod tests {
 
         fn event(&self, text: &str) {
             let regarding = regarding("Sync", Some("shop"), "web", None);
-            let note =
-                Note { severity: cluster::Severity::Warning, reason: "Held", action: "Verify", text: text.into() };
+            let note = Note {
+                severity: cluster::Severity::Warning,
+                reason: "Held",
+                action: "Verify",
+                text: text.into(),
+                related: None,
+            };
             self.reporter.event(Announcement { regarding, note, at: Timestamp::UNIX_EPOCH });
         }
 

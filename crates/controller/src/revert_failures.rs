@@ -109,7 +109,7 @@ impl State {
         self.dirty.insert(Dirty::Sync(sync.clone()));
         // Of very many at once the condition tells the number.
         if news == News::New && self.revert_failures.of(sync).len() <= MAX_ANNOUNCED {
-            self.announce_revert_failure(sync, finding);
+            self.announce_revert_failure(sync, object, finding);
         }
         news
     }

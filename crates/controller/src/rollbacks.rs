@@ -316,7 +316,7 @@ impl State {
         tracing::warn!(sync = %sync, commit = %plan.revision(), request = order.request, "accepted: {text}");
         let uid = state.resource.metadata.uid.clone();
         let regarding = regarding("Sync", Some(&sync.namespace), &sync.name, uid);
-        let note = Note { severity: Severity::Warning, reason: "RolledBack", action: "Rollback", text };
+        let note = Note { severity: Severity::Warning, reason: "RolledBack", action: "Rollback", text, related: None };
         self.tell(&regarding, [note]);
         let nonce = order.nonce.clone();
         for request in self.rollbacks.values_mut().filter(|request| request.is_about(sync)) {

@@ -20,6 +20,8 @@ use crate::{
     archives::Archives,
     attribution::Attributions,
     beside::{Beside, Duties},
+    drift_history::History,
+    drift_snapshot::{self, DriftHistoryError},
     event::Event,
     expected::{ExpectedError, ExpectedStore},
     fights::Fights,
@@ -86,6 +88,9 @@ pub enum ControllerError {
     /// `expected/` cannot be opened.
     #[error("cannot open the expected state")]
     Expected(#[from] ExpectedError),
+    /// What is known of drift cannot be read.
+    #[error("cannot read what is known of drift")]
+    DriftHistory(#[from] DriftHistoryError),
     /// There is no connection to the cluster.
     #[error("{}", .0.finding())]
     Connect(ConnectError),
@@ -129,11 +134,12 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
             "expected/ had damaged lines; their objects are compared by declared fields"
         );
     }
+    let history = known_drift(&options, &journal)?;
     journal.boot(Timestamp::now(), options.instance.as_str(), options.version)?;
     tracing::info!(%address, instance = options.instance.as_str(), cluster = cluster.id().as_str(), "started");
     let (events, mut inbox) = mpsc::channel(EVENT_QUEUE);
     let (reporter, reports) = Reporter::start(cluster.clone(), options.instance.as_str(), metrics.clone());
-    let mut state = new_state(options, cluster, (journal, keys), metrics, expected, events, reporter);
+    let mut state = new_state(options, cluster, (journal, keys, history), metrics, expected, events, reporter);
     for (object, expected) in loaded.objects {
         state.live.remember(&object, expected);
     }
@@ -189,6 +195,14 @@ fn open_log(options: &Options) -> Result<(Journal, Keys), ControllerError> {
     Ok((Journal::new(Arc::new(log), &public_key), keys))
 }
 
+/// What the log says of drift.
+fn known_drift(options: &Options, journal: &Journal) -> Result<History, ControllerError> {
+    let began = Instant::now();
+    let rebuilt = drift_snapshot::rebuild(journal.log(), &options.state_dir.join(drift_snapshot::FOLDER))?;
+    tracing::info!(entries = rebuilt.tail, unreadable = rebuilt.unreadable, took = ?began.elapsed(), "what is known of drift is read");
+    Ok(History::new(rebuilt))
+}
+
 /// Takes the place of this instance; not taken yet.
 pub(crate) fn lease(cluster: Cluster, options: &Options) -> Lease {
     let name = format!("writ-{}", options.instance.as_str());
@@ -203,7 +217,7 @@ pub(crate) async fn connect(options: &Options) -> Result<Cluster, ControllerErro
 fn new_state(
     options: Arc<Options>,
     cluster: Cluster,
-    (journal, keys): (Journal, Keys),
+    (journal, keys, history): (Journal, Keys, History),
     metrics: Arc<Metrics>,
     expected: ExpectedStore,
     events: mpsc::Sender<Event>,
@@ -247,6 +261,7 @@ fn new_state(
         reverts: RevertCounts::default(),
         revert_entries: HashMap::new(),
         fights: Fights::default(),
+        history,
         heal_later: BTreeMap::new(),
         dropped: BTreeMap::new(),
         removals: crate::state::Resume::Needed,
@@ -352,6 +367,7 @@ impl State {
             Event::RemovalsRead(outcome) => self.removals_read(outcome),
             Event::HoldsRead(outcome) => self.holds_read(outcome, now),
             Event::RemovalPrepared { sync, trailer } => self.removal_prepared(&sync, trailer, now),
+            Event::DriftKept(result) => self.drift_kept(result),
             Event::LogRoom { room } => self.log_room(room),
             Event::MirrorsSwept(result) => self.mirrors_swept(result),
             Event::InForceKept { source, result } => self.in_force_kept(&source, result),

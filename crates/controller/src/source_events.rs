@@ -11,7 +11,7 @@ const ACTION: &str = "Verify";
 /// What a newly accepted commit is worth telling, after the one that was accepted `before`. The same again is no news.
 #[must_use]
 pub(crate) fn accepted(before: Option<&AuthorizedCommit>, now: &AuthorizedCommit) -> Vec<Note> {
-    let normal = |reason, text| Note { severity: Severity::Normal, reason, action: ACTION, text };
+    let normal = |reason, text| Note { severity: Severity::Normal, reason, action: ACTION, text, related: None };
     let mut notes = Vec::new();
     if before.is_none_or(|before| before.id() != now.id()) {
         let by = now

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt,
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Instant,
 };
@@ -20,6 +19,7 @@ use crate::{
     attribution::Attributions,
     audit_mode::Enforcement,
     break_glass_orders::BreakGlassState,
+    drift_history::History,
     event::Event,
     expected::ExpectedStore,
     fights::Fights,
@@ -55,22 +55,7 @@ use crate::{
     webhook::Hooks,
 };
 
-pub(crate) use crate::dirty::Dirty;
-
-/// Namespace and name of a GitSource.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
+pub(crate) use crate::{dirty::Dirty, key::Key};
 
 /// A revision that is refused, since when and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -449,6 +434,8 @@ pub(crate) struct State {
     pub revert_entries: HashMap<Digest, u64>,
     /// Objects that are reverted again and again.
     pub(crate) fights: Fights,
+    /// What is known of drift.
+    pub(crate) history: History,
     /// Objects whose revert failed, and when it is tried again.
     pub heal_later: BTreeMap<ObjectRef, Instant>,
     /// Syncs that an accepted commit removed and that are still there.

@@ -7,6 +7,7 @@ use plan::{DriftMode, SyncRef};
 use crate::{
     audit_mode::{self, ENFORCED},
     conditions::{FRESH, REFRESHED, held_revision, of_freshness, of_refresh, of_root, of_source, of_sync, set},
+    drift_status,
     metrics::OwnerLabels,
     outbox::Status,
     rollbacks::RolledBack,
@@ -18,6 +19,7 @@ impl State {
     /// Writes the status of everything that may have changed.
     pub(crate) fn flush_status(&mut self, now: Timestamp) {
         self.refresh_anchor();
+        self.follow_history();
         for dirty in std::mem::take(&mut self.dirty) {
             match dirty {
                 Dirty::Root(name) => self.write_root(&name, now),
@@ -125,6 +127,10 @@ impl State {
         let drifted = if mode == Some(DriftMode::Flag) { state.flagged.len() } else { drifted };
         status.drifted =
             (state.phase == Phase::Idle || mode == Some(DriftMode::Flag)).then_some(drifted as u64).or(status.drifted);
+        let name = sync.to_string();
+        let open: Vec<_> = self.history.open_of_sync(&name).collect();
+        self.metrics.drift.show(&name, &open);
+        status.drift = drift_status::shown(open);
         status.last_handled_reconcile_at = state.requests.answered().cloned();
         let labels = OwnerLabels::sync(sync);
         if !still_held {

@@ -87,6 +87,8 @@ impl State {
         self.count_unclaimed();
         self.forget_undeclared_failures();
         self.end_fights();
+        self.close_undeclared(jiff::Timestamp::now());
+        self.keep_history();
         self.record_counts(jiff::Timestamp::now());
         self.end_break_glasses(jiff::Timestamp::now());
         let (sources, syncs) = (&self.sources, &self.syncs);

@@ -10,8 +10,8 @@ mod group;
 mod record;
 
 pub use cause::{Cause, DriftChange, DriftId};
-pub use fact::{DriftFact, EntryView, FactError, Seen, facts, is_told_by_body};
-pub use fold::{MAX_CLOSED, MAX_OPEN, Records};
+pub use fact::{DriftFact, EntryView, FactError, Seen, UNDECLARED, facts, is_told_by_body};
+pub use fold::{MAX_CLOSED, MAX_OPEN, Records, is_contested};
 pub use group::Group;
 pub use record::{DriftState, Record};
 

@@ -36,6 +36,7 @@ fn cause(object: &ObjectRef, field: &str, after: &str) -> Cause {
         severity: FieldClass::Replicas.severity(),
         change: DriftChange::Edited,
         declared_at: Some("web/web.yaml:1".to_owned()),
+        declared: Some("d1".to_owned()),
         actor: None,
         level: None,
         actor_class: None,
@@ -95,7 +96,7 @@ fn entries() -> impl Strategy<Value = Written> {
         1 => (0..3_u8).prop_map(|name| about("outcome", name, &[("result", "failed")], "A101")),
         1 => (0..3_u8).prop_map(|name| about("outcome", name, &[("result", "reverted-late")], "")),
         1 => (0..3_u8).prop_map(|name| about("outcome", name, &[("result", "reverted")], "D103")),
-        1 => (0..3_u8, "c[12]").prop_map(|(name, commit)| about("release", name, &[("commit", &commit)], "")),
+        1 => (0..3_u8, "d[12]").prop_map(|(name, declared)| about("release", name, &[("declared", &declared)], "")),
         1 => (0..3_u8).prop_map(|name| {
             let id = cause(&object(name), "spec.replicas", "").id;
             written("acknowledge", &[("drift", id.as_str()), ("by", "bob")], "")
@@ -173,7 +174,7 @@ fn a_drift_is_in_the_state_that_the_newest_entries_say() {
     let flag = |code| single("flag", 0, code, "9", 0);
     let failed = || about("outcome", 0, &[("result", "failed")], "A101");
     let late = || about("outcome", 0, &[("result", "reverted-late")], "");
-    let lifted = |commit| about("release", 0, &[("commit", commit)], "");
+    let lifted = |declared| about("release", 0, &[("declared", declared)], "");
     let ended = || written("outcome", &[("sync", "shop/web"), ("result", "ended")], "");
     let boot = || written("boot", &[], "");
     let cases = [
@@ -188,9 +189,11 @@ fn a_drift_is_in_the_state_that_the_newest_entries_say() {
         (vec![flag("D101")], "open 1 D101 by -"),
         // What is left alone is told again after a restart, and is the same.
         (vec![flag("D101"), boot(), flag("D101")], "open 1 D101 by -"),
-        (vec![flag("D101"), lifted("c1")], "reverted 1 D101 by -"),
-        (vec![flag("D101"), lifted("c1"), flag("D101")], "open 2 D101 by -"),
-        (vec![flag("D101"), lifted("c2")], "accepted 1 D101 by -"),
+        (vec![flag("D101"), lifted("d1")], "reverted 1 D101 by -"),
+        (vec![flag("D101"), lifted("d1"), flag("D101")], "open 2 D101 by -"),
+        (vec![flag("D101"), lifted("d2")], "accepted 1 D101 by -"),
+        (vec![flag("D101"), lifted(UNDECLARED)], "accepted 1 D101 by -"),
+        (vec![flag("D101"), about("release", 0, &[], "")], "reverted 1 D101 by -"),
         (vec![flag("D101"), ended()], "expired 1 D101 by -"),
         (vec![flag("D101"), revert()], "reverted 2 D101 by -"),
         (vec![revert(), about("outcome", 0, &[("result", "reverted")], "D103")], "reverted 1 D103 by -"),

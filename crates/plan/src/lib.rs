@@ -73,7 +73,7 @@ pub use field_class::{FieldClass, Severity, classify};
 pub use guard::{PRUNE_ALWAYS_ALLOWED, PruneTrailer};
 pub use history::{
     Cause, DriftChange, DriftFact, DriftId, DriftState, EntryView, FactError, Group, MAX_CLOSED, MAX_OPEN, Record,
-    Records, Seen, facts, is_told_by_body,
+    Records, Seen, UNDECLARED, facts, is_contested, is_told_by_body,
 };
 pub use lint::lint;
 pub use live::{Claims, DriftSeen, Lifecycle, Live, LiveStates, Manager, Presence};

@@ -102,7 +102,43 @@ pub struct RolledBack {
     pub since: String,
 }
 
-/// Status of a Sync. Never holds per-object state.
+/// A drift that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenDrift {
+    /// By which `writ drift show` finds it.
+    pub id: String,
+    /// The object, such as `Deployment.apps shop/web`.
+    pub object: String,
+    /// The field that matters most; absent if it is the object as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// How much that matters: info, low, medium, high, critical.
+    pub severity: String,
+    /// open, contested or paused.
+    pub state: String,
+    /// Code of what is said of it, such as `D101`.
+    pub code: String,
+    /// When it was seen first, RFC 3339.
+    pub since: String,
+}
+
+/// Drifts of a Sync that are open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DriftStatus {
+    /// How many.
+    pub open: u64,
+    /// How many of them come back after each revert.
+    pub contested: u64,
+    /// How many of them are left alone because somebody asked for it.
+    pub paused: u64,
+    /// The worst of them: at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<OpenDrift>,
+}
+
+/// Status of a Sync. Of objects it names at most twenty that are drifted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SyncStatus {
@@ -130,6 +166,9 @@ pub struct SyncStatus {
     /// How many of them are drifted at the moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drifted: Option<u64>,
+    /// What is drifted and not put back, if anything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
     /// Value of `reconcile.fluxcd.io/requestedAt` that was answered last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,

@@ -41,7 +41,8 @@ async fn repeated_notes_are_one_event() {
         name: "web".into(),
         uid: None,
     };
-    let note = Note { severity: Severity::Warning, reason: "Edited", action: "Revert", text: "x".repeat(3000) };
+    let note =
+        Note { severity: Severity::Warning, reason: "Edited", action: "Revert", text: "x".repeat(3000), related: None };
     let mut writer = EventWriter::new("writ-0");
     let mut now = Timestamp::now();
     for _ in 0..5 {

@@ -33,7 +33,7 @@ impl Journal {
         let suppressed = counted.values().flat_map(|by_code| by_code.values()).map(Counted::count).sum();
         count_suppressed(&mut entry, suppressed);
         let body = manifest::canonical_json(&json!({ "orders": counted }));
-        self.log.append(&entry, Some(&body), None, Durability::Grouped)
+        self.append(&entry, Some(&body), None, Durability::Grouped)
     }
 
     /// People ordered a Sync back to a revision that it accepted earlier, and this plan is about to be applied. The body
@@ -95,7 +95,7 @@ impl Journal {
         entry.codes = codes([&order.finding(&SigningFormats::default())]);
         entry.counts.insert("steps".to_owned(), order.steps.len() as u64);
         let body = json!({ "override": order });
-        self.log.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
+        self.append(&entry, Some(&manifest::canonical_json(&body)), None, Durability::Synced)
     }
 
     /// Nothing of a commit that an order let through is as it left it.
@@ -119,6 +119,6 @@ impl Journal {
             ("by", &by),
             ("result", OVER),
         ];
-        self.log.append(&entry(EntryKind::Override, now, subject), None, None, Durability::Synced)
+        self.append(&entry(EntryKind::Override, now, subject), None, None, Durability::Synced)
     }
 }

@@ -38,6 +38,7 @@ impl Metrics {
         drop(self.polls.get_or_create(&PollLabels::default()));
         self.sources.sample();
         self.keyless.sample();
+        self.drift.sample();
         self.watches.sample();
         for of_an_owner in [
             &self.held,

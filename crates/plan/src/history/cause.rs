@@ -117,6 +117,9 @@ pub struct Cause {
     /// `file:line` that declares the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared_at: Option<String>,
+    /// Digest of what is declared, by which it is known whether that changed; of Secrets nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<String>,
     /// Who did it, if anybody is known; of several each, `alice or bob`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
@@ -152,6 +155,7 @@ impl Cause {
             severity: class.severity(),
             change,
             declared_at: origin.map(|origin| short(&format!("{}:{}", origin.file, origin.line))),
+            declared: declared.and_then(Self::declared),
             actor: None,
             level: None,
             actor_class: None,
@@ -170,6 +174,12 @@ impl Cause {
         self
     }
 
+    /// What entries say of a declaration.
+    #[must_use]
+    pub fn declared(object: &DesiredObject) -> Option<String> {
+        (!object.sensitive).then(|| object.digest.to_string())
+    }
+
     /// As the subject of an entry.
     #[must_use]
     pub fn subject(&self) -> BTreeMap<String, String> {
@@ -185,6 +195,7 @@ impl Cause {
             some("before", &self.before),
             some("after", &self.after),
             some("declaredAt", &self.declared_at),
+            some("declared", &self.declared),
             some("actor", &self.actor),
             some("level", &self.level),
             some("actorClass", &self.actor_class),
@@ -215,6 +226,7 @@ impl Cause {
             severity: severity::parse(value("severity")?)?,
             change: DriftChange::parse(value("change")?)?,
             declared_at: text("declaredAt"),
+            declared: text("declared"),
             actor: text("actor"),
             level: text("level"),
             actor_class: text("actorClass"),

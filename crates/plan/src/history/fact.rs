@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use super::{Cause, DriftId};
 
+/// In place of the digest of what is declared: nothing is.
+pub const UNDECLARED: &str = "nothing";
+
 /// An entry of the log.
 #[derive(Debug, Clone, Copy)]
 pub struct EntryView<'a> {
@@ -113,6 +116,8 @@ pub enum DriftFact {
     },
     /// A revert did not succeed.
     Failed {
+        /// The Sync.
+        sync: String,
         /// The object.
         object: String,
         /// Code of why.
@@ -120,6 +125,8 @@ pub enum DriftFact {
     },
     /// A revert that did not succeed at first did.
     RevertedLate {
+        /// The Sync.
+        sync: String,
         /// The object.
         object: String,
     },
@@ -127,8 +134,8 @@ pub enum DriftFact {
     Lifted {
         /// The object.
         object: String,
-        /// The revision in force by then.
-        commit: Option<String>,
+        /// Digest of what is declared by then, or [`UNDECLARED`].
+        declared: Option<String>,
     },
     /// Somebody knows of a drift.
     Acknowledged {
@@ -168,8 +175,8 @@ pub fn facts(entry: &EntryView<'_>, body: Option<&[u8]>) -> Result<Vec<DriftFact
         "advance" | "rollback" => accepted(entry),
         "outcome" => outcome(entry),
         "release" if entry.says("origin") == Some("drift") => {
-            let commit = entry.says("commit").map(str::to_owned);
-            entry.says("object").map(|object| DriftFact::Lifted { object: object.to_owned(), commit })
+            let declared = entry.says("declared").map(str::to_owned);
+            entry.says("object").map(|object| DriftFact::Lifted { object: object.to_owned(), declared })
         }
         "acknowledge" => entry
             .says("drift")
@@ -198,10 +205,11 @@ fn outcome(entry: &EntryView<'_>) -> Option<DriftFact> {
     }
     let object = entry.says("object")?.to_owned();
     let code = entry.codes.first().cloned();
+    let sync = entry.says("sync").unwrap_or_default().to_owned();
     match result {
         "reverted" => Some(DriftFact::TurnedOut { object, code: code? }),
-        "failed" => Some(DriftFact::Failed { object, code: code? }),
-        "reverted-late" => Some(DriftFact::RevertedLate { object }),
+        "failed" => Some(DriftFact::Failed { sync, object, code: code? }),
+        "reverted-late" => Some(DriftFact::RevertedLate { sync, object }),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DriftFact, DriftId, DriftState, Record, Seen};
+use super::{DriftFact, DriftId, DriftState, Record, Seen, UNDECLARED};
 use crate::PlanCode;
 
 /// The most drifts that are over and kept: with about 600 bytes each a snapshot of 6 MB.
@@ -79,16 +79,18 @@ impl Records {
                     record.code.clone_from(code);
                 }
             }
-            DriftFact::Failed { object, code } => {
+            DriftFact::Failed { object, code, .. } => {
                 let Some(id) = self.newest.get(object).cloned() else { return };
                 self.put(&id, DriftState::Open, "the revert failed");
                 if let Some(record) = self.records.get_mut(&id) {
                     record.failed = Some(code.clone());
                 }
             }
-            DriftFact::RevertedLate { object } => self.close(object, |_| (DriftState::Reverted, "put back later")),
-            DriftFact::Lifted { object, commit } => self.close(object, |record| {
-                if commit.is_some() && *commit != record.commit {
+            DriftFact::RevertedLate { object, .. } => self.close(object, |_| (DriftState::Reverted, "put back later")),
+            DriftFact::Lifted { object, declared } => self.close(object, |record| {
+                let is_undeclared = declared.as_deref() == Some(UNDECLARED);
+                let is_known = declared.is_some() && record.cause.declared.is_some();
+                if is_undeclared || is_known && *declared != record.cause.declared {
                     (DriftState::Accepted, "a newer commit says what is live, or no longer declares it")
                 } else {
                     (DriftState::Reverted, "it is as declared again, and not by writ")
@@ -244,12 +246,19 @@ impl Records {
     }
 }
 
+/// Whether a code says that an object is written again after each revert, or in the answer to one.
+#[must_use]
+pub fn is_contested(code: &str) -> bool {
+    [PlanCode::D106, PlanCode::D107].iter().any(|contested| contested.entry().code == code)
+}
+
 fn state_of(seen: &Seen) -> (DriftState, &'static str) {
-    let is = |code: PlanCode| seen.code == code.entry().code;
     match seen.reverted {
         true => (DriftState::Reverted, "put back"),
-        false if is(PlanCode::D106) => (DriftState::Contested, "what writ writes is stored as something else"),
-        false if is(PlanCode::D107) => (DriftState::Contested, "it is written again after each revert"),
+        false if seen.code == PlanCode::D106.entry().code => {
+            (DriftState::Contested, "what writ writes is stored as something else")
+        }
+        false if is_contested(&seen.code) => (DriftState::Contested, "it is written again after each revert"),
         false => (DriftState::Open, "it is told and left alone"),
     }
 }
