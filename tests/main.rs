@@ -6,6 +6,7 @@
 //! | does a signed commit reach the cluster, and nothing else | `main_path` |
 //! | what happens to a hand edit | `drift` |
 //! | who did it, and how that is known | `attribution` |
+//! | what is known of drift afterwards | `remembering` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | which known attack is stopped by what | `attacks` |
 //! | what is released by a signed tag | `tags` |
@@ -40,6 +41,7 @@ mod keyless;
 mod lost_roots;
 mod main_path;
 mod prune;
+mod remembering;
 mod restart;
 mod secrets;
 mod signed_orders;

@@ -13,6 +13,7 @@ use crate::{
     audit_key, audit_show, audit_verify,
     controller::{self, ControllerArgs},
     diff::{self, DiffArgs},
+    drift::{self, DriftCommand},
     exit, generate,
     hook::{self, HookCommand},
     orders::{self, BreakGlassArgs, RollbackArgs},
@@ -53,6 +54,9 @@ enum Command {
     /// autoscaler, an injected CA bundle, a restart by hand) is shown with what explains it, and counts for nothing. Exit
     /// status 1 if anything differs that nothing explains.
     Diff(DiffArgs),
+    /// Show what drifted: what changed, who did it, what became of it, from the audit log.
+    #[command(subcommand)]
+    Drift(DriftCommand),
     /// Refuse in Git what the cluster would refuse: hooks for servers and clones.
     #[command(subcommand)]
     Hook(HookCommand),
@@ -433,6 +437,7 @@ impl Cli {
             Command::Verify(args) if args.signatures_only => signatures::run(&args),
             Command::Verify(args) => verify::run(&args),
             Command::Diff(args) => diff::run(&args),
+            Command::Drift(command) => drift::run(&command),
             Command::Hook(command) => hook::run(&command),
             Command::Trust(TrustCommand::Init(args)) => trust_init::run(&args),
             Command::Trust(TrustCommand::Root(args)) => trust_root::run(&args),

@@ -11,6 +11,7 @@ mod audit_verify;
 mod cli;
 mod controller;
 mod diff;
+mod drift;
 mod exit;
 mod generate;
 mod hook;

@@ -7,6 +7,7 @@ mod bundles;
 mod commands;
 mod diff;
 mod documented;
+mod drift;
 mod hooks;
 mod keyless;
 mod openpgp;
