@@ -51,23 +51,23 @@ impl Stage<'_> {
 fn drift_that_went_away_while_writ_was_down_is_over() -> Test {
     let mut stage = Setup::shared()?.drift("Flag").start()?;
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
-    let id = stage.knows_one("open 1 spec.replicas by sre")?;
+    let id = stage.knows_one("open 1 spec.replicas by sam")?;
     stage.shows_open(Some(1))?;
     // It is told anew after a restart, and is the same drift, seen once.
     stage.stop()?;
     stage.start()?;
     stage.entries_once(&["--kind", "flag"], 2)?;
     stage.shows_open(Some(1))?;
-    ensure!(stage.knows_one("open 1 spec.replicas by sre")? == id);
+    ensure!(stage.knows_one("open 1 spec.replicas by sam")? == id);
 
     stage.stop()?;
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=1"])?;
     stage.start()?;
-    ensure!(stage.knows_one("reverted 1 spec.replicas by sre")? == id);
+    ensure!(stage.knows_one("reverted 1 spec.replicas by sam")? == id);
     stage.shows_open(None)?;
 
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=8"])?;
-    ensure!(stage.knows_one("open 2 spec.replicas by sre")? == id);
+    ensure!(stage.knows_one("open 2 spec.replicas by sam")? == id);
     stage.audit_verifies()
 }
 
@@ -75,9 +75,9 @@ fn drift_that_went_away_while_writ_was_down_is_over() -> Test {
 fn a_commit_that_says_what_is_live_accepts_it() -> Test {
     let mut stage = Setup::shared()?.drift("Flag").start()?;
     stage.tenant.kubectl(&["scale", "deployment", "web", "--replicas=7"])?;
-    stage.knows_one("open 1 spec.replicas by sre")?;
+    stage.knows_one("open 1 spec.replicas by sam")?;
     stage.roll_out("apps/web.yaml", &deployment("web", 7))?;
-    stage.knows_one("accepted 1 spec.replicas by sre")?;
+    stage.knows_one("accepted 1 spec.replicas by sam")?;
     stage.shows_open(None)
 }
 

@@ -204,6 +204,16 @@ fn a_drift_is_in_the_state_that_the_newest_entries_say() {
 }
 
 #[test]
+fn who_it_was_is_not_forgotten_when_it_is_told_again() {
+    let mut first = single("flag", 0, "D101", "9", 0);
+    let by = [("actor", "alice"), ("level", "observed"), ("actorClass", "human")];
+    first.subject.extend(by.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let records = folded(&[first, single("flag", 0, "D101", "9", 0)]);
+    let told: Vec<_> = records.iter().map(|record| (record.cause.actor.as_deref(), record.count)).collect();
+    assert_eq!(told, [(Some("alice"), 1)]);
+}
+
+#[test]
 fn what_one_cause_did_to_many_objects_is_one_group_and_the_worst_stand_first() {
     let mut log: Vec<Written> = (0..3).map(|name| single("revert", name, "D101", "9", 0)).collect();
     let mut image = single("revert", 1, "D101", "evil", 0);

@@ -174,6 +174,12 @@ impl Cause {
         self
     }
 
+    /// Whether it is the same change, whoever is known to have made it.
+    pub(super) fn is_same_change(&self, other: &Self) -> bool {
+        let of = |cause: &Self| (cause.id.clone(), cause.before.clone(), cause.after.clone(), cause.declared.clone());
+        of(self) == of(other)
+    }
+
     /// What entries say of a declaration.
     #[must_use]
     pub fn declared(object: &DesiredObject) -> Option<String> {

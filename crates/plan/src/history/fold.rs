@@ -118,13 +118,15 @@ impl Records {
             self.more = self.more.saturating_add(1);
             return;
         }
-        // After a restart what is left alone is told once more: it is the same still.
-        let is_same =
-            |record: &Record| !seen.reverted && record.state == state && record.cause == seen.cause && seen.times == 1;
-        let times = if before.is_some_and(is_same) { 0 } else { seen.times };
+        // After a restart what is left alone is told once more: it is the same still, and nobody is asked again who it was.
+        let told_before = before.filter(|record| {
+            !seen.reverted && seen.times == 1 && record.state == state && record.cause.is_same_change(&seen.cause)
+        });
+        let times = if told_before.is_some() { 0 } else { seen.times };
+        let known = told_before.filter(|_| seen.cause.actor.is_none());
         let signer = self.accepted.get(&seen.sync).filter(|accepted| Some(&accepted.commit) == seen.commit.as_ref());
         let record = Record {
-            cause: seen.cause.clone(),
+            cause: known.map_or(&seen.cause, |before| &before.cause).clone(),
             sync: seen.sync.clone(),
             object: seen.object.clone(),
             state,
