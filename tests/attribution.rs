@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use testkit::{ControlPlane, Profile, Scratch};
+
 use crate::stage::{Owner, Setup, Stage, Story, Test, View, any_kind};
 
 /// A port that was free just now.
@@ -214,4 +216,48 @@ fn the_webhooks_of_deploy_are_taken_as_they_are() -> Test {
         stage.view.plane.kubectl(&["apply", "--dry-run=server", "--filename", &path])?;
     }
     Ok(())
+}
+
+/// An API server that logs objects of answers for ConfigMaps, and who did what for everything else.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: RequestResponse
+    verbs: [create, update, patch, delete]
+    resources: [{group: \"\", resources: [configmaps]}]
+  - level: Metadata
+    verbs: [create, update, patch, delete]
+";
+
+/// From the audit log: by the version where answers are logged, else by object, verb and time. It comes when it comes.
+#[test]
+fn audited_by_file() -> Test {
+    let folder = Scratch::new("audit")?;
+    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
+    std::fs::write(&policy, AUDIT_POLICY)?;
+    let flags = [format!("--audit-policy-file={}", policy.display()), format!("--audit-log-path={}", log.display())];
+    let plane = ControlPlane::start_with(Profile::Api, &flags.each_ref().map(String::as_str))?;
+    let mut stage = Setup::on(&plane).audit_log(&log.to_string_lossy()).start()?;
+    patch(&stage, "ana", "settings", r#"{"data":{"value":"by hand"}}"#)?;
+    known(&mut stage, "ConfigMap", "by ana from 127.0.0.1 (audited)")?;
+    healed(&mut stage)?;
+    kubectl(&stage, "ben", &["set", "image", "deployment/web", "web=evil.example/web:6"])?;
+    known(&mut stage, "Deployment.apps", "by ben from 127.0.0.1 (audited, likely)")?;
+    kubectl(
+        &stage,
+        "eva",
+        &["--as=ana", "--as-group=system:masters", "delete", "configmap", "settings", "--wait=false"],
+    )?;
+    known(&mut stage, "ConfigMap", "by ana, as whom eva acted from 127.0.0.1 (audited")
+}
+
+/// At once or later: the log says who it was.
+fn known(stage: &mut Stage<'_>, kind: &str, who: &str) -> Test {
+    let object = format!("object={kind} {}/", stage.view.namespace);
+    stage.running()?.wait_until(&format!("{who} is told"), crate::stage::WITHIN, |writ| {
+        let log = writ.log()?;
+        let told = log.lines().find(|line| line.contains(&object) && line.contains(who));
+        told.map(drop).context("nobody says so")
+    })
 }

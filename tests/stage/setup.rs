@@ -32,6 +32,7 @@ pub(crate) struct Setup<'a> {
     ids: &'static str,
     tag: Option<&'static str>,
     admission: Option<u16>,
+    audit_log: Option<String>,
 }
 
 impl Setup<'static> {
@@ -59,6 +60,7 @@ impl<'a> Setup<'a> {
             ids: "sha1",
             tag: None,
             admission: None,
+            audit_log: None,
         }
     }
 
@@ -114,6 +116,12 @@ impl<'a> Setup<'a> {
     /// writ is asked by the API server at this port, from before it runs.
     pub(crate) fn admission(mut self, port: u16) -> Self {
         self.admission = Some(port);
+        self
+    }
+
+    /// writ follows this audit log of the API server.
+    pub(crate) fn audit_log(mut self, file: &str) -> Self {
+        self.audit_log = Some(file.to_owned());
         self
     }
 
@@ -226,6 +234,9 @@ impl<'a> Setup<'a> {
         }
         if let Some(port) = self.admission {
             arguments.extend(["--admission-listen".to_owned(), format!("127.0.0.1:{port}")]);
+        }
+        if let Some(file) = &self.audit_log {
+            arguments.extend(["--audit-log".to_owned(), file.clone()]);
         }
         Ok((command.args(arguments.iter().cloned()), arguments))
     }

@@ -145,7 +145,7 @@ fn origin(url: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn steps(webhooks: Value) -> Vec<Value> {
+    fn steps(webhooks: &Value) -> Vec<Value> {
         let configuration = serde_json::from_value(json!({"webhooks": webhooks})).unwrap();
         changes(&configuration, &Endpoint { ca_bundle: "Q0E=", path: "/observe/x" })
     }
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn only_what_is_not_ours_yet_is_written() {
         let right = json!({"name": "a", "clientConfig": {"caBundle": "Q0E=", "service": {"name": "writ", "namespace": "n", "path": "/observe/x"}}});
-        assert_eq!(steps(json!([right])), Vec::<Value>::new());
+        assert_eq!(steps(&json!([right])), Vec::<Value>::new());
         let fresh = json!({"name": "b", "clientConfig": {"service": {"name": "writ", "namespace": "n"}}, "failurePolicy": "Ignore"});
         assert_eq!(
-            steps(json!([right, fresh])),
+            steps(&json!([right, fresh])),
             [
                 json!({"op": "test", "path": "/webhooks/1/name", "value": "b"}),
                 json!({"op": "add", "path": "/webhooks/1/clientConfig/caBundle", "value": "Q0E="}),
@@ -166,7 +166,7 @@ mod tests {
         let url =
             json!({"name": "c", "clientConfig": {"caBundle": "Q0E=", "url": "https://127.0.0.1:8443/observe/old"}});
         assert_eq!(
-            steps(json!([url])).get(1),
+            steps(&json!([url])).get(1),
             Some(
                 &json!({"op": "add", "path": "/webhooks/0/clientConfig/url", "value": "https://127.0.0.1:8443/observe/x"})
             )

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use cluster::{Claims, claims};
+use cluster::{Claims, WatchTarget, claims};
 use jiff::Timestamp;
 use manifest::{FieldPath, ObjectRef};
 use plan::{Actor, Attribution, Confidence, Decision, DriftReport, Level, SyncRef};
@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 use crate::{
     admission::{Changed, Observations, Observed},
+    attribution_later::Later,
+    audit_source::{AuditEvents, Wanted},
     live::{Observation, Sight},
     state::State,
 };
@@ -25,16 +27,20 @@ const EXEMPT: &str = "admissionregistration.k8s.io";
 #[derive(Debug)]
 struct Noted {
     observed: Observed,
-    /// The object, until it is known which of its fields are asked for.
-    json: Option<Arc<[u8]>>,
+    change: Change,
+    seen: Timestamp,
 }
 
 /// Who changed what.
 #[derive(Debug, Default)]
 pub(crate) struct Attributions {
-    /// What the API server tells; `None`: nobody is looked for at all.
+    /// What the API server tells; `None`: it is not to.
     observations: Option<Arc<Observations>>,
+    /// Its audit log, if that is read.
+    pub(crate) audit: Option<Arc<AuditEvents>>,
     noted: HashMap<ObjectRef, Noted>,
+    /// What the audit log may still tell of.
+    pub(crate) later: Later,
 }
 
 impl Attributions {
@@ -43,24 +49,40 @@ impl Attributions {
         self.observations = Some(observations);
     }
 
+    /// Looks into the audit log as well.
+    pub(crate) fn look_into(&mut self, audit: Arc<AuditEvents>) {
+        self.audit = Some(audit);
+    }
+
+    /// Whether anybody is looked for.
+    pub(crate) fn is_on(&self) -> bool {
+        self.observations.is_some() || self.audit.is_some()
+    }
+
     /// A watch saw an object that is not, or may not be, as declared.
-    pub(crate) fn seen(&mut self, reference: &ObjectRef, seen: &Change, now: Timestamp) {
-        let Some(observations) = &self.observations else { return };
-        let replicas = serde_json::from_slice::<Scaled>(&seen.json).ok().and_then(|scaled| scaled.spec.replicas);
-        let observed = observations.who(Changed::To { uid: &seen.uid, content: seen.content, replicas }, now);
-        self.note(reference, Noted { observed, json: Some(seen.json.clone()) });
+    pub(crate) fn seen(&mut self, reference: &ObjectRef, change: Change, now: Timestamp) {
+        let replicas = || {
+            let scaled = serde_json::from_slice::<Scaled>(change.json.as_ref()?).ok()?;
+            scaled.spec.replicas
+        };
+        let observed = self.observations.as_ref().map(|observations| {
+            let changed = Changed::To { uid: &change.uid, content: change.content, replicas: replicas() };
+            observations.who(changed, now)
+        });
+        self.note(reference, observed, change, now);
     }
 
     /// A watch does not see an object any more.
-    pub(crate) fn gone(&mut self, reference: &ObjectRef, uid: &str, now: Timestamp) {
-        let Some(observations) = &self.observations else { return };
-        let observed = observations.who(Changed::Gone { uid }, now);
-        self.note(reference, Noted { observed, json: None });
+    pub(crate) fn gone(&mut self, reference: &ObjectRef, change: Change, now: Timestamp) {
+        let observed = self.observations.as_ref().map(|one| one.who(Changed::Gone { uid: &change.uid }, now));
+        self.note(reference, observed, change, now);
     }
 
-    fn note(&mut self, reference: &ObjectRef, noted: Noted) {
-        if self.noted.len() < MAX_NOTED || self.noted.contains_key(reference) {
-            self.noted.insert(reference.clone(), noted);
+    fn note(&mut self, reference: &ObjectRef, observed: Option<Observed>, change: Change, seen: Timestamp) {
+        let has_room = self.noted.len() < MAX_NOTED || self.noted.contains_key(reference);
+        if has_room && self.is_on() {
+            let observed = observed.unwrap_or_default();
+            self.noted.insert(reference.clone(), Noted { observed, change, seen });
         }
     }
 
@@ -70,8 +92,8 @@ impl Attributions {
     }
 
     /// Who did what a report tells of. `own`: the user that writ itself writes as.
-    fn of(&self, report: &DriftReport, own: &str) -> Attribution {
-        if self.observations.is_none() {
+    fn of(&mut self, sync: &SyncRef, report: &DriftReport, own: &str) -> Attribution {
+        if !self.is_on() {
             return Attribution::default();
         }
         let Some(noted) = self.noted.get(&report.reference) else {
@@ -79,25 +101,66 @@ impl Attributions {
                 "not observed: it happened while nobody watched, or too much happened at once",
             );
         };
-        let claims = noted.json.as_ref().filter(|_| noted.observed.actors.is_empty()).map(|json| {
+        let wanted = noted.change.wanted(noted.seen);
+        let audited = self.audit.as_ref().map(|audit| audit.who(&wanted)).unwrap_or_default();
+        let claims = noted.change.json.as_ref().map(|json| {
             let fields: Vec<FieldPath> = report.differences.iter().filter_map(|one| one.path.parse().ok()).collect();
             claims(json, &fields)
         });
         let is_exempt = report.reference.group_kind.group == EXEMPT;
-        attribute(claims.as_ref(), &noted.observed, is_exempt, own)
+        let found = attribute(claims.as_ref(), &noted.observed, &audited, is_exempt);
+        if self.audit.is_some() && found.level() != Some(Level::Audited) {
+            self.later.ask(sync, &report.reference, wanted, found.level());
+        }
+        with_own(found, own)
     }
 }
 
 /// What of a sight is needed to say who it was.
+#[derive(Debug, Clone)]
 pub(crate) struct Change {
+    plural: String,
+    namespace: String,
+    name: String,
+    group: String,
     uid: String,
+    version: Option<String>,
     content: u128,
-    json: Arc<[u8]>,
+    json: Option<Arc<[u8]>>,
 }
 
-impl From<&Observation> for Change {
-    fn from(seen: &Observation) -> Self {
-        Self { uid: seen.uid.clone(), content: seen.content, json: seen.json.clone() }
+impl Change {
+    /// Of an object that is there.
+    pub(crate) fn new(target: &WatchTarget, reference: &ObjectRef, seen: &Observation) -> Self {
+        let version = Some(seen.resource_version.clone());
+        let json = Some(seen.json.clone());
+        Self { version, content: seen.content, json, ..Self::gone(target, reference, &seen.uid) }
+    }
+
+    /// Of one that is not, or is not told of any more.
+    pub(crate) fn gone(target: &WatchTarget, reference: &ObjectRef, uid: &str) -> Self {
+        Self {
+            plural: target.resource.plural.clone(),
+            namespace: reference.namespace.clone().unwrap_or_default(),
+            name: reference.name.clone(),
+            group: reference.group_kind.group.clone(),
+            uid: uid.to_owned(),
+            version: None,
+            content: 0,
+            json: None,
+        }
+    }
+
+    fn wanted(&self, seen: Timestamp) -> Wanted {
+        Wanted {
+            group: self.group.clone(),
+            resource: self.plural.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            version: self.version.clone(),
+            seen,
+        }
     }
 }
 
@@ -113,19 +176,21 @@ struct ScaledSpec {
     replicas: Option<i64>,
 }
 
-/// What was told by the API server, else what the object claims, else nobody; and why not more.
-fn attribute(claims: Option<&Claims>, observed: &Observed, is_exempt: bool, own: &str) -> Attribution {
-    let gap = if is_exempt && observed.actors.is_empty() {
+/// The audit log where it proves it, else what the API server told, else what fits in the audit log, else what the object
+/// claims, else nobody; and why not more.
+fn attribute(claims: Option<&Claims>, observed: &Observed, audited: &[Actor], is_exempt: bool) -> Attribution {
+    let is_proven = audited.iter().any(|actor| actor.confidence == Confidence::Sure);
+    if is_proven || observed.actors.is_empty() && !audited.is_empty() {
+        return Attribution { actors: audited.to_vec(), gap: None };
+    }
+    if !observed.actors.is_empty() {
+        return Attribution { actors: observed.actors.clone(), gap: observed.gap.clone() };
+    }
+    let gap = if is_exempt {
         Some("not observed: no webhook is asked about this kind".to_owned())
     } else {
         observed.gap.clone()
     };
-    if !observed.actors.is_empty() {
-        let is_own = observed.actors.iter().any(|actor| actor.name == own);
-        let says = is_own.then(|| "that is the ServiceAccount which writ itself writes as".to_owned());
-        let gap = [gap, says].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-        return Attribution { actors: observed.actors.clone(), gap };
-    }
     let named = match claims {
         Some(Claims::Named(named)) => named.as_slice(),
         Some(Claims::Missing | Claims::Unreadable) | None => &[],
@@ -140,9 +205,19 @@ fn attribute(claims: Option<&Claims>, observed: &Observed, is_exempt: bool, own:
     Attribution { actors: actors.collect(), gap }
 }
 
+/// A person who acts as the ServiceAccount that writ writes as looks like writ.
+fn with_own(mut found: Attribution, own: &str) -> Attribution {
+    let is_own = |actor: &Actor| actor.name == own && actor.level != Level::Claimed && actor.impersonator.is_none();
+    if found.actors.iter().any(is_own) {
+        let says = "that is the ServiceAccount which writ itself writes as".to_owned();
+        found.gap = Some(found.gap.map_or_else(|| says.clone(), |gap| format!("{gap}; {says}")));
+    }
+    found
+}
+
 impl State {
     /// What was seen is noted before it is judged for good: who it was is asked once.
-    pub(crate) fn note_author(&mut self, reference: &ObjectRef, change: &Change, sight: Sight, now: Timestamp) {
+    pub(crate) fn note_author(&mut self, reference: &ObjectRef, change: Change, sight: Sight, now: Timestamp) {
         match sight {
             Sight::Drifted | Sight::Contested | Sight::Waiting => self.attributions.seen(reference, change, now),
             Sight::Settled | Sight::Past => {}
@@ -150,13 +225,13 @@ impl State {
     }
 
     /// The decision, with who did what it is about.
-    pub(crate) fn attributed(&self, sync: &SyncRef, mut decision: Decision) -> Decision {
+    pub(crate) fn attributed(&mut self, sync: &SyncRef, mut decision: Decision) -> Decision {
         let account = self.syncs.get(sync).and_then(|state| state.obeyed.as_ref()?.service_account_name.clone());
         let own = match account {
             Some(account) => format!("system:serviceaccount:{}:{account}", sync.namespace),
-            None => format!("system:serviceaccount:{}:writ", self.options.namespace),
+            None => own_user(&self.options.namespace),
         };
-        let say = |report: &mut DriftReport| report.by = self.attributions.of(report, &own);
+        let say = |report: &mut DriftReport| report.by = self.attributions.of(sync, report, &own);
         match &mut decision {
             Decision::Revert(plan) => plan.attribute(say),
             Decision::Flag(reports, _) => reports.iter_mut().for_each(say),
@@ -164,6 +239,11 @@ impl State {
         }
         decision
     }
+}
+
+/// The user that writ itself signs in as: the ServiceAccount of `deploy/`.
+pub(crate) fn own_user(namespace: &str) -> String {
+    format!("system:serviceaccount:{namespace}:writ")
 }
 
 /// What is said of who did it, after the words before it; nothing if nobody is looked for.
@@ -186,27 +266,34 @@ mod tests {
         Observed { actors, gap: gap.map(str::to_owned) }
     }
 
+    fn audited(name: &str, confidence: Confidence) -> Vec<Actor> {
+        vec![Actor::new(Level::Audited, confidence, name)]
+    }
+
     #[test]
     fn the_strongest_level_is_said_and_nobody_is_made_up() {
-        let said = |claims: Option<Claims>, observed: &Observed, is_exempt| {
-            attribute(claims.as_ref(), observed, is_exempt, "system:serviceaccount:shop:deployer").to_string()
+        let own = "system:serviceaccount:shop:deployer";
+        let said = |claims: Option<Claims>, observed: &Observed, audited: &[Actor], is_exempt| {
+            with_own(attribute(claims.as_ref(), observed, audited, is_exempt), own).to_string()
         };
         let named = || Some(Claims::Named(vec![claim("kubectl-edit")]));
-        assert_eq!(said(named(), &observed(&["ana"], None), false), "by ana (observed)");
-        assert_eq!(
-            said(named(), &observed(&[], Some("not observed: x")), false),
-            "claimed by manager kubectl-edit; not observed: x"
-        );
+        let nobody = observed(&[], Some("not observed: x"));
+        assert_eq!(said(named(), &observed(&["ana"], None), &[], false), "by ana (observed)");
+        assert_eq!(said(named(), &nobody, &[], false), "claimed by manager kubectl-edit; not observed: x");
         for claims in [None, Some(Claims::Missing), Some(Claims::Unreadable), Some(Claims::Named(vec![]))] {
-            assert_eq!(said(claims, &observed(&[], Some("not observed: x")), false), "who is unknown: not observed: x");
+            assert_eq!(said(claims, &nobody, &[], false), "who is unknown: not observed: x");
         }
         assert_eq!(
-            said(named(), &observed(&[], Some("not observed: x")), true),
+            said(named(), &nobody, &[], true),
             "claimed by manager kubectl-edit; not observed: no webhook is asked about this kind"
         );
+        let (sure, likely) = (audited("ben", Confidence::Sure), audited("ben", Confidence::Likely));
+        assert_eq!(said(named(), &observed(&["ana"], None), &sure, false), "by ben (audited)");
+        assert_eq!(said(named(), &observed(&["ana"], None), &likely, false), "by ana (observed)");
+        assert_eq!(said(named(), &nobody, &likely, true), "by ben (audited, likely)");
         assert_eq!(
-            said(None, &observed(&["system:serviceaccount:shop:deployer"], None), false),
-            "by system:serviceaccount:shop:deployer (observed); that is the ServiceAccount which writ itself writes as"
+            said(None, &observed(&[own], None), &[], false),
+            format!("by {own} (observed); that is the ServiceAccount which writ itself writes as")
         );
     }
 }

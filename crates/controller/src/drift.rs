@@ -78,9 +78,11 @@ impl State {
         }
         let declared = object.map(declared_of);
         let seen = Observation::from(seen);
-        let change = Change::from(&seen);
+        let change = self.attributions.is_on().then(|| Change::new(target, &reference, &seen));
         let sight = self.live.observe(&reference, seen, declared.as_ref());
-        self.note_author(&reference, &change, sight, now);
+        if let Some(change) = change {
+            self.note_author(&reference, change, sight, now);
+        }
         self.remember_added(&reference);
         match (sight, owner) {
             // Before the first full list everything is looked at in one go.
@@ -108,7 +110,7 @@ impl State {
         }
         let sight = self.live.vanish(reference, resource_version);
         if sight != Sight::Past {
-            self.attributions.gone(reference, uid, now);
+            self.attributions.gone(reference, Change::gone(target, reference, uid), now);
         }
         let Some(sync) = owner else { return };
         if sight == Sight::Drifted {

@@ -3,6 +3,7 @@
 //! An identical refusal is logged once; of very many reverts of one object, or holds of one owner, some have
 //! an entry and the rest is counted ([`crate::revert_counts`], [`crate::holds`]).
 
+mod attribution;
 mod drift;
 mod orders;
 
@@ -377,10 +378,7 @@ fn plan_body(plan: &ApprovedPlan) -> Value {
                 "differences": shown.iter().map(difference_json).collect::<Vec<_>>(),
                 "fields": change.differences.len(),
             });
-            if let (Some(report), Some(fields)) = (report.filter(|report| !report.by.is_empty()), json.as_object_mut())
-            {
-                fields.insert("by".to_owned(), json!(report.by));
-            }
+            report.inspect(|report| add_author(&mut json, report));
             json
         })
         .collect();
@@ -400,6 +398,13 @@ fn difference_json(difference: &plan::FieldDiff) -> Value {
         "after": difference.after,
         "class": difference.class.name(),
     })
+}
+
+/// Who did it, if that is looked for.
+fn add_author(json: &mut Value, report: &DriftReport) {
+    if let Some(fields) = json.as_object_mut().filter(|_| !report.by.is_empty()) {
+        fields.insert("by".to_owned(), json!(report.by));
+    }
 }
 
 /// The body of a hold.

@@ -20,7 +20,7 @@
 //! | what people are told | `status`, `conditions`, `source_events`, `drift_events`, `revert_failures`, `report`, `outbox`, `metrics`, `http` |
 //! | what is known of drift, and where it is kept | `drift_history`, `drift_snapshot`, `drift_status`, `drift_metrics` |
 //! | whether a server may be hiding something | `freshness` |
-//! | who changed an object, and who made a request | `attribution`, `admission`, `stamp` |
+//! | who changed an object, and who made a request | `attribution`, `attribution_later`, `admission`, `audit_source`, `stamp` |
 //! | what is only told, in mode Audit | `audit_mode` |
 //! | when what is good may advance | `windows` |
 //! | what forges say in between | `webhook` |
@@ -41,7 +41,9 @@ mod approval_tests;
 mod archive_tests;
 mod archives;
 mod attribution;
+mod attribution_later;
 mod audit_mode;
+mod audit_source;
 mod beside;
 mod break_glass;
 mod break_glass_orders;
@@ -148,6 +150,7 @@ mod webhook;
 mod windows;
 
 pub use admission::AdmissionError;
+pub use audit_source::AuditLogError;
 pub use code::ControllerCode;
 pub use drift_snapshot::DriftHistoryError;
 pub use fault::{FAULT_POINT_VARIABLE, FaultPoint};

@@ -27,6 +27,8 @@ pub struct Options {
     pub webhook_listen: Option<SocketAddr>,
     /// Address that the API server asks at who changes what; `None`: nobody is looked for.
     pub admission_listen: Option<SocketAddr>,
+    /// File with the audit log of the API server; `None`: it is not read.
+    pub audit_log: Option<PathBuf>,
     /// Kubeconfig, or the ServiceAccount of the pod.
     pub kubeconfig: Option<PathBuf>,
     /// How the fetch child is started.

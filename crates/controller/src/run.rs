@@ -19,6 +19,7 @@ use crate::{
     admission::{Admission, AdmissionError, Observations},
     archives::Archives,
     attribution::Attributions,
+    audit_source::{AuditEvents, AuditLogError, Tail},
     beside::{Beside, Duties},
     drift_history::History,
     drift_snapshot::{self, DriftHistoryError},
@@ -106,6 +107,9 @@ pub enum ControllerError {
     /// The API server cannot ask us.
     #[error("cannot take admission reviews")]
     Admission(#[from] AdmissionError),
+    /// The audit log of the API server cannot be read.
+    #[error("cannot follow the API server's audit log")]
+    AuditLog(#[from] AuditLogError),
     /// The thread for probes, metrics and the Lease cannot be started.
     #[error("cannot start the thread for probes, metrics and the Lease")]
     Thread(#[source] std::io::Error),
@@ -145,12 +149,13 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     }
     let webhooks = take_webhooks(&state)?;
     let admission = take_reviews(&mut state)?;
+    let audit_log = follow_audit_log(&mut state)?;
     let result = tokio::select! {
         biased;
         Ok(lost) = &mut beside.lost => Err(ControllerError::Lease(lost)),
         () = drive(&mut state, &mut inbox, &probes, started, stop) => Ok(()),
     };
-    drop((webhooks, admission));
+    drop((webhooks, admission, audit_log));
     stop_gracefully(state, inbox, reports).await;
     result
 }
@@ -172,6 +177,17 @@ fn take_reviews(state: &mut State) -> Result<Option<Admission>, AdmissionError> 
     state.attributions.look(observations);
     tracing::info!(address = %admission.address, "admission reviews are taken");
     Ok(Some(admission))
+}
+
+/// The thread that reads the API server's audit log, if there is one to read.
+fn follow_audit_log(state: &mut State) -> Result<Option<Tail>, AuditLogError> {
+    let Some(path) = state.options.audit_log.clone() else { return Ok(None) };
+    let own = crate::attribution::own_user(&state.options.namespace);
+    let events = Arc::new(AuditEvents::new(own));
+    let tail = Tail::start(&path, events.clone())?;
+    state.attributions.look_into(events);
+    tracing::info!(file = %path.display(), "the audit log of the API server is followed");
+    Ok(Some(tail))
 }
 
 /// What is derived from the text of the log's key.
@@ -411,6 +427,7 @@ impl State {
         self.keep_in_force();
         self.look_for_orders();
         self.follow_windows(now);
+        self.attribute_later(now);
         self.consider_all();
     }
 

@@ -124,6 +124,36 @@ impl SourceState {
     }
 }
 
+impl State {
+    /// The source that a Sync names, whether it is there or not.
+    #[must_use]
+    pub(crate) fn source_key(&self, sync: &SyncRef) -> Option<Key> {
+        let spec = self.syncs.get(sync)?.obeyed.as_ref()?;
+        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
+        Some(Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() })
+    }
+
+    /// The source a Sync uses.
+    #[must_use]
+    pub(crate) fn source_of(&self, sync: &SyncRef) -> Option<(&Key, &SourceState)> {
+        self.sources.get_key_value(&self.source_key(sync)?)
+    }
+
+    /// The Syncs that use a source.
+    #[must_use]
+    pub(crate) fn syncs_of(&self, source: &Key) -> Vec<SyncRef> {
+        let uses = |sync: &&SyncRef| self.source_of(sync).is_some_and(|(key, _)| key == source);
+        self.syncs.keys().filter(uses).cloned().collect()
+    }
+
+    /// The TrustRoot of a source, if it can be used.
+    #[must_use]
+    pub(crate) fn root_of(&self, source: &Key) -> Option<Arc<TrustRootSpec>> {
+        let spec = self.sources.get(source)?.obeyed.as_ref()?;
+        self.roots.get(&spec.trust_root_ref.name)?.spec.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,35 +198,5 @@ mod tests {
         source.due = start + Duration::from_secs(1);
         source.hurry(start);
         assert_eq!(source.due, start + Duration::from_secs(1));
-    }
-}
-
-impl State {
-    /// The source that a Sync names, whether it is there or not.
-    #[must_use]
-    pub(crate) fn source_key(&self, sync: &SyncRef) -> Option<Key> {
-        let spec = self.syncs.get(sync)?.obeyed.as_ref()?;
-        let namespace = spec.source_ref.namespace.as_ref().unwrap_or(&sync.namespace);
-        Some(Key { namespace: namespace.clone(), name: spec.source_ref.name.clone() })
-    }
-
-    /// The source a Sync uses.
-    #[must_use]
-    pub(crate) fn source_of(&self, sync: &SyncRef) -> Option<(&Key, &SourceState)> {
-        self.sources.get_key_value(&self.source_key(sync)?)
-    }
-
-    /// The Syncs that use a source.
-    #[must_use]
-    pub(crate) fn syncs_of(&self, source: &Key) -> Vec<SyncRef> {
-        let uses = |sync: &&SyncRef| self.source_of(sync).is_some_and(|(key, _)| key == source);
-        self.syncs.keys().filter(uses).cloned().collect()
-    }
-
-    /// The TrustRoot of a source, if it can be used.
-    #[must_use]
-    pub(crate) fn root_of(&self, source: &Key) -> Option<Arc<TrustRootSpec>> {
-        let spec = self.sources.get(source)?.obeyed.as_ref()?;
-        self.roots.get(&spec.trust_root_ref.name)?.spec.clone()
     }
 }

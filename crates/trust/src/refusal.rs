@@ -173,7 +173,7 @@ impl Judgement {
         let named = format!("{PATCH_ROOT}{} ", manifest::shell_quote(root));
         for finding in self.steps.iter_mut().filter_map(|step| step.verdict.as_mut().err()) {
             if finding.code == TrustCode::W407.entry() {
-                finding.fix = finding.fix.replacen(&format!("{PATCH_ROOT}NAME "), &named, 1);
+                finding.fix = finding.fix.replacen(&format!("{PATCH_ROOT}NAME "), &named, 1).into();
             }
         }
         self

@@ -61,6 +61,10 @@ pub(crate) struct ControllerArgs {
     /// (deploy/webhooks.yaml); default: none are taken, and nobody is looked for.
     #[arg(long, env = "WRIT_ADMISSION_LISTEN", hide_env_values = true)]
     pub(crate) admission_listen: Option<SocketAddr>,
+    /// File with the audit log of the API server, which tells address and program of who changes objects as well; it is followed
+    /// through rotations. Default: it is not read.
+    #[arg(long, env = "WRIT_AUDIT_LOG", hide_env_values = true, value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     /// Kubeconfig; default: the ServiceAccount of the Pod.
     #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -141,6 +145,7 @@ fn options(args: ControllerArgs) -> anyhow::Result<Options> {
         listen: args.listen,
         webhook_listen: args.webhook_listen,
         admission_listen: args.admission_listen,
+        audit_log: args.audit_log,
         kubeconfig: args.kubeconfig,
         fetch_child: FetchChild::same_binary().context("cannot find this program, which fetches run as well")?,
         version: env!("CARGO_PKG_VERSION"),

@@ -84,14 +84,14 @@ impl Desk {
         if let (true, Some(user), Some(subject)) = (is_noted, &request.user_info, request.subject(&self.instance)) {
             self.observations.note(subject, user, (request.operation, &request.sub_resource), now);
         }
-        Ok(answer(json!({"uid": request.uid, "allowed": true})))
+        Ok(answer(&json!({"uid": request.uid, "allowed": true})))
     }
 
     /// Writes who makes the request into it.
     pub(super) fn stamped(&self, bytes: &[u8]) -> Result<Value, Unanswered> {
         let Review { request } = serde_json::from_slice(bytes).map_err(|_odd| Unanswered::Unreadable)?;
         let uid = &request.uid;
-        Ok(answer(match self.patch(&request) {
+        Ok(answer(&match self.patch(&request) {
             Ok(patch) => json!({"uid": uid, "allowed": true, "patchType": "JSONPatch", "patch": patch}),
             Err(why) => {
                 json!({"uid": uid, "allowed": false, "status": {"code": 422, "reason": "Invalid", "message": why}})
@@ -122,7 +122,7 @@ impl Desk {
     }
 }
 
-fn answer(response: Value) -> Value {
+fn answer(response: &Value) -> Value {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 }
 
