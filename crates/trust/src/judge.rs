@@ -370,7 +370,7 @@ impl Judge<'_> {
                     commit: next.commit,
                     payload_sha256: authorized.payload_sha256,
                     verdict: Ok(()),
-                    signer: authorized.signer.clone(),
+                    signer: authorized.signer().cloned(),
                     skipped,
                 });
             } else {

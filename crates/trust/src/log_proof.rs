@@ -279,7 +279,7 @@ impl Leaf {
                 let key: KeyFingerprint = key.parse().map_err(|_form| wrong("key"))?;
                 let ca = self.subject.get("ca").map(|ca| ca.parse().map(Box::new)).transpose();
                 let ca = ca.map_err(|_form| wrong("ca"))?;
-                Some(Signer { principal: principal.clone(), format: key.format(), key, ca, identity: None })
+                Some(Box::new(Signer { principal: principal.clone(), format: key.format(), key, ca, identity: None }))
             }
             (None, None) if !self.subject.contains_key("ca") => None,
             _ => return Err("it names a principal, a key or an authority without the others".to_owned()),

@@ -30,7 +30,8 @@ pub struct AuthorizedCommit {
     pub(crate) policy_version: u64,
     /// The latest committer time of the accepted commits up to it; `None` if it was resumed from an entry that does not say.
     pub(crate) latest: Option<Timestamp>,
-    pub(crate) signer: Option<Signer>,
+    /// Boxed, so that what names a commit does not grow by all of it.
+    pub(crate) signer: Option<Box<Signer>>,
 }
 
 /// On what grounds a verified commit is authorised.
@@ -104,7 +105,7 @@ impl AuthorizedCommit {
             trust_digest,
             policy_version: policy.version,
             latest: Some(latest),
-            signer: Some(verified.signer),
+            signer: Some(Box::new(verified.signer)),
         })
     }
 
@@ -140,8 +141,8 @@ impl AuthorizedCommit {
 
     /// Who signed; `None` if it was resumed from an entry that does not say.
     #[must_use]
-    pub const fn signer(&self) -> Option<&Signer> {
-        self.signer.as_ref()
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_deref()
     }
 }
 
