@@ -419,9 +419,9 @@ pub(crate) fn cause(error: &io::Error) -> ExchangeError {
         .unwrap_or_else(|| ExchangeError::Connection { detail: quoted(&error.to_string()) })
 }
 
-/// Words of a server, shortened, on one line and without control characters.
+/// Words of a server, shortened, on one line and without what is not shown as itself.
 pub(crate) fn quoted(text: &str) -> String {
-    let plain = |character: char| if character.is_control() { ' ' } else { character };
+    let plain = |character: char| if manifest::is_unprintable(character) { ' ' } else { character };
     let mut short: String = text.trim().chars().take(MAX_QUOTED).map(plain).collect();
     if text.trim().chars().nth(MAX_QUOTED).is_some() {
         short.push('…');
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn words_of_a_server_stay_on_one_line() {
-        assert_eq!(quoted(" a\nb\u{1b}[31m\t"), "a b [31m");
+        assert_eq!(quoted(" a\nb\u{1b}[31m\u{202e}c\t"), "a b [31m c");
         assert_eq!(quoted(&"x".repeat(1_000)).chars().count(), 161);
     }
 }

@@ -99,7 +99,7 @@ fn allowed(name: &str) -> bool {
         && name.len() <= MAX_NAME_BYTES
         && name != "."
         && name != ".."
-        && !name.chars().any(|character| character.is_control() || matches!(character, '/' | '\\'))
+        && !name.chars().any(|character| manifest::is_unprintable(character) || matches!(character, '/' | '\\'))
         && !is_git_folder(name)
 }
 
@@ -210,6 +210,10 @@ mod tests {
             b"a\\b",
             b"a\nb",
             b"a\x7f",
+            "a\u{200b}".as_bytes(),
+            "a\u{202e}lmay.b".as_bytes(),
+            "a\u{2029}b".as_bytes(),
+            "a\u{2067}".as_bytes(),
             b"\xff",
         ] {
             check(&[("100644", name)], Err(BadEntry::Name));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::text_form::is_unmistakable;
+use crate::{is_unprintable, text_form::is_unmistakable};
 
 /// A value as it is to be written: the entries of a mapping in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,11 +99,13 @@ pub(crate) fn pad(columns: usize) -> String {
 
 /// Text as a scalar: in quotation marks unless every reader takes it for text.
 pub(crate) fn quoted(text: &str) -> String {
-    // What JSON escapes, YAML reads alike; line separators and the like it would fold.
+    // What JSON escapes, YAML reads alike; line separators and the like it would fold, and people would misread.
     let escape = |c: char| match c {
         '"' => "\\\"".to_owned(),
         '\\' => "\\\\".to_owned(),
-        c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => format!("\\u{:04x}", u32::from(c)),
+        // Beyond the first 65,536 JSON has no escape of its own, and YAML has.
+        c if is_unprintable(c) && u32::from(c) > 0xffff => format!("\\U{:08x}", u32::from(c)),
+        c if is_unprintable(c) => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
     };
     if is_unmistakable(text) {

@@ -4,13 +4,15 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::is_unprintable;
+
 /// The longest path accepted, in bytes: Linux' `PATH_MAX` (4,096) without its NUL.
 pub const MAX_PATH_BYTES: usize = 4_095;
 /// The most segments of a path: far more than any real layout, few enough to walk recursively.
 pub const MAX_PATH_SEGMENTS: usize = 64;
 
 /// A path relative to the root of a repository: UTF-8, `/` between segments, no empty, `.` or
-/// `..` segment, no control character, no backslash. The root itself is the empty path.
+/// `..` segment, no character that is [not shown as itself](is_unprintable), no backslash. The root itself is the empty path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct RepoPath(String);
@@ -36,7 +38,7 @@ pub enum RepoPathError {
         /// The offending segment.
         segment: String,
     },
-    /// A control character, DEL or a backslash.
+    /// A control, one that has no width or turns the direction of text, or a backslash.
     #[error("{path:?} has the character {character:?}, which a repository path may not have")]
     Character {
         /// The path.
@@ -106,7 +108,7 @@ impl FromStr for RepoPath {
         if text.is_empty() {
             return Ok(Self::root());
         }
-        if let Some(character) = text.chars().find(|character| character.is_control() || *character == '\\') {
+        if let Some(character) = text.chars().find(|character| is_unprintable(*character) || *character == '\\') {
             return Err(RepoPathError::Character { path: text.to_owned(), character });
         }
         for segment in text.split('/') {
@@ -136,9 +138,26 @@ mod tests {
 
     #[test]
     fn refuses_what_leaves_the_tree() {
-        for text in
-            ["/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", ".git/config", "a/.GIT", "a\\b", "a\nb", "a\u{7f}"]
-        {
+        for text in [
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "a/./b",
+            ".git/config",
+            "a/.GIT",
+            "a\\b",
+            "a\nb",
+            "a\u{7f}",
+            "a\u{85}",
+            "a\u{200b}",
+            "a\u{202e}lmay.b",
+            "a\u{2028}b",
+            "a\u{2066}",
+            "\u{feff}a",
+        ] {
             assert!(text.parse::<RepoPath>().is_err(), "{text:?} was accepted");
         }
     }

@@ -24,7 +24,7 @@ manifest::codes! {
         },
         /// A tree entry whose name is refused.
         W104 = "RefusedName" {
-            meaning: "The tree holds a name that is refused: `.`, `..`, a form of `.git`, a control character, two names that some file systems take for one, or a name that is out of order, so that Git does not find it.",
+            meaning: "The tree holds a name that is refused: `.`, `..`, a form of `.git`, one with a control character or one that has no width or turns the direction of text, two names that some file systems take for one, or a name that is out of order, so that Git does not find it.",
             action: "Rename the entry.",
             example: "W104 RefusedName: commit 3f1c2a9d0b7e: apps/Web.yaml and apps/web.yaml collide; needed: names that differ in more than case",
         },

@@ -74,7 +74,7 @@ fn bad_entry(commit: &CommitId, place: Place, path: &str, reason: &BadEntry) -> 
         // Git does not take such a name into its index, not even to remove it.
         BadEntry::Name => (
             TrustCode::W104,
-            "a name of at most 255 bytes without control characters, backslash, `..` or `.git`",
+            "a name of at most 255 bytes without control or invisible characters, backslash, `..` or `.git`",
             format!("{}, without that name", commit_again(commit)),
         ),
     };
