@@ -3,8 +3,11 @@
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use manifest::Subject;
-use trust::{NAMESPACE_TRUST, TRUST_FILE, TrustEditError, TrustFile, openpgp_signature_path, signature_path};
+use manifest::{Finding, Subject};
+use trust::{
+    NAMESPACE_TRUST, SigningFormats, TRUST_FILE, TrustCode, TrustEditError, TrustFile, openpgp_signature_path,
+    signature_path,
+};
 
 use crate::{
     exit::{Outcome, UsageError},
@@ -56,13 +59,14 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
         return Err(UsageError(message).into());
     }
     // In a rotation of root keys that of either file.
-    let counts = judges.iter().map(|judge| {
-        let formats = judge.root_formats(now);
-        let again = formats.writ(&format!("writ trust sign{}", repo_option(&args.common.repo)), "");
-        judge.signs_for_trust(&principal, subject(), &again).map_err(Box::new)
-    });
+    let counts = judges
+        .iter()
+        .map(|judge| judge.signs_for_trust(&principal, subject(), &again(args, judge, now)).map_err(Box::new));
     if let Some(Err(finding)) = counts.reduce(|one, other| one.or(other)) {
         return Err(TrustEditError::Refused(vec![*finding]).into());
+    }
+    if let Some(finding) = useless(&tree, &file, &principal, &again(args, &file, now), now)? {
+        return Err(TrustEditError::Refused(vec![finding]).into());
     }
     let path = if args.signing.is_openpgp() { openpgp_signature_path(&principal) } else { signature_path(&principal) };
     tree.replace(&path, signature.as_bytes())?;
@@ -74,6 +78,36 @@ fn sign(args: &TrustSignArgs, format: Format) -> anyhow::Result<Outcome> {
         Told { done: &[format!("signed as {principal}")], notes: &dropped, left: &[] },
         format,
     )
+}
+
+/// How somebody who has a root key in this file signs.
+fn again(args: &TrustSignArgs, judge: &TrustFile, now: Timestamp) -> String {
+    judge.root_formats(now).writ(&format!("writ trust sign{}", repo_option(&args.common.repo)), "")
+}
+
+/// W504 about the signature of somebody who has no key any more by the new file, where others have to sign whose signatures are
+/// enough by the file in force as well: with it the commit would still be refused.
+fn useless(
+    tree: &WorkTree,
+    file: &TrustFile,
+    principal: &str,
+    again: &str,
+    now: Timestamp,
+) -> anyhow::Result<Option<Finding>> {
+    let vouched = tree.vouched(file, &tree.text, now)?;
+    let has_key = file.signing_formats(Some(now), |name| name == principal) != SigningFormats::default();
+    if has_key || vouched.is_enough() || vouched.waits_for(principal) {
+        return Ok(None);
+    }
+    Ok(Some(Finding {
+        code: TrustCode::W504.entry(),
+        subject: subject(),
+        rule: None,
+        found: format!("the signature of {principal} would not help: by this file {principal} has no key in force")
+            .into(),
+        needed: format!("those of {}, which are enough by the file in force too", vouched.missing()).into(),
+        fix: format!("{again} # as {}", vouched.missing()).into(),
+    }))
 }
 
 /// What a signature on the trust file is about.

@@ -225,9 +225,8 @@ impl WorkTree {
         for note in notes {
             eprintln!("note: {note}");
         }
-        let (files, now) = (self.signatures()?, Timestamp::now());
-        let (before, bytes, earlier) = (self.before.as_ref(), text.as_bytes(), self.earlier(text)?);
-        let vouched = Vouched::of(before, file, (bytes, &earlier), &files, now, self.verifiers());
+        let now = Timestamp::now();
+        let vouched = self.vouched(file, text, now)?;
         let next = if left.is_empty() {
             next_commands(&self.dir, self.before.as_ref(), file, &vouched, now)
         } else {
@@ -245,6 +244,12 @@ impl WorkTree {
             output::document(format, &edited)?;
         }
         Ok(if left.is_empty() { Outcome::Fine } else { Outcome::Finding })
+    }
+
+    /// Who has signed this text of the trust file, and who has to.
+    pub(crate) fn vouched(&self, file: &TrustFile, text: &str, at: Timestamp) -> anyhow::Result<Vouched> {
+        let (before, bytes, earlier) = (self.before.as_ref(), text.as_bytes(), self.earlier(text)?);
+        Ok(Vouched::of(before, file, (bytes, &earlier), &self.signatures()?, at, self.verifiers()))
     }
 
     /// What the trust file was before it was this text: in the commit, and in the work tree before the edit.

@@ -9,6 +9,9 @@ use trust::{PrincipalKind, RefBinding, SigningFormats, TRUST_FILE, TrustFile, Ve
 
 use crate::trust_tree::repo_option;
 
+/// Whose rules those of the new file are.
+const OWN: &str = "its own rules";
+
 /// The signatures over a trust file, as the rules of the file in force and its own see them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +57,7 @@ impl Vouched {
         with: Verifiers<'_>,
     ) -> Self {
         let mut vouched = Self { needed: Vec::new(), signed: BTreeSet::new(), outdated: Vec::new(), bad: Vec::new() };
-        let judges = before.map(|before| ("the file in force", before)).into_iter().chain([("its own rules", file)]);
+        let judges = before.map(|before| ("the file in force", before)).into_iter().chain([(OWN, file)]);
         let signed_before = |signature: &(String, Vec<u8>)| {
             let mut all =
                 earlier.iter().flat_map(|bytes| before.into_iter().chain([file]).map(move |judge| (judge, bytes)));
@@ -66,7 +69,7 @@ impl Vouched {
         for (by, judge) in judges {
             let found = judge.signatures(bytes, files, at, with);
             let good: BTreeSet<&str> = found.iter().flatten().map(String::as_str).collect();
-            vouched.needed.extend(needs(by, judge, &good));
+            vouched.needed.extend(needs(by, judge, &good, at));
             vouched.signed.extend(good.into_iter().map(str::to_owned));
             verdicts.push(found);
         }
@@ -88,6 +91,18 @@ impl Vouched {
     /// Whether nobody has to sign any more.
     pub(crate) fn is_enough(&self) -> bool {
         self.needed.iter().all(|need| need.satisfied)
+    }
+
+    /// What is not satisfied, without what is satisfied once the new file's own rules are: who has no key any more in the new
+    /// file need not sign for the one in force where the others do so anyway.
+    fn wanted(&self) -> impl Iterator<Item = &Need> {
+        let open = || self.needed.iter().filter(|need| !need.satisfied);
+        open().filter(move |need| need.by == OWN || !open().any(|own| own.by == OWN && own.brings(need)))
+    }
+
+    /// Whether a signature of this principal is one of those that are missing.
+    pub(crate) fn waits_for(&self, principal: &str) -> bool {
+        self.wanted().flat_map(|need| &need.any_of).any(|one| one.missing.iter().any(|name| name == principal))
     }
 
     /// A line for each rule.
@@ -119,7 +134,7 @@ impl Vouched {
     /// With what those sign who can still do so: by their keys in the file in force, and in the new one.
     fn formats(&self, before: Option<&TrustFile>, file: &TrustFile, at: Timestamp) -> SigningFormats {
         let wanted = |name: &str| {
-            let alternatives = self.needed.iter().filter(|need| !need.satisfied).flat_map(|need| &need.any_of);
+            let alternatives = self.wanted().flat_map(|need| &need.any_of);
             alternatives.flat_map(|one| &one.missing).any(|missing| missing == name)
         };
         // A key that goes does not sign for the file without it.
@@ -130,16 +145,11 @@ impl Vouched {
     }
 
     /// Who can still sign so that it becomes enough.
-    fn missing(&self) -> String {
+    pub(crate) fn missing(&self) -> String {
         let wanted: Vec<String> = self
-            .needed
-            .iter()
-            .filter(|need| !need.satisfied)
+            .wanted()
             .map(|need| {
-                let any_of = need.any_of.iter().map(|one| {
-                    let more = usize::try_from(one.threshold).unwrap_or(usize::MAX).saturating_sub(one.signed.len());
-                    format!("{more} of {}", one.missing.join(", "))
-                });
+                let any_of = need.any_of.iter().map(|one| format!("{} of {}", one.more(), one.missing.join(", ")));
                 any_of.collect::<Vec<_>>().join(" or ")
             })
             .collect();
@@ -153,9 +163,29 @@ impl Vouched {
     }
 }
 
-/// What the rules of one file for a change of it need.
-fn needs(by: &'static str, judge: &TrustFile, good: &BTreeSet<&str>) -> Vec<Need> {
+impl Need {
+    /// Whether signatures that satisfy this satisfy the other as well, whoever of the missing makes them.
+    fn brings(&self, other: &Self) -> bool {
+        self.any_of.iter().all(|mine| {
+            other
+                .any_of
+                .iter()
+                .any(|one| one.more() <= mine.more() && mine.missing.iter().all(|name| one.missing.contains(name)))
+        })
+    }
+}
+
+impl Alternative {
+    /// How many more have to sign.
+    fn more(&self) -> usize {
+        usize::try_from(self.threshold).unwrap_or(usize::MAX).saturating_sub(self.signed.len())
+    }
+}
+
+/// What the rules of one file for a change of it need. Who has no key in force there can sign nothing that counts.
+fn needs(by: &'static str, judge: &TrustFile, good: &BTreeSet<&str>, at: Timestamp) -> Vec<Need> {
     let path: RepoPath = TRUST_FILE.parse().unwrap_or_default();
+    let can_sign = |name: &str| judge.signing_formats(Some(at), |one| one == name) != SigningFormats::default();
     let is_person = |name: &str| judge.principals.get(name).is_some_and(|one| one.kind == PrincipalKind::Human);
     let need = |rule: &trust::Rule| {
         let any_of: Vec<Alternative> = rule
@@ -163,7 +193,8 @@ fn needs(by: &'static str, judge: &TrustFile, good: &BTreeSet<&str>) -> Vec<Need
             .iter()
             .map(|item| {
                 let people = judge.roles.get(&item.role).into_iter().flatten().filter(|name| is_person(name)).cloned();
-                let (signed, missing) = people.partition(|name| good.contains(name.as_str()));
+                let (signed, mut missing): (Vec<_>, Vec<_>) = people.partition(|name| good.contains(name.as_str()));
+                missing.retain(|name| can_sign(name));
                 Alternative {
                     role: item.role.clone(),
                     threshold: item.threshold,

@@ -260,6 +260,23 @@ fn keys_and_commits_are_revoked() {
     trust(&world, 64, &["revoke", "--key", &bob]);
     world.repo.git(&["checkout", "--quiet", "--", ".writ"]).unwrap();
 
+    // Who has no other key signs nothing that counts by the new file, whose other people are enough by both.
+    let dave = world.key("dave");
+    let added = trust(&world, 0, &["add", "dave", "--key", &public(&dave), "--role", "root"]);
+    run(&world, &world.alice, &added.stdout);
+    let alice = world.alice.fingerprint().unwrap();
+    let revoked = trust(&world, 0, &["revoke", "--key", &alice]);
+    let sign = revoked.stdout.lines().next().unwrap();
+    assert!(sign.starts_with("writ trust sign ") && sign.ends_with(" # as 1 of dave"), "{}", revoked.stdout);
+    let signatures = || world.repo.git(&["status", "--porcelain", "--", ".writ/trust.yaml.sigs"]).unwrap();
+    let before = signatures();
+    let refused = trust(&world, 1, &["sign", "--key", text(world.alice.private_file())]);
+    assert!(refused.stdout.contains("W504") && refused.stdout.contains(" # as 1 of dave\n"), "{}", refused.stdout);
+    assert_eq!(signatures(), before, "nothing is signed");
+    run(&world, &dave, &revoked.stdout);
+    // Held is what bob left behind; the revocation is accepted.
+    assert_eq!(world.verify(1, &[])["verdict"], "held");
+
     let wrong: [&[&str]; 6] = [
         &["--key", &bob, "--kind", "soft"],
         &["--key", &bob, "--after", &good],
