@@ -8,7 +8,7 @@
 
 use cluster::crd::{Condition, ConditionStatus, HeldRevision, set_condition};
 use jiff::Timestamp;
-use manifest::Finding;
+use manifest::{Finding, shell_quote};
 use plan::DriftMode;
 
 use crate::{
@@ -318,7 +318,7 @@ pub(crate) fn held_revision(held: &Held) -> HeldRevision {
         code: first.map_or("", |finding| finding.code.code).to_owned(),
         reason: first.map_or("", |finding| finding.code.reason).to_owned(),
         message: first.map(|finding| cut(finding.message())).unwrap_or_default(),
-        fix: first.map(|finding| cut(finding.fix.to_string())).unwrap_or_default(),
+        fix: first.map(|finding| whole_fix(finding, &held.revision)).unwrap_or_default(),
         signer: held.signer.clone().map(cut),
         since: held.since.to_string(),
     }
@@ -336,6 +336,21 @@ fn some_of<'a>(mut findings: impl Iterator<Item = &'a Finding>, most: usize) -> 
     match findings.count() {
         0 => text,
         more => format!("{text} (and {more} more)"),
+    }
+}
+
+/// What mends it: whole, since half a command may do something else; where there is no room for it, what tells it.
+fn whole_fix(finding: &Finding, revision: &str) -> String {
+    if finding.fix.len() <= MAX_TEXT {
+        return finding.fix.to_string();
+    }
+    let by_trust = ["W1", "W2", "W3", "W4", "W5"].iter().any(|class| finding.code.code.starts_with(class));
+    match by_trust {
+        true => format!(
+            "writ verify --trust-root FILE {} # prints the fix, which is too long to stand here",
+            shell_quote(revision)
+        ),
+        false => "too long to stand here: the log of the controller has it whole".to_owned(),
     }
 }
 
@@ -456,5 +471,23 @@ mod tests {
             (shown.fix.as_str(), shown.code.as_str(), shown.since.as_str()),
             ("make room", "A140", "1970-01-01T00:00:00Z")
         );
+    }
+
+    #[test]
+    fn half_a_command_is_never_shown() {
+        let shown = |code: &'static manifest::CodeEntry, bytes: usize| {
+            let long = Finding { code, fix: "x".repeat(bytes).into(), ..finding("x") };
+            held_revision(&Held {
+                revision: "3f1c".into(),
+                findings: vec![long],
+                signer: None,
+                since: Timestamp::UNIX_EPOCH,
+            })
+            .fix
+        };
+        let (trust, other) = (trust::TrustCode::W301.entry(), ControllerCode::A140.entry());
+        assert_eq!(shown(trust, MAX_TEXT), "x".repeat(MAX_TEXT));
+        assert!(shown(trust, MAX_TEXT + 1).starts_with("writ verify --trust-root FILE 3f1c # prints the fix"));
+        assert!(shown(other, MAX_TEXT + 1).starts_with("too long to stand here: "));
     }
 }
