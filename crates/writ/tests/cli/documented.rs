@@ -119,3 +119,27 @@ fn the_commands_that_are_shown_work() {
         assert_eq!(since.trim(), made.to_string(), "{block}");
     }
 }
+
+/// These need an account, a cluster or another person: of them it is shown that each takes the options it is shown with.
+#[test]
+fn the_commands_that_are_only_shown_have_options_that_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let asks = |command: &str| {
+        let command = command.replacen("writ", env!("CARGO_BIN_EXE_writ"), 1);
+        let mut shell = hermetic_command("sh", folder.path());
+        // An option that is not there is refused before the help is reached, and nothing is run after it.
+        let shell = shell.current_dir(folder.path()).args(["-c", &format!("{command} --help")]);
+        shell.output().unwrap().status.code()
+    };
+    assert_eq!(asks("writ rollback shop/web --nonsense"), Some(64));
+    let shown = blocks("shell");
+    let lines = shown.iter().flat_map(|block| block.lines()).flat_map(|line| line.split(" && "));
+    let commands: Vec<&str> = lines
+        .filter(|line| line.starts_with("writ "))
+        .map(|line| line.split(['>', '#']).next().unwrap_or_default())
+        .collect();
+    assert!(commands.len() >= 11, "{commands:?}");
+    for command in commands {
+        assert_eq!(asks(command), Some(0), "{command}");
+    }
+}
