@@ -229,6 +229,21 @@ impl Repository<'_> {
     }
 }
 
+/// Whether git, gpg and OpenSSH here are those with which the tables were measured and hold exactly: git 2.39, gpg 2.2 and OpenSSH
+/// 9.2. With others what git says is printed beside them, and only that we accept nothing it refuses is asked.
+#[must_use]
+pub fn tables_are_of_these_tools() -> bool {
+    let measured = [
+        ("git", "--version", "git version 2.39."),
+        ("gpg", "--version", "gpg (GnuPG) 2.2."),
+        ("ssh", "-V", "OpenSSH_9.2"),
+    ];
+    measured.iter().all(|(tool, argument, version)| {
+        let output = Command::new(tool).arg(argument).output().unwrap();
+        [output.stdout, output.stderr].concat().starts_with(version.as_bytes())
+    })
+}
+
 /// Reads a SHA-1 commit under the id that its bytes have.
 pub fn parse(raw: &[u8]) -> Result<CommitObject, Finding> {
     CommitObject::parse(CommitId::of(ObjectFormat::Sha1, raw).unwrap(), raw)
