@@ -7,6 +7,7 @@
 //! | what happens to a hand edit | `drift` |
 //! | who did it, and how that is known | `attribution` |
 //! | what is known of drift afterwards | `remembering` |
+//! | what do huge objects do | `hostile` |
 //! | what is refused, and how a person learns why | `bad_input` |
 //! | which known attack is stopped by what | `attacks` |
 //! | what is released by a signed tag | `tags` |
@@ -18,6 +19,7 @@
 //! | do printed commands work when pasted | `fixes` |
 //! | how does trust go on without its roots | `lost_roots` |
 //! | is it noticed that a Git server hides something | `freshness` |
+//! | is somebody called about drift, and told when it is over | `alerts` |
 //! | what is told in mode Audit, and that nothing is done | `audit_mode` |
 //! | do accounts without keys approve, and what becomes of keyless signatures when their Sigstore changes its keys | `keyless` |
 //! | what waits for a window, and what does not | `windows` |
@@ -28,6 +30,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
+mod alerts;
 mod attacks;
 mod attribution;
 mod audit_mode;
@@ -36,6 +39,7 @@ mod drift;
 mod faults;
 mod fixes;
 mod freshness;
+mod hostile;
 mod incomplete;
 mod keyless;
 mod lost_roots;
