@@ -30,12 +30,13 @@ fn report(number: usize) -> DriftReport {
             code: PlanCode::D102.entry(),
             subject: Subject::Object { reference: reference.clone(), field: None },
             rule: None,
-            found: "it is gone".to_owned(),
-            needed: "the declared object".to_owned(),
-            fix: String::new(),
+            found: "it is gone".into(),
+            needed: "the declared object".into(),
+            fix: String::new().into(),
         },
         reference,
         differences: Vec::new(),
+        by: plan::Attribution::default(),
     }
 }
 

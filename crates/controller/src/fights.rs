@@ -203,12 +203,12 @@ mod tests {
             code: ControllerCode::A143.entry(),
             subject: Subject::Named("x".into()),
             rule: None,
-            found: String::new(),
-            needed: String::new(),
-            fix: String::new(),
+            found: String::new().into(),
+            needed: String::new().into(),
+            fix: String::new().into(),
         };
         let difference = FieldDiff { path: path.into(), before: None, after: None, class };
-        DriftReport { finding, reference: object(), differences: vec![difference] }
+        DriftReport { finding, reference: object(), differences: vec![difference], by: plan::Attribution::default() }
     }
 
     /// Drift of a field at these milliseconds, each reverted unless it has to wait: when it is not reverted, and until when.

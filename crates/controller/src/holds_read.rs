@@ -66,11 +66,11 @@ impl Reading {
             code: ControllerCode::A140.entry(),
             subject: Subject::Named("audit log".to_owned()),
             rule: None,
-            found: format!("what was held before the start, and in which modes TrustRoots were, cannot be read from it: {why}"),
+            found: format!("what was held before the start, and in which modes TrustRoots were, cannot be read from it: {why}").into(),
             needed: "a log that can be read; it is asked again by itself, and until then nothing is done by TrustRoots that are \
                      gone"
-                .to_owned(),
-            fix: "writ audit verify STATE/log --key KEY_FILE # and check the state volume".to_owned(),
+                .into(),
+            fix: "writ audit verify STATE/log --key KEY_FILE # and check the state volume".into(),
         };
         (self.state, self.due, self.problem) = (Resume::Needed, Some(now + pause), Some(problem));
         self.failed = self.failed.saturating_add(1);

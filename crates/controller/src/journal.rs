@@ -17,7 +17,7 @@ use std::{
 use audit::{Durability, Entry, EntryKind, Log, LogError, Receipt};
 use jiff::Timestamp;
 use manifest::{Digest, Finding};
-use plan::{ApprovedPlan, DriftFact, PlanOrigin, SyncRef, VerdictInputs};
+use plan::{ApprovedPlan, DriftFact, DriftReport, PlanOrigin, SyncRef, VerdictInputs};
 use serde_json::{Value, json};
 use trust::{AuthorizedCommit, TrustMode, TrustRootSpec};
 

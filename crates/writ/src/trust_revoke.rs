@@ -121,7 +121,7 @@ fn needs_another_first(finding: Finding, args: &TrustRevokeArgs, file: &TrustFil
         "writ trust add NAME --key PUBLIC_KEY --role {role}{repo} && writ trust revoke{keys}{reason}{repo} # in this order: both \
          are one version; NAME may be who had the key"
     );
-    Finding { fix, ..finding }
+    Finding { fix: fix.into(), ..finding }
 }
 
 /// All that a revocation file revokes and the trust file does not yet.

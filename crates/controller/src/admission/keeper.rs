@@ -91,9 +91,9 @@ fn not_called(name: &str, error: &RequestError) -> Finding {
         code: ClusterCode::A114.entry(),
         subject: Subject::Named(format!("ValidatingWebhookConfiguration {name}")),
         rule: None,
-        found: in_short(error),
-        needed: "a configuration that comes to writ".to_owned(),
-        fix: "kubectl apply -f deploy/webhooks.yaml".to_owned(),
+        found: in_short(error).into(),
+        needed: "a configuration that comes to writ".into(),
+        fix: "kubectl apply -f deploy/webhooks.yaml".into(),
     }
 }
 
