@@ -94,7 +94,7 @@ fn observed_user_of_an_edit() -> Test {
         Ok(())
     })?;
     story.events(&stage, Owner::Sync, "Edited")?;
-    story.log(&mut stage, "D101")?;
+    story.log(&stage, "D101")?;
     let by = author(&stage, "revert")?;
     ensure!(by["actors"][0]["name"] == "ana" && by["actors"][0]["level"] == "observed", "{by}");
     ensure!(by["actors"][0]["groups"][0] == "system:masters" && by["actors"][0]["operation"] == "UPDATE", "{by}");

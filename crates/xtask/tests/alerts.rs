@@ -1,7 +1,5 @@
 //! The alerts that are shipped, judged by Prometheus itself.
 
-#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -413,7 +413,7 @@ fn revoked_certificates_of_an_authority_that_is_not_there_are_told() {
         "principals:\n  office: {{kind: ca, key: \"{}\", principals: [\"*@example.com\"], maxValidity: 24h}}\n",
         ca.public()
     );
-    world.repo.write(".writ/trust.yaml", &file(&world).replacen("principals:\n", &line, 1)).unwrap();
+    world.repo.write(".writ/trust.yaml", file(&world).replacen("principals:\n", &line, 1)).unwrap();
     let again = trust(&world, 0, &["import", &list]);
     assert!(again.stderr.contains("revoked") && !again.stderr.contains("NOT revoked"), "{}", again.stderr);
     assert!(file(&world).contains("serial: "), "{}", file(&world));
