@@ -57,7 +57,8 @@ fn signed_tag_is_applied_and_nothing_else() -> Test {
     ensure!(stage.view.config_map("settings")?["data"]["value"] == "newer");
     story.done("sena, who may release, tags it as live");
     story.status(&stage, Owner::Source)?;
-    story.audit_of(&stage, "advance", |entry| entry["subject"]["gate"] == "source")?;
+    let is_of = |entry: &Value, commit: &str| entry["subject"]["commit"] == commit;
+    story.audit_of(&stage, "advance", |entry| entry["subject"]["gate"] == "source" && is_of(entry, &second))?;
     story.then("it is applied.");
 
     // A name that nobody signed, and a tag that goes back.

@@ -191,10 +191,13 @@ impl Story {
     /// The newest entry of a kind that `is_meant`, of those since the story began, whatever came after it.
     pub(crate) fn audit_of(&mut self, stage: &Stage<'_>, kind: &str, is_meant: impl Fn(&Value) -> bool) -> Result<()> {
         let is_new = |entry: &Value| !self.entries_before.contains(&entry.to_string());
-        let entries = stage.entries(&["--kind", kind])?;
-        let found = entries.iter().rev().find(|entry| is_new(entry) && is_meant(entry));
-        let entry = found.with_context(|| format!("no such entry of the kind {kind} in the audit log"))?;
-        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --kind {kind}"), &shown(entry)?);
+        // What is read is published after it is acted on.
+        let entry = wait_until(&format!("such an entry of the kind {kind} in the audit log"), WITHIN, || {
+            let entries = stage.entries(&["--kind", kind])?;
+            let found = entries.iter().rev().find(|entry| is_new(entry) && is_meant(entry)).cloned();
+            found.with_context(|| format!("there are only {entries:?}"))
+        })?;
+        self.seen(&format!("writ audit show /var/lib/writ/log --key log.pub --kind {kind}"), &shown(&entry)?);
         Ok(())
     }
 

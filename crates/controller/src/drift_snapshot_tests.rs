@@ -105,20 +105,3 @@ fn a_snapshot_that_is_damaged_or_of_another_log_is_not_used() {
         assert_eq!(rebuild(first.log(), &kept).unwrap().tail, first.log().len());
     }
 }
-
-/// For a person: how long a start takes. `cargo test -p controller --release -- --ignored a_hundred_thousand`.
-#[test]
-#[ignore = "a figure, not a verdict"]
-fn a_hundred_thousand_entries_are_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let (journal, kept) = (journal(&dir.path().join("log")), dir.path().join("drift"));
-    write_some(&journal, 75_000);
-    settled(journal.log());
-    let began = Instant::now();
-    let rebuilt = rebuild(journal.log(), &kept).unwrap();
-    println!("{} entries in {:?}", rebuilt.tail, began.elapsed());
-    renew(journal.log(), &kept).unwrap();
-    let began = Instant::now();
-    rebuild(journal.log(), &kept).unwrap();
-    println!("from the snapshot in {:?}", began.elapsed());
-}
