@@ -1,6 +1,5 @@
-//! `writ drift`: what is known of drift, read from the audit log alone; and what is to be done about it, as manifests.
+//! `writ drift`: what is known of drift, read from the audit log alone.
 
-mod ask;
 mod ls;
 mod show;
 
@@ -33,12 +32,6 @@ pub(crate) enum DriftCommand {
     Show(show::ShowArgs),
     /// Say why one drift counts as drift, how grave it is, and what explains changes of its kind where anything does.
     Explain(show::ShowArgs),
-    /// Print the exception to commit, so that one field of one object is no longer looked at.
-    Ignore(ask::IgnoreArgs),
-    /// Print the request to put one drift back now, for `kubectl apply -f -`.
-    Revert(ask::RequestArgs),
-    /// Print the request that says that somebody knows of one drift, for `kubectl apply -f -`.
-    Ack(ask::RequestArgs),
 }
 
 /// Where the log is.
@@ -81,9 +74,6 @@ pub(crate) fn run(command: &DriftCommand) -> anyhow::Result<Outcome> {
         DriftCommand::Ls(args) => ls::run(args),
         DriftCommand::Show(args) => show::run(args),
         DriftCommand::Explain(args) => show::explain(args),
-        DriftCommand::Ignore(args) => ask::ignore(args),
-        DriftCommand::Revert(args) => ask::request(args, "Revert"),
-        DriftCommand::Ack(args) => ask::request(args, "Acknowledge"),
     }
 }
 

@@ -151,26 +151,6 @@ fn one_drift_is_shown_with_everything_that_is_known_of_it() {
 }
 
 #[test]
-fn what_is_to_be_done_is_printed_and_not_sent() {
-    let logged = some();
-    let id = cause(&object("a"), "spec.replicas", FieldClass::Replicas, "9").id.to_string();
-    let rule =
-        logged.drift(0, &["ignore", &id, "--reason", "an autoscaler", "--expires", "2999-01-01T00:00:00Z"]).stdout;
-    for line in
-        ["target: \"Deployment.apps shop/a\"", "- spec.replicas", "reason: \"an autoscaler\"", "2999-01-01T00:00:00Z"]
-    {
-        assert!(rule.contains(line), "{line}\n{rule}");
-    }
-    logged.drift(64, &["ignore", &id, "--reason", "r", "--expires", "2001-01-01T00:00:00Z"]);
-    let request = logged.drift(0, &["ack", &id, "--reason", "ours"]).stdout;
-    for line in ["kind: DriftRequest", "namespace: shop", "sync: web", &id, "action: Acknowledge", "reason: ours"] {
-        assert!(request.contains(line), "{line}\n{request}");
-    }
-    assert!(logged.drift(0, &["revert", &id, "--reason", "now"]).stdout.contains("action: Revert"));
-    logged.drift(64, &["ack", &id]);
-}
-
-#[test]
 fn names_and_values_do_nothing_to_a_terminal() {
     let tricks = "\u{1b}[2J\rx\u{7}";
     let mut cause = cause(&object("a"), "metadata.annotations[a]", FieldClass::Annotations, tricks);
