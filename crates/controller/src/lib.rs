@@ -144,6 +144,7 @@ mod sync_tests;
 mod tasks;
 mod trust_expiry;
 mod upkeep;
+mod visit;
 mod watch_metrics;
 mod watches;
 mod webhook;

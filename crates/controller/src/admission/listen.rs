@@ -3,18 +3,14 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::serve::Listener;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::Sleep,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -28,6 +24,9 @@ use tokio_rustls::{
 };
 
 use super::{AdmissionError, Desk, answer::router, certificate::CertificateError, lock};
+use crate::visit::Visit;
+
+type Stream = TlsStream<TcpStream>;
 
 /// Connections at once; others wait in the kernel. An API server has a few, which it keeps.
 const MAX_CONNECTIONS: usize = 32;
@@ -101,7 +100,7 @@ impl Listening {
 
 /// Connections whose handshake is over.
 struct Connections {
-    accepted: mpsc::Receiver<(Visit, SocketAddr)>,
+    accepted: mpsc::Receiver<(Visit<Stream>, SocketAddr)>,
     address: SocketAddr,
 }
 
@@ -134,11 +133,11 @@ async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
     room: Option<OwnedSemaphorePermit>,
-    sender: mpsc::Sender<(Visit, SocketAddr)>,
+    sender: mpsc::Sender<(Visit<Stream>, SocketAddr)>,
 ) {
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let visit = Visit { stream, end: Box::pin(tokio::time::sleep(LIFETIME)), _room: room };
+            let visit = Visit::new(stream, room, LIFETIME);
             // Without a receiver nothing is served any more.
             sender.send((visit, peer)).await.ok();
         }
@@ -148,10 +147,10 @@ async fn shake_hands(
 }
 
 impl Listener for Connections {
-    type Io = Visit;
+    type Io = Visit<Stream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Visit, SocketAddr) {
+    async fn accept(&mut self) -> (Visit<Stream>, SocketAddr) {
         match self.accepted.recv().await {
             Some(accepted) => accepted,
             // Whoever accepts ends with the runtime.
@@ -161,47 +160,5 @@ impl Listener for Connections {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
-    }
-}
-
-/// A connection that ends at its time.
-struct Visit {
-    stream: TlsStream<TcpStream>,
-    end: Pin<Box<Sleep>>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-type Stream = TlsStream<TcpStream>;
-
-impl Visit {
-    fn poll<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        work: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if self.end.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        work(Pin::new(&mut self.stream), context)
-    }
-}
-
-impl AsyncRead for Visit {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream, context| stream.poll_read(context, to))
-    }
-}
-
-impl AsyncWrite for Visit {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(context, |stream, context| stream.poll_write(context, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream, context| stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream, context| stream.poll_shutdown(context))
     }
 }

@@ -1,21 +1,14 @@
 //! Who is let in: so many connections, each for so long, whatever it does.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::serve::Listener;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
+    sync::Semaphore,
 };
+
+use crate::visit::Visit;
 
 /// Connections at once; others wait in the kernel. Each may fill a buffer of 400 KiB with headers: 13 MiB.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -39,17 +32,16 @@ impl Door {
 }
 
 impl Listener for Door {
-    type Io = Visit;
+    type Io = Visit<TcpStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Visit, SocketAddr) {
+    async fn accept(&mut self) -> (Visit<TcpStream>, SocketAddr) {
         // Nobody ever closes the semaphore.
         let room = self.room.clone().acquire_owned().await.ok();
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    let end = Box::pin(tokio::time::sleep(self.deadline));
-                    return (Visit { stream, end, _room: room }, address);
+                    return (Visit::new(stream, room, self.deadline), address);
                 }
                 Err(error) => {
                     tracing::debug!(error = %error, "a connection to the webhooks was not accepted");
@@ -61,46 +53,6 @@ impl Listener for Door {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-}
-
-/// A connection that ends at its deadline.
-pub(super) struct Visit {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Visit {
-    fn poll<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        work: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if self.end.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        work(Pin::new(&mut self.stream), context)
-    }
-}
-
-impl AsyncRead for Visit {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream, context| stream.poll_read(context, to))
-    }
-}
-
-impl AsyncWrite for Visit {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(context, |stream, context| stream.poll_write(context, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream, context| stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(context, |stream, context| stream.poll_shutdown(context))
     }
 }
 
